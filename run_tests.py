@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dispatcher.cli import main as cli
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
@@ -57,7 +57,6 @@ from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, 
 from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
-from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
@@ -75,12 +74,12 @@ __all__ = [
     "AttemptFinished",
     "AttemptStarted",
     "CaseResult",
-    "ChosenSite",
     "ConfigurationError",
+    "ConfiguredTarget",
     "ExitCode",
     "FileSlow",
     "InfrastructureError",
-    "LocalSite",
+    "LocalTarget",
     "Notice",
     "Outcome",
     "PassmusterError",
@@ -107,7 +106,7 @@ __all__ = [
 ]
 
 
-class LocalSite:
+class LocalTarget:
     """This machine, with a pool in this process.
 
     Args:
@@ -138,7 +137,7 @@ class LocalSite:
         if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
             budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
             budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
-        overcommits = _overcommits(config) and (inside_bytes is None or config.overcommit is not None)
+        overcommits = _overcommits(config) and (inside_bytes is None or config.oversubscription is not None)
         idle_cpus = machine.cpus if overcommits else None
         return Capacity(
             slots=slots,
@@ -172,17 +171,17 @@ class LocalSite:
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
-            from passmuster.host.host_budget import Seat, open_pool
+            from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = Seat(
+            seat = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
@@ -230,7 +229,7 @@ class LocalSite:
         )
 
 
-class ChosenSite:
+class ConfiguredTarget:
     """The configured execution target: this machine, a cluster on it, or remote workers."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -252,12 +251,12 @@ class ChosenSite:
         if config.cluster is not None:
             from dispatcher.queue.cluster import ClusterTarget  # Loads Celery.
 
-            return ClusterTarget(LocalSite(self._environ))
+            return ClusterTarget(LocalTarget(self._environ))
         if config.broker is not None:
             from dispatcher.queue.target import BrokerTarget  # As above.
 
             return BrokerTarget(self._environ, _say)
-        return LocalSite(self._environ)
+        return LocalTarget(self._environ)
 
 
 def _say(line: str) -> None:
@@ -267,9 +266,9 @@ def _say(line: str) -> None:
 
 def _overcommits(config: TestConfig) -> bool:
     """Whether extra files start while CPUs are idle: by default only if the number of slots was not set."""
-    if config.overcommit is None:
+    if config.oversubscription is None:
         return config.max_workers is None
-    return config.overcommit is Overcommit.AUTO
+    return config.oversubscription is Oversubscription.AUTO
 
 
 def _further_files(slots: int) -> Limit:
@@ -306,10 +305,9 @@ class TestRunner(runner.TestRunner):
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),
-            site=ChosenSite(environ),
+            target=ConfiguredTarget(environ),
             environ=environ,
             cwd=cwd,
-            runner_python=base_python(),
             origins=origins,
         )
 
@@ -361,9 +359,8 @@ def main(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
-        site=ChosenSite(environ),
+        target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
-        runner_python=base_python(),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-STANDING = ("", "confirm", "alone")
+STANDING = ("", "verify-pass", "exclusive")
 """What follows an attempt whose verdict stands unless that comes to another one."""
 
 
@@ -24,7 +24,7 @@ class FileRun:
         path: relative to the root.
         attempt: counted from 1.
         status: the verdict.
-        again: why it runs again; empty: it does not.
+        rerun_reason: why it runs again; empty: it does not.
         error: why it did not pass.
         runner: how it was executed.
         exit_code: None: a signal ended it.
@@ -33,14 +33,14 @@ class FileRun:
         peak_bytes: its peak; None: not measured.
         duration_s: seconds.
         cpu_s: CPU seconds of its tree; None: not known.
-        waited_for: what it waited for, empty: nothing.
+        start_delayed_by: what it waited for, empty: nothing.
         leaked: processes it left behind.
     """
 
     path: str
     attempt: int
     status: str
-    again: str
+    rerun_reason: str
     error: str
     runner: str
     exit_code: int | None
@@ -49,7 +49,7 @@ class FileRun:
     peak_bytes: int | None
     duration_s: float
     cpu_s: float | None
-    waited_for: str
+    start_delayed_by: str
     leaked: tuple[str, ...]
 
     @property
@@ -77,12 +77,12 @@ class RunRecord:
     @property
     def final(self) -> dict[str, FileRun]:
         """The attempt that counts, by path: the last one that came to a verdict."""
-        return {attempt.path: attempt for attempt in self.attempts if attempt.again in STANDING}
+        return {attempt.path: attempt for attempt in self.attempts if attempt.rerun_reason in STANDING}
 
     @property
     def evictions(self) -> tuple[FileRun, ...]:
         """The attempts that were stopped only to make room."""
-        return tuple(attempt for attempt in self.attempts if attempt.again == "made-room")
+        return tuple(attempt for attempt in self.attempts if attempt.rerun_reason == "evicted")
 
 
 def our_command(
@@ -106,7 +106,7 @@ def read_record(events: Path) -> RunRecord:
                     path=event["path"],
                     attempt=event["attempt"],
                     status=event["status"],
-                    again=event["again"] or "",
+                    rerun_reason=event["rerun_reason"] or "",
                     error=event["error"],
                     runner=event["runner"],
                     exit_code=event["exit_code"],
@@ -115,7 +115,7 @@ def read_record(events: Path) -> RunRecord:
                     peak_bytes=event["peak_bytes"],
                     duration_s=event["duration_s"],
                     cpu_s=event["cpu_s"],
-                    waited_for=event["waited_for"],
+                    start_delayed_by=event["start_delayed_by"],
                     leaked=tuple(event["leaked"]),
                 )
             )

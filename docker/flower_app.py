@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kombu.entity import Queue
 
-from passmuster.wire.access import BROKEN
+from passmuster.wire.access import BROKER_ERRORS
 from passmuster.wire.broker_keys import queue_name
 from passmuster.wire.run_store import RunStore, connect
 from worker.queue.celery_app import make_app
@@ -36,7 +36,7 @@ def main() -> None:
         while True:
             try:
                 runs = RunStore.active_runs(client)
-            except BROKEN:
+            except BROKER_ERRORS:
                 runs = set()
             # These are what Flower shows, for want of workers that would name theirs.
             app.conf.task_queues = [Queue(queue_name(run_id)) for run_id in sorted(runs)]

@@ -39,7 +39,7 @@ def page_with_tables(page: str) -> str:
 
 
 def _row(setting: Setting) -> str:
-    metavar = setting.kind.metavar
+    metavar = setting.type.metavar
     words = [f"{word} {metavar}" for word in setting.options] + [word for word, _ in setting.constants]
     if setting.name == "paths":
         words = ["PATH..."]

@@ -80,7 +80,7 @@ class Ours(Runner):
         )
         bad = [path for path in job.suite.files if path not in final or final[path].status != "PASS"]
         report = job.work / "coverage.xml"
-        again = Counter(attempt.again for attempt in record.attempts if attempt.again)
+        again = Counter(attempt.rerun_reason for attempt in record.attempts if attempt.rerun_reason)
         if again:
             print(f"    {self.name}: ran again: {dict(again)}")
         return Verdict(

@@ -115,7 +115,7 @@ def _ours(
         measured=measured,
         not_passed=_not_passed(record, root),
         evicted=tuple(f"{attempt.path}: {attempt.error}" for attempt in record.evictions),
-        waited=sum(attempt.waited_for == "memory" for attempt in record.attempts),
+        waited=sum(attempt.start_delayed_by == "memory" for attempt in record.attempts),
         said_peak_bytes=record.peak_bytes,
         limit_bytes=limit_bytes,
     )

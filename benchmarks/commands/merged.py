@@ -23,7 +23,7 @@ from benchmarks.tables import print_table, write_json
 
 SHARDS = 4
 
-_COUNTS = re.compile(r"^  (?:Total tests|Passed|Failed|Tests inside the files): .*$", re.MULTILINE)
+_COUNTS = re.compile(r"^  (?:Total tests|Passed|Failed|Test cases): .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,7 @@ class SubcommandCall(Struct, frozen=True, kw_only=True):
         program: the program and the subcommand, as the user called them.
         write: prints text to `stdout`.
         stderr: receives warnings and errors.
-        runner_python: the interpreter for a project without its own.
-        site: where files would run.
+        target: where files would run.
     """
 
     argv: tuple[str, ...]
@@ -32,7 +31,6 @@ class SubcommandCall(Struct, frozen=True, kw_only=True):
     write: Callable[[str], None]
     stdout: TextStream
     stderr: TextStream
-    runner_python: str
-    site: ExecutionTarget
+    target: ExecutionTarget
 
     __repr__ = repr_without("environ")

@@ -10,14 +10,14 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import EXPLAIN
+from dispatcher.cli.subcommands import EXPLAIN
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import open_history
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.local_runs import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
@@ -35,7 +35,7 @@ def show_explanation(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    called = EXPLAIN.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = EXPLAIN.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -92,20 +92,18 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
     return structs.replace(
         what,
         planned=planned,
-        place=place + 1,
+        position=place + 1,
         total=len(plan.files),
         limit_bytes=limit_bytes,
         budget_bytes=budget_bytes,
-        rules=rules_of(what.file.path, config),
-        group_most=group_limits(config).get(group) if group else None,
-        way=way_of(planned, what.known, config),
+        overrides=overrides_of(what.file.path, config),
+        group_max=group_limits(config).get(group) if group else None,
+        start_method=start_method_of(planned, what.known, config),
     )
 
 
 def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
-    return TestRunner(
-        config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
-    )
+    return TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
 
 
 def _place(plan: RunPlan, path: str) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import COMPLETION, TABLES
-from dispatcher.config.command_line import RUN_WORDS
-from dispatcher.config.settings import PATHS, SETTINGS
-from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+from dispatcher.cli.subcommands import COMPLETION, TABLES
+from dispatcher.config.choices import SUBCOMMAND_HELP
+from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.completion import Shell, completed, completion
+from passmuster.settings.completion import Shell, completion_script, completion_table
 from passmuster.settings.help import entry, setting_lines
 from passmuster.settings.setting import Group
 
@@ -37,7 +36,7 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
         argv: the words after the program's name. Wrong words next to `--help` do not matter.
         program: the program's name as it was called.
     """
-    arguments = RUN_WORDS.read(argv)
+    arguments = RUN_PARSER.parse(argv)
     if arguments.wants_help:
         return format_help(program)
     if arguments.wants_version:
@@ -98,7 +97,7 @@ def show_completion(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: the argument is not a supported shell.
     """
-    called = COMPLETION.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = COMPLETION.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -107,8 +106,9 @@ def show_completion(call: SubcommandCall) -> int:
             f"completion needs one of {', '.join(Shell)}, got {list(called.words)}: {call.program} bash"
         )
     subcommands = {
-        name.value: (SUBCOMMAND_HELP[name], completed(table.rows, _EXTRA)) for name, table in TABLES.items()
+        name.value: (SUBCOMMAND_HELP[name], completion_table(table.rows, _EXTRA))
+        for name, table in TABLES.items()
     }
-    run = completed(RUN_WORDS.rows, _EXTRA)
-    call.write(completion(Shell(called.words[0]), PROGRAMS, run, subcommands))
+    run = completion_table(RUN_PARSER.rows, _EXTRA)
+    call.write(completion_script(Shell(called.words[0]), PROGRAMS, run, subcommands))
     return ExitCode.OK

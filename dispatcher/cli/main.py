@@ -87,9 +87,8 @@ class Command:
     Args:
         argv: the words after the program's name.
         cwd: the current directory, absolute.
-        site: where files run.
+        target: where files run.
         program: as the user called it, for `--help` and rerun commands.
-        runner_python: the interpreter for projects without their own.
         stdout: receives the report.
         stderr: receives warnings and errors.
     """
@@ -100,18 +99,16 @@ class Command:
         *,
         environ: Mapping[str, str],
         cwd: Path,
-        site: ExecutionTarget,
+        target: ExecutionTarget,
         program: str,
-        runner_python: str,
         stdout: TextStream,
         stderr: TextStream,
     ) -> None:
         self._argv = tuple(argv)
         self._environ = environ
         self._cwd = cwd
-        self._site = site
+        self._target = target
         self._program = program
-        self._runner_python = runner_python
         self._stdout = stdout
         self._stderr = stderr
         self._out = SafeStream(stdout)
@@ -149,8 +146,7 @@ class Command:
                 write=self._out.write,
                 stdout=self._stdout,
                 stderr=self._stderr,
-                runner_python=self._runner_python,
-                site=self._site,
+                target=self._target,
             )
         )
 
@@ -175,10 +171,9 @@ class Command:
                 return code
         runner = TestRunner(
             config,
-            site=self._site,
+            target=self._target,
             environ=self._environ,
             cwd=self._cwd,
-            runner_python=self._runner_python,
             origins=loaded.origins,
         )
         files = runner.discover_tests()
@@ -202,7 +197,7 @@ class Command:
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
-            from dispatcher.insight.dry_run import dry_run_lines  # As above.
+            from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
             lines = dry_run_lines(
                 runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
@@ -235,7 +230,6 @@ class Command:
             host = CommandContext(
                 environ=self._environ,
                 cwd=self._cwd,
-                runner_python=self._runner_python,
                 origins=loaded.origins,
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
                 # Only the leader prints annotations and pages for a CI: once is enough.
@@ -278,7 +272,7 @@ class Command:
         if runner.can_be_resumed:
             from dispatcher.config.rerun import resume_command  # Few runs are interrupted.
 
-            line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
+            line = f"To resume this run: {resume_command(self._program, self._argv, runner.run_id)}"
             self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
         if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
@@ -345,18 +339,16 @@ def main(
     *,
     environ: Mapping[str, str],
     cwd: Path,
-    site: ExecutionTarget,
+    target: ExecutionTarget,
     program: str,
-    runner_python: str,
 ) -> int:
     """Run the command on this process's own streams; see `Command`."""
     command = Command(
         argv,
         environ=environ,
         cwd=cwd,
-        site=site,
+        target=target,
         program=program,
-        runner_python=runner_python,
         stdout=sys.stdout,
         stderr=sys.stderr,
     )

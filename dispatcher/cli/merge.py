@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import MERGE
+from dispatcher.cli.subcommands import MERGE
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.rerun import rerun_command
@@ -35,7 +35,7 @@ def run_merge(call: SubcommandCall) -> int:
         ConfigurationError: an argument is wrong, or no directory was named.
         InfrastructureError: there are no records, or they cannot be reported.
     """
-    called = MERGE.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = MERGE.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -141,7 +141,6 @@ class _Merge:
                     records,
                     self._config,
                     self._call.environ,
-                    runner_python=self._call.runner_python,
                     scratch=Path(scratch),
                 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import MIGRATE, MigrateAction, MigrateOptions
+from dispatcher.cli.subcommands import MIGRATE, MigrateAction, MigrateOptions
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
@@ -112,7 +112,7 @@ def migrate(call: SubcommandCall) -> int:
             back.
         InfrastructureError: git or the disk fails; nothing was changed.
     """
-    called = MIGRATE.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = MIGRATE.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -193,9 +193,7 @@ class _Migration:
 
     def _runner(self, config: TestConfig) -> TestRunner:
         call = self._call
-        return TestRunner(
-            config, site=call.site, environ=call.environ, cwd=self._root, runner_python=call.runner_python
-        )
+        return TestRunner(config, target=call.target, environ=call.environ, cwd=self._root)
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines

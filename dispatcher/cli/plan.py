@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import PLAN
+from dispatcher.cli.subcommands import PLAN
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, predict
 from dispatcher.model.exit_codes import ExitCode
@@ -22,7 +22,7 @@ def show_plan(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: an argument is wrong, or there is no history.
     """
-    called = PLAN.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = PLAN.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -32,10 +32,9 @@ def show_plan(call: SubcommandCall) -> int:
     config = structs.replace(called.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
-        site=call.site,
+        target=call.target,
         environ=call.environ,
         cwd=call.cwd,
-        runner_python=call.runner_python,
     )
     if not runner.discover_tests():
         line = nothing_found_line(include_integration=config.include_integration, color=False)
@@ -68,8 +67,8 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     return PlanReport(
         files=len(planned),
         unknown=unknown,
-        usual_s=usual_s[0] if usual_s else None,
-        asked=asked,
-        others=alternatives(tasks, asked, groups=groups),
+        assumed_s=usual_s[0] if usual_s else None,
+        requested=asked,
+        alternatives=alternatives(tasks, asked, groups=groups),
         groups=plan.groups,
     )

@@ -6,14 +6,14 @@ import time
 from contextlib import closing
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import STATUS
+from dispatcher.cli.subcommands import STATUS
 from dispatcher.config.model import TestConfig
 from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
 from dispatcher.insight.local_runs import local_lines, local_runs
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_address
 from passmuster.model.errors import InfrastructureError
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.run_store import WorkerDirectory
 
@@ -25,7 +25,7 @@ def show_status(call: SubcommandCall) -> int:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    called = STATUS.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = STATUS.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -48,9 +48,9 @@ def _broker_state(config: TestConfig) -> BrokerState:
             return BrokerState(
                 broker=address.shown,
                 runs=tuple(BrokerInspector(client).runs()),
-                workers=tuple(WorkerDirectory(client).cards()),
+                workers=tuple(WorkerDirectory(client).statuses()),
             )
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error

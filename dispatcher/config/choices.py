@@ -1,4 +1,4 @@
-"""The value types of settings other than numbers, texts and paths: choices, and the records of tables."""
+"""The value types that only the configuration of a run has: choices, the shard, the report, and tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from dispatcher.model.shard_option import ALLOWED as SHARDS_ALLOWED
+from dispatcher.model.shard_option import Shard, read_shard
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import Amount
+from passmuster.settings.values import Value, ValueType, quoted
 
 SERIAL = "serial: "
 """The prefix of the group names that `serial = true` creates: one of the group's files runs at a time."""
@@ -58,7 +61,7 @@ class LayoutKind(StrEnum):
     """The files that `python -m unittest` would discover, run by unittest."""
 
 
-class Overcommit(StrEnum):
+class Oversubscription(StrEnum):
     """Whether more files than slots run while the running files leave CPUs idle."""
 
     OFF = "off"
@@ -105,7 +108,7 @@ class FileGroup(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    most: int
+    max_files: int
 
 
 class Subcommand(StrEnum):
@@ -117,3 +120,37 @@ class Subcommand(StrEnum):
     MIGRATE = "migrate"
     PLAN = "plan"
     STATUS = "status"
+
+
+SUBCOMMAND_HELP = {
+    "completion": "print the completion script for bash, zsh, or fish",
+    "explain": "print how a file last ran, and how and why it will run next (--json)",
+    "merge": "check that the records cover every shard, and report them as one run",
+    "plan": "predict a run's time and memory, and what would make it faster (--json)",
+    "migrate": "replace calls of the shell scripts by this program (a preview; --apply makes the changes)",
+    "status": "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
+}
+"""The help text of each subcommand. Only the first word of a call counts as one: `./status` is a file."""
+
+IN_RUN = ""
+"""The default place of a report: the directory of its own run."""
+
+AUTO_SHARD = Shard(number=0, total=0)
+"""Stands for the shard that the CI's variables name, until they were read."""
+
+
+def _read_shard(text: str) -> Value:
+    return read_shard(text) or AUTO_SHARD
+
+
+def _read_report(text: str) -> str:
+    form, is_placed, path = text.strip().partition("=")
+    if form.lower() != "html" or "\0" in path or (is_placed and not path):
+        raise ValueError(f"expected {REPORT.allowed}, got {quoted(text)}")
+    return path or IN_RUN
+
+
+SHARD = ValueType(read=_read_shard, allowed=SHARDS_ALLOWED, metavar="I/N")
+REPORT = ValueType(
+    read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True, is_output=True
+)

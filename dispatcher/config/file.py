@@ -1,7 +1,7 @@
 """Reads the environment and `[tool.passmuster]` of the root's `pyproject.toml` by the table of settings.
 
-The third source, the command line, is read by `passmuster/settings/words.py`. The tables for some files only
-are read here too:
+`passmuster/settings/argument_parser.py` reads the third source, the command line. The tables for some files
+only are read here too:
 
     [[tool.passmuster.overrides]]
     files = ["tests/db/**"]
@@ -28,10 +28,10 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.path_patterns import normal_pattern
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import Amount
-from passmuster.settings.origins import Given, Origin, Source
+from passmuster.settings.argument_parser import read_variables
+from passmuster.settings.origins import GivenValue, Origin, Source
 from passmuster.settings.setting import VARIABLE_PREFIX, Setting
-from passmuster.settings.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
-from passmuster.settings.words import read_variables
+from passmuster.settings.values import FLAG, TEXT, TEXTS, Value, ValueType, count, on_one_line
 
 FILE_NAME = "pyproject.toml"
 _MARK = b"passmuster"
@@ -47,7 +47,7 @@ _TOML_NAMES: dict[type, str] = {
 }
 
 
-def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
+def read_environment(environ: Mapping[str, str]) -> tuple[GivenValue, ...]:
     """Return the values from the environment. For each setting the strongest variable that is not empty
     counts.
 
@@ -63,7 +63,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
     return read_variables(SETTINGS, environ)
 
 
-def read_file(root: Path) -> tuple[Given, ...]:
+def read_file(root: Path) -> tuple[GivenValue, ...]:
     """Return the values of `[tool.passmuster]` in the root's `pyproject.toml`; empty if it has no such table.
 
     Raises:
@@ -81,7 +81,7 @@ def read_file(root: Path) -> tuple[Given, ...]:
     if _MARK not in content:
         return ()
     table = _our_table(_parse(content, path), path)
-    given: dict[str, Given] = {}
+    given: dict[str, GivenValue] = {}
     for key, value in table.items():
         origin = f"[tool.passmuster] {on_one_line(key)} in {on_one_line(str(path))}"
         setting = _setting_of(key, origin)
@@ -93,14 +93,14 @@ def read_file(root: Path) -> tuple[Given, ...]:
     return tuple(given.values())
 
 
-def _given(setting: Setting, value: object, origin: str) -> Given:
+def _given(setting: Setting, value: object, origin: str) -> GivenValue:
     if not setting.is_table:
-        texts = texts_of(setting.name, setting.kind, value, origin)
-        return Given(setting=setting, texts=texts, origin=_in_file(origin))
+        texts = texts_of(setting.name, setting.type, value, origin)
+        return GivenValue(setting=setting, texts=texts, origin=_in_file(origin))
     # Few projects have such tables.
 
     texts, records = read_table(setting, value, origin)
-    return Given(setting=setting, texts=texts, origin=_in_file(origin), value=records)
+    return GivenValue(setting=setting, texts=texts, origin=_in_file(origin), value=records)
 
 
 def _in_file(name: str) -> Origin:
@@ -159,7 +159,7 @@ def _advice(key: str) -> str:
     return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
 
 
-def texts_of(name: str, kind: Kind, value: object, origin: str) -> tuple[str, ...]:
+def texts_of(name: str, kind: ValueType, value: object, origin: str) -> tuple[str, ...]:
     """Return a value of the file as the texts that its kind reads; several only for a list.
 
     The type is compared exactly: in Python `true` is also a number, in a configuration that is a mistake.
@@ -187,9 +187,9 @@ def described(value: object) -> str:
 
 _Type = TypeVar("_Type")
 
-OVERRIDE_KEYS: dict[str, Kind] = {
+OVERRIDE_KEYS: dict[str, ValueType] = {
     "files": TEXTS,
-    **{row.per_file: row.kind.without_none or row.kind for row in SETTINGS if row.per_file},
+    **{row.per_file: row.type.without_none or row.type for row in SETTINGS if row.per_file},
     "group": TEXT,
     "serial": FLAG,
 }
@@ -198,7 +198,7 @@ OVERRIDE_KEYS: dict[str, Kind] = {
 `serial = true` creates a group of its own, of which one file runs at a time.
 """
 
-GROUP_KEYS: dict[str, Kind] = {"max": count(least=1, most=MAX_JOBS)}
+GROUP_KEYS: dict[str, ValueType] = {"max": count(least=1, most=MAX_JOBS)}
 """The keys of a group."""
 
 
@@ -213,7 +213,7 @@ def read_table(setting: Setting, value: object, origin: str) -> tuple[tuple[str,
     Raises:
         ConfigurationError: it is not a table, or contains an unknown key or a wrong value.
     """
-    kind = setting.kind
+    kind = setting.type
     if type(value) not in kind.toml_types:
         raise _wrong_type(setting.name, kind.allowed, value, origin)
     if isinstance(value, list):
@@ -221,7 +221,7 @@ def read_table(setting: Setting, value: object, origin: str) -> tuple[tuple[str,
         return tuple(map(_override_text, overrides)), tuple(overrides)
     assert isinstance(value, dict)
     groups = [_group(name, table, origin) for name, table in value.items()]
-    return tuple(f"{on_one_line(group.name)} (max {group.most})" for group in groups), tuple(groups)
+    return tuple(f"{on_one_line(group.name)} (max {group.max_files})" for group in groups), tuple(groups)
 
 
 def _override(value: object, origin: str) -> Override:
@@ -275,10 +275,10 @@ def _group(name: str, value: object, origin: str) -> FileGroup:
     most = _read_keys("group", GROUP_KEYS, value, place).get("max")
     if not isinstance(most, int):
         raise ConfigurationError(f"a group needs max, {GROUP_KEYS['max'].allowed} ({place})")
-    return FileGroup(name=name, most=most)
+    return FileGroup(name=name, max_files=most)
 
 
-def _read_keys(what: str, kinds: Mapping[str, Kind], value: object, origin: str) -> dict[str, Value]:
+def _read_keys(what: str, kinds: Mapping[str, ValueType], value: object, origin: str) -> dict[str, Value]:
     """Return the values of one table by key."""
     if not isinstance(value, dict):
         raise _wrong_type(what, "a table", value, origin)

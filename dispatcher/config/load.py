@@ -14,18 +14,17 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.config.command_line import RUN_WORDS, unknown_warning
+from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
-from dispatcher.config.kinds import AUTO_SHARD, IN_RUN
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, SETTINGS
+from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
 from passmuster.settings.locations import PathResolver, is_directory
-from passmuster.settings.origins import Given, Origin, Origins, Source, printable_list
+from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list
 from passmuster.settings.values import Value, on_one_line
-from passmuster.settings.words import Arguments, joined, read_value
 
 _Record = TypeVar("_Record", bound=Struct)
 
@@ -60,7 +59,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     Raises:
         ConfigurationError: a value is wrong; the message names it, its origin, and what is allowed.
     """
-    arguments = RUN_WORDS.read(argv)
+    arguments = RUN_PARSER.parse(argv)
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
@@ -71,12 +70,12 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     return config_of(arguments, environ, cwd)
 
 
-def config_of(arguments: Arguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
+def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
     """Return the configuration of a run from words that were already read and checked; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     bases = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
-    winners: dict[str, tuple[Given, Value]] = {}
+    winners: dict[str, tuple[GivenValue, Value]] = {}
     for given in (*read_file(root), *stronger):
         winners[given.setting.name] = (given, _read(given, bases, environ))
     if root_given is not None:
@@ -87,22 +86,24 @@ def config_of(arguments: Arguments, environ: Mapping[str, str], cwd: Path) -> Lo
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
     validate(config, origins)
-    warnings = (*map(unknown_warning, arguments.unknown), *warnings_of(config, origins))
+    warnings = (*map(_unknown_warning, arguments.unknown), *warnings_of(config, origins))
     return Loaded(config=config, origins=origins, texts=_texts(root, winners), warnings=warnings)
 
 
-def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
-    given = joined(arguments.given)
+def _from_arguments(arguments: ParsedArguments) -> tuple[GivenValue, ...]:
+    given = strongest_values(arguments.given)
     if arguments.paths:
-        given[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
+        given[PATHS.name] = GivenValue(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
     if arguments.passed_on:
-        given[PYTEST_ARGUMENTS.name] = Given(
+        given[PYTEST_ARGUMENTS.name] = GivenValue(
             setting=PYTEST_ARGUMENTS, texts=arguments.passed_on, origin=_AFTER_DASHES
         )
     return tuple(given.values())
 
 
-def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str]) -> tuple[Path, Given | None]:
+def _find_root(
+    stronger: Iterable[GivenValue], cwd: Path, environ: Mapping[str, str]
+) -> tuple[Path, GivenValue | None]:
     """Return the root, with symlinks resolved, and its origin; None: it was not set."""
     given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
     if given is None:
@@ -117,20 +118,20 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
     return Path(os.path.realpath(path)), given
 
 
-def _read(given: Given, bases: PathResolver, environ: Mapping[str, str]) -> Value:
+def _read(given: GivenValue, bases: PathResolver, environ: Mapping[str, str]) -> Value:
     value = read_value(given)
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:
         return Path()
-    if given.setting.kind.is_path:
+    if given.setting.type.is_path:
         return bases.locate(str(value), from_file=given.from_file)
     if given.setting.name == "python":
         return bases.locate_interpreter(str(value), from_file=given.from_file)
     return value
 
 
-def _config_of(root: Path, winners: Iterable[tuple[Given, Value]]) -> TestConfig:
+def _config_of(root: Path, winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
     fields: dict[str, Value] = {}
     layout: dict[str, Value] = {}
     for given, value in winners:
@@ -146,16 +147,21 @@ def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
     return replace(record, **changes)
 
 
-def _origins(winners: Mapping[str, tuple[Given, Value]]) -> Origins:
+def _origins(winners: Mapping[str, tuple[GivenValue, Value]]) -> Origins:
     given = {name: one.origin for name, (one, _) in winners.items()}
     return Origins({ROOT.name: _THE_CURRENT_DIRECTORY, **given})
 
 
-def _texts(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> dict[str, str]:
+def _unknown_warning(option: str) -> str:
+    """Return the shell scripts' own warning for an unknown option."""
+    return f"Unknown argument: {on_one_line(option)}"
+
+
+def _texts(root: Path, winners: Mapping[str, tuple[GivenValue, Value]]) -> dict[str, str]:
     """Return the given values as people may see them."""
     shown = {ROOT.name: on_one_line(str(root))}
     for name, (given, value) in winners.items():
-        kind = given.setting.kind
+        kind = given.setting.type
         is_place = isinstance(value, Path) or name == "python"
         texts = given.texts if kind.shown is None else map(kind.shown, given.texts)
         shown[name] = on_one_line(str(value)) if is_place else printable_list(texts)

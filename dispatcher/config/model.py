@@ -12,16 +12,24 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
+from dispatcher.config.choices import (
+    Explain,
+    FileGroup,
+    LayoutKind,
+    Mode,
+    Override,
+    Oversubscription,
+    Subcommand,
+)
 from dispatcher.config.settings_machines import MachineSettings
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
 from passmuster.settings.setting import (
+    Conflict,
     Group,
-    Needs,
+    Requirement,
     Setting,
-    With,
     layout,
     setting,
     switch,
@@ -143,7 +151,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Setting(
             name="paths",
             group=Group.SELECTION,
-            kind=TEXTS,
+            type=TEXTS,
             summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
             default="everything",
             in_file=False,
@@ -182,7 +190,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             in_file=False,
             whole_run=True,
             commands=(Subcommand.PLAN,),
-            needs=(Needs(name="history", what="the history"),),
+            needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
     keyword: Annotated[
@@ -227,7 +235,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Setting(
             name="pytest-args",
             group=Group.SELECTION,
-            kind=ARGUMENTS,
+            type=ARGUMENTS,
             summary="further arguments of the pytest of every file; also all words after --",
             default="none",
             variables=(variable_name("pytest-args"),),
@@ -265,7 +273,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Setting(
             name="command",
             group=Group.EXECUTION,
-            kind=COMMAND,
+            type=COMMAND,
             summary="the project's own command for a file: a list of words with {file} or {module}, with"
             " optional {python}, {slot}, {junit}",
             default="none",
@@ -317,7 +325,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "run every forked file in a fresh interpreter too, and fail if the results differ",
             same_on_all=True,
             conflicts=(
-                With(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
+                Conflict(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
             ),
         ),
     ] = False
@@ -362,7 +370,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             in_file=False,
             whole_run=True,
             many_machines=True,
-            needs=(Needs(name="history", what="the history"),),
+            needs=(Requirement(name="history", what="the history"),),
         ),
     ] = None
     history: Annotated[
@@ -388,11 +396,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
-    overcommit: Annotated[
-        Overcommit | None,
+    oversubscription: Annotated[
+        Oversubscription | None,
         setting(
             "overcommit",
-            choice(Overcommit),
+            choice(Oversubscription),
             Group.LIMITS,
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
@@ -482,10 +490,10 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             same_on_all=True,
         ),
     ] = None
-    slow_s: Annotated[
+    slow_timeout_s: Annotated[
         float, setting("slow", TIME, Group.LIMITS, "time after which a running file is reported as slow")
     ] = DEFAULT_SLOW_S
-    grace_s: Annotated[
+    grace_period_s: Annotated[
         float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
@@ -552,7 +560,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             name="mode",
             is_exclusive=True,
             group=Group.OTHER,
-            kind=choice(Mode),
+            type=choice(Mode),
             summary="run nothing; show the files, the plan, or all settings with their origins",
             constants=(
                 ("--list", "list"),
@@ -578,7 +586,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "run nothing; explain which modules are imported before files are forked, which not, and why",
             default="nothing",
             in_file=False,
-            conflicts=(With(name="mode", why="each asks for something else"),),
+            conflicts=(Conflict(name="mode", why="each asks for something else"),),
         ),
     ] = None
     strict_args: Annotated[

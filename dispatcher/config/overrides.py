@@ -22,7 +22,7 @@ _NOTHING = Override(files=())
 
 def group_limits(config: TestConfig) -> dict[str, int]:
     """Return how many files of each group may run at once; for the group `serial`, one."""
-    limits = {group.name: group.most for group in config.groups}
+    limits = {group.name: group.max_files for group in config.groups}
     serial = {override.group for override in config.overrides if (override.group or "").startswith(SERIAL)}
     return limits | {name: 1 for name in serial if name}
 

@@ -6,12 +6,12 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from dispatcher.config.command_line import RUN_WORDS
+from dispatcher.config.settings import RUN_PARSER
 from dispatcher.model.results import FileAttempts
 from passmuster.model.result import TestResult
 from passmuster.model.status import RunnerKind
 from passmuster.model.test_selection import SEPARATOR
-from passmuster.settings.origins import Given
+from passmuster.settings.origins import GivenValue
 
 MAX_NAMED_TESTS = 3
 """With more failing tests, the command names their file."""
@@ -27,7 +27,7 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
     file = record.file
     tests = _failing_tests(record.final) or file.selection.tests
     labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
-    arguments = RUN_WORDS.read(argv).passed_on
+    arguments = RUN_PARSER.parse(argv).passed_on
     words = (
         program,
         *options_for_one_file(argv),
@@ -59,7 +59,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
         program: as the user called it.
         argv: the arguments of the run.
     """
-    arguments = RUN_WORDS.read(argv)
+    arguments = RUN_PARSER.parse(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
     passed_on = ("--", *arguments.passed_on) if arguments.passed_on else ()
     return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths), *passed_on)))
@@ -68,18 +68,18 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
     """Return the options of a call that a run of one file needs again."""
     words: list[str] = []
-    for given in RUN_WORDS.read(argv).given:
+    for given in RUN_PARSER.parse(argv).given:
         if not given.setting.whole_run:
             words += _words(given)
     return words
 
 
-def _words(given: Given) -> list[str]:
+def _words(given: GivenValue) -> list[str]:
     """Return an argument as it was given, with secrets removed."""
     option = given.origin.name
     if option not in given.setting.options:
         return [option]
-    return [option, ",".join(map(given.setting.kind.shown or str, given.texts))]
+    return [option, ",".join(map(given.setting.type.shown or str, given.texts))]
 
 
 def _named(paths: Sequence[str]) -> list[str]:

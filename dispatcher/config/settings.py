@@ -1,8 +1,9 @@
-"""The one table of settings: the rows that the fields of `TestConfig` are annotated with."""
+"""The table of settings, from the annotations of `TestConfig`, and the parser of a run's arguments."""
 
 from __future__ import annotations
 
 from dispatcher.config.model import TestConfig
+from passmuster.settings.argument_parser import ArgumentParser
 from passmuster.settings.setting import Setting, rows_of
 from passmuster.wire.broker_settings import private_variables
 
@@ -13,5 +14,10 @@ BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
 PRIVATE_VARIABLES = private_variables(SETTINGS)
 """Variables that are removed from the environment of tests."""
+
+WITHOUT_EFFECT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
+"""Options of later shell scripts and of pytest that name the default behaviour."""
+
+RUN_PARSER = ArgumentParser(SETTINGS, ignored=WITHOUT_EFFECT, passes_on=True)
 
 PATHS, ROOT, PYTEST_ARGUMENTS = BY_NAME["paths"], BY_NAME["root"], BY_NAME["pytest-args"]

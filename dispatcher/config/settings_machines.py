@@ -7,12 +7,11 @@ from typing import Annotated
 
 from msgspec.structs import replace
 
-from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
-from dispatcher.config.kinds import SHARD
+from dispatcher.config.choices import SHARD, MixedWorkers, Mode, Subcommand
 from dispatcher.config.settings_reports import ReportSettings
 from dispatcher.model.shard_option import Shard
 from passmuster.model.hidden_fields import repr_without
-from passmuster.settings.setting import Group, Needs, Setting, With, setting, switch
+from passmuster.settings.setting import Conflict, Group, Requirement, Setting, setting, switch
 from passmuster.settings.values import OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
 from passmuster.wire.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
 
@@ -33,7 +32,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         Path | None, replace(PASSWORD_FILE_ROW, many_machines=True, commands=(Subcommand.STATUS,))
     ] = None
     secret_file: Annotated[Path | None, replace(SECRET_FILE_ROW, many_machines=True)] = None
-    wait_workers_s: Annotated[
+    worker_timeout_s: Annotated[
         float,
         setting(
             "wait-workers", TIME, Group.QUEUE, "how long to wait for the first worker", many_machines=True
@@ -59,7 +58,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             default="none",
             in_file=False,
             many_machines=True,
-            conflicts=(With(name="broker", why="a cluster brings its own server"),),
+            conflicts=(Conflict(name="broker", why="a cluster brings its own server"),),
         ),
     ] = None
     ship: Annotated[
@@ -69,9 +68,11 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             Group.QUEUE,
             "send the project's files to the workers: those that git tracks or does not ignore",
             many_machines=True,
-            needs=(Needs(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
+            needs=(Requirement(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
             conflicts=(
-                With(name="join", why="machines that join a run have the files already", of_this_call=True),
+                Conflict(
+                    name="join", why="machines that join a run have the files already", of_this_call=True
+                ),
             ),
         ),
     ] = False
@@ -87,17 +88,17 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             in_file=False,
             whole_run=True,
             many_machines=True,
-            needs=(Needs(name="broker", what="a broker that all machines reach"),),
+            needs=(Requirement(name="broker", what="a broker that all machines reach"),),
             conflicts=(
-                With(name="cluster", why="no other machine reaches the server of a cluster"),
-                With(name="record", why="every machine that joins has all reports"),
-                With(name="resume", why="a machine that joins again resumes by itself"),
-                With(
+                Conflict(name="cluster", why="no other machine reaches the server of a cluster"),
+                Conflict(name="record", why="every machine that joins has all reports"),
+                Conflict(name="resume", why="a machine that joins again resumes by itself"),
+                Conflict(
                     name="failed",
                     why="each machine has its own history, and the next round runs what failed",
                 ),
-                With(name="explain", why="it runs nothing"),
-                With(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
+                Conflict(name="explain", why="it runs nothing"),
+                Conflict(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
             ),
         ),
     ] = None
@@ -113,10 +114,12 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             whole_run=True,
             many_machines=True,
             conflicts=(
-                With(name="failed", why="every machine has its own history, so their shards would differ"),
-                With(name="broker", why="a broker gives each file to any free worker"),
-                With(name="cluster", why="a cluster gives each file to any free worker"),
-                With(name="join", why="a joined run gives each file to any free machine"),
+                Conflict(
+                    name="failed", why="every machine has its own history, so their shards would differ"
+                ),
+                Conflict(name="broker", why="a broker gives each file to any free worker"),
+                Conflict(name="cluster", why="a cluster gives each file to any free worker"),
+                Conflict(name="join", why="a joined run gives each file to any free machine"),
             ),
         ),
     ] = None
@@ -151,30 +154,30 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         Setting(
             name="tail",
             group=Group.QUEUE,
-            kind=replace(TEXT, metavar="FILE"),
+            type=replace(TEXT, metavar="FILE"),
             summary="run nothing; print the output of this file of a run on the broker until it finishes",
             default="nothing",
             options=("--tail",),
             in_file=False,
             many_machines=True,
             conflicts=(
-                With(name="mode", why="each asks for something else"),
-                With(name="paths", why="--tail follows one file and runs nothing"),
+                Conflict(name="mode", why="each asks for something else"),
+                Conflict(name="paths", why="--tail follows one file and runs nothing"),
             ),
         ),
     ] = None
-    tail_run: Annotated[
+    tail_run_id: Annotated[
         str | None,
         Setting(
             name="run",
             group=Group.QUEUE,
-            kind=replace(TEXT, metavar="RUN"),
+            type=replace(TEXT, metavar="RUN"),
             summary="the run that --tail follows, if several contain the file",
             default="the one that contains the file",
             options=("--run",),
             in_file=False,
             many_machines=True,
-            needs=(Needs(name="tail", what="the file to follow"),),
+            needs=(Requirement(name="tail", what="the file to follow"),),
         ),
     ] = None
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from dispatcher.config.choices import ColorChoice, Subcommand, Verbosity
-from dispatcher.config.kinds import REPORT
+from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
 from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, one_of, optional

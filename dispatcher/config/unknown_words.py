@@ -10,8 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.command_line import RUN_WORDS
-from dispatcher.config.settings import PRIVATE_VARIABLES, SETTINGS
+from dispatcher.config.settings import PRIVATE_VARIABLES, RUN_PARSER, SETTINGS
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
@@ -78,7 +77,7 @@ def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
         if is_long and foreign in FOREIGN_OPTIONS:
             raise _foreign(foreign, word, argv)
         # Such as `-timeout`; `-kx` is nearer to `-k` than to any word.
-        meant = nearest(name, RUN_WORDS.words)
+        meant = nearest(name, RUN_PARSER.known)
         if meant:
             raise ConfigurationError(f"unknown argument: {on_one_line(word)}; did you mean {meant}?")
         if foreign in FOREIGN_OPTIONS:
@@ -106,7 +105,7 @@ def refuse_variables(names: Iterable[str]) -> None:
 
 def _first_unknown_letter(word: str) -> str:
     """Return the option of one letter that made a word such as `-xvs` unknown."""
-    return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in RUN_WORDS.words), word)
+    return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in RUN_PARSER.known), word)
 
 
 def _foreign(option: str, word: str, argv: Sequence[str]) -> ConfigurationError:

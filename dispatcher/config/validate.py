@@ -92,12 +92,12 @@ def _check_outputs(config: TestConfig, origins: Origins) -> None:
     taken: dict[Path, str] = {}
     relations = Relations(SETTINGS, config, origins)
     for row in SETTINGS:
-        path = row.value_in(config) if row.kind.is_output else None
+        path = row.value_in(config) if row.type.is_output else None
         # An empty path is a report's usual place, among the run's own files.
         if not isinstance(path, Path) or path == Path():
             continue
         name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
-        if row.kind.is_folder:
+        if row.type.is_folder:
             is_used = all(map(relations.is_on, row.only_with))
             if is_used and os.path.lexists(path) and not is_directory(path):
                 raise ConfigurationError(f"{name} must be a directory, got {shown} (from {origin})")

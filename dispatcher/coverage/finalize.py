@@ -51,7 +51,7 @@ def format_coverage_summary(
         if count > _NAMED_FILES:
             lines.append(f"  … and {count - _NAMED_FILES} more")
     if fail_under is not None and report.is_below(fail_under):
-        lines.append(f"{fail_tag} Coverage {report.percent_text}% is below the demanded {fail_under:g}%")
+        lines.append(f"{fail_tag} Coverage {report.percent_text}% is below the required {fail_under:g}%")
     return lines
 
 

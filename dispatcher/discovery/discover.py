@@ -10,7 +10,7 @@ from msgspec import Struct
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.collected import collect
-from dispatcher.discovery.layout import ResolvedLayout, find_places, label_of
+from dispatcher.discovery.layout import ResolvedLayout, label_of, resolve_layout
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import DiscoveryRules
 from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
@@ -69,7 +69,7 @@ def discover(
             the project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
             tests a command would find.
     """
-    places = find_places(config)
+    places = resolve_layout(config)
     walker = Walker(root=places.root)
     named_from = str(cwd or places.root)
     if python is None:

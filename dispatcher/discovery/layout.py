@@ -129,7 +129,7 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         )
 
 
-def find_places(config: TestConfig) -> ResolvedLayout:
+def resolve_layout(config: TestConfig) -> ResolvedLayout:
     """Return the resolved layout of `config.root`.
 
     Raises:
@@ -176,7 +176,7 @@ def find_workdir(config: TestConfig) -> Path:
     Raises:
         ConfigurationError: the root or a configured working directory does not exist or lies outside.
     """
-    places = find_places(config)
+    places = resolve_layout(config)
     return Path(places.root, places.workdir)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
+from passmuster.host.interpreter_probe import probe_pytest
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.process_limit import require_process
 from passmuster.model.test_environment import base_test_environment
@@ -60,10 +61,8 @@ class CollectionError(ConfigurationError):
 
 def has_pytest(python: ProjectPython, workdir: Path) -> bool:
     """Return whether `python -m pytest` would find pytest in a directory."""
-    from dispatcher.config.interpreter import ask_pytest_once  # Few runs have to ask.
-
     environment = base_test_environment(python.environ)
-    answer = ask_pytest_once(python.path, environment, workdir, cache_dir=python.cache_dir)
+    answer = probe_pytest(python.path, environment, workdir, cache_dir=python.cache_dir)
     return answer is not None and answer.version != ""
 
 

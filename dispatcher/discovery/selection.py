@@ -181,7 +181,7 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only needed after an error.
     from difflib import get_close_matches
 
-    from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+    from dispatcher.config.choices import SUBCOMMAND_HELP
     from passmuster.settings.spelling import nearest
 
     if text in SUBCOMMAND_HELP:

@@ -54,12 +54,12 @@ class Backend(Protocol):
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force where the tasks run, each with its source."""
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks, in the order in which they should start.
 
         Args:
-            first: queue them before the tasks that already wait.
-            spare: best effort: start them only while no other task waits and a slot is free next to a running
+            urgent: queue them before the tasks that already wait.
+            best_effort: start them only while no other task waits and a slot is free next to a running
                 file. No running file is evicted for them.
         """
 
@@ -108,9 +108,9 @@ class WrappedBackend:
         """Return the limits in force."""
         return self._inner.limits()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks."""
-        self._inner.submit(tasks, first=first, spare=spare)
+        self._inner.submit(tasks, urgent=urgent, best_effort=best_effort)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened."""

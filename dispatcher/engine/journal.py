@@ -28,11 +28,11 @@ FILE_NAME = "journal"
 LAST = "last"
 """The value that stands for the run that started last, in place of its ID."""
 
-_FORMAT = 3
+_FORMAT = 4
 END = "end"
 """The entry that says that the run has finished."""
 
-Ended = Mapping[tuple[str, int], TestResult]
+FinishedAttempts = Mapping[tuple[str, int], TestResult]
 """The results of the finished attempts, by path and attempt."""
 
 
@@ -61,7 +61,9 @@ class JoinedRunHandle(Protocol):
     def run_id(self) -> str:
         """The run's unique ID, the same on every machine."""
 
-    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, JournalWriter, Ended]:
+    def open(
+        self, plan: RunPlan, coverage_dir: Path | None
+    ) -> tuple[RunPlan, JournalWriter, FinishedAttempts]:
         """Return the plan, its journal, and the attempts that already finished on any machine.
 
         Files that passed in an earlier round are marked in the plan as needing no further investigation.
@@ -95,7 +97,7 @@ class Journal:
                 f"run {path.parent.name} is still under way: wait for its end, or stop it"
             ) from None
 
-    def begin(self, run_id: str, files: Sequence[TestFile]) -> None:
+    def start(self, run_id: str, files: Sequence[TestFile]) -> None:
         """Write the first line, which identifies the run."""
         known = {file.path: _state_of(file) for file in files}
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
@@ -150,7 +152,7 @@ class Opened(NamedTuple):
     """
 
     journal: Journal | None
-    ended: Ended
+    ended: FinishedAttempts
     notice: str
 
 
@@ -177,24 +179,24 @@ def open_journal(
     try:
         journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
         if journal.is_new:
-            journal.begin(run_id, files)
+            journal.start(run_id, files)
             return Opened(journal, {}, "")
     except OSError as error:
         notice = f"this run could not be resumed, its journal cannot be written: {error}"
         return Opened(None, {}, notice)
     ended, damaged = read_journal(path, files)
     if needs_data:
-        ended = {key: result for key, result in ended.items() if has_data(result)}
+        ended = {key: result for key, result in ended.items() if has_coverage_data(result)}
     notice = resume_message(run_id, ended, len(files))
     if damaged:
         notice += f"; {damaged} damaged line(s) of {path} ignored, their files run again"
     return Opened(journal, ended, notice)
 
 
-def resume_message(run_id: str, ended: Ended, total: int) -> str:
+def resume_message(run_id: str, ended: FinishedAttempts, total: int) -> str:
     """Return the line that says how much of a run is already done."""
     paths = {file_path for file_path, _ in ended}
-    return f"going on with run {run_id}: {len(paths)} of {total} files had been run"
+    return f"resuming run {run_id}: {len(paths)} of {total} files have already run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
@@ -221,7 +223,7 @@ def find_run(runs_dir: Path, wanted: str) -> str:
     return wanted
 
 
-def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[Ended, int]:
+def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempts, int]:
     """Return the attempts of a run at files that are unchanged, and the number of damaged lines.
 
     Args:
@@ -285,7 +287,7 @@ def _checked(line: bytes) -> object:
     return json.loads(data.decode("utf-8", "surrogateescape"))
 
 
-def has_data(result: TestResult) -> bool:
+def has_coverage_data(result: TestResult) -> bool:
     """Whether the coverage data of an attempt still exists: the report of an interrupted run removes it."""
     return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
 

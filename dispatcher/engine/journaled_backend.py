@@ -17,7 +17,7 @@ from dispatcher.engine.backend import (
     TaskStarted,
     WrappedBackend,
 )
-from dispatcher.engine.journal import Ended, JournalWriter
+from dispatcher.engine.journal import FinishedAttempts, JournalWriter
 from passmuster.model.task import TestTask
 
 
@@ -30,13 +30,13 @@ class JournaledBackend(WrappedBackend):
         ended: the results that already exist.
     """
 
-    def __init__(self, inner: Backend, journal: JournalWriter, ended: Ended) -> None:
+    def __init__(self, inner: Backend, journal: JournalWriter, ended: FinishedAttempts) -> None:
         super().__init__(inner)
         self._journal, self._ended = journal, ended
         self._again: deque[BackendEvent] = deque()
         self._is_broken = False
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks; those that already finished answer with the next `poll`."""
         new = [task for task in tasks if (task.file_path, task.attempt) not in self._ended]
         for task in tasks:
@@ -44,7 +44,7 @@ class JournaledBackend(WrappedBackend):
             if result is not None:
                 self._again += (TaskStarted(task=task), TaskFinished(task=task, result=result))
         if new:
-            self._inner.submit(new, first=first, spare=spare)
+            self._inner.submit(new, urgent=urgent, best_effort=best_effort)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened, after journaling it."""

@@ -29,7 +29,7 @@ RETRY_PLACE_S = 0.1
 memory.
 """
 
-SPARE_LOOKS = 16
+MAX_BEST_EFFORT_LOOKS = 16
 """How many best-effort tasks are examined for one that fits. They wait in no particular order, and there may
 be as many as the run has files.
 """
@@ -73,8 +73,8 @@ class LocalBackend:
         self._executor = executor
         self.notices = tuple(notices)
         self._line = ReadyQueue(groups=groups)
-        self._spare: deque[TestTask] = deque()
-        self._spare_running: set[str] = set()
+        self._best_effort: deque[TestTask] = deque()
+        self._running_best_effort: set[str] = set()
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._is_broken = False
@@ -89,17 +89,17 @@ class LocalBackend:
         """Return the executor's limits."""
         return self._executor.limits()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and start those that fit."""
-        if not first:
-            self._executor.expect(tasks)
+        if not urgent:
+            self._executor.prefetch(tasks)
         with self._lock:
-            if spare:
-                self._spare.extend(tasks)
-            elif first:
+            if best_effort:
+                self._best_effort.extend(tasks)
+            elif urgent:
                 self._line.push_front(tasks)
             else:
-                self._line.append(tasks)
+                self._line.push(tasks)
         self._place()
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
@@ -109,7 +109,7 @@ class LocalBackend:
         while True:
             self._check_executor()
             with self._lock:
-                waiting = len(self._line) + len(self._spare) > 0
+                waiting = len(self._line) + len(self._best_effort) > 0
             left = max(0.0, deadline - time.monotonic())
             try:
                 found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
@@ -138,13 +138,13 @@ class LocalBackend:
     def withdraw(self) -> tuple[TestTask, ...]:
         """Remove tasks that have not started."""
         with self._lock:
-            spare = tuple(self._spare)
-            self._spare.clear()
+            spare = tuple(self._best_effort)
+            self._best_effort.clear()
             return (*self._line.withdraw(), *spare)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop running files."""
-        self._executor.stop(reason, grace_s=grace_s)
+        self._executor.stop_all(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
         """Return the usage of the running files."""
@@ -153,7 +153,7 @@ class LocalBackend:
     def close(self) -> None:
         """Stop all files and wait for the threads."""
         self.withdraw()
-        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
@@ -196,8 +196,8 @@ class LocalBackend:
     def _start_what_fits(self) -> None:
         # A thread whose file has finished keeps its slot until its result is reported.
         while len(self._line) and len(self._threads) < self._executor.usage().slots:
-            room = self._executor.room()
-            task = self._line.next_fit(room)
+            room = self._executor.free_capacity()
+            task = self._line.pop_first_fit(room)
             if task is None:
                 is_held_up = room.slots > 0 or self._executor.usage().other_runs is not None
                 self._note_shortage(is_short=is_held_up and not self._line.is_held_by_groups)
@@ -214,7 +214,7 @@ class LocalBackend:
 
     def _start_best_effort(self) -> None:
         """Start the best-effort tasks that fit, while no other task waits and another file runs."""
-        while self._spare and not len(self._line) and self._has_idle_slot():
+        while self._best_effort and not len(self._line) and self._has_idle_slot():
             task = self._pop_best_effort()
             if task is None:
                 return
@@ -223,17 +223,19 @@ class LocalBackend:
                 has_started = not self._try_start(task)
             finally:
                 if not has_started:
-                    self._line.ended(task)
-                    self._spare.appendleft(task)  # To be tried again, or withdrawn with the others.
+                    self._line.release_group(task)
+                    self._best_effort.appendleft(task)  # To be tried again, or withdrawn with the others.
             if not has_started:
                 return
-            self._spare_running.add(task.attempt_id)
+            self._running_best_effort.add(task.attempt_id)
 
     def _pop_best_effort(self) -> TestTask | None:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
-        self._line.append([self._spare.popleft() for _ in range(min(len(self._spare), SPARE_LOOKS))])
-        task = self._line.next_fit(self._executor.room())
-        self._spare.extendleft(reversed(self._line.withdraw()))
+        self._line.push(
+            [self._best_effort.popleft() for _ in range(min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS))]
+        )
+        task = self._line.pop_first_fit(self._executor.free_capacity())
+        self._best_effort.extendleft(reversed(self._line.withdraw()))
         return task
 
     def _has_idle_slot(self) -> bool:
@@ -241,7 +243,7 @@ class LocalBackend:
         over.
         """
         running = len(self._threads)
-        return len(self._spare_running) < running < self._executor.usage().slots
+        return len(self._running_best_effort) < running < self._executor.usage().slots
 
     def _report_waiting(self) -> None:
         """Tell the user, once and then rarely, which other runs on this machine keep this one from starting
@@ -280,7 +282,7 @@ class LocalBackend:
         try:
             start_thread(thread)
         except NoThreadError:
-            self._executor.dismiss(task)
+            self._executor.release(task)
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
             return PROCESSES  # The resources of a running file become free when it finishes.
@@ -301,7 +303,7 @@ class LocalBackend:
                 output=traceback.format_exc(),
             )
         if waited_for:
-            result = structs.replace(result, waited_for=waited_for)
+            result = structs.replace(result, start_delayed_by=waited_for)
         with self._lock:
             if result.status.is_failure:
                 # After it nothing further may start: the run, which decides that, must receive it first.
@@ -309,6 +311,6 @@ class LocalBackend:
             self._events.put(TaskFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
             self._ended_threads.append(threading.current_thread())
-            self._spare_running.discard(task.attempt_id)
-            self._line.ended(task)
+            self._running_best_effort.discard(task.attempt_id)
+            self._line.release_group(task)
         self._place()

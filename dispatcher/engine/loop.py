@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from msgspec import Struct, structs
 
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
 from dispatcher.engine.backend import Backend, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.engine.retry import (
@@ -52,7 +52,7 @@ IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
 
 
-CONFIRM_SHARE = 0.05
+VERIFY_SHARE = 0.05
 """The share of a run's time that verifications of forked passes may take after its last file: small enough to
 go unnoticed, large enough to verify all files after some runs.
 """
@@ -98,13 +98,13 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
             retries=config.retries,
             max_fail=config.max_fail,
             run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
+            slow_s=config.slow_timeout_s,
+            grace_s=config.grace_period_s,
             allow_no_tests=config.allow_no_tests,
             may_run_no_test=config.allow_no_tests or config.shard is not None,
             watched=watched,
             verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
+            recheck_alone=config.oversubscription is not Oversubscription.OFF,
             regression_factor=config.regression_factor,
             fail_on_regression=config.fail_on_regression,
         )
@@ -186,7 +186,7 @@ class RunLoop:
             while self._state.open_files:
                 self._listen()
                 self._check_limits(interrupts)
-                self._end_spare()
+                self._end_best_effort()
             results = self._state.results(
                 duration_s=self._now(),
                 peak_bytes=self._backend.usage().peak_bytes,
@@ -234,30 +234,34 @@ class RunLoop:
         return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
 
     def _submit(self, following: NextAttempt) -> None:
-        if following.is_spare:
-            self._backend.submit([following.task], spare=True)
+        if following.is_best_effort:
+            self._backend.submit([following.task], best_effort=True)
             return
         self._waiting += 1
-        self._rechecks += following.again is RerunReason.EXCLUSIVE
-        self._backend.submit([following.task], first=following.goes_first)
+        self._rechecks += following.reason is RerunReason.EXCLUSIVE
+        self._backend.submit([following.task], urgent=following.is_urgent)
 
     def _on_started(self, task: TestTask, worker: str) -> None:
         path, now = task.file_path, self._now()
         if not self._state.start(path, now):
             return
-        self._waiting -= not self._state.is_spare(path)
-        reason = self._state.past(path).reason
+        self._waiting -= not self._state.is_best_effort(path)
+        reason = self._state.context(path).reason
         self._announce(
             AttemptStarted(
-                at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
+                at_s=now,
+                file=self._state.file(path),
+                attempt=task.attempt,
+                attempt_reason=reason,
+                worker=worker,
             )
         )
 
     def _on_finished(self, task: TestTask, result: TestResult) -> None:
         path, rules = task.file_path, self._policy.rules
-        if not self._state.awaits(path, result.attempt):
+        if not self._state.is_expected(path, result.attempt):
             return
-        past = self._state.past(path, may_run_alone=self._has_chance_alone())
+        past = self._state.context(path, may_run_alone=self._has_chance_alone())
         result = self._apply_policy(task, result, past.reason)
         if is_inconclusive(result, past=past, rules=rules) and self._settle(path):
             return
@@ -267,7 +271,7 @@ class RunLoop:
             budget_bytes = self._backend.usage().budget_bytes if needs_room else None
             following = next_attempt(task, result, past=past, rules=rules, budget_bytes=budget_bytes)
         self._state.end_attempt(path, result, is_final=following is None, following=following)
-        again = following.again if following is not None else None
+        again = following.reason if following is not None else None
         record = self._state.record(path)
         is_overruled = following is None and record.status.is_pass is not result.status.is_pass
         self._announce(
@@ -275,8 +279,8 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=result,
-                again=RerunReason.SETTLED if is_overruled else again,
-                reason=past.reason,
+                rerun_reason=RerunReason.SETTLED if is_overruled else again,
+                attempt_reason=past.reason,
                 finding=record.finding if following is None and not is_overruled else None,
             )
         )
@@ -294,7 +298,7 @@ class RunLoop:
 
     def _settle(self, path: str) -> bool:
         """Make the provisional verdict of a file final; False: it has none."""
-        reason = self._state.past(path).reason
+        reason = self._state.context(path).reason
         record = self._state.settle(path)
         if record is None:
             return False
@@ -308,7 +312,7 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=record.final,
-                reason=reason,
+                attempt_reason=reason,
                 finding=record.finding,
             )
         )
@@ -316,11 +320,11 @@ class RunLoop:
     def _withdraw(self, why: str) -> None:
         """Withdraw what has not started: provisional verdicts become final, other files are cancelled."""
         for task in self._backend.withdraw():
-            self._waiting -= not self._state.is_spare(task.file_path)
+            self._waiting -= not self._state.is_best_effort(task.file_path)
             if not self._settle(task.file_path):
                 self._state.cancel(task.file_path, why)
 
-    def _end_spare(self) -> None:
+    def _end_best_effort(self) -> None:
         """End the run when only best-effort attempts are left."""
         if self._is_over or not self._state.open_files == self._state.best_effort_files > 0:
             return
@@ -339,7 +343,7 @@ class RunLoop:
         On a machine that is never idle they would otherwise never run.
         """
         now = self._now()
-        overtime_s = CONFIRM_SHARE * now
+        overtime_s = VERIFY_SHARE * now
         waiting = self._backend.withdraw()
         fitting = [task for task in waiting if self._state.last_duration_s(task.file_path) <= overtime_s]
         for task in waiting:

@@ -98,22 +98,22 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     Args:
         again: why it is made.
-        is_spare: whether it is best effort.
+        is_best_effort: whether it is best effort.
     """
 
     task: TestTask
-    again: RerunReason
-    is_spare: bool = False
+    reason: RerunReason
+    is_best_effort: bool = False
 
     @property
-    def goes_first(self) -> bool:
+    def is_urgent(self) -> bool:
         """Whether it is urgent: the user waits for its verdict."""
-        return not self.task.alone and self.again is not RerunReason.VERIFY_PASS
+        return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
 
     @property
     def is_provisional(self) -> bool:
         """Whether the file already has a verdict that holds if this attempt gives no result."""
-        return self.again in PROVISIONAL_AFTER
+        return self.reason in PROVISIONAL_AFTER
 
 
 def next_attempt(
@@ -144,22 +144,26 @@ def next_attempt(
         if not result.status.is_pass:
             check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
             return NextAttempt(
-                task=replace(check, wanted_worker=result.worker), again=RerunReason.VERIFY_FAILURE
+                task=replace(check, wanted_worker=result.worker), reason=RerunReason.VERIFY_FAILURE
             )
         if rules.verifies_forks or not past.is_confirmed:
-            is_spare = not rules.verifies_forks
+            is_best_effort = not rules.verifies_forks
             confirm = replace(_spawned(_following(task), past), wanted_worker=result.worker)
-            return NextAttempt(task=confirm, again=RerunReason.VERIFY_PASS, is_spare=is_spare)
+            return NextAttempt(task=confirm, reason=RerunReason.VERIFY_PASS, is_best_effort=is_best_effort)
     if result.status.is_pass:
         return None
     retries = rules.retries if task.retries is None else task.retries
     if result.status not in NEVER_RETRIED and past.failures < retries:
         retry = _with_room(task, result, budget_bytes=budget_bytes)
-        return NextAttempt(task=replace(retry, wanted_worker=""), again=RerunReason.RETRY)
-    if past.may_run_alone and result.status in POSSIBLY_INTERFERENCE and not (result.was_alone or task.alone):
+        return NextAttempt(task=replace(retry, wanted_worker=""), reason=RerunReason.RETRY)
+    if (
+        past.may_run_alone
+        and result.status in POSSIBLY_INTERFERENCE
+        and not (result.was_alone or task.exclusive)
+    ):
         isolation, worker = result.isolation, result.worker
-        alone = replace(_following(task), alone=True, isolation=isolation, wanted_worker=worker)
-        return NextAttempt(task=alone, again=RerunReason.EXCLUSIVE)
+        alone = replace(_following(task), exclusive=True, isolation=isolation, wanted_worker=worker)
+        return NextAttempt(task=alone, reason=RerunReason.EXCLUSIVE)
     return None
 
 
@@ -172,12 +176,14 @@ def _next_of_proof(
     passes = result.status.is_pass
     was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
     if past.reason is RerunReason.VERIFY_FAILURE and passes and was_checked:
-        return NextAttempt(task=_following(task), again=RerunReason.RECHECK)
+        return NextAttempt(task=_following(task), reason=RerunReason.RECHECK)
     if past.reason is RerunReason.RECHECK and passes and was_checked:
-        return NextAttempt(task=replace(_following(task), isolation=Isolation.AUTO), again=RerunReason.REFORK)
+        return NextAttempt(
+            task=replace(_following(task), isolation=Isolation.AUTO), reason=RerunReason.REFORK
+        )
     if past.reason is RerunReason.VERIFY_PASS and not passes:
         return NextAttempt(
-            task=_with_room(task, result, budget_bytes=budget_bytes), again=RerunReason.RECHECK
+            task=_with_room(task, result, budget_bytes=budget_bytes), reason=RerunReason.RECHECK
         )
     return None
 
@@ -214,9 +220,9 @@ def _after_eviction(
         _following(task),
         predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
         # The second prediction was wrong as well; an exclusive file is never evicted for another one.
-        alone=task.alone or past.evictions > 0,
+        exclusive=task.exclusive or past.evictions > 0,
     )
-    return NextAttempt(task=again, again=RerunReason.EVICTED)
+    return NextAttempt(task=again, reason=RerunReason.EVICTED)
 
 
 def _following(task: TestTask) -> TestTask:
@@ -225,7 +231,7 @@ def _following(task: TestTask) -> TestTask:
 
 def _spawned(task: TestTask, past: AttemptContext) -> TestTask:
     """Return a task that is spawned. Its memory differs from forked, because no pages are shared."""
-    predicted_bytes = task.predicted_bytes if task.alone else past.spawned_bytes
+    predicted_bytes = task.predicted_bytes if task.exclusive else past.spawned_bytes
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
 
 
@@ -236,7 +242,7 @@ def _with_room(task: TestTask, result: TestResult, *, budget_bytes: int | None) 
         return again
     # An exclusive rerun has the best chance, and affects no other file if it fails again.
     predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
-    return replace(again, predicted_bytes=predicted_bytes, alone=True)
+    return replace(again, predicted_bytes=predicted_bytes, exclusive=True)
 
 
 def _corrected_bytes(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> int | None:

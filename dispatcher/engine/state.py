@@ -41,7 +41,7 @@ def verdict_position(
     told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].status.is_pass:
         return told[-2]
-    finding = derive_finding(attempts, reasons, is_unconfirmed=False)
+    finding = derive_finding(attempts, reasons, is_unverified=False)
     if finding is Finding.PASSES_ONLY_FORKED:
         return last
     if finding is Finding.FAILS_WHEN_FORKED:
@@ -82,7 +82,7 @@ class _Entry(Struct):
     reasons: list[RerunReason | None] = field(default_factory=list)
     reason: RerunReason | None = None
     """Why the current or next attempt is made."""
-    is_spare: bool = False
+    is_best_effort: bool = False
     standing: int | None = None
     """The position of the attempt that counts: provisionally while another one follows, else finally."""
     last_attempt: int = 0
@@ -92,7 +92,7 @@ class _Entry(Struct):
     running_since: float | None = None
     is_slow: bool = False
     is_decided: bool = False
-    is_unconfirmed: bool = False
+    is_unverified: bool = False
     has_started: bool = False
 
     @property
@@ -105,8 +105,8 @@ class _Entry(Struct):
             attempts=tuple(self.attempts),
             started=self.has_started,
             reasons=tuple(self.reasons),
-            stands=self.standing,
-            is_unconfirmed=self.is_unconfirmed,
+            verdict_attempt=self.standing,
+            is_unverified=self.is_unverified,
         )
 
 
@@ -122,7 +122,7 @@ class RunState:
         self._entries = {planned.file.path: _Entry(planned) for planned in files}
         self._running: dict[str, _Entry] = {}
         self._open = len(self._entries)
-        self._spare = 0
+        self._best_effort = 0
         self._failed = 0
 
     @property
@@ -133,7 +133,7 @@ class RunState:
     @property
     def best_effort_files(self) -> int:
         """How many of the open files wait only for a best-effort attempt."""
-        return self._spare
+        return self._best_effort
 
     @property
     def failed_files(self) -> int:
@@ -165,7 +165,7 @@ class RunState:
         """Return how often a file was evicted."""
         return self._entries[path].evictions
 
-    def past(self, path: str, *, may_run_alone: bool = False) -> AttemptContext:
+    def context(self, path: str, *, may_run_alone: bool = False) -> AttemptContext:
         """Return what happened before the current or next attempt.
 
         Args:
@@ -177,20 +177,20 @@ class RunState:
             failures=entry.failures,
             forked_status=entry.forked_status,
             evictions=entry.evictions,
-            is_confirmed=entry.planned.is_confirmed,
+            is_confirmed=entry.planned.is_fork_verified,
             may_run_alone=may_run_alone and not entry.planned.failed_before,
             spawned_bytes=entry.planned.spawned_bytes,
             before=next((one for one in reversed(entry.attempts) if not one.is_evicted), None),
         )
 
-    def awaits(self, path: str, attempt: int) -> bool:
+    def is_expected(self, path: str, attempt: int) -> bool:
         """Whether a result of that attempt would be the first, and the file is open."""
         entry = self._entries[path]
         return not entry.is_decided and attempt > entry.last_attempt
 
-    def is_spare(self, path: str) -> bool:
+    def is_best_effort(self, path: str) -> bool:
         """Whether the current or next attempt at a file is best effort."""
-        return self._entries[path].is_spare
+        return self._entries[path].is_best_effort
 
     def start(self, path: str, at_s: float) -> bool:
         """Note that an attempt started; False, without a change, if the verdict is already final."""
@@ -210,10 +210,10 @@ class RunState:
             is_final: whether this makes the verdict final.
             following: the attempt that follows; None: not known.
         """
-        if not self.awaits(path, result.attempt):
+        if not self.is_expected(path, result.attempt):
             return False
         entry = self._entries[path]
-        again = following.again if following is not None else None
+        again = following.reason if following is not None else None
         entry.last_attempt = result.attempt
         entry.attempts.append(_trim(result))
         entry.reasons.append(entry.reason)
@@ -233,7 +233,7 @@ class RunState:
             self._let_stand(entry, None)
             entry.reason = again
             self._let_stand(entry, self._verdict(entry) if following.is_provisional else None)
-            self._mark_spare(entry, is_spare=following.is_spare)
+            self._mark_best_effort(entry, is_best_effort=following.is_best_effort)
         return True
 
     def _verdict(self, entry: _Entry) -> int:
@@ -246,7 +246,7 @@ class RunState:
         entry = self._entries[path]
         if entry.is_decided or entry.standing is None:
             return None
-        entry.is_unconfirmed = entry.reason is RerunReason.VERIFY_PASS
+        entry.is_unverified = entry.reason is RerunReason.VERIFY_PASS
         self._stop_running(entry)
         self._decide(entry)
         return entry.record()
@@ -268,7 +268,7 @@ class RunState:
         entry.is_decided = True
         self._failed += self._counts_as_failed(entry)
         self._open -= 1
-        self._mark_spare(entry, is_spare=False)
+        self._mark_best_effort(entry, is_best_effort=False)
 
     def _let_stand(self, entry: _Entry, position: int | None) -> None:
         """Set the attempt that is the verdict."""
@@ -283,9 +283,9 @@ class RunState:
             return False
         return entry.attempts[entry.standing].status.is_failure
 
-    def _mark_spare(self, entry: _Entry, *, is_spare: bool) -> None:
-        self._spare += is_spare - entry.is_spare
-        entry.is_spare = is_spare
+    def _mark_best_effort(self, entry: _Entry, *, is_best_effort: bool) -> None:
+        self._best_effort += is_best_effort - entry.is_best_effort
+        entry.is_best_effort = is_best_effort
 
     def newly_slow(self, at_s: float, slow_s: float) -> tuple[TestFile, ...]:
         """Return the files that have been running for `slow_s` seconds, each once for each attempt.
@@ -295,7 +295,7 @@ class RunState:
         found = []
         for entry in self._running.values():
             since = entry.running_since
-            if since is not None and not (entry.is_slow or entry.is_spare) and at_s - since >= slow_s:
+            if since is not None and not (entry.is_slow or entry.is_best_effort) and at_s - since >= slow_s:
                 entry.is_slow = True
                 found.append(entry.file)
         return tuple(found)

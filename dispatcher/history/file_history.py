@@ -47,7 +47,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         runs: the number of attempts behind these values.
         forked: the same values for the forked file; None: it never was forked.
         forking: what its last run showed about forking it.
-        is_crowded: whether its last version was seen to fail in parallel and to pass alone.
+        fails_in_parallel: whether its last version was seen to fail in parallel and to pass alone.
         last_run_id: the run in which it last ran; empty: unknown.
         most_s: as in `UsageStats`.
         most_cpu_s: as in `UsageStats`.
@@ -63,7 +63,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     runs: int = 1
     forked: UsageStats | None = None
     forking: ForkObservation = ForkObservation.UNKNOWN
-    is_crowded: bool = False
+    fails_in_parallel: bool = False
     last_run_id: str = ""
     most_s: float = 0.0
     most_cpu_s: float | None = None
@@ -76,8 +76,8 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             cpu_s=self.cpu_s,
             peak_bytes=self.peak_bytes,
             runs=self.runs,
-            most_s=self.most_s,
-            most_cpu_s=self.most_cpu_s,
+            max_s=self.most_s,
+            max_cpu_s=self.most_cpu_s,
         )
 
     def with_spawned(self, figures: UsageStats) -> FileHistory:
@@ -88,8 +88,8 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             cpu_s=figures.cpu_s,
             peak_bytes=figures.peak_bytes,
             runs=figures.runs,
-            most_s=figures.most_s,
-            most_cpu_s=figures.most_cpu_s,
+            most_s=figures.max_s,
+            most_cpu_s=figures.max_cpu_s,
         )
 
     def is_of(self, file: TestFile) -> bool:
@@ -108,11 +108,11 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         """
         return self.must_spawn(file) or (self.last_status.is_failure and self.is_of(file))
 
-    def is_confirmed(self, file: TestFile) -> bool:
+    def is_fork_verified(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to give the same result forked and spawned."""
         return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
 
-    def baseline(self, file: TestFile, *, is_alike: bool) -> Baseline:
+    def baseline(self, file: TestFile, *, ran_with_same_peers: bool) -> Baseline:
         """Return the usual values of the file, for comparison.
 
         The usage of a forked file depends on what its fork server has imported for other files with the same
@@ -120,16 +120,16 @@ class FileHistory(Struct, frozen=True, kw_only=True):
 
         Args:
             file: the current version.
-            is_alike: whether the same files run now that ran next to it in its last run.
+            ran_with_same_peers: whether the same files run now that ran next to it in its last run.
         """
         forked = self.forked or UsageStats()
-        if not is_alike:
+        if not ran_with_same_peers:
             forked = larger_of(forked, self.spawned) if self.runs else UsageStats()
         return Baseline(spawned=self.spawned, forked=forked, is_changed=not self.is_of(file))
 
-    def needs_room(self, file: TestFile) -> bool:
+    def must_be_exclusive(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to fail in parallel."""
-        return self.is_crowded and self.is_of(file)
+        return self.fails_in_parallel and self.is_of(file)
 
     def as_run(self, file: TestFile, isolation: Isolation) -> FileHistory:
         """Return this history with the values of the coming start method in place of the spawned ones.

@@ -163,7 +163,7 @@ class History:
                     except _BROKEN_ERRORS as exc:
                         if not _is_broken(exc):
                             raise
-                history_schema.put_aside(self._path)
+                history_schema.set_aside(self._path)
                 self.notices.append(
                     f"the history of earlier runs could not be read and starts anew: {self._path}: {error}; "
                     f"the old file is kept as {history_schema.BROKEN_NAME}"

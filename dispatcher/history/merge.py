@@ -109,7 +109,7 @@ def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow 
         return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
     if not base.is_of(attempt.file):
-        base = replace(base, forking=ForkObservation.UNKNOWN, is_crowded=False)
+        base = replace(base, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
     file = replace(
         base,
         last_status=attempt.status,
@@ -131,7 +131,7 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
     if finding is None:
         return file
     if finding is Finding.FAILS_IN_PARALLEL:
-        return replace(file, is_crowded=True)
+        return replace(file, fails_in_parallel=True)
     if finding.must_spawn:
         return replace(file, forking=ForkObservation.HARMFUL)
     return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file
@@ -188,8 +188,8 @@ def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
         cpu_s=cpu_s,
         peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
         runs=known.runs + 1,
-        most_s=_most(known.most_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
-        most_cpu_s=_most(known.most_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
+        max_s=_most(known.max_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
+        max_cpu_s=_most(known.max_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
     )
 
 

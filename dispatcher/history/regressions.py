@@ -27,7 +27,7 @@ from msgspec import Struct
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.results import FileAttempts, Measure, Regression
 from dispatcher.model.usage_stats import UsageStats
-from passmuster.model.task import MOSTLY_WAITS_SHARE
+from passmuster.model.task import IO_BOUND_CPU_SHARE
 
 MIN_RUNS = 3
 """The minimum number of runs behind a baseline."""
@@ -66,19 +66,19 @@ class _Pair(Struct, frozen=True, kw_only=True):
         usual_s, now_s = self.usual.cpu_s, self.record.final.cpu_s
         if usual_s is None or now_s is None:
             return None
-        return max(usual_s, self.usual.most_cpu_s or 0.0, _SMALLEST_S), now_s
+        return max(usual_s, self.usual.max_cpu_s or 0.0, _SMALLEST_S), now_s
 
     @property
     def wall_s(self) -> _Times:
         """Baseline and current wall-clock time."""
-        return max(self.usual.duration_s, self.usual.most_s, _SMALLEST_S), self.record.final.duration
+        return max(self.usual.duration_s, self.usual.max_s, _SMALLEST_S), self.record.final.duration
 
     @property
     def waits(self) -> bool:
         """Whether it was or is I/O-bound, as far as is known."""
         cpu, wall = self.cpu_s, self.wall_s
         return cpu is None or any(
-            part < MOSTLY_WAITS_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
+            part < IO_BOUND_CPU_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
         )
 
 
@@ -101,7 +101,7 @@ def find_regressions(
         if pair.waits and (slower is None or slower.factor <= factor):
             slower = _slower(pair, Measure.TIME, pair.wall_s, wall_pace)
         found += [one for one in (slower, _larger(pair)) if one is not None and one.factor > factor]
-    return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.what)))
+    return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.measure)))
 
 
 def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileAttempts]) -> Iterator[_Pair]:
@@ -150,9 +150,9 @@ def _larger(pair: _Pair) -> Regression | None:
 def _regression(pair: _Pair, what: Measure, baseline: float, now: float, pace: float) -> Regression:
     return Regression(
         file=pair.record.file,
-        what=what,
+        measure=what,
         baseline=baseline,
         now=now,
-        pace=pace,
+        run_slowdown=pace,
         is_changed=pair.is_changed,
     )

@@ -198,7 +198,7 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def put_aside(path: Path) -> None:
+def set_aside(path: Path) -> None:
     """Rename the file to its single `.broken` generation, and remove SQLite's companion files.
 
     SQLite would replay a remaining journal into the new file.
@@ -255,15 +255,15 @@ def _to_row(row: HistoryRow) -> _Row:
         row.outcomes,
         row.last_run_id,
         file.forking.value,
-        int(file.is_crowded),
+        int(file.fails_in_parallel),
         forked.duration_s,
         forked.cpu_s,
         forked.peak_bytes,
         None if file.forked is None else forked.runs,
         file.most_s,
         file.most_cpu_s,
-        forked.most_s,
-        forked.most_cpu_s,
+        forked.max_s,
+        forked.max_cpu_s,
     )
 
 
@@ -293,7 +293,7 @@ def _from_row(cells: _Row) -> HistoryRow:
             mtime_ns=int(mtime_ns),
             forked=forked,
             forking=ForkObservation(forking),
-            is_crowded=bool(is_crowded),
+            fails_in_parallel=bool(is_crowded),
             last_run_id=str(last_run_id),
         )
         return HistoryRow(
@@ -316,6 +316,6 @@ def _figures(
         cpu_s=None if cpu_s is None else float(cpu_s),
         peak_bytes=None if peak_bytes is None else int(peak_bytes),
         runs=int(runs),
-        most_s=float(most_s or 0.0),
-        most_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
+        max_s=float(most_s or 0.0),
+        max_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
     )

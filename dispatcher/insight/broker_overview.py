@@ -16,7 +16,7 @@ from passmuster.model.units import format_bytes, format_seconds
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
-VERSION = 1
+VERSION = 2
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 
@@ -69,11 +69,11 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
         "runs": [
             {
                 "run_id": run.run_id,
-                "begun_at": round(run.begun_at, 3),
+                "started_at": round(run.started_at, 3),
                 "duration_s": round(run.seconds, 3),
                 "dispatcher": "alive" if _is_alive(run) else "silent",
                 "damage": run.damage,
-                "silent_s": round(run.silent_s, 3),
+                "heartbeat_age_s": round(run.heartbeat_age_s, 3),
                 "waiting": run.waiting,
                 "running": run.running,
                 "done": run.done,
@@ -107,15 +107,15 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
 
 def _is_alive(run: RunStatus) -> bool:
     # The heartbeat comes each second; a busy machine may be late.
-    return run.silent_s < LEASE_S
+    return run.heartbeat_age_s < LEASE_S
 
 
 def _run_line(run: RunStatus) -> str:
     if run.damage:
         return f"  {one_line(run.run_id)}: {one_line(run.damage)}"
-    dispatcher = "alive" if _is_alive(run) else f"silent for {format_seconds(run.silent_s)}"
+    dispatcher = "alive" if _is_alive(run) else f"silent for {format_seconds(run.heartbeat_age_s)}"
     return (
-        f"  {one_line(run.run_id)}: since {_instant(run.begun_at)} ({format_seconds(run.seconds)}), "
+        f"  {one_line(run.run_id)}: since {_instant(run.started_at)} ({format_seconds(run.seconds)}), "
         f"dispatcher {dispatcher}, files: {run.waiting} waiting, {run.running} running, {run.done} done"
     )
 

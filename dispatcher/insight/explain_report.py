@@ -26,7 +26,7 @@ _WHY_AGAIN = {
     RerunReason.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
     RerunReason.VERIFY_PASS: "it passed when forked, and nobody knew whether it does when spawned",
     RerunReason.RETRY: "it failed, and was retried",
-    RerunReason.EXCLUSIVE: "it failed beside others, and ran without them",
+    RerunReason.EXCLUSIVE: "it failed in parallel, and ran without them",
 }
 
 
@@ -54,7 +54,7 @@ def explain_lines(what: Explanation) -> list[str]:
 def _place_text(what: Explanation) -> str:
     if what.planned is None:
         return ""
-    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.because})"
+    return f"; it is number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
 
 
 def _line(name: str, text: str, *, indent: int = 2) -> str:
@@ -92,11 +92,11 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     result = attempt.result
     if result.started_at:
         at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
-        beside = f"{attempt.beside} other file(s)" if attempt.beside else "no other file"
+        beside = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
-    if result.waited_for:
-        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
+    if result.start_delayed_by:
+        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a place was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
     alone = ", without company throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
@@ -114,10 +114,10 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     task = planned.task
-    yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
-    yield _line("process", what.way)
+    yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
+    yield _line("process", what.start_method)
     if task.predicted_s is not None:
-        waits = "; it mostly waits" if task.mostly_waits else ""
+        waits = "; it mostly waits" if task.is_io_bound else ""
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
@@ -127,14 +127,14 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("reserved", reserved)
     yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
     yield _line("time limit", format_seconds(task.limits.timeout_s))
-    if task.alone:
-        yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
+    if task.exclusive:
+        yield _line("alone", "nothing runs beside it: it failed in parallel, and passed without them")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
         yield _line("known forked", _figures_text(planned.baseline.forked))
-    if what.group_most is not None:
-        yield _line("group", f"{one_line(task.group)}, of which {what.group_most} run(s) at once")
-    for patterns, said in what.rules:
+    if what.group_max is not None:
+        yield _line("group", f"{one_line(task.group)}, of which {what.group_max} run(s) at once")
+    for patterns, said in what.overrides:
         yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
 
 
@@ -153,7 +153,7 @@ def _time_text(seconds: float, cpu_s: float | None) -> str:
     return f"{format_seconds(seconds)}{cpu}"
 
 
-VERSION = 1
+VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
 
 
@@ -203,11 +203,11 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "attempt": result.attempt,
         "status": str(result.status),
         "error": result.error,
-        "reason": reason,
+        "attempt_reason": reason,
         "started_at": result.started_at,
         "after_s": round(attempt.after_s, 6),
-        "beside": attempt.beside,
-        "waited_for": result.waited_for,
+        "concurrent_files": attempt.concurrent_files,
+        "start_delayed_by": result.start_delayed_by,
         "worker": result.worker,
         "interpreter": result.interpreter,
         "slot": result.slot,
@@ -224,23 +224,23 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
 def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     task, baseline = planned.task, planned.baseline
     return {
-        "place": what.place,
+        "place": what.position,
         "files": what.total,
-        "because": planned.because,
+        "order_reason": planned.order_reason,
         "isolation": str(task.isolation),
-        "isolation_why": what.way,
+        "isolation_reason": what.start_method,
         "predicted_s": task.predicted_s,
         "predicted_cpu_s": task.predicted_cpu_s,
         "predicted_bytes": task.predicted_bytes,
         "limit_bytes": what.limit_bytes,
         "budget_bytes": what.budget_bytes,
         "timeout_s": task.limits.timeout_s,
-        "alone": task.alone,
+        "exclusive": task.exclusive,
         "spawned": None if baseline is None else _figures(baseline.spawned),
         "forked": None if baseline is None else _figures(baseline.forked),
         "group": task.group,
-        "group_most": what.group_most,
-        "overrides": [{"files": patterns, "says": said} for patterns, said in what.rules],
+        "group_max": what.group_max,
+        "overrides": [{"files": patterns, "settings": said} for patterns, said in what.overrides],
     }
 
 

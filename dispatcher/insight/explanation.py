@@ -46,14 +46,14 @@ class Explanation(Struct, frozen=True, kw_only=True):
     known: FileHistory | None
     outcomes: tuple[tuple[Status, ...], ...] = ()
     planned: PlannedFile | None = None
-    place: int = 0
+    position: int = 0
     total: int = 0
     is_found: bool = True
     limit_bytes: int = 0
     budget_bytes: int = 0
-    rules: tuple[tuple[str, str], ...] = ()
-    group_most: int | None = None
-    way: str = ""
+    overrides: tuple[tuple[str, str], ...] = ()
+    group_max: int | None = None
+    start_method: str = ""
     waits: tuple[tuple[int, OtherRuns], ...] = ()
 
     @property
@@ -67,7 +67,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         return self.known is not None and not self.known.is_of(self.file)
 
 
-def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
+def start_method_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
     """Return a file's start method, and why."""
     rule = Overrides(config.overrides).rule_for(planned.file.path)
     if planned.task.runner is RunnerKind.COMMAND:
@@ -80,7 +80,7 @@ def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) 
         if known is not None and known.must_spawn(planned.file):
             return "spawned: an earlier run saw it come to something else when forked"
         return "spawned: it did not pass when it last ran, and a failure has to be had spawned"
-    if planned.is_confirmed:
+    if planned.is_fork_verified:
         return "forked where that can be had: an earlier run saw it pass forked and spawned"
     if known is not None and known.forking is ForkObservation.HARMFUL:
         return "forked where that can be had: it did harm, and the file was changed since"
@@ -90,7 +90,7 @@ def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) 
 _WAYS = {Isolation.FORK: "forked", Isolation.SPAWN: "spawned"}
 
 
-def rules_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
+def overrides_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
     """Return the overrides that apply to a file, each with its settings."""
     found: list[tuple[str, str]] = []
     for override in config.overrides:

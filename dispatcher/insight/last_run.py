@@ -26,7 +26,7 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
 
     result: TestResult
     after_s: float
-    beside: int
+    concurrent_files: int
     output: str = ""
 
 
@@ -92,7 +92,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
             PastAttempt(
                 result=result,
                 after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
-                beside=_count_beside(result, results),
+                concurrent_files=_count_beside(result, results),
                 output=_output(journal.parent, result),
             )
             for result in own

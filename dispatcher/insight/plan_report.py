@@ -1,4 +1,4 @@
-"""Formats the output of `plan`: lines for people, JSON for programs. Pure."""
+"""Formats the output of `plan`, as lines for people and JSON for programs, and of `--dry-run`. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from dispatcher.insight.prediction import LowerBound, LowerBoundKind, Prediction, is_limited_by_longest_file
+from dispatcher.model.plan import PlannedFile, RunPlan
+from dispatcher.planning.simulation import simulate_run
+from dispatcher.reporters.console.lines import layout_lines, shard_line
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.host.capacity import Capacity
+from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.oversubscription import max_slots
+from passmuster.model.status import RunnerKind
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
-VERSION = 1
+VERSION = 2
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 WORTH_IT = 1.1
@@ -32,28 +39,32 @@ class PlanReport(Struct, frozen=True, kw_only=True):
 
     files: int
     unknown: int
-    usual_s: float | None = None
-    asked: Prediction | None = None
-    others: tuple[Prediction, ...] = ()
+    assumed_s: float | None = None
+    requested: Prediction | None = None
+    alternatives: tuple[Prediction, ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
 
 def plan_lines(answer: PlanReport) -> list[str]:
     """Return the lines for people."""
-    asked = answer.asked
+    asked = answer.requested
     if asked is None:
         return [f"{answer.files} test file(s), of which none ever ran: nothing can be predicted"]
     lines = [_headline(answer.files, asked)]
     if answer.unknown:
-        usual = format_seconds(answer.usual_s or 0.0)
+        usual = format_seconds(answer.assumed_s or 0.0)
         lines.append(f"{answer.unknown} of {answer.files} never ran and are taken for the median ({usual})")
     where = "What bounds it" if asked.nodes == 1 else "What bounds the machine that is done last"
-    rows = [(_bound_text(bound, asked, answer), format_seconds(bound.least_s)) for bound in asked.bounds]
+    rows = [
+        (_bound_text(bound, asked, answer), format_seconds(bound.lower_bound_s)) for bound in asked.bounds
+    ]
     lines += ["", *_table((where, "at least"), rows)]
-    if answer.others:
-        others = [(_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.others]
+    if answer.alternatives:
+        others = [
+            (_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.alternatives
+        ]
         lines += ["", *_table(("What else it would take", "time"), others)]
-    return [*lines, "", *_advice(asked, answer.others)]
+    return [*lines, "", *_advice(asked, answer.alternatives)]
 
 
 def plan_json(answer: PlanReport) -> bytes:
@@ -63,9 +74,9 @@ def plan_json(answer: PlanReport) -> bytes:
             "version": VERSION,
             "files": answer.files,
             "unknown": answer.unknown,
-            "usual_s": answer.usual_s,
-            "asked": None if answer.asked is None else _object(answer.asked),
-            "others": [_object(other) for other in answer.others],
+            "assumed_s": answer.assumed_s,
+            "requested": None if answer.requested is None else _object(answer.requested),
+            "alternatives": [_object(other) for other in answer.alternatives],
         }
     )
 
@@ -73,14 +84,14 @@ def plan_json(answer: PlanReport) -> bytes:
 def _object(one: Prediction) -> dict[str, JsonValue]:
     return {
         "jobs": one.machine.slots,
-        "further_jobs": one.machine.idle_cpus is not None,
+        "oversubscribed": one.machine.idle_cpus is not None,
         "budget_bytes": one.machine.budget_bytes,
         "cpus": one.machine.cpus,
         "nodes": one.nodes,
         "duration_s": round(one.wall_s, 6),
         "peak_bytes": one.peak_bytes,
         "bounds": [
-            {"kind": str(bound.kind), "least_s": round(bound.least_s, 6), "name": bound.name}
+            {"kind": str(bound.kind), "lower_bound_s": round(bound.lower_bound_s, 6), "name": bound.name}
             for bound in one.bounds
         ],
     }
@@ -103,7 +114,7 @@ def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str
         case LowerBoundKind.FILE:
             return f"the longest file: {one_line(bound.name)}"
         case LowerBoundKind.CPUS:
-            used = format_seconds(bound.least_s * (machine.cpus or 1))
+            used = format_seconds(bound.lower_bound_s * (machine.cpus or 1))
             return f"CPUs: {used} of processor time on {machine.cpus}"
         case LowerBoundKind.MEMORY:
             return f"memory: {format_bytes(machine.budget_bytes)} for all"
@@ -144,8 +155,57 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
     last = (asked, *more)[-1]
     if is_limited_by_longest_file(last):
         few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
-        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.least_s)}"
+        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.lower_bound_s)}"
         lines.append(f"{few} would not help: {alone}.")
     elif not good:
         lines.append("Nothing of this would help much.")
     return lines
+
+
+def dry_run_lines(
+    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter, *, color: bool
+) -> list[str]:
+    """Return the lines.
+
+    Args:
+        layout: which configuration decides what is a test file, and why.
+        capacity: the slots and the memory that the run would get.
+        interpreter: the project's.
+    """
+
+    def info(text: str) -> str:
+        return tagged(Tag.INFO, text, color=color)
+
+    shard = shard_line(plan, color=color)
+    python = f"{one_line(interpreter.path)} {interpreter.version}"
+    lines = [
+        *layout_lines(layout, color=color),
+        info(f"Interpreter: {python} ({one_line(interpreter.origin)})"),
+        *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
+        *([shard] if shard else []),
+        info(f"Would run {len(plan.files)} test file(s), in this order:"),
+        *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
+    ]
+    forecast = simulate_run(
+        [planned.task for planned in plan.files],
+        slots=capacity.slots,
+        budget_bytes=capacity.budget_bytes,
+        idle_cpus=capacity.idle_cpus,
+        groups=dict(plan.groups),
+    )
+    took = "unknown, no file has run yet" if forecast.wall_s is None else format_seconds(forecast.wall_s)
+    lines.append(info(f"Predicted time: {took}"))
+    lines.append(info(f"Predicted peak of reserved memory: {format_bytes(forecast.peak_bytes)}"))
+    if forecast.unknown and forecast.wall_s is not None:
+        lines.append(info(f"{forecast.unknown} file(s) never ran and were taken for ordinary ones"))
+    return lines
+
+
+def _file_line(number: int, planned: PlannedFile) -> str:
+    task = planned.task
+    seconds = "?" if task.predicted_s is None else format_seconds(task.predicted_s)
+    memory = "?" if task.predicted_bytes is None else format_bytes(task.predicted_bytes)
+    reason = (
+        f"{planned.order_reason}, by a command" if task.runner is RunnerKind.COMMAND else planned.order_reason
+    )
+    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"

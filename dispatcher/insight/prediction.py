@@ -80,7 +80,7 @@ class LowerBound(Struct, frozen=True, kw_only=True):
     """
 
     kind: LowerBoundKind
-    least_s: float
+    lower_bound_s: float
     name: str = ""
 
 
@@ -135,7 +135,7 @@ def predict(
         slowest,
         nodes=nodes,
         peak_bytes=max(one.peak_bytes for one in found),
-        longest=max((one.longest for one in found), key=lambda bound: bound.least_s),
+        longest=max((one.longest for one in found), key=lambda bound: bound.lower_bound_s),
     )
 
 
@@ -148,9 +148,9 @@ def _predict_one(tasks: Sequence[TestTask], machine: MachineSpec, groups: Mappin
         groups=groups,
     )
     task = max(tasks, key=lambda task: (_seconds(task), task.file_path))
-    longest = LowerBound(kind=LowerBoundKind.FILE, least_s=_seconds(task), name=task.file_path)
-    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.least_s)
-    cpu_s = max((bound.least_s for bound in bounds if bound.kind is LowerBoundKind.CPUS), default=0.0)
+    longest = LowerBound(kind=LowerBoundKind.FILE, lower_bound_s=_seconds(task), name=task.file_path)
+    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.lower_bound_s)
+    cpu_s = max((bound.lower_bound_s for bound in bounds if bound.kind is LowerBoundKind.CPUS), default=0.0)
     return Prediction(
         machine=machine,
         nodes=1,
@@ -166,15 +166,15 @@ def _bounds(
 ) -> Iterator[LowerBound]:
     if machine.cpus is not None:
         cpu_s = sum(_cpu_s(task) for task in tasks)
-        yield LowerBound(kind=LowerBoundKind.CPUS, least_s=cpu_s / machine.cpus)
+        yield LowerBound(kind=LowerBoundKind.CPUS, lower_bound_s=cpu_s / machine.cpus)
     area = sum(_seconds(task) * _share(task, machine) for task in tasks)
-    yield LowerBound(kind=LowerBoundKind.MEMORY, least_s=area)
+    yield LowerBound(kind=LowerBoundKind.MEMORY, lower_bound_s=area)
     at_once = max_slots(machine.slots, cpus=machine.idle_cpus)
-    yield LowerBound(kind=LowerBoundKind.JOBS, least_s=sum(map(_seconds, tasks)) / at_once)
+    yield LowerBound(kind=LowerBoundKind.JOBS, lower_bound_s=sum(map(_seconds, tasks)) / at_once)
     for name, most in groups.items():
         group_s = sum(_seconds(task) for task in tasks if task.group == name)
         if group_s:
-            yield LowerBound(kind=LowerBoundKind.GROUP, least_s=group_s / most, name=name)
+            yield LowerBound(kind=LowerBoundKind.GROUP, lower_bound_s=group_s / most, name=name)
 
 
 def _seconds(task: TestTask) -> float:
@@ -188,7 +188,7 @@ def _cpu_s(task: TestTask) -> float:
 
 def _share(task: TestTask, machine: MachineSpec) -> float:
     """Return the share of a machine's memory that a file reserves: all of it for an exclusive file."""
-    if task.alone:
+    if task.exclusive:
         return 1.0
     if task.predicted_bytes is None:
         return 1.0 / machine.slots
@@ -237,4 +237,4 @@ def _machines(
 
 def is_limited_by_longest_file(prediction: Prediction) -> bool:
     """Whether more machines do not help: one file alone takes as long as all."""
-    return prediction.wall_s <= prediction.longest.least_s * NEARLY
+    return prediction.wall_s <= prediction.longest.lower_bound_s * NEARLY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.engine.journal import Ended
+from dispatcher.engine.journal import FinishedAttempts
 from dispatcher.join.liveness import BrokerRetry
 from dispatcher.model.plan import PlannedFile, RunPlan
 from passmuster.model.errors import InfrastructureError
@@ -38,7 +38,9 @@ class BrokerJournal:
         self._record, self._seals, self._claim, self._patience = record, seals, claim, patience
         self.run_id = run_id
 
-    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, BrokerJournal, Ended]:
+    def open(
+        self, plan: RunPlan, coverage_dir: Path | None
+    ) -> tuple[RunPlan, BrokerJournal, FinishedAttempts]:
         """Return the plan, the journal, and the attempts that finished in this round or passed in earlier
         ones.
 
@@ -49,7 +51,7 @@ class BrokerJournal:
             PassmusterError: an entry is malformed or not signed with the secret.
             InfrastructureError: the broker is unavailable, or coverage data cannot be written.
         """
-        found = self._patience.ask(lambda: self._read(coverage_dir))
+        found = self._patience.call(lambda: self._read(coverage_dir))
         ended = {key: result for key, (_, result) in found.items()}
         earlier = {path for (path, _), (number, _) in found.items() if number < self._claim.number}
         forked = {path for (path, _), result in ended.items() if result.isolation is Isolation.FORK}
@@ -73,14 +75,14 @@ class BrokerJournal:
         entries = [self._entry(result) for result in results]
         if entries:
             # An entry that was written twice because the first reply was lost counts once.
-            self._patience.ask(lambda: self._record.append(self._claim, entries))
+            self._patience.call(lambda: self._record.append(self._claim, entries))
 
     def end(self) -> None:
         """Do nothing: the round ends when its result is published."""
 
     def _entry(self, result: TestResult) -> str:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
-        return self._seals.result(self._claim.number, encode_result(result), coverage)
+        return self._seals.encode_result(self._claim.number, encode_result(result), coverage)
 
     def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
         """Return the results that count, each with its round."""
@@ -88,11 +90,11 @@ class BrokerJournal:
         found: dict[tuple[str, int], tuple[int, TestResult]] = {}
         for kind, text in self._record.entries():
             if kind == "round":
-                new = self._seals.opened_round(text)
+                new = self._seals.decode_round(text)
                 counts_from |= dict.fromkeys(new.paths, new.number)
                 found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
                 continue
-            number, plain, coverage = self._seals.opened_result(text)
+            number, plain, coverage = self._seals.decode_result(text)
             result = decode_result(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = tuple(_kept(coverage, coverage_dir))
@@ -107,7 +109,7 @@ def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
         Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
     )
     task = structs.replace(item.task, isolation=isolation)
-    return structs.replace(item, task=task, failed_before=False, is_confirmed=True)
+    return structs.replace(item, task=task, failed_before=False, is_fork_verified=True)
 
 
 def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:

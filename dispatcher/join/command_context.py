@@ -19,7 +19,6 @@ class CommandContext(Struct, frozen=True, kw_only=True):
 
     Args:
         cwd: the current directory, absolute.
-        runner_python: the interpreter for projects without their own.
         origins: where each value of the configuration comes from.
         run: runs tests with all requested reports, and returns the exit status.
         console: returns the console reporter for a replayed run.
@@ -30,7 +29,6 @@ class CommandContext(Struct, frozen=True, kw_only=True):
 
     environ: Mapping[str, str]
     cwd: Path
-    runner_python: str
     origins: Origins
     run: Callable[[TestRunner, TestConfig], int]
     console: Callable[[], Reporter]

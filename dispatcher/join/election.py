@@ -26,7 +26,7 @@ class MemberIdentity(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-def machine_of(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
+def find_identity(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
     """Return this machine's identity from the environment.
 
     Args:
@@ -92,4 +92,4 @@ def next_action(look: JoinStatus, number: int, *, may_judge: bool) -> MemberActi
         return MemberAction.WAIT
     if look.number == 0:
         return MemberAction.ENTER
-    return MemberAction.WAIT if look.is_claimed else MemberAction.LEAD
+    return MemberAction.WAIT if look.is_led else MemberAction.LEAD

@@ -7,14 +7,14 @@ from contextlib import closing
 
 from dispatcher.config.model import TestConfig
 from dispatcher.join.liveness import BrokerRetry
-from dispatcher.join.run_request import request_of, why_other_request
+from dispatcher.join.run_request import make_request, request_mismatch
 from dispatcher.model.plan import TestFile
-from dispatcher.queue.target import RunSource, reports_of
+from dispatcher.queue.target import RunSource, find_outputs
 from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
 from passmuster.settings.values import on_one_line
-from passmuster.source.identity import may_have_the_same_files, tree_identity, tree_mismatch, why_other_files
+from passmuster.source.identity import files_mismatch, may_have_same_files, tree_identity, tree_mismatch
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.join_messages import JoinCodec, JoinSpec
@@ -44,14 +44,14 @@ def local_join_spec(
 
     def listed() -> str:
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
-            return list_tree(TreeStore(client), config.root, reports=reports_of(config))
+            return list_tree(TreeStore(client), config.root, outputs=find_outputs(config))
 
     return JoinSpec(
         version=VERSION,
         machine=machine,
         identity=tree_identity(config.root),
-        listing=patience.ask(listed),
-        request=request_of(config, files),
+        listing=patience.call(listed),
+        request=make_request(config, files),
     )
 
 
@@ -70,9 +70,9 @@ def check_join_spec(
         ConfigurationError: its request differs.
     """
     name = on_one_line(config.join or "")
-    text = patience.ask(record.agree)
+    text = patience.call(record.propose_spec)
     try:
-        found = seals.opened_terms(text, version=VERSION)
+        found = seals.decode_spec(text, version=VERSION)
     except PassmusterError as error:
         raise InfrastructureError(
             f"run {name} was started by a machine that this one does not understand: {error}"
@@ -82,9 +82,9 @@ def check_join_spec(
             f"run {name} is one of Passmuster {on_one_line(found)[:20]}, this machine has {VERSION}: "
             "install the same version on all machines"
         )
-    if why := patience.ask(lambda: _why_other_tree(own, found, config, address)):
+    if why := patience.call(lambda: _why_other_tree(own, found, config, address)):
         raise InfrastructureError(f"this machine cannot take part in run {name}: {why}")
-    if why := why_other_request(own.request, found.request, run=name, machine=found.machine):
+    if why := request_mismatch(own.request, found.request, run=name, machine=found.machine):
         raise ConfigurationError(why)
     return RunSource(identity=found.identity, listing=found.listing)
 
@@ -92,8 +92,8 @@ def check_join_spec(
 def _why_other_tree(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str:
     """Return why this machine's tree is not the run's; empty: it is, apart from generated files."""
     here, wanted = own.identity, found.identity
-    if here != wanted and found.listing and may_have_the_same_files(here, wanted):
+    if here != wanted and found.listing and may_have_same_files(here, wanted):
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             manifest = TreeStore(client).manifest(found.listing)
-        return why_other_files(differing_files(manifest, config.root), here, wanted, may_ship=False)
+        return files_mismatch(differing_files(manifest, config.root), here, wanted, may_ship=False)
     return tree_mismatch(here, wanted, may_ship=False)

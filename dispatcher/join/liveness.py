@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.settings.values import on_one_line
-from passmuster.wire.access import BROKEN, UNUSABLE
+from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
 from passmuster.wire.join_store import JoinStore, LeaderLease
@@ -38,7 +38,7 @@ class MemberHeartbeat:
         """Start the thread, which sends a first heartbeat at once."""
         self._thread.start()
 
-    def hold(self, claim: LeaderLease | None) -> None:
+    def set_leader_lease(self, claim: LeaderLease | None) -> None:
         """Renew this lease from now on; None: none."""
         self._claim = claim
 
@@ -49,12 +49,14 @@ class MemberHeartbeat:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            with contextlib.suppress(*UNUSABLE):  # Calls that need the broker report that it is unavailable.
+            with contextlib.suppress(
+                *BROKER_OR_DATA_ERRORS
+            ):  # Calls that need the broker report that it is unavailable.
                 claim = self._claim
                 # Each write of the leader itself detects a lost lease.
                 if claim is not None:
                     self._record.renew(claim)
-                self._record.pulse(self._name)
+                self._record.heartbeat(self._name)
                 self._also()
             self._stopped.wait(MEMBER_HEARTBEAT_S)
 
@@ -90,7 +92,7 @@ class BrokerRetry:
         self._wrong_s: float | None = None
         self._is_missing = False
 
-    def ask(self, step: Callable[[], Answer]) -> Answer:
+    def call(self, step: Callable[[], Answer]) -> Answer:
         """Return the result of an idempotent call to the broker, retried while it is unavailable.
 
         Raises:
@@ -100,7 +102,7 @@ class BrokerRetry:
         while True:
             try:
                 return step()
-            except BROKEN as error:
+            except BROKER_ERRORS as error:
                 self._wrong_s = self._clock()
                 away_s = self._clock() - began_s
                 if away_s >= AWAY_S or self._is_leaving():
@@ -116,7 +118,7 @@ class BrokerRetry:
             self._wrong_s = self._clock()
         self._is_missing = is_missing
 
-    def may_judge(self) -> bool:
+    def can_judge_leader(self) -> bool:
         """Whether the broker has been available for long enough for the leader to renew its lease."""
         return self._wrong_s is None or self._clock() - self._wrong_s >= JUDGE_S
 
@@ -148,7 +150,7 @@ class LeaderProgress:
         self._leader = ""
         self._next_s = clock() + EVERY_S
 
-    def tell(self, leader: str) -> None:
+    def report(self, leader: str) -> None:
         """Print what is new.
 
         Args:

@@ -50,7 +50,7 @@ class LocalWorker:
     def restart_if_dead(self) -> None:
         """Start another worker if the current one is dead."""
         with self._lock:
-            why = self._worker.why_ended() if self._worker is not None else ""
+            why = self._worker.exit_problem() if self._worker is not None else ""
             if not why:
                 return
             self._worker = None

@@ -19,12 +19,12 @@ from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
 from dispatcher.join.command_context import CommandContext
-from dispatcher.join.election import MemberAction, is_retry, machine_of, next_action
+from dispatcher.join.election import MemberAction, find_identity, is_retry, next_action
 from dispatcher.join.join_spec import check_join_spec, local_join_spec
 from dispatcher.join.liveness import BrokerRetry, LeaderProgress, MemberHeartbeat
 from dispatcher.join.local_worker import LocalWorker
@@ -40,7 +40,7 @@ from dispatcher.run.runner import TestRunner
 from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.task import TestTask
 from passmuster.settings.values import on_one_line
-from passmuster.wire.access import UNUSABLE, open_broker
+from passmuster.wire.access import BROKER_OR_DATA_ERRORS, open_broker
 from passmuster.wire.broker_keys import join_run_id
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.join_messages import JoinCodec, NewRound, RoundOutcome
@@ -103,7 +103,7 @@ class _Member:
     ) -> None:
         self._config, self._host, self._interrupts, self._undo = config, host, interrupts, undo
         self._run = on_one_line(config.join or "")
-        self._machine = machine_of(host.environ, host=platform.node())
+        self._machine = find_identity(host.environ, host=platform.node())
         readable = re.sub(r"[^A-Za-z0-9-]", "-", platform.node().partition(".")[0])[:40] or "machine"
         self._name = f"{readable}-{secrets.token_hex(4)}"
         self._address, self._secret = broker_access(config, host.environ)
@@ -120,7 +120,7 @@ class _Member:
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
-            terms=self._seals.terms(own),
+            terms=self._seals.encode_spec(own),
         )
         source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
@@ -149,25 +149,25 @@ class _Member:
         """Return the round that this machine enters, and its result if it is complete."""
         has_begun = False
         while True:
-            found = self._patience.ask(lambda: self._record.enter(self._machine.identity))
+            found = self._patience.call(lambda: self._record.enter(self._machine.identity))
             if not found.is_done:
                 return found.number, None
             outcome = read_outcome(self._record, self._seals, self._patience, found.number)
             if has_begun or not is_retry(found, self._machine, status=outcome.status):
                 return found.number, outcome
-            entry = self._seals.new_round(NewRound(number=found.number + 1, paths=outcome.again))
-            has_begun = self._patience.ask(
+            entry = self._seals.encode_round(NewRound(number=found.number + 1, paths=outcome.failed_paths))
+            has_begun = self._patience.call(
                 lambda: self._record.start_round(found.number, self._machine.identity, entry)  # noqa: B023
             )
             if has_begun:
-                count = len(outcome.again)
+                count = len(outcome.failed_paths)
                 self._host.say(
                     f"run {self._run} has failed before: round {found.number + 1} runs the {count} file(s) "
                     "again that did not pass"
                 )
 
     def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
-        workdir = Path(self._config.root, find_places(self._config).workdir)
+        workdir = Path(self._config.root, resolve_layout(self._config).workdir)
         words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
         words += ("--only-run", self._run_id(number))
         if self._config.max_workers is not None:
@@ -189,9 +189,9 @@ class _Member:
         """Work until the round is complete; return the exit status, None: that of the round."""
         progress = LeaderProgress(self._client, self._run, self._run_id(number), self._host.say)
         while not self._interrupts.count:
-            look = self._patience.ask(lambda: self._record.look(number))
+            look = self._patience.call(lambda: self._record.status(number))
             self._patience.note_missing_run(is_missing=look.number == 0)
-            match next_action(look, number, may_judge=self._patience.may_judge()):
+            match next_action(look, number, may_judge=self._patience.can_judge_leader()):
                 case MemberAction.LEAVE:
                     return None
                 case MemberAction.GIVE_UP:
@@ -200,24 +200,24 @@ class _Member:
                         "give another name to --join"
                     )
                 case MemberAction.ENTER:
-                    self._patience.ask(lambda: self._record.agree())
-                    self._patience.ask(lambda: self._record.enter(self._machine.identity, number))
+                    self._patience.call(lambda: self._record.propose_spec())
+                    self._patience.call(lambda: self._record.enter(self._machine.identity, number))
                 case MemberAction.LEAD:
                     code = self._lead(number, source)
                     if code is not None:
                         return code
                 case MemberAction.WAIT:
-                    with contextlib.suppress(*UNUSABLE):
-                        progress.tell(look.leader if look.is_claimed else "")
+                    with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
+                        progress.report(look.leader if look.is_led else "")
             time.sleep(LOOK_S)
         return self._left()
 
     def _lead(self, number: int, source: RunSource) -> int | None:
         """Request the leader lease, and lead; return the exit status, None: another machine leads."""
         claim = LeaderLease(self._name, number)
-        if not self._patience.ask(lambda: self._record.claim(claim)):
+        if not self._patience.call(lambda: self._record.claim(claim)):
             return None
-        self._pulse.hold(claim)
+        self._pulse.set_leader_lease(claim)
         self._host.say(f"{self._name} leads run {self._run}")
         self._has_led = True
         run_id = self._run_id(number)
@@ -225,8 +225,8 @@ class _Member:
         queue = JoinedQueue(
             run_id=run_id,
             source=source,
-            guarded=lambda client: self._record.guarded(client, claim),
-            around=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
+            guard=lambda client: self._record.guarded(client, claim),
+            wrap=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
         )
         # Waiting for its own worker is not worth a line.
         runner = self._runner(BrokerTarget(self._host.environ, lambda _: None, queue), shared)
@@ -240,8 +240,8 @@ class _Member:
         except HandedOverError:
             return self._left()
         finally:
-            self._pulse.hold(None)
-            with contextlib.suppress(*UNUSABLE):  # The lease expires by itself.
+            self._pulse.set_leader_lease(None)
+            with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # The lease expires by itself.
                 self._record.give_up(claim)
 
     def _conclude(self, runner: TestRunner, claim: LeaderLease, scratch: Path, code: int) -> int:
@@ -269,8 +269,8 @@ class _Member:
         """Whether the run continues without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
-        with contextlib.suppress(*UNUSABLE):  # Else the lease expires by itself.
-            if self._record.pulse(self._name) == 0:
+        with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # Else the lease expires by itself.
+            if self._record.heartbeat(self._name) == 0:
                 return False
             self._record.give_up(claim)
         return True
@@ -283,8 +283,8 @@ class _Member:
         return ExitCode.INTERRUPTED
 
     def _part(self) -> None:
-        with contextlib.suppress(*UNUSABLE):
-            self._record.part(self._name)
+        with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
+            self._record.leave(self._name)
 
     def _end(self, outcome: RoundOutcome) -> int:
         """Write this machine's reports of a complete round; return the exit status."""
@@ -302,14 +302,13 @@ class _Member:
                 remembers=not self._has_led,
             )
 
-    def _runner(self, site: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
+    def _runner(self, target: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
         host = self._host
         return TestRunner(
             self._config,
-            site=site,
+            target=target,
             environ=host.environ,
             cwd=host.cwd,
-            runner_python=host.runner_python,
             origins=host.origins,
             shared=shared,
         )

@@ -68,7 +68,6 @@ def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandConte
                 [record],
                 config,
                 host.environ,
-                runner_python=host.runner_python,
                 scratch=Path(scratch),
             )
 

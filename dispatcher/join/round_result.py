@@ -58,15 +58,15 @@ def publish(
             )
         count = 0
         for index, chunk in enumerate(_compressed(path)):
-            text = seals.chunk(digest, index, pack_bytes(chunk))
-            patience.ask(lambda: record.put_chunk(claim.number, path.name, index, text))  # noqa: B023 - at once
+            text = seals.encode_chunk(digest, index, pack_bytes(chunk))
+            patience.call(lambda: record.put_chunk(claim.number, path.name, index, text))  # noqa: B023 - at once
             count += 1
         files.append(RecordFile(name=path.name, size_bytes=size_bytes, sha256=digest, chunks=count))
     outcome = RoundOutcome(
-        number=claim.number, status=status, leader=claim.name, again=tuple(again), files=tuple(files)
+        number=claim.number, status=status, leader=claim.name, failed_paths=tuple(again), files=tuple(files)
     )
-    sealed = seals.outcome(outcome)
-    patience.ask(lambda: record.done(claim, sealed, is_green=status == 0))
+    sealed = seals.encode_outcome(outcome)
+    patience.call(lambda: record.finish_round(claim, sealed, is_green=status == 0))
 
 
 def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int) -> RoundOutcome:
@@ -76,10 +76,10 @@ def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, num
         InfrastructureError: it has expired.
         PassmusterError: it is malformed or not signed with the secret.
     """
-    text = patience.ask(lambda: record.outcome(number))
+    text = patience.call(lambda: record.outcome(number))
     if text is None:
         raise _expired_error(number)
-    return seals.opened_outcome(text, number)
+    return seals.decode_outcome(text, number)
 
 
 def fetch(
@@ -101,10 +101,10 @@ def _chunks(
     record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int, file: RecordFile
 ) -> Iterator[bytes]:
     for index in range(file.chunks):
-        text = patience.ask(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once
+        text = patience.call(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once
         if text is None:
             raise _expired_error(number)
-        yield unpack_bytes(seals.opened_chunk(text, file.sha256, index), limit_bytes=2 * CHUNK_BYTES)
+        yield unpack_bytes(seals.decode_chunk(text, file.sha256, index), limit_bytes=2 * CHUNK_BYTES)
 
 
 def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:

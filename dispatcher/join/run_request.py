@@ -19,7 +19,7 @@ _SHOWN_CHARS = 60
 _NAMED = 3
 
 
-def request_of(config: TestConfig, files: Sequence[TestFile]) -> Request:
+def make_request(config: TestConfig, files: Sequence[TestFile]) -> Request:
     """Return the request of this machine.
 
     Args:
@@ -44,7 +44,7 @@ def request_digest(request: Request) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def why_other_request(here: Request, there: Request, *, run: str, machine: str) -> str:
+def request_mismatch(here: Request, there: Request, *, run: str, machine: str) -> str:
     """Return the differences between two requests, on one line; empty: they are equal.
 
     Args:

@@ -224,7 +224,7 @@ def _end_of(file: CutFile, at_s: float) -> RunEvent:
     if file.settled is None:
         return AttemptFinished(at_s=at_s, file=record.file, result=record.final)
     return VerdictSettled(
-        at_s=at_s, file=record.file, result=record.final, reason=file.settled, finding=record.finding
+        at_s=at_s, file=record.file, result=record.final, attempt_reason=file.settled, finding=record.finding
     )
 
 

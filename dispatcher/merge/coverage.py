@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.config.interpreter import find_interpreter
 from dispatcher.config.model import TestConfig
 from dispatcher.coverage.combine import CollectedData, CoverageReport, merge_coverage
 from dispatcher.coverage.request import plan_coverage
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.merge.reader import RecordedRun
+from passmuster.host.interpreter import find_interpreter
 
 
 def report_recorded_coverage(
@@ -21,7 +20,6 @@ def report_recorded_coverage(
     config: TestConfig,
     environ: Mapping[str, str],
     *,
-    runner_python: str,
     scratch: Path,
 ) -> CoverageReport:
     """Combine the data of all records, and write the reports.
@@ -30,7 +28,6 @@ def report_recorded_coverage(
         records: those of one run.
         config: the report paths, and the project's interpreter and layout.
         environ: may name an interpreter.
-        runner_python: the interpreter for a project without its own.
         scratch: a temporary directory.
 
     Raises:
@@ -38,14 +35,8 @@ def report_recorded_coverage(
         PassmusterError: there is nothing to report.
         InfrastructureError: the data could not be combined, or a report could not be written.
     """
-    interpreter = find_interpreter(
-        config,
-        environ,
-        runner_python=runner_python,
-        runner_version=sys.version_info[:3],
-        cache_dir=None,
-    )
-    workdir = Path(config.root, find_places(config).workdir)
+    interpreter = find_interpreter(config.python, config.root, environ)
+    workdir = Path(config.root, resolve_layout(config).workdir)
     if not config.coverage_source:
         config = structs.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)

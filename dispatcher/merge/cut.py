@@ -49,10 +49,10 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
                 used.pop(file.path, None)
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
-            case AttemptFinished(file=file, result=result, again=again) if file.path in planned:
+            case AttemptFinished(file=file, result=result, rerun_reason=again) if file.path in planned:
                 is_final = again in (None, RerunReason.SETTLED)
                 following = (
-                    NextAttempt(task=planned[file.path].task, again=again) if again is not None else None
+                    NextAttempt(task=planned[file.path].task, reason=again) if again is not None else None
                 )
                 state.end_attempt(file.path, result, is_final=is_final, following=following)
                 last[file.path] = event
@@ -63,7 +63,7 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
     found = []
     for path in planned:
         # A verdict that only awaited verification stands. For a decided file neither has an effect.
-        reason = state.past(path).reason
+        reason = state.context(path).reason
         is_settled, is_lost = state.settle(path) is not None, False
         if not is_settled:
             lost = _lost(path, record, last.get(path), used.get(path))

@@ -178,15 +178,15 @@ class _Telling:
         known = tuple(attempt for attempt in attempts if attempt is not None)
         if not known or len(known) < len(attempts) or len(end.reasons) not in (0, len(known)):
             raise CodecError(f"what came of {ascii(path)[:100]} is not in the record")
-        if end.stands is not None and not 0 <= end.stands < len(known):
-            raise CodecError(f"no attempt {end.stands} stands for {ascii(path)[:100]}")
+        if end.verdict_attempt is not None and not 0 <= end.verdict_attempt < len(known):
+            raise CodecError(f"no attempt {end.verdict_attempt} stands for {ascii(path)[:100]}")
         return FileAttempts(
             file=end.file,
             attempts=known,
             started=end.started,
             reasons=end.reasons,
-            stands=end.stands,
-            is_unconfirmed=end.is_unconfirmed,
+            verdict_attempt=end.verdict_attempt,
+            is_unverified=end.is_unverified,
         )
 
 

@@ -30,7 +30,7 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.shard_option import Shard
 from passmuster.model.result import TestResult
 
-FORMAT = 2
+FORMAT = 3
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"
@@ -104,8 +104,8 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     untold: tuple[TestResult, ...]
     started: bool
     reasons: tuple[RerunReason | None, ...]
-    stands: int | None
-    is_unconfirmed: bool
+    verdict_attempt: int | None
+    is_unverified: bool
 
 
 class RecordedRunEnd(Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ from dispatcher.planning.shard_selection import split_digest
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
-from passmuster.source.git import ask_git
+from passmuster.source.git import run_git
 from passmuster.wire.codec import encode
 
 
@@ -80,7 +80,7 @@ def _only_one(plan: RunPlan) -> ShardPlan:
 def _commit(root: Path) -> str:
     """Return the commit of the checkout; empty: git does not know."""
     try:
-        return ask_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
+        return run_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
     except InfrastructureError:
         return ""
 
@@ -250,8 +250,8 @@ def _file_end(record: FileAttempts, told: set[int]) -> RecordedFile:
         untold=tuple(_portable(result) for result in record.attempts if result.attempt not in told),
         started=record.started,
         reasons=record.reasons,
-        stands=record.stands,
-        is_unconfirmed=record.is_unconfirmed,
+        verdict_attempt=record.verdict_attempt,
+        is_unverified=record.is_unverified,
     )
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.migrate.legacy_discovery import LegacyFiles, old_files
 from dispatcher.model.plan import TestFile
 
@@ -91,7 +91,7 @@ def _excluding(
     """Return the shortest list that excludes what the scripts did not run: whole links, else files."""
     if not differences or any(one.is_lost for one in differences):
         return ()
-    workdir = find_places(config).workdir
+    workdir = resolve_layout(config).workdir
     prefix = f"{workdir}/" if workdir else ""
     excluded = dict.fromkeys(_first_link(config.root, one.path) for one in differences)
     if not all(path.startswith(prefix) for path in excluded):

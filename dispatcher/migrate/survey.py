@@ -18,7 +18,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.units import format_bytes
 from passmuster.source.files import tree_files
-from passmuster.source.git import ask_git, git_prefix
+from passmuster.source.git import git_prefix, run_git
 
 VENDORED = frozenset(
     {
@@ -232,7 +232,7 @@ def _addresses(root: Path) -> frozenset[str]:
     try:
         if git_prefix(root) != "":
             return frozenset()
-        answer = os.fsdecode(ask_git(root, "config", "--get-regexp", r"^remote\..*\.url$"))
+        answer = os.fsdecode(run_git(root, "config", "--get-regexp", r"^remote\..*\.url$"))
     except InfrastructureError:
         # git fails when there is no such setting.
         return frozenset()

@@ -40,14 +40,14 @@ class AttemptStarted(Struct, frozen=True, kw_only=True):
     """An attempt at a file has started.
 
     Args:
-        reason: why the attempt was made; None: it is the first that counts.
+        attempt_reason: why the attempt was made; None: it is the first that counts.
         worker: the worker that runs it, if there are several.
     """
 
     at_s: float
     file: TestFile
     attempt: int
-    reason: RerunReason | None = None
+    attempt_reason: RerunReason | None = None
     worker: str = ""
 
 
@@ -65,16 +65,16 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
     Args:
         result: the result of the attempt. A verification that passes leaves the verdict to the attempt before
             it.
-        again: why another attempt follows; None: the verdict is final.
-        reason: why the attempt was made; None: it was the first, or replaced the first.
+        rerun_reason: why another attempt follows; None: the verdict is final.
+        attempt_reason: why the attempt was made; None: it was the first, or replaced the first.
         finding: what the attempts say together once the verdict is final; None: nothing beyond their results.
     """
 
     at_s: float
     file: TestFile
     result: TestResult
-    again: RerunReason | None = None
-    reason: RerunReason | None = None
+    rerun_reason: RerunReason | None = None
+    attempt_reason: RerunReason | None = None
     finding: Finding | None = None
 
 
@@ -87,14 +87,14 @@ class VerdictSettled(Struct, frozen=True, kw_only=True):
 
     Args:
         result: the result that is the verdict; an earlier `AttemptFinished` carried it.
-        reason: why the attempt that does not count was made.
+        attempt_reason: why the attempt that does not count was made.
         finding: as in `AttemptFinished`.
     """
 
     at_s: float
     file: TestFile
     result: TestResult
-    reason: RerunReason
+    attempt_reason: RerunReason
     finding: Finding | None = None
 
 

@@ -49,20 +49,20 @@ class PlannedFile(Struct, frozen=True, kw_only=True):
 
     Args:
         task: the first attempt.
-        because: the reason for its position (`failed last time`, `longest first`, `never ran`).
+        order_reason: the reason for its position (`failed last time`, `longest first`, `never ran`).
         is_named: whether the user named this file itself, not a directory that contains it.
         failed_before: whether its last run did not pass.
-        is_confirmed: whether its current version is known to give the same result forked and spawned.
+        is_fork_verified: whether its current version is known to give the same result forked and spawned.
         spawned_bytes: peak bytes to reserve for it when spawned; None: unknown.
         baseline: what it used in earlier runs; None: it never ran.
     """
 
     file: TestFile
     task: TestTask
-    because: str = ""
+    order_reason: str = ""
     is_named: bool = False
     failed_before: bool = False
-    is_confirmed: bool = False
+    is_fork_verified: bool = False
     spawned_bytes: int | None = None
     baseline: Baseline | None = None
 

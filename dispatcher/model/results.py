@@ -25,15 +25,15 @@ from passmuster.model.status import Isolation, Outcome, Status
 class Finding(StrEnum):
     """What several attempts at a file revealed together."""
 
-    VERIFIED = "confirmed"
+    VERIFIED = "verified"
     """It passed when forked, and when spawned too."""
-    UNVERIFIED = "unconfirmed"
+    UNVERIFIED = "unverified"
     """It passed when forked, and there was no time to verify it spawned."""
-    FAILS_WHEN_FORKED = "failed-forked"
+    FAILS_WHEN_FORKED = "fails-when-forked"
     """It failed when forked, passed twice when spawned, and failed when forked once more: a pass decides."""
-    PASSES_ONLY_FORKED = "failed-spawned"
+    PASSES_ONLY_FORKED = "passes-only-forked"
     """It passed when forked and failed twice when spawned, which decides."""
-    FAILS_IN_PARALLEL = "crowded"
+    FAILS_IN_PARALLEL = "fails-in-parallel"
     """It failed while other files ran, and passed exclusively."""
 
     @property
@@ -43,7 +43,7 @@ class Finding(StrEnum):
 
 
 def derive_finding(
-    attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, is_unconfirmed: bool
+    attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, is_unverified: bool
 ) -> Finding | None:
     """Return what the attempts at a file with a final verdict say together; None: nothing beyond their
     results.
@@ -51,7 +51,7 @@ def derive_finding(
     Args:
         attempts: in their order.
         reasons: why each attempt was made, one for each attempt.
-        is_unconfirmed: whether a verification was wanted and gave no result.
+        is_unverified: whether a verification was wanted and gave no result.
     """
     said = [
         (reason, attempt)
@@ -62,7 +62,7 @@ def derive_finding(
     alone, confirm = last.get(RerunReason.EXCLUSIVE), last.get(RerunReason.VERIFY_PASS)
     if alone is not None and alone.status.is_pass and _are_comparable(said, {RerunReason.EXCLUSIVE}):
         return Finding.FAILS_IN_PARALLEL
-    if is_unconfirmed:
+    if is_unverified:
         return Finding.UNVERIFIED
     if not _are_comparable(said, PROVES):
         return None
@@ -159,25 +159,25 @@ class Regression(Struct, frozen=True, kw_only=True):
     """A file that exceeded its baseline by more than the allowed factor.
 
     Args:
-        what: the measure.
+        measure: the measure.
         baseline: the usual value, in the unit of `what`.
         now: the value in this run.
-        pace: the general slowdown of the files on the same machine in this run; this share of the growth is
-            not the file's own. 1 for memory.
+        run_slowdown: the general slowdown of the files on the same machine in this run; this share
+            of the growth is not the file's own. 1 for memory.
         is_changed: whether the file changed since its last run.
     """
 
     file: TestFile
-    what: Measure
+    measure: Measure
     baseline: float
     now: float
-    pace: float = 1.0
+    run_slowdown: float = 1.0
     is_changed: bool = False
 
     @property
     def factor(self) -> float:
         """By which factor the value exceeds the baseline, after the pace of the run is divided out."""
-        return self.now / self.pace / self.baseline
+        return self.now / self.run_slowdown / self.baseline
 
 
 class FileAttempts(Struct, frozen=True, kw_only=True):
@@ -188,22 +188,22 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
             that of others is cut to its end, so that a large run stays small.
         started: whether any attempt started; in a stopped run some files never start.
         reasons: why each attempt was made; empty: unknown.
-        stands: the position of the attempt that counts; None: the last. Later attempts confirmed it or gave
-            no result.
-        is_unconfirmed: whether a verification was wanted and gave no result.
+        verdict_attempt: the position of the attempt that counts; None: the last. Later
+            attempts confirmed it or gave no result.
+        is_unverified: whether a verification was wanted and gave no result.
     """
 
     file: TestFile
     attempts: tuple[TestResult, ...]
     started: bool = True
     reasons: tuple[RerunReason | None, ...] = ()
-    stands: int | None = None
-    is_unconfirmed: bool = False
+    verdict_attempt: int | None = None
+    is_unverified: bool = False
 
     @property
     def final(self) -> TestResult:
         """The attempt that counts."""
-        return self.attempts[-1 if self.stands is None else self.stands]
+        return self.attempts[-1 if self.verdict_attempt is None else self.verdict_attempt]
 
     @property
     def status(self) -> Status:
@@ -213,7 +213,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def judged(self) -> tuple[TestResult, ...]:
         """The attempts up to the one that counts, without evicted ones."""
-        count = len(self.attempts) if self.stands is None else self.stands + 1
+        count = len(self.attempts) if self.verdict_attempt is None else self.verdict_attempt + 1
         return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
 
     @property
@@ -239,7 +239,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def finding(self) -> Finding | None:
         """What the attempts say together; None: nothing beyond their results."""
-        return derive_finding(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
+        return derive_finding(self.attempts, self.reasons, is_unverified=self.is_unverified)
 
     @property
     def is_flaky(self) -> bool:

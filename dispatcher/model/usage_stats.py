@@ -28,8 +28,8 @@ class UsageStats(Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
     peak_bytes: int | None = None
     runs: int = 0
-    most_s: float = 0.0
-    most_cpu_s: float | None = None
+    max_s: float = 0.0
+    max_cpu_s: float | None = None
 
 
 def larger_of(one: UsageStats, other: UsageStats) -> UsageStats:
@@ -39,8 +39,8 @@ def larger_of(one: UsageStats, other: UsageStats) -> UsageStats:
         cpu_s=_larger(one.cpu_s, other.cpu_s),
         peak_bytes=_larger(one.peak_bytes, other.peak_bytes),
         runs=max(one.runs, other.runs),
-        most_s=max(one.most_s, other.most_s),
-        most_cpu_s=_larger(one.most_cpu_s, other.most_cpu_s),
+        max_s=max(one.max_s, other.max_s),
+        max_cpu_s=_larger(one.max_cpu_s, other.max_cpu_s),
     )
 
 

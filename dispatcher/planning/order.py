@@ -32,13 +32,13 @@ class Ordered(Struct, frozen=True, kw_only=True):
         predicted_s: predicted seconds; None: it never ran.
         predicted_bytes: memory to reserve for it, with a margin; None: it was never measured.
         predicted_cpu_s: predicted CPU seconds; None: unknown.
-        because: the reason for its position, for people.
+        order_reason: the reason for its position, for people.
     """
 
     file: TestFile
     predicted_s: float | None
     predicted_bytes: int | None
-    because: str
+    order_reason: str
     predicted_cpu_s: float | None = None
 
 
@@ -77,10 +77,10 @@ def order_files(
 def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
     """Return a file with the predictions from its history."""
     if known is None:
-        return Ordered(file=file, predicted_s=None, predicted_bytes=None, because=NEVER_RAN)
+        return Ordered(file=file, predicted_s=None, predicted_bytes=None, order_reason=NEVER_RAN)
     predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
     if known.runs == 0:  # All its attempts were evicted, so only its peak is known.
-        return Ordered(file=file, predicted_s=None, predicted_bytes=predicted_bytes, because=NEVER_RAN)
+        return Ordered(file=file, predicted_s=None, predicted_bytes=predicted_bytes, order_reason=NEVER_RAN)
     because = LONGEST_FIRST
     if known.last_status.is_failure:
         because = FAILED_LAST_TIME
@@ -90,7 +90,7 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
         file=file,
         predicted_s=known.duration_s,
         predicted_bytes=predicted_bytes,
-        because=because,
+        order_reason=because,
         predicted_cpu_s=known.cpu_s,
     )
 
@@ -98,8 +98,8 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
 def _with_reason(item: Ordered, *, least_s: float, budget_bytes: int) -> Ordered:
     """Return a file with the reason for its position in the main tier, unless it already has a better one."""
     by_time, by_memory = _shares(item, least_s=least_s, budget_bytes=budget_bytes)
-    if item.because == LONGEST_FIRST and by_memory > by_time:
-        return replace(item, because=LARGEST_FIRST)
+    if item.order_reason == LONGEST_FIRST and by_memory > by_time:
+        return replace(item, order_reason=LARGEST_FIRST)
     return item
 
 
@@ -111,7 +111,7 @@ def _shares(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[float,
 
 def _is_early(item: Ordered) -> bool:
     """Return whether the user most likely waits for this file."""
-    return item.because in (FAILED_LAST_TIME, CHANGED)
+    return item.order_reason in (FAILED_LAST_TIME, CHANGED)
 
 
 def _main_rank(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[bool, float, float, str]:
@@ -128,7 +128,7 @@ def _main_rank(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[boo
 
 def _early_rank(item: Ordered) -> tuple[bool, float, str]:
     """Return the sort key of the early tier: failures, then changes; the quickest first."""
-    return (item.because != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
+    return (item.order_reason != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
 
 
 def _merge(main: Sequence[Ordered], early: Sequence[Ordered], *, every: int) -> Iterator[Ordered]:

@@ -37,13 +37,13 @@ def make_plan(
     """
     limits = Limits(
         timeout_s=config.timeout_s,
-        grace_s=config.grace_s,
+        grace_s=config.grace_period_s,
         output_bytes=config.output_limit_bytes,
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
     rules = Overrides(config.overrides)
-    ways = IsolationPolicy(files, remembered, config, rules)
+    policy = IsolationPolicy(files, remembered, config, rules)
 
     def task_of(ordered: Ordered) -> TestTask:
         rule = rules.rule_for(ordered.file.path)
@@ -54,8 +54,8 @@ def make_plan(
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
-            isolation=ways.isolation(ordered.file),
-            alone=ways.needs_room(ordered.file),
+            isolation=policy.isolation(ordered.file),
+            exclusive=policy.must_be_exclusive(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,
@@ -67,8 +67,10 @@ def make_plan(
         run_id=run_id,
         groups=tuple(group_limits(config).items()),
         files=tuple(
-            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
-            for ordered in order_files(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
+            policy.mark(
+                PlannedFile(file=ordered.file, task=task_of(ordered), order_reason=ordered.order_reason)
+            )
+            for ordered in order_files(files, policy.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
 

@@ -117,7 +117,7 @@ class GroupQueue:
         else:
             self._unknown.append(key)
 
-    def take(self, key: int) -> TestTask:
+    def pop(self, key: int) -> TestTask:
         """Remove a task that `first` or `first_fitting` returned."""
         if self._unknown and self._unknown[0] == key:
             self._unknown.popleft()
@@ -195,15 +195,15 @@ class ReadyQueue:
         self._starts_beside_alone = 0
         self.is_held_by_groups = False
         """Whether the last request found no task only because the groups of all waiting ones were full."""
-        self.append(tasks)
+        self.push(tasks)
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values())) + len(self._alone)
 
-    def append(self, tasks: Sequence[TestTask]) -> None:
+    def push(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks at the end of the queue, in their order."""
         for task in tasks:
-            if task.alone:
+            if task.exclusive:
                 self._alone.append(task)
             else:
                 self._lane_of(task).put(self._next_key, task)
@@ -212,7 +212,7 @@ class ReadyQueue:
     def push_front(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks before all that wait, in their order."""
         for task in reversed(tasks):
-            if task.alone:
+            if task.exclusive:
                 self._alone.appendleft(task)
             else:
                 self._first_key -= 1
@@ -220,10 +220,10 @@ class ReadyQueue:
 
     def requeue(self, task: TestTask) -> None:
         """Put a task that could not start after all before all that wait."""
-        self.ended(task)
+        self.release_group(task)
         self.push_front([task])
 
-    def ended(self, task: TestTask) -> None:
+    def release_group(self, task: TestTask) -> None:
         """Release the group slot of a task that was popped. Call this exactly once for each popped task."""
         self._together -= 1
         if task.group in self._groups:
@@ -238,7 +238,7 @@ class ReadyQueue:
         self._passed.clear()
         return found
 
-    def next_fit(self, room: FreeCapacity) -> TestTask | None:
+    def pop_first_fit(self, room: FreeCapacity) -> TestTask | None:
         """Pop the task that should start now; None: none that may start fits.
 
         If the machine refuses the task after all, requeue it, and ask again only when something has changed.
@@ -259,7 +259,7 @@ class ReadyQueue:
         if first is None or chosen is None:
             return None
         lane, key = chosen
-        if not room.takes(lane.peek(key)):
+        if not room.has_slot_for(lane.peek(key)):
             return None
         if chosen != first:
             passed = self._passed.get(first[1], 0)
@@ -295,7 +295,7 @@ class ReadyQueue:
         self._passed.pop(key, None)
         if self._alone:
             self._starts_beside_alone += 1
-        return self._started(lane.take(key))
+        return self._started(lane.pop(key))
 
     def _take_alone(self) -> TestTask:
         """Remove the first exclusive task."""

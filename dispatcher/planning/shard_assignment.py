@@ -115,7 +115,9 @@ def _weigh(
 
     def weigh(task: TestTask) -> _Weighed:
         seconds = _in_steps(usual_s if task.predicted_s is None else task.predicted_s)
-        share = 1.0 if task.alone else max(1 / slots, min(1.0, (task.predicted_bytes or 0) / budget_bytes))
+        share = (
+            1.0 if task.exclusive else max(1 / slots, min(1.0, (task.predicted_bytes or 0) / budget_bytes))
+        )
         return _Weighed(
             task=structs.replace(task, predicted_s=seconds, predicted_cpu_s=None),
             seconds=seconds,

@@ -53,7 +53,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
         return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
 
-def part_of(
+def select_shard(
     files: Sequence[TestFile],
     shard: Shard,
     config: TestConfig,
@@ -126,7 +126,7 @@ def _nominal_budget_bytes(config: TestConfig) -> int:
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:
     """Return the inputs of the split besides the paths, a text for each file with a history."""
     return sorted(
-        f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.alone}"
+        f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.exclusive}"
         for task in tasks
         if task.predicted_s is not None or task.predicted_bytes is not None
     )

@@ -71,16 +71,16 @@ def simulate_run(
         )
         room = FreeCapacity(
             slots=places.slots,
-            waiting_slots=places.waiting_slots,
+            io_bound_slots=places.io_bound_slots,
             free_bytes=max(0, budget_bytes - play.reserved_bytes),
             unknown_bytes=share_bytes,
             is_idle=not play.running,
         )
-        task = line.next_fit(room)
+        task = line.pop_first_fit(room)
         if task is None:
             play.now_s, _, ended = heapq.heappop(play.running)
             play.reserved_bytes -= _need_bytes(ended, share_bytes)
-            line.ended(ended)
+            line.release_group(ended)
             continue
         started += 1
         play.reserved_bytes += _need_bytes(task, share_bytes)

@@ -6,91 +6,30 @@ by the broker is detected here and delivered again; the run store counts only on
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from dispatcher.engine.backend import BackendEvent, BackendNotice
 from dispatcher.queue.delivery_tracker import DeliveryTracker, Message
+from dispatcher.queue.results import ResultDecoder
 from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit, Usage
-from passmuster.model.result import TestResult
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import DamagedRecordError, Lease, StreamEntry, WorkerStatus
-
-
-class DispatcherRunStore(Protocol):
-    """The dispatcher's operations on the run store; `passmuster.wire.run_store.RunStore` explains them."""
-
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
-        """Create or recreate the run with these files waiting."""
-
-    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
-        """Return the epoch of an existing run, with the state letter and delivery of its files; None: there
-        is none.
-        """
-
-    def add(self, attempts: Mapping[str, int]) -> None:
-        """Add waiting files, except those that run."""
-
-    def withdraw(self, path: str, attempt: int) -> bool:
-        """Withdraw a waiting file; False: it no longer waits."""
-
-    def epoch(self) -> str | None:
-        """Return the word of the last `seed`; None: the broker does not know the run."""
-
-    def beat(self, kept: int) -> None:
-        """Send a heartbeat, with the number of files that are not on the queue yet."""
-
-    def expired(self) -> Sequence[Lease]:
-        """Return the expired leases."""
-
-    def expire(self, lease: Lease) -> bool:
-        """Remove an expired lease and its file's state; False: it was renewed, or the file is done."""
-
-    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return the state letter (Q, R, D) and delivery of those of these files that the broker knows."""
-
-    def queued(self) -> int:
-        """Return how many messages the queue holds."""
-
-    def cancel(self) -> None:
-        """Forbid further starts and have running files stopped."""
-
-    def is_settled(self) -> bool:
-        """Whether no worker holds a lease."""
-
-    def end(self) -> None:
-        """Remove the run from the broker."""
-
-    def read(self, last_id: str, *, block_s: float) -> Sequence[StreamEntry]:
-        """Return the entries after `last_id`."""
-
-    def trim(self, last_id: str) -> None:
-        """Remove the entries up to and including `last_id`."""
-
-
-class ResultSource(Protocol):
-    """Decodes messages of workers; see `dispatcher.queue.results`."""
-
-    def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
-        """Return the result of this task in an entry; an error result if it contains none."""
-
-    def refusal(self, entry: StreamEntry) -> str:
-        """Return why a worker refuses the run."""
-
+from passmuster.wire.broker_messages import DamagedDataError, StreamEntry, WorkerStatus
+from passmuster.wire.run_store import RunStore
 
 TICK_S = 1.0
 """Seconds between two checks of the leases and of the run's existence on the broker."""
 
-LOOK_S = 0.2
+MAX_BLOCK_S = 0.2
 """Maximum seconds of one blocking read from the broker; `wake` may have to wait as long."""
 
-SWALLOWED_S = 5.0
+LOST_MESSAGE_S = 5.0
 """Seconds for which the queue may be empty while files wait, until they are republished: workers take a
 moment.
 """
@@ -101,21 +40,18 @@ AWAY_S = 120.0
 LAST_RESULTS_S = 5.0
 """Seconds beyond the grace period in which a stopped file's result must arrive."""
 
-_SETTLE_LOOK_S = 0.1
+_SETTLE_PAUSE_S = 0.1
 
 
 class QueueBackend:
     """A `Backend` over a broker.
 
     Args:
-        record: the run store; seeded and removed here.
+        store: the run store; the run is created and removed there.
         publish: puts messages on the run's queue, in their order.
-        mail: decodes the messages of workers.
-        cards: reads the worker statuses from the broker.
-        terms: the signed message with the run's requirements for workers.
-        new_epoch: returns a fresh random word.
-        broken: the errors that mean that the broker is unavailable.
-        limits: the limits in force, for people.
+        read_statuses: reads the worker statuses from the broker.
+        spec: the signed message with the run's requirements for workers.
+        unavailable: the errors that mean that the broker is unavailable.
         groups: how many files of each group may run at once.
         is_resumed: whether a dispatcher that is gone may have left the run on the broker.
         release: frees the backend's resources; called when it is closed.
@@ -128,15 +64,14 @@ class QueueBackend:
 
     def __init__(
         self,
-        record: DispatcherRunStore,
+        store: RunStore,
         publish: Callable[[Sequence[Message]], None],
-        mail: ResultSource,
-        crew: WorkerRegistry,
-        cards: Callable[[], Sequence[WorkerStatus]],
+        decoder: ResultDecoder,
+        registry: WorkerRegistry,
+        read_statuses: Callable[[], Sequence[WorkerStatus]],
         *,
-        terms: str,
-        new_epoch: Callable[[], str],
-        broken: tuple[type[Exception], ...],
+        spec: str,
+        unavailable: tuple[type[Exception], ...],
         limits: Sequence[Limit] = (),
         groups: Mapping[str, int] | None = None,
         is_resumed: bool = False,
@@ -145,56 +80,58 @@ class QueueBackend:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.notices: tuple[str, ...] = ()
-        self._record, self._publish_all, self._mail = record, publish, mail
-        self._crew, self._cards = crew, cards
-        self._terms, self._new_epoch, self._broken = terms, new_epoch, broken
+        self._store, self._publish_all, self._decoder = store, publish, decoder
+        self._registry, self._read_statuses = registry, read_statuses
+        self._spec, self._unavailable = spec, unavailable
         self._limits, self._release = tuple(limits), release
         self._clock, self._pause = clock, pause
-        self._book = DeliveryTracker(groups)
+        self._tracker = DeliveryTracker(groups)
         self._outbox: list[Message] = []
         self._events: list[BackendEvent] = []
         self._last_id = "0"
         self._is_woken = False
         self._stopped: StopReason | None = None
         self._abandon_at: float | None = None
-        self._next_tick = self._judge_from = clock()
+        self._next_tick = self._leases_count_from = clock()
         self._empty_since: float | None = None
         self._away_since: float | None = None
-        self._is_away_told, self._away_reason = False, ""
-        self._damage, self._is_damage_told = "", False
-        self._is_unsure = False
+        self._away_reason, self._has_raised_away = "", False
+        self._damage, self._has_raised_damage = "", False
+        self._is_store_unsure = False
         self._peak_bytes = 0
-        self._is_catching_up = self._is_read = False
+        self._is_catching_up = self._has_read = False
         try:
-            self._epoch = self._attached() if is_resumed else ""
+            self._epoch = self._attach() if is_resumed else ""
             if not self._epoch:
-                self._epoch = new_epoch()
-                record.seed({}, epoch=self._epoch, terms=terms)
-        except broken as error:
-            raise InfrastructureError(
-                f"the broker cannot be used: {error}; check that it is running"
-            ) from error
+                self._create_run({})
+        except unavailable as error:
+            raise unusable_broker(error) from error
 
-    def _attached(self) -> str:
+    def _attach(self) -> str:
         """Attach to the run on the broker and return its epoch; empty: the broker has none."""
-        found = self._record.recall()
+        found = self._store.load_states()
         if found is None:
             return ""
         epoch, states = found
-        self._book.recall(states)
+        self._tracker.load_states(states)
         self._is_catching_up = True
-        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        self._spare_leases()
         return epoch
+
+    def _create_run(self, deliveries: Mapping[str, int]) -> None:
+        epoch = secrets.token_hex(8)
+        self._store.seed(deliveries, epoch=epoch, terms=self._spec)
+        self._epoch = epoch
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force where the files run."""
         return self._limits
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and publish those that may run."""
-        self._book.submit(tasks, first=first, spare=spare)
+        self._tracker.submit(tasks, urgent=urgent, best_effort=best_effort)
         for task in tasks:
-            self._notice(self._crew.oversized_warning(task.file_path, task.predicted_bytes))
+            self._notice(self._registry.oversized_warning(task.file_path, task.predicted_bytes))
         self._with_broker(self._publish)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
@@ -202,47 +139,45 @@ class QueueBackend:
         deadline = self._clock() + timeout_s
         while True:
             left_s = max(0.0, deadline - self._clock())
-            block_s = 0.0 if self._events or self._is_woken else min(left_s, LOOK_S)
-            if not self._with_broker(partial(self._look, block_s)):
+            block_s = 0.0 if self._events or self._is_woken else min(left_s, MAX_BLOCK_S)
+            if not self._with_broker(partial(self._exchange, block_s)):
                 self._pause(block_s)
             self._abandon()
-            is_news = self._damage and not self._is_damage_told
-            if self._events or self._is_woken or is_news or self._clock() >= deadline:
+            is_new_damage = self._damage and not self._has_raised_damage
+            if self._events or self._is_woken or is_new_damage or self._clock() >= deadline:
                 self._is_woken = False
                 found, self._events = tuple(self._events), []
                 if not found:
-                    self._check_damage()
-                    self._check_availability()
-                    self._check_workers()
+                    self._raise_problem()
                 return found
 
     def wake(self) -> None:
-        """Make `poll` return within `LOOK_S` seconds; it only sets a flag: safe in a signal handler."""
+        """Make `poll` return within `MAX_BLOCK_S` seconds; it only sets a flag: safe in a signal handler."""
         self._is_woken = True
 
     def withdraw(self) -> tuple[TestTask, ...]:
         """Withdraw tasks that have not started. Those for which the broker does not answer stay."""
         found: list[TestTask] = []
         self._with_broker(lambda: self._withdraw_published(found))
-        return (*found, *self._book.withdraw_backlog())
+        return (*found, *self._tracker.withdraw_backlog())
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop running files and forbid further starts. Workers have their own grace period."""
         self._stopped = self._stopped or reason
         self._abandon_at = self._clock() + grace_s + LAST_RESULTS_S
-        self._with_broker(self._record.cancel)
+        self._with_broker(self._store.cancel)
 
     def usage(self) -> Usage:
         """Return the last reported usage of running files; a file that just started uses nothing yet."""
-        workers = self._crew.usage()
+        workers = self._registry.usage()
         used_bytes = sum(worker.used_bytes for worker in workers)
         self._peak_bytes = max(self._peak_bytes, used_bytes)
         return Usage(
-            slots=self._crew.slots,
-            budget_bytes=self._crew.budget_bytes,
+            slots=self._registry.slots,
+            budget_bytes=self._registry.budget_bytes,
             used_bytes=used_bytes,
             peak_bytes=self._peak_bytes,
-            files=self._crew.file_usage(self._book.running()),
+            files=self._registry.file_usage(self._tracker.running()),
             workers=workers,
         )
 
@@ -250,7 +185,7 @@ class QueueBackend:
         """Stop running files, wait briefly for them, and remove the run from the broker."""
         try:
             self._with_broker(self._settle)
-            self._with_broker(self._record.end)
+            self._with_broker(self._store.end)
         finally:
             self._release()
 
@@ -258,140 +193,139 @@ class QueueBackend:
         """Call the broker; False: it is unavailable, and everything is to be retried later."""
         try:
             step()
-        except DamagedRecordError as error:
+        except DamagedDataError as error:
             self._damage = self._damage or str(error)
             return False
-        except self._broken as error:
-            now = self._clock()
+        except self._unavailable as error:
             if self._away_since is None:
-                self._away_since = now
-                self._notice(f"the broker is of no use now: {error}; waiting up to {AWAY_S:.0f} s for it")
+                self._away_since = self._clock()
+                self._notice(f"broker unavailable: {error}; retrying for up to {AWAY_S:.0f} s")
             self._away_reason = str(error)
-            # Workers could not renew their leases either, so an expired lease proves nothing.
-            self._judge_from = now + LEASE_S + HEARTBEAT_S
+            self._spare_leases()
             return False
         return True
 
-    def _check_damage(self) -> None:
-        """Raise once when data on the broker was not written by this run or its workers."""
-        if self._damage and not self._is_damage_told:
-            self._is_damage_told = True
-            raise InfrastructureError(self._damage)
+    def _spare_leases(self) -> None:
+        """Let leases count only once workers that could not reach the broker had time to renew theirs."""
+        self._leases_count_from = self._clock() + LEASE_S + HEARTBEAT_S
 
-    def _check_availability(self) -> None:
-        """Raise once when the broker has been unavailable, or has refused to serve, for too long."""
-        since = self._away_since
-        if since is None or self._is_away_told or self._clock() - since < AWAY_S:
-            return
-        self._is_away_told = True
-        raise InfrastructureError(
-            f"the broker has been of no use for {self._clock() - since:.0f} s, so nothing further can start: "
-            f"{self._away_reason}; look whether it runs and can be reached"
-        )
-
-    def _check_workers(self) -> None:
-        """Raise once when no worker serves the run for too long, or when those that do must not be mixed."""
-        if self._away_since is None and self._stopped is None:
-            reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.why_mixed()
-            if reason:
-                raise InfrastructureError(reason)
+    def _raise_problem(self) -> None:
+        """Raise, once each, that data on the broker is not this run's, that the broker has been unavailable
+        for too long, or that no worker can serve the run.
+        """
+        problem = ""
+        if self._damage and not self._has_raised_damage:
+            self._has_raised_damage, problem = True, self._damage
+        elif self._away_since is not None:
+            away_s = self._clock() - self._away_since
+            if away_s >= AWAY_S and not self._has_raised_away:
+                self._has_raised_away = True
+                problem = (
+                    f"the broker has been unavailable for {away_s:.0f} s, so no further file can start: "
+                    f"{self._away_reason}; check that it is running and can be reached"
+                )
+        elif self._stopped is None:
+            registry = self._registry
+            problem = registry.no_worker_problem(now_s=self._clock()) or registry.mixture_problem()
+        if problem:
+            raise InfrastructureError(problem)
 
     def _notice(self, *texts: str) -> None:
         self._events += [BackendNotice(text=text) for text in texts if text]
 
-    def _look(self, block_s: float) -> None:
-        """Read the result stream, and once in `TICK_S` check what the stream does not report."""
-        if self._is_read:
+    def _exchange(self, block_s: float) -> None:
+        """Read the result stream, publish, and once in `TICK_S` check what the stream does not report."""
+        if self._has_read:
             # Only now: the run has recorded what the last call returned.
-            self._record.trim(self._last_id)
-            self._is_read = False
-        entries = self._record.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
+            self._store.trim(self._last_id)
+            self._has_read = False
+        entries = self._store.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
         for entry in entries:
-            self._events += self._meaning(entry)
+            self._events += self._handle(entry)
             self._last_id = entry.entry_id
-        self._is_read = bool(entries)
+        self._has_read = bool(entries)
         if self._is_catching_up and not entries:
             self._is_catching_up = False
-            self._book.republish_missing()
+            self._tracker.republish_missing()
         if self._clock() >= self._next_tick:
             self._tick()  # If it fails, it is retried first.
             self._next_tick = self._clock() + TICK_S
         self._publish()
         if self._away_since is not None:
-            self._notice("the broker is of use again")
-            self._away_since, self._is_away_told = None, False
+            self._notice("the broker is available again")
+            self._away_since, self._has_raised_away = None, False
 
-    def _meaning(self, entry: StreamEntry) -> Sequence[BackendEvent]:
+    def _handle(self, entry: StreamEntry) -> Sequence[BackendEvent]:
         """Return what an entry of the stream means for the run."""
         match entry.kind:
             case "started":
-                return self._book.started(entry.path, entry.attempt, entry.worker)
+                return self._tracker.started(entry.path, entry.delivery, entry.worker)
             case "released":
-                self._book.released(entry.path, entry.attempt)
+                self._tracker.returned(entry.path, entry.delivery)
             case "refused":
-                reason = self._mail.refusal(entry)
-                return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
+                reason = self._decoder.refusal(entry)
+                return [BackendNotice(text=text) for text in self._registry.refused(entry.worker, reason)]
             case "finished":
-                return self._finished(entry)
+                return self._handle_result(entry)
             case "damaged":
                 # The entries behind it may be results.
                 self._damage = self._damage or entry.body
         return ()
 
-    def _finished(self, entry: StreamEntry) -> Sequence[BackendEvent]:
-        task = self._book.task(entry.path, entry.attempt)
+    def _handle_result(self, entry: StreamEntry) -> Sequence[BackendEvent]:
+        task = self._tracker.task(entry.path, entry.delivery)
         if task is None:
             return ()
         try:
-            result = self._mail.result(entry, task)
+            result = self._decoder.result(entry, task)
         except PassmusterError as error:
-            return self._book.forged(entry.path, entry.attempt, entry.worker, str(error))
-        return self._book.finished(entry.path, entry.attempt, result)
+            return self._tracker.result_rejected(entry.path, entry.delivery, entry.worker, str(error))
+        return self._tracker.finished(entry.path, entry.delivery, result)
 
     def _tick(self) -> None:
-        if self._is_unsure or self._record.epoch() != self._epoch:
-            self._seed_again()
+        if self._is_store_unsure or self._store.epoch() != self._epoch:
+            self._recreate_run()
             return
-        self._record.beat(self._book.kept)
+        self._store.heartbeat(self._tracker.backlog)
         now_s = self._clock()
-        names = self._crew.names
-        self._notice(*self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
-        self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
-        if names - self._crew.names:
-            self._outbox += self._book.waiting_alone()
-        if self._stopped is not None or now_s < self._judge_from:
+        names = self._registry.names
+        has_waiting = self._store.queue_length() > 0
+        self._notice(*self._registry.update(self._read_statuses(), now_s=now_s, has_waiting=has_waiting))
+        self._outbox += self._tracker.unbind(self._registry.names, now_s=now_s)
+        if names - self._registry.names:
+            self._outbox += self._tracker.exclusive_messages()
+        if self._stopped is not None or now_s < self._leases_count_from:
             return
-        for lease in self._record.expired():
+        for lease in self._store.expired():
             # If the reply is lost, the broker may have dropped a file that no worker runs.
-            self._is_unsure = True
-            is_lost = self._record.expire(lease)
-            self._is_unsure = False
-            if is_lost:
-                self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+            self._is_store_unsure = True
+            has_expired = self._store.expire(lease)
+            self._is_store_unsure = False
+            if has_expired:
+                self._events += self._tracker.lease_expired(lease.path, lease.delivery, lease.worker)
         self._republish_lost()
 
-    def _seed_again(self) -> None:
+    def _recreate_run(self) -> None:
         """Recreate the run, with everything unfinished, on a broker that restarted empty."""
-        self._book.forgotten()
-        epoch = self._new_epoch()
-        self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
-        self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
-        self._is_catching_up = self._is_read = False
-        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        self._tracker.republish_all()
+        self._create_run(self._tracker.deliveries())
+        self._last_id, self._outbox, self._is_store_unsure = "0", [], False
+        self._is_catching_up = self._has_read = False
+        self._spare_leases()
         if self._stopped is not None:
-            self._record.cancel()
+            self._store.cancel()
 
     def _republish_lost(self) -> None:
         """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
-        paths = [] if self._record.queued() else list(self._book.takes())
-        states = self._record.states(paths)
+        paths = [] if self._store.queue_length() else list(self._tracker.deliveries())
+        states = self._store.states(paths)
         if all(states.get(path, ("", 0))[0] == "R" for path in paths):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = self._clock()
-        elif self._clock() - self._empty_since >= SWALLOWED_S:
+        elif self._clock() - self._empty_since >= LOST_MESSAGE_S:
             self._empty_since = None
-            self._outbox += self._book.swallowed(states)
+            self._outbox += self._tracker.lost_messages(states)
 
     def _publish(self) -> None:
         """Publish the next messages. Unconfirmed ones stay in the outbox; a duplicate is dropped when it is
@@ -399,22 +333,21 @@ class QueueBackend:
         """
         if self._stopped is not None:
             return
-        self._outbox += self._book.next_messages(slots=self._crew.slots)
-        messages = [message for message in self._outbox if self._book.is_current(message)]
-        self._outbox = messages
-        if messages:
-            self._record.add({message.task.file_path: message.take for message in messages})
-            self._publish_all(messages)
+        messages = [*self._outbox, *self._tracker.next_messages(slots=self._registry.slots)]
+        self._outbox = [message for message in messages if self._tracker.is_current(message)]
+        if self._outbox:
+            self._store.add({message.task.file_path: message.delivery for message in self._outbox})
+            self._publish_all(self._outbox)
             self._outbox = []
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
-        unsent = {(message.task.file_path, message.take) for message in self._outbox}
-        for path, take in self._book.published():
-            if not self._record.withdraw(path, take) and (path, take) not in unsent:
+        unsent = {(message.task.file_path, message.delivery) for message in self._outbox}
+        for path, delivery in self._tracker.waiting_deliveries():
+            if not self._store.withdraw(path, delivery) and (path, delivery) not in unsent:
                 continue
-            task = self._book.withdrawn(path)
+            task = self._tracker.withdraw(path)
             if task is None:
-                self._events += self._book.abandoned(path, self._stopped or StopReason.CANCELLED)
+                self._events += self._tracker.abandon(path, self._stopped or StopReason.CANCELLED)
             else:
                 found.append(task)
 
@@ -423,12 +356,17 @@ class QueueBackend:
         if self._stopped is None or self._abandon_at is None or self._clock() < self._abandon_at:
             return
         self._abandon_at = None
-        for path in self._book.takes():
-            self._events += self._book.abandoned(path, self._stopped)
+        for path in self._tracker.deliveries():
+            self._events += self._tracker.abandon(path, self._stopped)
 
     def _settle(self) -> None:
         """Let workers stop what they run; they would continue if the broker no longer knew the run."""
-        self._record.cancel()
+        self._store.cancel()
         until = self._clock() + LAST_RESULTS_S
-        while not self._record.is_settled() and self._clock() < until:
-            self._pause(_SETTLE_LOOK_S)
+        while not self._store.is_settled() and self._clock() < until:
+            self._pause(_SETTLE_PAUSE_S)
+
+
+def unusable_broker(error: Exception) -> InfrastructureError:
+    """Return the error for a broker that cannot be used from the start."""
+    return InfrastructureError(f"the broker cannot be used: {error}; check that it is running")

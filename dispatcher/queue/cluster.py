@@ -8,14 +8,13 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.queue.embedded_server import EmbeddedServer
-from dispatcher.queue.target import open_queue
+from dispatcher.queue.target import open_backend
 from dispatcher.queue.worker_process import WorkerProcess, worker_arguments
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import InfrastructureError
@@ -23,22 +22,18 @@ from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress, parse_broker
 from passmuster.wire.run_store import WorkerDirectory
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class ClusterTarget:
-    """The configured number of workers on this machine, started for each run.
+    """The configured number of workers on this machine, started for each run."""
 
-    Args:
-        machine: this machine as an execution target.
-    """
-
-    def __init__(self, machine: ExecutionTarget) -> None:
-        self._machine = machine
+    def __init__(self, local_target: ExecutionTarget) -> None:
+        self._local_target = local_target
 
     def capacity(self, config: TestConfig) -> Capacity:
         """Return the capacity of this machine; its workers share it."""
-        return self._machine.capacity(config)
+        return self._local_target.capacity(config)
 
     def backend(self, request: BackendRequest) -> Backend:
         """Start the server and the workers, and return the backend that stops them.
@@ -52,18 +47,19 @@ class ClusterTarget:
             server = undo.enter_context(closing(EmbeddedServer(folder)))
             secret = secrets.token_urlsafe(24)
             address = parse_broker(server.url, source="the server of --cluster")
-            workers = [
-                undo.enter_context(closing(_start(name, words, folder, request, server.url, secret)))
-                for name, words in self.commands(request).items()
-            ]
-            _wait(workers, address, request.config.wait_workers_s)
-            return open_queue(request, address, secret, release=undo.pop_all())
+            workers = []
+            for name, arguments in self._worker_arguments(request).items():
+                log = folder / f"{name}.log"
+                worker = WorkerProcess(name, arguments, log, request.environ, url=server.url, secret=secret)
+                workers.append(undo.enter_context(closing(worker)))
+            _wait(workers, address, request.config.worker_timeout_s)
+            return open_backend(request, address, secret, release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Return, as lines, what would be imported before files are forked."""
-        return self._machine.explain_preload(request)
+        return self._local_target.explain_preload(request)
 
-    def commands(self, request: BackendRequest) -> dict[str, list[str]]:
+    def _worker_arguments(self, request: BackendRequest) -> dict[str, list[str]]:
         """Return the arguments of each worker, by its name. The workers share this machine evenly."""
         capacity, count = self.capacity(request.config), request.config.cluster or 1
         shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
@@ -78,22 +74,18 @@ class ClusterTarget:
         }
 
 
-def _start(
-    name: str, words: Sequence[str], folder: Path, request: BackendRequest, url: str, secret: str
-) -> WorkerProcess:
-    return WorkerProcess(name, words, folder / f"{name}.log", request.environ, url=url, secret=secret)
-
-
 def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -> None:
     """Wait until all workers are ready."""
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
-        board = WorkerDirectory(client)
-        while missing := {worker.name for worker in workers} - {card.name for card in board.cards()}:
+        directory = WorkerDirectory(client)
+        while missing := {worker.name for worker in workers} - {
+            status.name for status in directory.statuses()
+        }:
             for worker in workers:
-                if why := worker.why_ended():
-                    raise InfrastructureError(f"{worker.name} of --cluster {why}")
+                if problem := worker.exit_problem():
+                    raise InfrastructureError(f"{worker.name} of --cluster {problem}")
             if time.monotonic() >= until:
                 names = ", ".join(sorted(missing))
-                raise InfrastructureError(f"{names} of --cluster did not come up within {wait_s:.0f} s")
-            time.sleep(_LOOK_S)
+                raise InfrastructureError(f"{names} of --cluster did not start within {wait_s:.0f} s")
+            time.sleep(_POLL_S)

@@ -23,14 +23,14 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 _START_S = 15.0
 """Seconds until it must answer: it takes 20 ms on an idle machine."""
 
-_TRIES = 3
+_MAX_TRIES = 3
 """Attempts with another port: one that was free a moment ago may be in use now."""
 
-_END_S = 5.0
+_STOP_S = 5.0
 """Seconds for the watcher to end: it only has to kill its child."""
 
-_LOOK_S = 0.01
-"""Seconds between two looks whether the server answers."""
+_POLL_S = 0.01
+"""Seconds between two attempts to reach the server."""
 
 _CLOSED = b"."
 """Tells the watcher that its owner ends normally, and removes the directory itself."""
@@ -86,7 +86,7 @@ class EmbeddedServer:
         self._settings = self._folder / "server.conf"
         self._password = secrets.token_urlsafe(24)
         binary = find_server()
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             port = _free_port()
             self._watcher = self._start(binary, port)
             if self._answers(port):
@@ -95,7 +95,7 @@ class EmbeddedServer:
             self.close()
         else:
             raise InfrastructureError(
-                f"the broker {binary} does not start: {self._last_words()}; "
+                f"the broker {binary} does not start: {self._log_end()}; "
                 "use --broker with a server of your own instead of --cluster"
             )
         self._port = port
@@ -111,7 +111,7 @@ class EmbeddedServer:
             with contextlib.suppress(OSError, ValueError):  # It has ended, or was closed before.
                 self._watcher.stdin.write(_CLOSED)
                 self._watcher.stdin.close()
-        wait_or_kill(self._watcher, _END_S)
+        wait_or_kill(self._watcher, _STOP_S)
 
     def _start(self, binary: Path, port: int) -> subprocess.Popen[bytes]:
         # A file, because every user of the machine can read arguments.
@@ -134,10 +134,10 @@ class EmbeddedServer:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as link:
                 link.sendall(f"AUTH {self._password}\r\n".encode("ascii"))
                 return link.recv(16).startswith(b"+OK")
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return False
 
-    def _last_words(self) -> str:
+    def _log_end(self) -> str:
         try:
             lines = self._log.read_text(errors="backslashreplace").splitlines()
         except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from passmuster.model.errors import PassmusterError
+from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
@@ -37,10 +37,16 @@ class ResultDecoder:
             PassmusterError: the entry has no valid result: it is damaged, of another task, or not from a
                 worker of this run.
         """
-        result, coverage = self._opened(entry.body, task)
+        parts = self._envelope.verify(result_kind(task.run_id), entry.body)
+        if len(parts) != 2:
+            raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
+        result, coverage = decode_result(parts[0]), parts[1]
+        if (result.file_path, result.attempt) != (task.file_path, task.attempt):
+            raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
         try:
-            # The paths in it are the worker's: never to be opened here.
-            return structs.replace(result, coverage_files=self._keep(coverage))
+            files: tuple[str, ...] = ()
+            if coverage and self._coverage_dir is not None:
+                files = (write_coverage(coverage, self._coverage_dir),)
         except PassmusterError as error:
             return TestResult(
                 file_path=task.file_path,
@@ -49,34 +55,33 @@ class ResultDecoder:
                 worker=entry.worker,
                 error=f"its result from worker {entry.worker} cannot be used: {error}",
             )
+        # The paths in it are the worker's: never to be opened here.
+        return structs.replace(result, coverage_files=files)
 
     def refusal(self, entry: StreamEntry) -> str:
         """Return why a worker refuses the run."""
         try:
-            (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
+            (reason,) = self._envelope.verify(REFUSED_KIND, entry.body)
         except (PassmusterError, ValueError):
             return "its reason is signed with another secret: give the same one to all"
         return reason
 
-    def _opened(self, body: str, task: TestTask) -> tuple[TestResult, str]:
-        parts = self._envelope.open(result_kind(task.run_id), body)
-        if len(parts) != 2:
-            raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
-        result = decode_result(parts[0])
-        if (result.file_path, result.attempt) != (task.file_path, task.attempt):
-            raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
-        return result, parts[1]
 
-    def _keep(self, packed: str) -> tuple[str, ...]:
-        if not packed or self._coverage_dir is None:
-            return ()
-        data = unpack_bytes(packed, limit_bytes=MAX_PARTS_BYTES)
-        # The dispatcher chooses the name, so that no message decides where a file is written.
-        path = self._coverage_dir / f".coverage.{secrets.token_hex(8)}"
-        try:
-            self._coverage_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-        except OSError as error:
-            raise EnvelopeError(f"its coverage data cannot be written to {path}: {error}") from error
-        return (str(path),)
+def write_coverage(packed: str, directory: Path) -> str:
+    """Write coverage data from a message into a directory, and return its path.
+
+    This function chooses the name, so that no message decides where a file is written.
+
+    Raises:
+        EnvelopeError: the data is damaged or too large.
+        InfrastructureError: it cannot be written.
+    """
+    data = unpack_bytes(packed, limit_bytes=MAX_PARTS_BYTES)
+    path = directory / f".coverage.{secrets.token_hex(8)}"
+    try:
+        directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise InfrastructureError(f"coverage data cannot be written to {path}: {error}") from error
+    return str(path)

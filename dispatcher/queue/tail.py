@@ -10,59 +10,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import PurePath
-from typing import Protocol
 
 from dispatcher.config.model import TestConfig
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_access
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.text import TailText
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
+from passmuster.wire.broker_messages import FileStage, FileStatus
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.output_stream import OutputPiece, OutputStream
+from passmuster.wire.output_stream import OutputStream
 
-LOOK_S = 1.0
-"""Seconds one look waits for news."""
+READ_S = 1.0
+"""Maximum seconds that one read waits for output."""
 
 PARTIAL_S = 2.0 * HEARTBEAT_S
-"""Seconds without news after which an incomplete line is shown."""
+"""Seconds without output after which an incomplete line is shown."""
 
 _MAX_NAMED = 3
-
-
-class RunInspector(Protocol):
-    """Queries about files on the broker; see `passmuster.wire.broker_inspector.BrokerInspector`."""
-
-    def file(self, run_id: str, path: str) -> FileStatus | None:
-        """Return how far a file is."""
-
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
-        """Return for how many seconds the worker of a running file is overdue."""
-
-
-class RunIndex(RunInspector, Protocol):
-    """Queries to find a file."""
-
-    def runs(self) -> list[RunStatus]:
-        """Return the active runs."""
-
-    def paths(self, run_id: str) -> list[str]:
-        """Return the files of a run that the broker knows."""
-
-
-class OutputReader(Protocol):
-    """Subscriptions and output pieces; see `passmuster.wire.output_stream.OutputStream`."""
-
-    def want(self, run_id: str, path: str) -> None:
-        """Subscribe to a file's output for a while."""
-
-    def read(
-        self, run_id: str, path: str, last_id: str, *, block_s: float
-    ) -> tuple[str, list[OutputPiece], str]:
-        """Return the last ID, the pieces, and why one could not be decoded."""
 
 
 def follow_file(
@@ -76,7 +43,6 @@ def follow_file(
 
     Args:
         name: the file, as the user named it.
-        config: names the broker and the run.
         environ: may hold the secret.
         write: prints output.
         say: prints a line about the file.
@@ -88,11 +54,11 @@ def follow_file(
     address, secret = broker_access(config, environ)
     try:
         with closing(open_broker(address)) as client:
-            look = BrokerInspector(client)
-            run_id, path = find_file(look, name, config)
-            follower = Follower(look, OutputStream(client, Envelope(secret)), write, say)
+            inspector = BrokerInspector(client)
+            run_id, path = find_file(inspector, name, config)
+            follower = Follower(inspector, OutputStream(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error
@@ -102,104 +68,97 @@ def follow_file(
 
 
 class Follower:
-    """Follows one file.
-
-    Args:
-        look: reads the state of files.
-        board: reads their output.
-        write: prints output.
-        say: prints a line about the file.
-        clock: monotonic seconds.
-    """
+    """Follows one file; see `follow_file`."""
 
     def __init__(
         self,
-        look: RunInspector,
-        board: OutputReader,
+        inspector: BrokerInspector,
+        stream: OutputStream,
         write: Callable[[str], None],
         say: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look, self._board, self._write, self._say, self._clock = look, board, write, say, clock
+        self._inspector, self._stream, self._clock = inspector, stream, clock
+        self._write, self._say = write, say
         self._text = TailText()
         self._last_id = "0"
-        self._trouble = ""
+        self._problem = ""
 
     def follow(self, run_id: str, path: str) -> None:
         """Print the file's output until it finishes, no longer runs, or its worker is lost."""
-        first = self._look.file(run_id, path)
+        first = self._inspector.file(run_id, path)
         if first is None or first.stage is not FileStage.RUNNING:
-            self._say(f"{path} {_state(first)} in run {run_id}: there is nothing to follow")
+            self._say(f"{path} {_describe_state(first)} in run {run_id}: there is nothing to follow")
             return
-        self._say(f"{path} of run {run_id} runs on {first.worker}; what it prints follows")
-        take, news_s = first.take, self._clock()
+        self._say(f"{path} of run {run_id} runs on {first.worker}; its output follows")
+        take, news_s = first.delivery, self._clock()
         while True:
             # In this order: all output of a file is available before it is reported as finished.
-            self._board.want(run_id, path)
-            now = self._look.file(run_id, path)
+            self._stream.subscribe(run_id, path)
+            now = self._inspector.file(run_id, path)
             runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
-            if now is not None and runs and now.take != take:
+            if now is not None and runs and now.delivery != take:
                 self._write(self._text.end())
-                self._say(f"{path} runs again, on {now.worker}")
-                take, self._text = now.take, TailText()
-            if self._read(run_id, path, take, block_s=LOOK_S if runs else 0.0):
+                self._say(f"{path} was redelivered to {now.worker}")
+                take, self._text = now.delivery, TailText()
+            if self._read(run_id, path, take, block_s=READ_S if runs else 0.0):
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
-            why = "" if runs else _state(now, take)
-            if now is not None and runs and self._look.silent_s(run_id, path, now) > LEASE_S:
-                why = f"is not heard of any more: its worker {now.worker} is silent"
-            if why:
+            end = "" if runs else _describe_state(now, take)
+            if now is not None and runs and self._inspector.expired_for_s(run_id, path, now) > LEASE_S:
+                end = f"is no longer followed: its worker {now.worker} sends no heartbeat"
+            if end:
                 self._write(self._text.end())
-                self._say(f"{path} {why}")
+                self._say(f"{path} {end}")
                 return
 
     def _read(self, run_id: str, path: str, take: int, *, block_s: float) -> bool:
         """Print new output; return whether there was any."""
-        self._last_id, pieces, trouble = self._board.read(run_id, path, self._last_id, block_s=block_s)
-        if trouble and trouble != self._trouble:
-            self._trouble = trouble
-            self._say(f"a piece of the output is not shown: {trouble}")
+        self._last_id, pieces, problem = self._stream.read(run_id, path, self._last_id, block_s=block_s)
+        if problem and problem != self._problem:
+            self._problem = problem
+            self._say(f"part of the output cannot be shown: {problem}")
         for piece in pieces:
-            if piece.take == take:  # Else it is left over from the file's attempt before this one.
+            if piece.delivery == take:  # Else it is left over from the file's attempt before this one.
                 self._write(self._text.take(piece.start, piece.data))
         return bool(pieces)
 
 
-def _is_same_attempt(look: FileStatus, take: int) -> bool:
+def _is_same_attempt(status: FileStatus, take: int) -> bool:
     """Whether at most the worker differs: another attempt is the run's answer to the end of this one."""
-    return look.take // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
+    return status.delivery // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
 
 
-def _state(look: FileStatus | None, take: int | None = None) -> str:
-    """Return how far a file is that is not followed any more, or never was: then there is no take."""
-    if look is not None and take is not None and not _is_same_attempt(look, take):
-        return "has ended, and is run once more"
-    if look is not None and look.stage is FileStage.WAITING:
+def _describe_state(status: FileStatus | None, take: int | None = None) -> str:
+    """Return how far a file is that is not followed any more, or never was: then `take` is None."""
+    if status is not None and take is not None and not _is_same_attempt(status, take):
+        return "has finished, and will rerun"
+    if status is not None and status.stage is FileStage.WAITING:
         return "waits for a worker"
-    return "has ended"
+    return "has finished"
 
 
-def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
+def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tuple[str, str]:
     """Return the run and the path that the user means.
 
     Raises:
         ConfigurationError: no file matches, or several do.
         InfrastructureError: the broker's data about the named run is damaged.
     """
-    damaged = {run.run_id: run.damage for run in look.runs() if run.damage}
-    if config.tail_run in damaged:
-        raise InfrastructureError(f"run {config.tail_run}: {damaged[config.tail_run]}")
-    runs = [run.run_id for run in look.runs() if run.run_id not in damaged]
-    if config.tail_run is not None:
-        if config.tail_run not in runs:
+    damaged = {run.run_id: run.damage for run in inspector.runs() if run.damage}
+    if config.tail_run_id in damaged:
+        raise InfrastructureError(f"run {config.tail_run_id}: {damaged[config.tail_run_id]}")
+    runs = [run.run_id for run in inspector.runs() if run.run_id not in damaged]
+    if config.tail_run_id is not None:
+        if config.tail_run_id not in runs:
             raise ConfigurationError(
-                f"there is no run {config.tail_run!r} on the broker: {_listed('it has', runs)}"
+                f"there is no run {config.tail_run_id!r} on the broker: {_listed('it has', runs)}"
             )
-        runs = [config.tail_run]
+        runs = [config.tail_run_id]
     wanted = _relative(name, config)
-    found = {run_id: paths for run_id in runs if (paths := _paths(look, run_id, wanted))}
+    found = {run_id: paths for run_id in runs if (paths := _paths(inspector, run_id, wanted))}
     if not found:
         raise ConfigurationError(
             f"no run on the broker has published a file {wanted!r}: {_listed('its runs are', runs)}"
@@ -212,11 +171,11 @@ def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
     return run_id, paths[0]
 
 
-def _paths(look: RunIndex, run_id: str, wanted: str) -> list[str]:
+def _paths(inspector: BrokerInspector, run_id: str, wanted: str) -> list[str]:
     """Return the files that the user may mean: the one with this path, or those that end with it."""
-    if look.file(run_id, wanted) is not None:
+    if inspector.file(run_id, wanted) is not None:
         return [wanted]
-    return [path for path in look.paths(run_id) if path.endswith(f"/{wanted}")]
+    return [path for path in inspector.paths(run_id) if path.endswith(f"/{wanted}")]
 
 
 def _relative(name: str, config: TestConfig) -> str:

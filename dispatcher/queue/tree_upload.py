@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -29,59 +28,44 @@ from passmuster.source.manifest import (
     digest_of,
     encode_manifest,
 )
+from passmuster.source.store import TreeStore
 
 LISTED_FILES, LISTED_BYTES = 5_000, 128 * 1024 * 1024
 """What is read for each run that is not shipped: half a second at most, for workers that have no git."""
 
-_NAMED = 3
+_MAX_NAMED = 3
 """How many of the largest files are named where there is too much."""
 
 
-class BlobUploader(Protocol):
-    """Stores trees; see `passmuster.source.store.TreeStore`."""
-
-    def missing(self, digests: Sequence[str]) -> list[str]:
-        """Return what is missing, and extend the lifetime of the rest."""
-
-    def put(self, contents: Iterable[tuple[str, bytes]]) -> int:
-        """Store contents; return their compressed size in bytes."""
-
-
 class UploadedTree(Struct, frozen=True, kw_only=True):
-    """A tree on the broker.
-
-    Args:
-        digest: of its file list, which gives access to the whole tree.
-        files: the number of files.
-        size_bytes: of all of them.
-        sent_files: how many contents had to be sent.
-        sent_bytes: their compressed size.
-    """
+    """A tree on the broker."""
 
     digest: str
+    """Of its file list, which gives access to the whole tree."""
     files: int
     size_bytes: int
     sent_files: int
+    """How many contents had to be sent."""
     sent_bytes: int
+    """Their compressed size."""
 
     def __str__(self) -> str:
         sent = f"{self.sent_files} sent ({format_bytes(self.sent_bytes)})" if self.sent_files else "none new"
         return f"tree {self.digest[:12]}: {self.files} file(s), {format_bytes(self.size_bytes)}, {sent}"
 
 
-def upload_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> UploadedTree:
+def upload_tree(store: TreeStore, root: Path, *, outputs: Collection[Path] = ()) -> UploadedTree:
     """Store the tree below `root` on the broker.
 
     Args:
-        root: the tree's directory.
-        reports: files and directories that this run writes itself; they are not part of the tree.
+        outputs: files and directories that this run writes itself; they are not part of the tree.
 
     Raises:
         ConfigurationError: it is too large, cannot be read, contains a link that leads out, or changed
             meanwhile.
         InfrastructureError: git cannot list its files.
     """
-    manifest = collect_tree(root, reports=reports)
+    manifest = collect_tree(root, outputs=outputs)
     data = encode_manifest(manifest)
     sizes = manifest.sizes()
     missing = set(store.missing(list(sizes)))
@@ -99,12 +83,8 @@ def upload_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = 
     )
 
 
-def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> str:
+def list_tree(store: TreeStore, root: Path, *, outputs: Collection[Path] = ()) -> str:
     """Store the file list of the tree below `root` on the broker, without contents, and return its digest.
-
-    Args:
-        root: the tree's directory.
-        reports: as for `upload_tree`.
 
     Returns:
         Empty: the tree is too large to read for each run, or contains an entry that a list cannot represent.
@@ -112,7 +92,7 @@ def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()
     Raises:
         InfrastructureError: git cannot list its files.
     """
-    paths = _without(tree_files(root), root, reports)
+    paths = _without(tree_files(root), root, outputs)
     if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
         return ""
     try:
@@ -125,14 +105,14 @@ def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()
     return digest
 
 
-def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
+def collect_tree(root: Path, *, outputs: Collection[Path] = ()) -> TreeManifest:
     """Return the file list of the tree below `root`; see `upload_tree`.
 
     Raises:
         ConfigurationError: see `upload_tree`.
         InfrastructureError: git cannot list its files.
     """
-    paths = _without(tree_files(root), root, reports)
+    paths = _without(tree_files(root), root, outputs)
     _check_size(root, paths)
     manifest = TreeManifest(entries=tuple(_entry(root, path) for path in paths))
     try:
@@ -144,8 +124,8 @@ def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
     return manifest
 
 
-def _without(paths: Sequence[str], root: Path, reports: Collection[Path]) -> tuple[str, ...]:
-    left_out = [os.path.relpath(os.path.realpath(report), os.path.realpath(root)) for report in reports]
+def _without(paths: Sequence[str], root: Path, outputs: Collection[Path]) -> tuple[str, ...]:
+    left_out = [os.path.relpath(os.path.realpath(output), os.path.realpath(root)) for output in outputs]
     return tuple(
         path for path in paths if not any(path == one or path.startswith(f"{one}/") for one in left_out)
     )
@@ -170,7 +150,7 @@ def _check_size(root: Path, paths: Sequence[str]) -> None:
 
 
 def _largest(sizes: Mapping[str, int]) -> str:
-    names = sorted(sizes, key=lambda path: (-sizes[path], path))[:_NAMED]
+    names = sorted(sizes, key=lambda path: (-sizes[path], path))[:_MAX_NAMED]
     return ", ".join(f"{on_one_line(name)} ({format_bytes(sizes[name])})" for name in names)
 
 
@@ -211,16 +191,12 @@ def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator
         except OSError as error:
             raise ConfigurationError(f"--ship cannot read {root / entry.path}: {error.strerror}") from error
         if digest_of(data) != entry.sha256:
-            raise ConfigurationError(f"{root / entry.path} changed while it was sent: begin the run again")
+            raise ConfigurationError(f"{root / entry.path} changed while it was sent: start the run again")
         yield entry.sha256, data
 
 
 def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
-    """Return the paths of a list whose content in a directory differs or is missing.
-
-    Args:
-        root: the directory that is compared.
-    """
+    """Return the paths of a list whose content below `root` differs or is missing."""
 
     def is_there(entry: TreeEntry) -> bool:
         try:

@@ -20,7 +20,7 @@ from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
 
-END_S = 10.0
+STOP_S = 10.0
 """Seconds for a worker to end: it stops its files at once, and its own process ends within five."""
 
 
@@ -29,7 +29,7 @@ class WorkerProcess:
 
     Args:
         name: unique.
-        words: its arguments in addition to those of every such worker.
+        arguments: in addition to those of every such worker.
         log: the file that receives its output; created or appended to.
         environ: the environment from which tests start.
         url: the broker, password included.
@@ -37,10 +37,17 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, name: str, words: Sequence[str], log: Path, environ: Mapping[str, str], *, url: str, secret: str
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environ: Mapping[str, str],
+        *,
+        url: str,
+        secret: str,
     ) -> None:
         self.name, self._log = name, log
-        command = (sys.executable, "-P", str(WORKER), "--exit-with-stdin", "--name", name, *words)
+        command = (sys.executable, "-P", str(WORKER), "--exit-with-stdin", "--name", name, *arguments)
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             # Its own session: Ctrl-C goes to this process, which asks the worker to stop its files.
             self._process = subprocess.Popen(
@@ -52,12 +59,12 @@ class WorkerProcess:
                 start_new_session=True,
             )
 
-    def why_ended(self) -> str:
+    def exit_problem(self) -> str:
         """Return how it ended, with the last line it printed; empty: it is running."""
         status = self._process.poll()
         if status is None:
             return ""
-        lines = self._log.read_text(errors="backslashreplace").splitlines() or ["it said nothing"]
+        lines = self._log.read_text(errors="backslashreplace").splitlines() or ["it printed nothing"]
         return f"ended with status {status}: {lines[-1]}"
 
     def close(self) -> None:
@@ -65,25 +72,20 @@ class WorkerProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        wait_or_kill(self._process, END_S)
+        wait_or_kill(self._process, STOP_S)
 
 
 def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
-    """Return the arguments that all workers of a run on this machine share.
-
-    Args:
-        workdir: the working directory of the tests.
-        interpreter: the project's.
-    """
-    words = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]
+    """Return the arguments that all workers of a run on this machine share."""
+    arguments = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]
     for row in SETTINGS:
         value = row.value_in(config)
         if not row.worker_option or value == row.fallback:
             continue
         option = f"--{row.name}"
         if isinstance(value, bool):
-            words.append(option)
+            arguments.append(option)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                words += (option, row.kind.write(one))
-    return words
+                arguments += (option, row.type.write(one))
+    return arguments

@@ -24,11 +24,11 @@ from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount, format_bytes
 from passmuster.model.version import VERSION
+from passmuster.settings.argument_parser import read_record, refuse_problems, refuse_unknown
 from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origins
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
-from passmuster.settings.words import read_record, refuse_problems, refuse_unknown
 
 PROJECT_SIGNS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "tests")
 """Any of these makes a folder a project root. With a `mvp_site/` only the shell script's test counts."""
@@ -196,7 +196,7 @@ def run_replica_command(
     Raises:
         ConfigurationError: an argument has a wrong value, or is misspelt.
     """
-    arguments = WORDS.read(argv)
+    arguments = WORDS.parse(argv)
     if arguments.wants_help or arguments.wants_version:
         program = Path(sys.argv[0]).name
         sys.stdout.write(f"{format_help(program) if arguments.wants_help else f'{program} {VERSION}'}\n")

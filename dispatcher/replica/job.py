@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+from dispatcher.config.choices import SUBCOMMAND_HELP
 from dispatcher.replica.expressions import Context, Unknowns, combinations, described, evaluate
 from dispatcher.replica.node import Node
 from dispatcher.replica.options import OF_MANY_MACHINES, forward_options

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter, probe
 from dispatcher.config.load import load_config
+from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
+from passmuster.host.interpreter_probe import ProbeError, probe
 from passmuster.launch.environment import base_python
 
 
@@ -49,15 +49,15 @@ def choose_python(
         ConfigurationError: the arguments, the settings or the project's interpreter are wrong.
     """
     config = load_config(arguments, environ, folder).config
-    runner_python = base_python()
-    own = find_interpreter(
-        config, environ, runner_python=runner_python, runner_version=sys.version_info[:3], cache_dir=None
-    )
-    if _fits(own.version, wanted):
+    own = find_interpreter(config.python, config.root, environ)
+    if _fits(own.build.version, wanted):
         return ChosenPython(arguments=(), said=f"Python {_shown(own)}, as in CI", is_the_same=True)
-    if own.path == runner_python:
+    if own.path == base_python():
         for path in _installed(wanted, environ):
-            version = probe(path, environ).version
+            try:
+                version = probe(path, environ).version
+            except ProbeError:
+                continue
             if _fits(version, wanted):
                 said = (
                     f"Python {'.'.join(map(str, version))} ({path}), as in CI, with the packages it has here"
@@ -74,7 +74,7 @@ def _fits(version: tuple[int, ...], wanted: str) -> bool:
 
 
 def _shown(interpreter: ProjectInterpreter) -> str:
-    return f"{'.'.join(map(str, interpreter.version))} ({interpreter.path}, {interpreter.origin})"
+    return f"{interpreter.version} ({interpreter.path}, {interpreter.origin})"
 
 
 def _installed(wanted: str, environ: Mapping[str, str]) -> Iterator[str]:

@@ -9,15 +9,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from passmuster.model.units import Amount
+from passmuster.settings.argument_parser import ArgumentParser
 from passmuster.settings.help import program_help
-from passmuster.settings.setting import Needs, flag, option, rows_of
+from passmuster.settings.setting import Requirement, flag, option, rows_of
 from passmuster.settings.values import PATH, SIZE, TEXT, count
-from passmuster.settings.words import WordTable
 
 MAX_CPUS = 4096
 """A higher number is a typing error."""
 
-_OF_A_WORKFLOW = (Needs(name="workflow", what="a workflow"),)
+_OF_A_WORKFLOW = (Requirement(name="workflow", what="a workflow"),)
 
 
 class ReplicaArguments(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
 
 
 ROWS = rows_of(ReplicaArguments)
-WORDS = WordTable(ROWS)
+WORDS = ArgumentParser(ROWS)
 
 
 def format_help(program: str) -> str:

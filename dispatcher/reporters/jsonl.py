@@ -1,42 +1,11 @@
-"""Writes a run as JSON Lines: one object a line, for programs. The format is an interface; this page is it.
+"""Writes a run as JSON Lines, one object for each event, for programs to read.
 
-Every object has `event` and `at_s` (seconds since the start of the run). Sizes are bytes (`_bytes`), times
-seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields may be added, never changed.
+`docs/reference/settings.md` (Events) documents the fields. Sizes are bytes (`_bytes`), times seconds (`_s`),
+instants Unix time (`_at`); an unknown value is null.
 
-    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source],
-                   shard, shards (which of how many), plan_digest (of the whole run's split); null without
-    file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
-    file-started   path, label, attempt, reason (null, "retry", "check", "refork", "recheck", "confirm",
-                   "alone"), worker
-    file-slow      path, label, seconds_s
-    file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "refork",
-                   "recheck", "confirm", "alone", "settled"), reason (as in file-started), finding (null,
-                   "confirmed", "failed-spawned", "crowded"), error, note, duration_s, started_at,
-                   runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker,
-                   interpreter ("CPython 3.11.7", with a digest of the packages where it is known), slot,
-                   waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
-                   4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation
-                   ("fork", "spawn"), isolation_note, was_alone
-    file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed", "failed-forked",
-                   "crowded"): the result of an earlier attempt stands: what was to follow came to
-                   nothing, or does not count (its file-finished has again "settled")
-    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
-                   duration_s, needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
-                   workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a
-                   broker there are no workers, and each `worker` is empty
-    notice         text
-    run-stopping   cause
-    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, without_tests,
-                   flaky, forked;
-                   failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
-                   failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
-                   differences [path, texts []],
-                   regressions [path, what ("cpu_s", "duration_s", "peak_bytes"), baseline, now, factor,
-                   pace, changed]: now is factor * pace times baseline, both in the unit of what
-
-The file is ASCII: other characters are JSON escapes. What is no character (a byte of a file's name that is
-not UTF-8) is written as the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed,
-so that the file can be followed while it grows.
+The file is ASCII: other characters are JSON escapes. A byte of a file's name that is not UTF-8 is written as
+the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed, so that the file can be
+followed while it grows.
 """
 
 from __future__ import annotations
@@ -65,7 +34,7 @@ from passmuster.model.executor import OtherRuns
 from passmuster.model.result import TestResult
 from passmuster.model.text import JsonValue, bounded_tail, json_line
 
-VERSION = 1
+VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
 
 TAIL_CHARS = 4096
@@ -139,7 +108,7 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
         case AttemptStarted():
             return _file_started(event)
         case FileSlow():
-            return _head("file-slow", event.at_s) | _file(event.file) | {"seconds_s": _rounded(event.seconds)}
+            return _head("file-slow", event.at_s) | _file(event.file) | {"elapsed_s": _rounded(event.seconds)}
         case AttemptFinished():
             return _file_finished(event)
         case VerdictSettled():
@@ -189,7 +158,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
         | _file(planned.file)
         | {
             "kind": str(planned.file.kind),
-            "because": planned.because,
+            "order_reason": planned.order_reason,
             "predicted_s": planned.task.predicted_s,
             "predicted_bytes": planned.task.predicted_bytes,
         }
@@ -199,7 +168,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
 def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
     attempt: dict[str, JsonValue] = {
         "attempt": event.attempt,
-        "reason": _word(event.reason),
+        "attempt_reason": _word(event.attempt_reason),
         "worker": event.worker,
     }
     return _head("file-started", event.at_s) | _file(event.file) | attempt
@@ -207,8 +176,8 @@ def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
 
 def _file_finished(event: AttemptFinished) -> dict[str, JsonValue]:
     why: dict[str, JsonValue] = {
-        "again": _word(event.again),
-        "reason": _word(event.reason),
+        "rerun_reason": _word(event.rerun_reason),
+        "attempt_reason": _word(event.attempt_reason),
         "finding": _word(event.finding),
     }
     return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
@@ -221,7 +190,7 @@ def _file_settled(event: VerdictSettled) -> dict[str, JsonValue]:
         | {
             "attempt": event.result.attempt,
             "status": str(event.result.status),
-            "reason": str(event.reason),
+            "attempt_reason": str(event.attempt_reason),
             "finding": _word(event.finding),
         }
     )
@@ -248,7 +217,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "worker": result.worker,
         "interpreter": result.interpreter,
         "slot": result.slot,
-        "waited_for": result.waited_for,
+        "start_delayed_by": result.start_delayed_by,
         "leaked": list(result.leaked),
         "cases": [
             {
@@ -329,10 +298,10 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),
         "flaky_paths": _paths(results.flaky),
-        "failed_forked_paths": _paths(results.found(Finding.FAILS_WHEN_FORKED)),
-        "failed_spawned_paths": _paths(results.found(Finding.PASSES_ONLY_FORKED)),
-        "crowded_paths": _paths(results.found(Finding.FAILS_IN_PARALLEL)),
-        "unconfirmed_paths": _paths(results.found(Finding.UNVERIFIED)),
+        "fails_when_forked_paths": _paths(results.found(Finding.FAILS_WHEN_FORKED)),
+        "passes_only_forked_paths": _paths(results.found(Finding.PASSES_ONLY_FORKED)),
+        "fails_in_parallel_paths": _paths(results.found(Finding.FAILS_IN_PARALLEL)),
+        "unverified_paths": _paths(results.found(Finding.UNVERIFIED)),
         "differences": [
             {"path": difference.file.path, "texts": list(difference.texts)}
             for difference in results.differing
@@ -340,11 +309,11 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "regressions": [
             {
                 "path": found.file.path,
-                "what": str(found.what),
+                "measure": str(found.measure),
                 "baseline": _rounded(found.baseline),
                 "now": _rounded(found.now),
                 "factor": _rounded(found.factor),
-                "pace": _rounded(found.pace),
+                "run_slowdown": _rounded(found.run_slowdown),
                 "changed": found.is_changed,
             }
             for found in results.regressions

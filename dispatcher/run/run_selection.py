@@ -146,12 +146,12 @@ class RunSelection:
         """Return the discovered files without those that other machines run."""
         # Imported only for a sharded run.
         from dispatcher.history.history import read_shared_history
-        from dispatcher.planning.shard_selection import part_of
+        from dispatcher.planning.shard_selection import select_shard
 
         path, history = self._config.history_from, None
         if path is not None:
             history = read_shared_history(path, origin=self._origins["history-from"].name)
-        self._part = part_of(found.files, shard, self._config, history=history)
+        self._part = select_shard(found.files, shard, self._config, history=history)
         for text in self._part.notices:
             self._notice(text)
         return structs.replace(found, files=self._part.files)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.config.choices import Mode
-from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.config.validate import validate_against_machine
@@ -27,7 +25,7 @@ from dispatcher.discovery.run_options import take_over
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import (
-    Ended,
+    FinishedAttempts,
     JoinedRunHandle,
     JournalWriter,
     find_run,
@@ -46,6 +44,7 @@ from dispatcher.model.results import TestResults
 from dispatcher.reporters.outputs import OUTPUTS, ArtifactsReporter
 from dispatcher.run.run_selection import RunSelection
 from passmuster.host.capacity import Capacity
+from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import PassmusterError
 from passmuster.settings.origins import NO_ORIGINS, Origins
@@ -59,10 +58,9 @@ class TestRunner:
     """Discovers and runs a project's test files.
 
     Args:
-        site: where the files run.
+        target: where the files run.
         environ: the environment from which tests start; None: this process's.
         cwd: the base of named paths; None: the current directory.
-        runner_python: the interpreter for a project without its own; None: this process's.
         origins: where each value of the configuration comes from, for messages.
         shared: the joined run that this program leads; None: an ordinary run.
     """
@@ -73,19 +71,17 @@ class TestRunner:
         self,
         config: TestConfig,
         *,
-        site: ExecutionTarget,
+        target: ExecutionTarget,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        runner_python: str | None = None,
         origins: Origins = NO_ORIGINS,
         shared: JoinedRunHandle | None = None,
     ) -> None:
         self.config = config
         self._shared = shared
-        self.site = site
+        self.target = target
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
-        self._runner_python = runner_python or sys.executable
         self._origins = origins
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
@@ -147,12 +143,11 @@ class TestRunner:
             ConfigurationError: it is missing, broken, too old, or not Python.
         """
         return find_interpreter(
-            self.config,
+            self.config.python,
+            self.config.root,
             self._environ,
-            runner_python=self._runner_python,
-            runner_version=sys.version_info[:3],
+            origin=self._origins["python"],
             cache_dir=self._cache_dir,
-            origins=self._origins,
         )
 
     @property
@@ -173,7 +168,7 @@ class TestRunner:
             ConfigurationError: the configuration asks for more than the machine has.
         """
         if self._capacity is None:
-            self._capacity = self.site.capacity(self.config)
+            self._capacity = self.target.capacity(self.config)
             validate_against_machine(
                 self.config, total_bytes=self._capacity.total_bytes, origins=self._origins
             )
@@ -194,7 +189,7 @@ class TestRunner:
             ConfigurationError: as for `run_tests`; nothing is run.
         """
         discovered, interpreter = self._found(), self.interpreter()
-        return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
+        return self.target.explain_preload(self._request(self.plan(), discovered, interpreter))
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
         """Run every test file that `discover_tests` returns.
@@ -225,7 +220,7 @@ class TestRunner:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
             plan, journal, ended = self._open_journal(plan, discovered.files, stack)
-            backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
+            backend: Backend = self.target.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             if journal is not None:
                 backend = JournaledBackend(backend, journal, ended)
@@ -329,7 +324,7 @@ class TestRunner:
 
     def _open_journal(
         self, plan: RunPlan, files: Sequence[TestFile], stack: ExitStack
-    ) -> tuple[RunPlan, JournalWriter | None, Ended]:
+    ) -> tuple[RunPlan, JournalWriter | None, FinishedAttempts]:
         """Return the plan, its journal (None if there can be none), and the finished attempts."""
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
@@ -352,14 +347,12 @@ class TestRunner:
     def _request(
         self, plan: RunPlan, discovered: Discovered, interpreter: ProjectInterpreter
     ) -> BackendRequest:
-        major, minor, _ = interpreter.version
-        tag = f"{interpreter.implementation}-{major}{minor}"
         return BackendRequest(
             config=self.config,
             run_id=plan.run_id,
             workdir=discovered.workdir,
             interpreter=interpreter.path,
-            cache_tag=tag,
+            cache_tag=interpreter.build.cache_tag,
             interpreter_identity=interpreter.identity,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,

@@ -1,146 +1,162 @@
-"""Finds the interpreter for a queue's tests: the configured one, the project's own, or the one that runs
-Passmuster."""
+"""Finds the project's interpreter: the one that runs its tests, usually not the one that runs Passmuster."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
+from passmuster.host.interpreter_probe import ProbeError, PythonBuild, probe
 from passmuster.launch.environment import base_python, private_python
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import DEFAULT, Origin
+from passmuster.settings.values import on_one_line
 
 OLDEST = (3, 9)
-"""What the scripts that run inside it need."""
+"""The oldest version under which the scripts that run inside the project's interpreter work."""
 
-ASK_S = 30.0
-"""Seconds it may take to tell its version; 20 ms on an idle machine."""
-
-_ASK = "import sys; print(*sys.version_info[:2], sys.implementation.cache_tag)"
-
-_DESCRIBE = """
-import hashlib, platform
-from importlib.metadata import distributions
-found = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in distributions()})
-digest = hashlib.sha256("\\n".join(found).encode("utf-8", "surrogateescape")).hexdigest()
-print(f"{platform.python_implementation()} {platform.python_version()}, packages {digest[:12]}")
-"""
-
-_MAX_DESCRIPTION_CHARS = 100
-
-_IMPORT_COVERAGE = (
-    "import sys; sys.path[:] = [one for one in sys.path if one]; import coverage; coverage.Coverage"
-)
-"""Not from the current folder: a folder of reports called `coverage` must not pass for the package."""
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+"""What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
 
-class WorkerInterpreter(Struct, frozen=True, kw_only=True):
-    """An interpreter that was found and asked.
-
-    Args:
-        path: as it will be executed, absolute; links are kept, because a virtual environment's is one.
-        cache_tag: how its compiled modules are called.
-    """
+class ProjectInterpreter(Struct, frozen=True, kw_only=True):
+    """The interpreter that runs the tests."""
 
     path: str
-    cache_tag: str
+    """Absolute. Symlinks are kept: a virtual environment's `python` is one, and its target does not know the
+    environment."""
+    origin: str
+    """Why it was chosen, as messages say it."""
+    build: PythonBuild
+
+    @property
+    def version(self) -> str:
+        """The version with all its numbers (`3.11.7`)."""
+        return ".".join(map(str, self.build.version))
+
+    @property
+    def identity(self) -> str:
+        """Implementation and version, as a result names them (`CPython 3.11.7`)."""
+        implementation = self.build.implementation
+        return f"{_IMPLEMENTATIONS.get(implementation, implementation)} {self.version}"
 
 
-def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) -> WorkerInterpreter:
-    """Return the interpreter for the files below `root`.
+def find_interpreter(
+    named: str | None,
+    root: Path,
+    environ: Mapping[str, str],
+    *,
+    origin: Origin = DEFAULT,
+    cache_dir: Path | None = None,
+) -> ProjectInterpreter:
+    """Return the project's interpreter, after checking that it is Python and new enough.
 
     Args:
-        named: what the user wrote for it: a path, or a name on PATH; None: nothing.
-        root: the project's root.
-        environ: for PATH and VIRTUAL_ENV.
+        named: a path, the directory of a virtual environment, or a name on PATH; None: `venv/` or `.venv/` of
+            the root, else $VIRTUAL_ENV, else the Python that started Passmuster.
+        environ: for `VIRTUAL_ENV` and `PATH`.
+        origin: where `named` was given, for messages.
+        cache_dir: the directory for cached probe results; None: the interpreter is always asked.
 
     Raises:
-        ConfigurationError: it does not exist, cannot be executed, is no Python, or too old.
+        ConfigurationError: it is missing, broken, not Python, or older than 3.9.
     """
-    path, source = _choose(named, root, environ)
-    oldest = ".".join(map(str, OLDEST))
-    wanted = f"expected Python {oldest} or later; name one with --python"
+    path, chosen_by = _choose(named, root, environ, origin=origin)
     try:
-        asked = _run([path, "-I", "-c", _ASK], environ)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        _check_executable(Path(path))
+        is_own = path == base_python()  # It need not be asked.
+        build = _own_build() if is_own else probe(path, environ, cache_dir=cache_dir)
+        found = ProjectInterpreter(path=path, origin=chosen_by, build=build)
+        if build.version[:2] < OLDEST:
+            raise ProbeError(f"is Python {found.version}, which is too old")
+    except ProbeError as error:
+        oldest = ".".join(map(str, OLDEST))
         raise ConfigurationError(
-            f"interpreter {path} (from {source}) cannot be executed: {error}; {wanted}"
+            f"interpreter {on_one_line(path)} (from {chosen_by}) {error}: "
+            f"expected Python {oldest} or later; name one with --python"
         ) from error
-    words = asked.stdout.split()
-    if asked.returncode != 0 or len(words) != 3 or not all(word.isdecimal() for word in words[:2]):
-        raise ConfigurationError(f"interpreter {path} (from {source}) is not Python; {wanted}")
-    if (int(words[0]), int(words[1])) < OLDEST:
-        raise ConfigurationError(
-            f"interpreter {path} (from {source}) is Python {words[0]}.{words[1]}; {wanted}"
-        )
-    return WorkerInterpreter(path=path, cache_tag=words[2])
+    return found
 
 
-def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
-    """Return implementation, version, and a digest of the installed packages; empty: it does not say.
-
-    Workers that differ in it may come to different results with the same file.
-    """
-    try:
-        asked = _run([interpreter, "-I", "-c", _DESCRIBE], environ)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return asked.stdout.strip()[:_MAX_DESCRIPTION_CHARS] if asked.returncode == 0 else ""
-
-
-def why_no_coverage(interpreter: str, environ: Mapping[str, str]) -> str:
-    """Return why the interpreter cannot measure coverage, in one line with what to do; empty: it can."""
-    try:
-        asked = _run([interpreter, "-c", _IMPORT_COVERAGE], environ)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the worker's interpreter {interpreter} cannot be executed: {error}"
-    if asked.returncode == 0:
-        return ""
-    said = asked.stderr.strip().rpartition("\n")[2]
-    return (
-        f"the run measures coverage, the worker's interpreter {interpreter} cannot ({said}): install it with"
-        f" {interpreter} -m pip install coverage, or start the worker with another --python"
+def _own_build() -> PythonBuild:
+    return PythonBuild(
+        version=sys.version_info[:3],
+        implementation=sys.implementation.name,
+        cache_tag=str(sys.implementation.cache_tag),
     )
 
 
-def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return a path and where it came from."""
+def _choose(named: str | None, root: Path, environ: Mapping[str, str], *, origin: Origin) -> tuple[str, str]:
+    """Return the path of the interpreter, and why it was chosen."""
     if named is not None:
-        found = named if "/" in named else shutil.which(named, path=environ.get("PATH", os.defpath))
-        if found is None:
-            raise ConfigurationError(f"interpreter {named!r} (from --python) is not on PATH: name its path")
-        return str(Path(found).absolute()), "--python"
-    for folder in ("venv", ".venv"):
-        path = root / folder / "bin" / "python"
+        return _locate(named, environ, chosen_by="the setting python" if origin is DEFAULT else origin.name)
+    for name in ("venv", ".venv"):
+        directory = str(root.absolute() / name)
         # A package of the project may be called venv too: only what looks like an environment counts.
-        if path.exists():
-            return str(path), f"{folder}/ of the root"
+        if _looks_like_environment(directory):
+            return _in_environment(directory, chosen_by=f"{name}/ of the root")
     active = environ.get("VIRTUAL_ENV")
-    # The private environment of a checkout may be active when a worker is started by hand; its packages are
-    # not the tests'. One that an installed package is in is the project's as well.
+    # The private environment of a checkout may be active; its packages are not the tests'.
     if active and not _is_private(Path(active)):
-        return str(Path(active).absolute() / "bin" / "python"), "VIRTUAL_ENV"
-    return base_python(), "the worker's own interpreter"
+        return _in_environment(str(Path(active).absolute()), chosen_by="VIRTUAL_ENV")
+    return base_python(), "the runner's own interpreter"
+
+
+def _locate(text: str, environ: Mapping[str, str], *, chosen_by: str) -> tuple[str, str]:
+    """Return what the user named: a path, the directory of an environment, or a name on PATH."""
+    if "/" in text:
+        path = str(Path(text).absolute())
+        return _in_environment(path, chosen_by=chosen_by) if is_directory(path) else (path, chosen_by)
+    found = shutil.which(text, path=environ.get("PATH", os.defpath))
+    if found is None:
+        raise ConfigurationError(
+            f"interpreter {text!r} (from {chosen_by}) is not on PATH: name its path, or another interpreter"
+        )
+    return str(Path(found).absolute()), f"{chosen_by}, found on PATH"
+
+
+def _looks_like_environment(directory: str) -> bool:
+    is_dangling = os.path.lexists(directory) and not os.access(directory, os.F_OK)
+    return is_dangling or any(
+        os.path.lexists(f"{directory}/{name}") for name in ("pyvenv.cfg", "bin/python", "bin/python3")
+    )
+
+
+def _in_environment(directory: str, *, chosen_by: str) -> tuple[str, str]:
+    """Return the interpreter of a virtual environment, which may turn out to be broken."""
+    for name in ("bin/python", "bin/python3"):
+        if os.path.lexists(f"{directory}/{name}"):
+            return f"{directory}/{name}", chosen_by
+    if is_directory(directory):
+        raise ConfigurationError(
+            f"{on_one_line(directory)} (from {chosen_by}) holds no bin/python: "
+            "create the virtual environment again, or name an interpreter with --python"
+        )
+    return directory, chosen_by
 
 
 def _is_private(environment: Path) -> bool:
+    """Return whether an environment is the one that a checkout of Passmuster made for itself."""
     checkout = Path(__file__).parents[2]
     return environment.resolve() == Path(private_python(checkout)).parents[1].resolve()
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run an interpreter for at most `ASK_S` seconds, and capture its output."""
-    return subprocess.run(
-        command,
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="backslashreplace",
-        check=False,
-        timeout=ASK_S,
-    )
+def _check_executable(path: Path) -> None:
+    try:
+        if path.is_file():
+            if not os.access(path, os.X_OK):
+                raise ProbeError("is not executable")
+            return
+        is_something = path.exists()
+    except OSError as error:
+        raise ProbeError(f"cannot be read: {error.strerror}") from error
+    if is_something:
+        raise ProbeError("is not a file")
+    if path.is_symlink():
+        raise ProbeError(f"is a broken link to {on_one_line(str(path.readlink()))}")
+    raise ProbeError("does not exist")

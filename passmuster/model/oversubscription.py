@@ -36,7 +36,7 @@ class FreeSlots(Struct, frozen=True, kw_only=True):
     """The number of further files that may start."""
 
     slots: int
-    waiting_slots: int
+    io_bound_slots: int
     """Number of I/O-bound files beyond `slots`."""
 
 
@@ -67,7 +67,7 @@ def free_slots(
     running = len(used_cpus)
     usual = max(0, slots - running)
     if cpus is None:
-        return FreeSlots(slots=usual, waiting_slots=0)
+        return FreeSlots(slots=usual, io_bound_slots=0)
     needed_cpus = IDLE_AFTER_SATURATION_CPUS if is_saturated else IDLE_CPUS
     idle_cpus = cpus - sum(used_cpus) - other_cpus
     # Each start changes the load, so only one more file may start before the next measurement.
@@ -75,4 +75,4 @@ def free_slots(
     free = max(usual, min(more, slots * MAX_TIMES - running))
     most_waiting_times = MAX_WAITING_TIMES if is_measured else MAX_TIMES
     free_if_waiting = max(usual, min(more, slots * most_waiting_times - running))
-    return FreeSlots(slots=free, waiting_slots=free_if_waiting - free)
+    return FreeSlots(slots=free, io_bound_slots=free_if_waiting - free)

@@ -62,7 +62,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
         interpreter: its interpreter: implementation, version and, if known, a short digest of the
             installed packages; empty: unknown, or a command of the project ran it.
         slot: the number of its slot on that worker, from 0.
-        waited_for: why it did not start at once (for example `memory`); empty: it did.
+        start_delayed_by: why it did not start at once (for example `memory`); empty: it did.
         leaked: processes that outlived the file and were killed, one description each.
         stacks: the stacks of its Python processes at a timeout.
         output_dropped_bytes: bytes of output between its kept head and tail.
@@ -96,7 +96,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     worker: str = ""
     interpreter: str = ""
     slot: int = 0
-    waited_for: str = ""
+    start_delayed_by: str = ""
     leaked: tuple[str, ...] = ()
     stacks: str = ""
     output_dropped_bytes: int = 0

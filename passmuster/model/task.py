@@ -23,7 +23,7 @@ DEFAULT_OUTPUT_LIMIT_BYTES = 2 * 1024 * 1024
 """Bytes of a file's output that are kept, half from its start and half from its end."""
 
 
-MOSTLY_WAITS_SHARE = 0.4
+IO_BOUND_CPU_SHARE = 0.4
 """A file that uses the processor for less than this share of its time is one that mostly waits."""
 
 
@@ -67,7 +67,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
         predicted_s: seconds it took before; None when it never ran.
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
         predicted_cpu_s: processor seconds it took before; None when unknown.
-        alone: run it while nothing else runs on the same worker.
+        exclusive: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
         group: the files of one group that may run at once are counted; empty: in no group.
         retries: how often it runs again when it failed; None: as often as the run's other files.
@@ -89,7 +89,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
     predicted_s: float | None = None
     predicted_bytes: int | None = None
     predicted_cpu_s: float | None = None
-    alone: bool = False
+    exclusive: bool = False
     coverage: CoverageRequest | None = None
     group: str = ""
     retries: int | None = None
@@ -108,12 +108,12 @@ class TestTask(Struct, frozen=True, kw_only=True):
         if self.predicted_cpu_s is None or not self.predicted_s:
             return 1.0
         share = self.predicted_cpu_s / self.predicted_s
-        return share if share < MOSTLY_WAITS_SHARE else 1.0
+        return share if share < IO_BOUND_CPU_SHARE else 1.0
 
     @property
-    def mostly_waits(self) -> bool:
+    def is_io_bound(self) -> bool:
         """Whether its history says that it leaves the processor to others most of the time."""
-        return self.predicted_cpus < MOSTLY_WAITS_SHARE
+        return self.predicted_cpus < IO_BOUND_CPU_SHARE
 
     @property
     def attempt_id(self) -> str:

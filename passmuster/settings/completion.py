@@ -18,7 +18,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-class Completed(Struct, frozen=True, kw_only=True):
+class CompletionTable(Struct, frozen=True, kw_only=True):
     """What is completed behind a program's name, or behind the word of a subcommand.
 
     Args:
@@ -34,12 +34,12 @@ class Completed(Struct, frozen=True, kw_only=True):
     others: Sequence[str]
 
 
-def completed(rows: Iterable[Setting], extra: Mapping[str, str]) -> Completed:
+def completion_table(rows: Iterable[Setting], extra: Mapping[str, str]) -> CompletionTable:
     """Return what rows say; `extra` are options that no row has."""
     rows = tuple(rows)
     helps = {word: row.help_of(word) for row in rows for word in row.words}
-    valued = {word: row.kind for row in rows for word in row.options}
-    return Completed(
+    valued = {word: row.type for row in rows for word in row.options}
+    return CompletionTable(
         options={**helps, **extra},
         values={word: kind.choices for word, kind in valued.items() if kind.choices},
         paths=[word for word, kind in valued.items() if kind.is_path],
@@ -47,8 +47,11 @@ def completed(rows: Iterable[Setting], extra: Mapping[str, str]) -> Completed:
     )
 
 
-def completion(
-    shell: Shell, programs: Sequence[str], run: Completed, subcommands: Mapping[str, tuple[str, Completed]]
+def completion_script(
+    shell: Shell,
+    programs: Sequence[str],
+    run: CompletionTable,
+    subcommands: Mapping[str, tuple[str, CompletionTable]],
 ) -> str:
     """Return the text that a shell reads to complete the words of a program.
 
@@ -91,7 +94,7 @@ complete -o filenames -F _run_tests PROGRAMS
 """
 
 
-def _bash(programs: Sequence[str], tables: Mapping[str, Completed]) -> str:
+def _bash(programs: Sequence[str], tables: Mapping[str, CompletionTable]) -> str:
     values: list[str] = []
     for name, table in tables.items():
         values += [
@@ -108,7 +111,7 @@ def _bash(programs: Sequence[str], tables: Mapping[str, Completed]) -> str:
     return text.replace("PROGRAMS", " ".join(programs))
 
 
-def _zsh(programs: Sequence[str], tables: Mapping[str, Completed], helps: Mapping[str, str]) -> str:
+def _zsh(programs: Sequence[str], tables: Mapping[str, CompletionTable], helps: Mapping[str, str]) -> str:
     lines = [f"#compdef {' '.join(programs)}", "_run_tests() {", "  local -a specs", '  case "$words[2]" in']
     for name, table in (*list(tables.items())[1:], ("", tables[""])):
         specs = [f"      {_quoted(_zsh_spec(option, text, table))}" for option, text in table.options.items()]
@@ -126,7 +129,7 @@ def _zsh(programs: Sequence[str], tables: Mapping[str, Completed], helps: Mappin
     return "\n".join(lines)
 
 
-def _zsh_spec(option: str, text: str, table: Completed) -> str:
+def _zsh_spec(option: str, text: str, table: CompletionTable) -> str:
     shown = "".join(f"\\{letter}" if letter in "[]:\\" else letter for letter in text)
     joint = "=" if option.startswith("--") else "+"
     if option in table.values:
@@ -136,7 +139,7 @@ def _zsh_spec(option: str, text: str, table: Completed) -> str:
     return f"*{option}{joint}[{shown}]:value:" if option in table.others else f"*{option}[{shown}]"
 
 
-def _fish(programs: Sequence[str], tables: Mapping[str, Completed], helps: Mapping[str, str]) -> str:
+def _fish(programs: Sequence[str], tables: Mapping[str, CompletionTable], helps: Mapping[str, str]) -> str:
     lines: list[str] = []
     for program in programs:
         start = f"complete -c {program}"

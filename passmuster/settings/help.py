@@ -39,7 +39,7 @@ def setting_lines(row: Setting) -> list[str]:
         words[value] = f"{words[value]}, {word}" if value in words else word
     if row.values_help:
         return [line for value, text in row.values_help for line in entry(words[value], text)]
-    if not row.kind.metavar:
+    if not row.type.metavar:
         refusal = "do not " if row.default_text == "true" else ""
         return entry(next(iter(words.values())), f"{refusal}{row.summary}")
     if not row.options and row.name == "paths":
@@ -47,7 +47,7 @@ def setting_lines(row: Setting) -> list[str]:
     names = row.options or (row.name,)
     sign = " " if row.options else " = "
     return entry(
-        f"{', '.join(names)}{sign}{row.kind.metavar}", f"{row.summary} (default: {row.default_text})"
+        f"{', '.join(names)}{sign}{row.type.metavar}", f"{row.summary} (default: {row.default_text})"
     )
 
 

@@ -64,7 +64,7 @@ NO_ORIGINS = Origins()
 """For a configuration that was made in Python: each value is its caller's."""
 
 
-class Given(Struct, frozen=True, kw_only=True):
+class GivenValue(Struct, frozen=True, kw_only=True):
     """A value that was given, still as text.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.origins import Origins, Source
-from passmuster.settings.setting import Needs, Setting, With
+from passmuster.settings.setting import Conflict, Requirement, Setting
 from passmuster.settings.values import NONE, on_one_line
 
 
@@ -63,24 +63,24 @@ class Relations:
     def _is_set(self, row: Setting) -> bool:
         return row.value_in(self._record) != row.fallback
 
-    def _conflict(self, row: Setting, other: Setting, conflict: With) -> ConfigurationError:
+    def _conflict(self, row: Setting, other: Setting, conflict: Conflict) -> ConfigurationError:
         advice = "leave out one of them"
-        if self._origins[other.name].source is not Source.ARGUMENT and other.kind.without_none is not None:
+        if self._origins[other.name].source is not Source.ARGUMENT and other.type.without_none is not None:
             advice += f", or give {_option(other)} {NONE}"
         value = str(other.value_in(self._record)) if conflict.values and other.options else ""
         pair = f"{self._named(row)} cannot be combined with {self._named(other, value)}"
         return ConfigurationError(f"{pair}: {conflict.why}; {advice}")
 
-    def _lack(self, row: Setting, other: Setting, need: Needs) -> ConfigurationError:
+    def _lack(self, row: Setting, other: Setting, need: Requirement) -> ConfigurationError:
         origin, named = self._origins[other.name], self._named(row)
         if origin.source is Source.DEFAULT:
-            metavar = f" {other.kind.metavar}" if other.options else ""
+            metavar = f" {other.type.metavar}" if other.options else ""
             is_argument = self._origins[row.name].source is Source.ARGUMENT
             own = self._origins[row.name].name if is_argument else row.name
             return ConfigurationError(
                 f"{named} needs {need.what}: give {_option(other)}{metavar}, or leave out {own}"
             )
-        text = other.kind.write(other.value_in(self._record)).lower()
+        text = other.type.write(other.value_in(self._record)).lower()
         return ConfigurationError(
             f"{named} needs {need.what}, but {other.name} is {text} (from {origin}): leave out one of them"
         )

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from passmuster.settings.values import FLAG, Kind, Value
+from passmuster.settings.values import FLAG, Value, ValueType
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """What the variables of all settings start with."""
@@ -36,7 +36,7 @@ class Group(StrEnum):
     OTHER = "Other"
 
 
-class With(Struct, frozen=True, kw_only=True):
+class Conflict(Struct, frozen=True, kw_only=True):
     """A setting that this one cannot be combined with.
 
     Args:
@@ -52,7 +52,7 @@ class With(Struct, frozen=True, kw_only=True):
     of_this_call: bool = False
 
 
-class Needs(Struct, frozen=True, kw_only=True):
+class Requirement(Struct, frozen=True, kw_only=True):
     """A setting that this one is nothing without.
 
     Args:
@@ -98,7 +98,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     name: str
     group: Group
-    kind: Kind
+    type: ValueType
     summary: str
     target: str = ""
     fallback: Value = None
@@ -118,8 +118,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     is_secret: bool = False
     worker_option: bool = False
     only_with: tuple[str, ...] = ()
-    conflicts: tuple[With, ...] = ()
-    needs: tuple[Needs, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    needs: tuple[Requirement, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def default_text(self) -> str:
         """The default as text for the user."""
-        return self.default or self.kind.write(self.fallback)
+        return self.default or self.type.write(self.fallback)
 
     def value_in(self, record: object) -> Value:
         """Return the value that a record of the table holds."""
@@ -152,7 +152,7 @@ def variable_name(name: str) -> str:
 
 def setting(
     name: str,
-    kind: Kind,
+    kind: ValueType,
     group: Group,
     summary: str,
     *,
@@ -179,7 +179,7 @@ def setting(
     return Setting(
         name=name,
         group=group,
-        kind=kind,
+        type=kind,
         summary=summary,
         options=tuple(word for word in (short, long, *aliases) if word),
         variables=tuple(word for word in (variable_name(name), legacy) if word),
@@ -210,7 +210,7 @@ def switch(
     return Setting(
         name=name,
         group=group,
-        kind=FLAG,
+        type=FLAG,
         summary=summary,
         constants=(*(constants[::-1] if is_on else constants), *((alias, "true") for alias in aliases)),
         variables=(variable_name(name),),
@@ -218,12 +218,12 @@ def switch(
     )
 
 
-def option(name: str, kind: Kind, summary: str, **others: Any) -> Setting:
+def option(name: str, kind: ValueType, summary: str, **others: Any) -> Setting:
     """Return the row of a program's own argument `--NAME VALUE`, for which there is no variable."""
     return Setting(
         name=name,
         group=Group.OTHER,
-        kind=kind,
+        type=kind,
         summary=summary,
         options=(f"--{name}",),
         in_file=False,
@@ -236,7 +236,7 @@ def flag(name: str, summary: str, **others: Any) -> Setting:
     return Setting(
         name=name,
         group=Group.OTHER,
-        kind=FLAG,
+        type=FLAG,
         summary=summary,
         constants=((f"--{name}", "true"),),
         in_file=False,
@@ -244,15 +244,21 @@ def flag(name: str, summary: str, **others: Any) -> Setting:
     )
 
 
-def layout(name: str, kind: Kind, summary: str, default: str) -> Setting:
+def layout(name: str, kind: ValueType, summary: str, default: str) -> Setting:
     """Return the row of a setting about where tests lie, for which there is no argument."""
     return setting(name, kind, Group.LAYOUT, summary, option="", default=default)
 
 
-def table(name: str, kind: Kind, summary: str, **others: Any) -> Setting:
+def table(name: str, kind: ValueType, summary: str, **others: Any) -> Setting:
     """Return the row of a setting that only the configuration file has, as a table of its own or several."""
     return Setting(
-        name=name, group=Group.BY_FILE, kind=kind, summary=summary, default="none", is_table=True, **others
+        name=name,
+        group=Group.BY_FILE,
+        type=kind,
+        summary=summary,
+        default="none",
+        is_table=True,
+        **others,
     )
 
 

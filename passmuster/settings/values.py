@@ -45,7 +45,7 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
 
 
-class Kind(Struct, frozen=True, kw_only=True):
+class ValueType(Struct, frozen=True, kw_only=True):
     """One kind of value.
 
     Args:
@@ -76,7 +76,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     is_folder: bool = False
     shown: Callable[[str], str] | None = None
     write: Callable[[Any], str] = str
-    without_none: Kind | None = None
+    without_none: ValueType | None = None
 
     def split(self, text: str) -> tuple[str, ...]:
         """Return the texts of which one argument or variable is made: several only for a list."""
@@ -190,7 +190,7 @@ def _read_ratio(text: str) -> float:
     return float(word)
 
 
-def count(*, least: int, most: int) -> Kind:
+def count(*, least: int, most: int) -> ValueType:
     """Return the kind of whole numbers from `least` to `most`."""
     allowed = f"a whole number from {least} to {most}"
 
@@ -200,10 +200,10 @@ def count(*, least: int, most: int) -> Kind:
             raise ValueError(f"expected {allowed}, got {quoted(text)}")
         return int(word)
 
-    return Kind(read=read, allowed=allowed, metavar="N", toml_types=(int,))
+    return ValueType(read=read, allowed=allowed, metavar="N", toml_types=(int,))
 
 
-def one_of(words: Sequence[str]) -> Kind:
+def one_of(words: Sequence[str]) -> ValueType:
     """Return the kind of words of which one is chosen."""
     allowed = f"one of {', '.join(words)}"
 
@@ -213,16 +213,16 @@ def one_of(words: Sequence[str]) -> Kind:
             raise ValueError(f"expected {allowed}, got {quoted(text)}")
         return word
 
-    return Kind(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
+    return ValueType(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
 
 
-def choice(members: type[StrEnum]) -> Kind:
+def choice(members: type[StrEnum]) -> ValueType:
     """Return the kind of words of which one is chosen, as a member of an enumeration."""
     kind = one_of([member.value for member in members])
     return replace(kind, read=lambda text: members(str(kind.read(text))))
 
 
-def optional(kind: Kind, word: str = "") -> Kind:
+def optional(kind: ValueType, word: str = "") -> ValueType:
     """Return `kind` with the word `none` added, and another `word`, which stand for the default."""
     words = {word, NONE} - {""}
     added = f"{word}, or {NONE}" if word else f"or {NONE}"
@@ -241,24 +241,24 @@ def optional(kind: Kind, word: str = "") -> Kind:
     return replace(kind, read=read, allowed=f"{kind.allowed}, {added}", toml_types=types, without_none=kind)
 
 
-FLAG = Kind(
+FLAG = ValueType(
     read=_read_flag,
     allowed="true or false (also 1, 0, yes, no, on, off)",
     metavar="",
     toml_types=(bool,),
     write=_write_flag,
 )
-TEXT = Kind(read=_read_text, allowed="a text", metavar="TEXT")
-RUN_NAME = Kind(
+TEXT = ValueType(read=_read_text, allowed="a text", metavar="TEXT")
+RUN_NAME = ValueType(
     read=_read_run_name, allowed=f"a name of 1 to {MAX_NAME_CHARS} printable characters", metavar="TEXT"
 )
-TEXTS = Kind(
+TEXTS = ValueType(
     read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
 )
 TEST_IDS = replace(
     TEXTS, allowed="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
 )
-ARGUMENTS = Kind(
+ARGUMENTS = ValueType(
     read=_read_argument,
     allowed="arguments of pytest, such as --runslow",
     metavar="[WORD, ...]",
@@ -266,41 +266,43 @@ ARGUMENTS = Kind(
     is_list=True,
     splitter=_split_arguments,
 )
-MODULES = Kind(
+MODULES = ValueType(
     read=_read_module,
     allowed="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
     toml_types=(list, str),
     is_list=True,
 )
-COMMAND = Kind(
+COMMAND = ValueType(
     read=check_word,
     allowed=f"a list of words, such as {EXAMPLE}",
     metavar="[WORD, ...]",
     toml_types=(list,),
     is_list=True,
 )
-TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
-TABLE = Kind(read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
-PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
+TABLES = ValueType(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
+TABLE = ValueType(
+    read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,)
+)
+PATH = ValueType(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 OUT_FILE = replace(PATH, is_output=True)
 OUT_FOLDER = replace(PATH, is_output=True, is_folder=True)
-TIME = Kind(
+TIME = ValueType(
     read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float), write=_write_time
 )
-SIZE = Kind(
+SIZE = ValueType(
     read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int), write=_write_amount
 )
-BYTES = Kind(
+BYTES = ValueType(
     read=_read_bytes,
     allowed="a size such as 512KiB or 2MB",
     metavar="SIZE",
     toml_types=(str, int),
     write=_write_bytes,
 )
-RATIO = Kind(
+RATIO = ValueType(
     read=_read_ratio, allowed="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
 )
-PERCENT = Kind(
+PERCENT = ValueType(
     read=_read_percent, allowed="a percentage from 0 to 100", metavar="PERCENT", toml_types=(int, float, str)
 )

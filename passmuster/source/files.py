@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.source.git import ask_git, git_prefix
+from passmuster.source.git import git_prefix, run_git
 
-LEFT_OUT = frozenset({".git", ".hg", ".svn", ".passmuster", "__pycache__"})
+EXCLUDED_FOLDERS = frozenset({".git", ".hg", ".svn", ".passmuster", "__pycache__"})
 """Names of folders that never belong to a tree, wherever they lie."""
 
-MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")
+CACHE_MARKERS = ("pyvenv.cfg", "CACHEDIR.TAG")
 """What every virtual environment holds, and what caches do (bford.info/cachedir)."""
 
 MAX_WALKED = 200_000
@@ -41,13 +41,13 @@ def tree_files(root: Path) -> tuple[str, ...]:
 
 def is_excluded(path: str) -> bool:
     """Return whether a path leads through a folder that never belongs to a tree."""
-    return not LEFT_OUT.isdisjoint(path.split("/"))
+    return not EXCLUDED_FOLDERS.isdisjoint(path.split("/"))
 
 
 def without_marked(paths: Iterable[str]) -> Iterator[str]:
     """Leave out what lies in a virtual environment or a cache, by the files that mark them."""
     known = [path for path in paths if not is_excluded(path)]
-    marked = {folder for folder, _, name in (path.rpartition("/") for path in known) if name in MARKS}
+    marked = {folder for folder, _, name in (path.rpartition("/") for path in known) if name in CACHE_MARKERS}
     marked.discard("")
     for path in known:
         parts = path.split("/")
@@ -57,8 +57,8 @@ def without_marked(paths: Iterable[str]) -> Iterator[str]:
 
 def _listed(root: Path, prefix: str, depth: int) -> set[str]:
     """Return what git lists in a folder, and in the repositories inside it."""
-    tracked = _names(ask_git(root, "ls-files", "-z", "--cached"))
-    others = _names(ask_git(root, "ls-files", "-z", "--others", "--exclude-standard"))
+    tracked = _names(run_git(root, "ls-files", "-z", "--cached"))
+    others = _names(run_git(root, "ls-files", "-z", "--others", "--exclude-standard"))
     found = set()
     for name in (*(name for name in tracked if not is_excluded(name)), *without_marked(others)):
         path = name.rstrip("/")
@@ -77,11 +77,11 @@ def _walked(root: Path) -> Iterator[str]:
     top = os.fspath(root).rstrip("/") + "/"
     count = 0
     for folder, folders, files in os.walk(root):
-        if folder != os.fspath(root) and not set(MARKS).isdisjoint(files):
+        if folder != os.fspath(root) and not set(CACHE_MARKERS).isdisjoint(files):
             folders.clear()
             continue
         links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
-        folders[:] = [name for name in folders if name not in LEFT_OUT and name not in links]
+        folders[:] = [name for name in folders if name not in EXCLUDED_FOLDERS and name not in links]
         count += len(files) + len(links)
         if count > MAX_WALKED:
             raise ConfigurationError(

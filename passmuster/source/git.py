@@ -31,7 +31,7 @@ _WORDS = (
 _OUTSIDE = "not a git repository"
 
 
-def ask_git(root: Path, *words: str) -> bytes:
+def run_git(root: Path, *words: str) -> bytes:
     """Return what git prints for a tree.
 
     Args:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.source.files import tree_files, without_marked
-from passmuster.source.git import ask_git, git_prefix
+from passmuster.source.git import git_prefix, run_git
 
 _MAX_DEPTH = 20
 """Repositories inside each other."""
@@ -71,13 +71,13 @@ def tree_mismatch(here: str, wanted: str, *, may_ship: bool = True) -> str:
     if here == wanted:
         return ""
     why = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
-    if is_of_git(here) != is_of_git(wanted):
+    if is_git_identity(here) != is_git_identity(wanted):
         ship = f"; {_OR_SHIP}" if may_ship else ""
         return f"{why}: these compare only where both sides have git and the repository{ship}"
     return f"{why}: {_advice(may_ship=may_ship)}"
 
 
-def why_other_files(differing: Sequence[str], here: str, wanted: str, *, may_ship: bool = True) -> str:
+def files_mismatch(differing: Sequence[str], here: str, wanted: str, *, may_ship: bool = True) -> str:
     """Return why files are not those of a run, and what to do; empty: they are.
 
     Args:
@@ -100,16 +100,16 @@ def _advice(*, may_ship: bool) -> str:
     return f"{_SAME_THERE}, {_OR_SHIP}" if may_ship else _SAME_THERE
 
 
-def may_have_the_same_files(here: str, wanted: str) -> bool:
+def may_have_same_files(here: str, wanted: str) -> bool:
     """Whether two trees that differ may still be the same but for files that one side has besides.
 
     What tests write, for example, and git does not ignore. Another commit is another tree in any case.
     """
-    is_comparable = is_of_git(here) and is_of_git(wanted)
+    is_comparable = is_git_identity(here) and is_git_identity(wanted)
     return not is_comparable or here.partition("+")[0] == wanted.partition("+")[0]
 
 
-def is_of_git(identity: str) -> bool:
+def is_git_identity(identity: str) -> bool:
     """Return whether an identity names a commit."""
     return identity.startswith("git:")
 
@@ -138,7 +138,7 @@ def _identity(root: Path, depth: int) -> str:
         paths = tree_files(root)
         return f"files:{len(paths)}:{_digest(root, paths, depth)}"
     words = ("--porcelain=v2", "-z", "--branch", "--no-renames", "--untracked-files=all")
-    answer = ask_git(root, "status", *words, "--ignore-submodules=none", "--no-ahead-behind", "--", ".")
+    answer = run_git(root, "status", *words, "--ignore-submodules=none", "--no-ahead-behind", "--", ".")
     commit, found = parse_status(answer)
     paths = tuple(without_marked(path.removeprefix(prefix) for path in found))
     name = f"git:{commit}" + (f":{prefix.rstrip('/')}" if prefix else "")

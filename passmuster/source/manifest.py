@@ -150,7 +150,7 @@ def pack_content(data: bytes) -> bytes:
     return zlib.compress(data, _LEVEL)
 
 
-def most_packed_bytes(size_bytes: int) -> int:
+def max_packed_bytes(size_bytes: int) -> int:
     """Return what content of this size takes at most when it is packed (zlib.h, compressBound)."""
     return size_bytes + (size_bytes >> 12) + (size_bytes >> 14) + (size_bytes >> 25) + 64
 

@@ -20,7 +20,7 @@ from passmuster.source.manifest import (
     TreeError,
     TreeManifest,
     decode_manifest,
-    most_packed_bytes,
+    max_packed_bytes,
     pack_content,
     unpack_content,
 )
@@ -107,7 +107,7 @@ class TreeStore:
         with self._client.pipeline(transaction=False) as pipeline:
             for digest in chunk:
                 # Not GET: whatever lies there, no more is taken than it can be.
-                last = most_packed_bytes(sizes[digest])
+                last = max_packed_bytes(sizes[digest])
                 pipeline.execute_command("GETRANGE", blob_key(digest), 0, last, **{NEVER_DECODE: True})
             answers = pipeline.execute()
         for digest, packed in zip(chunk, answers, strict=True):

@@ -14,9 +14,9 @@ from redis.exceptions import AuthenticationError, InvalidResponse
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.broker import BrokerAddress
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.run_store import connect
-from passmuster.wire.tls import check_files, why_not_trusted
+from passmuster.wire.tls import check_tls_files, tls_problem
 
 OLDEST_VERSION = (6, 2)
 """Of the server: what `run_lua` uses is all there."""
@@ -74,10 +74,10 @@ def hide_process() -> None:
         return
 
 
-BROKEN: tuple[type[Exception], ...] = (redis.RedisError,)
+BROKER_ERRORS: tuple[type[Exception], ...] = (redis.RedisError,)
 """What any question to the broker may fail with when it is away."""
 
-UNUSABLE: tuple[type[Exception], ...] = (*BROKEN, DamagedRecordError)
+BROKER_OR_DATA_ERRORS: tuple[type[Exception], ...] = (*BROKER_ERRORS, DamagedDataError)
 """The same, and where what it has is damaged: for questions whose answer can be done without."""
 
 TIMEOUT_S = 5.0
@@ -95,7 +95,7 @@ def open_broker(address: BrokerAddress) -> redis.Redis:
             a run.
     """
     hide_process()
-    check_files(address)
+    check_tls_files(address)
     client = connect(address.url, timeout_s=TIMEOUT_S)
     commands: Any = client
     try:
@@ -110,7 +110,7 @@ def open_broker(address: BrokerAddress) -> redis.Redis:
             f"what answers at {address.shown} is neither Redis nor Valkey: give the address of one"
         ) from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        if reason := why_not_trusted(error):
+        if reason := tls_problem(error):
             raise InfrastructureError(
                 f"the broker {address.shown} cannot be trusted: {reason}; its certificate must be valid, for"
                 " this name, and from a CA that the system or the address (?ssl_ca_certs=PATH) names"

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_messages import DamagedDataError
 
 _DAMAGE = re.compile(
     r"WRONGTYPE|user_script:\d+: (attempt to|bad argument)|not an integer|stream ID|last possible ID"
@@ -30,7 +30,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 @contextmanager
-def damage_named() -> Iterator[None]:
+def translate_damage() -> Iterator[None]:
     """Raise a refusal that means damage as what it is.
 
     Raises:
@@ -40,7 +40,7 @@ def damage_named() -> Iterator[None]:
         yield
     except redis.ResponseError as error:
         if is_damage(error):
-            raise DamagedRecordError(ascii(str(error))[1:-1][:_MAX_CHARS]) from error
+            raise DamagedDataError(ascii(str(error))[1:-1][:_MAX_CHARS]) from error
         raise
 
 
@@ -49,7 +49,7 @@ class BrokerClient(redis.Redis):
 
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command; return the answer."""
-        with damage_named():
+        with translate_damage():
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> _Pipeline:  # noqa: FBT001, FBT002 - redis-py's own signature
@@ -59,9 +59,9 @@ class BrokerClient(redis.Redis):
 
 class _Pipeline(Pipeline):
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        with damage_named():  # After WATCH, commands are sent at once.
+        with translate_damage():  # After WATCH, commands are sent at once.
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's own signature
-        with damage_named():
+        with translate_damage():
             return super().execute(raise_on_error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from passmuster.wire.broker_keys import RUNS_KEY, lease_key, meta_key, state_key
-from passmuster.wire.broker_messages import DamagedRecordError, FileStage, FileStatus, RunStatus
+from passmuster.wire.broker_messages import DamagedDataError, FileStage, FileStatus, RunStatus
 from passmuster.wire.run_lua import LOOK
 
 
@@ -30,12 +30,12 @@ class BrokerInspector:
         for run_id in self._client.smembers(RUNS_KEY):
             try:
                 answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
-            except DamagedRecordError as error:
+            except DamagedDataError as error:
                 found.append(RunStatus(run_id=run_id, damage=str(error)))
                 continue
             if answer is not None:  # None: it finished at this moment, or expired.
                 found.append(_run(run_id, *answer))
-        return sorted(found, key=lambda run: (run.begun_at, run.run_id))
+        return sorted(found, key=lambda run: (run.started_at, run.run_id))
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return the status of a file, or None if the broker does not know it."""
@@ -44,12 +44,14 @@ class BrokerInspector:
         take, _, worker = rest.partition(":")
         if kind not in tuple(FileStage):
             return None
-        look = FileStatus(stage=FileStage(kind), take=_number(take), worker=worker)
-        return look if look.stage is FileStage.RUNNING else FileStatus(stage=look.stage, take=look.take)
+        look = FileStatus(stage=FileStage(kind), delivery=_number(take), worker=worker)
+        return (
+            look if look.stage is FileStage.RUNNING else FileStatus(stage=look.stage, delivery=look.delivery)
+        )
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, look: FileStatus) -> float:
         """Return the seconds since the lease of a running file expired; 0: it is valid."""
-        member = f"{look.take}\0{look.worker}\0{path}"
+        member = f"{look.delivery}\0{look.worker}\0{path}"
         deadline_ms = self._client.zscore(lease_key(run_id), member)
         seconds, micros = self._client.time()
         return 0.0 if deadline_ms is None else max(0.0, seconds + micros / 1e6 - deadline_ms / 1000)
@@ -64,9 +66,9 @@ def _run(run_id: str, begun: str, beat: str, kept: str, now: str, *counts: int) 
     waiting, running, done = counts
     return RunStatus(
         run_id=run_id,
-        begun_at=begun_ms / 1000,
+        started_at=begun_ms / 1000,
         seconds=max(0.0, (now_ms - begun_ms) / 1000),
-        silent_s=max(0.0, (now_ms - beat_ms) / 1000),
+        heartbeat_age_s=max(0.0, (now_ms - beat_ms) / 1000),
         waiting=waiting + _number(kept),
         running=running,
         done=done,

@@ -42,8 +42,8 @@ QUEUE_PREFIX = "pm."
 TASK_NAME = "pm.run_file"
 
 PRIORITY_NORMAL = 5
-PRIORITY_FIRST = 0
-PRIORITY_STEPS = (PRIORITY_FIRST, PRIORITY_NORMAL)
+PRIORITY_URGENT = 0
+PRIORITY_STEPS = (PRIORITY_URGENT, PRIORITY_NORMAL)
 """Both sides need the same steps: each is a list of its own."""
 
 _PRIORITY_SEPARATOR = "\x06\x16"
@@ -84,13 +84,13 @@ waits for that worker."""
 OUTPUT_SUBSCRIPTION_S = 10
 """Seconds a wish to see what a file prints holds without renewal."""
 
-TAIL_KEPT_S = 60
+OUTPUT_TTL_S = 60
 """Seconds that what a file printed is kept for those who wanted to see it."""
 
-MAX_TAIL_BYTES = 256 * 1024
+MAX_PIECE_BYTES = 256 * 1024
 """Bytes of output in one entry, and of one file in one heartbeat: of more the oldest is left out."""
 
-MAX_TAIL_ENTRIES = 16
+MAX_PIECES = 16
 """Entries kept of one file: 4 MiB of output."""
 
 LEADER_LEASE_MS = 15_000
@@ -161,7 +161,7 @@ def results_key(run_id: str) -> str:
     return f"{PREFIX}{{{run_id}}}:results"
 
 
-def tail_key(run_id: str, path: str) -> str:
+def subscription_key(run_id: str, path: str) -> str:
     """Return the key of the subscription to the output of a file."""
     return f"{PREFIX}{{{run_id}}}:tail:{_digest(path)}"
 

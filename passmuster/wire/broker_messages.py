@@ -21,7 +21,7 @@ _MAX_DIGITS = 15
 """Digits of a number on the broker: times in milliseconds have 13."""
 
 
-class DamagedRecordError(InfrastructureError):
+class DamagedDataError(InfrastructureError):
     """The data of a run on the broker is not in a form that Passmuster writes.
 
     Args:
@@ -45,7 +45,7 @@ def read_number(text: str, *, what: str) -> int:
         DamagedRecordError: the text is no number, is negative, or has more than 15 digits.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise DamagedRecordError(f"{what} is {ascii(text)[:40]}")
+        raise DamagedDataError(f"{what} is {ascii(text)[:40]}")
     return int(text)
 
 
@@ -81,7 +81,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     """A worker's right to run a file, which expires unless renewed."""
 
     path: str
-    attempt: int
+    delivery: int
     """The number of its delivery."""
     worker: str
 
@@ -97,15 +97,15 @@ class StreamEntry(NamedTuple):
     entry_id: str
     kind: str
     path: str
-    attempt: int
+    delivery: int
     worker: str
     body: str
 
 
-MAX_CARD_FILES = 100
+MAX_STATUS_FILES = 100
 """Maximum number of files in a worker status; more than any machine runs at once."""
 
-MAX_CARD_PATH_CHARS = 16 * 1024
+MAX_STATUS_PATH_CHARS = 16 * 1024
 """Maximum characters of all paths together: each may take six on the wire, and a status has a size limit."""
 
 
@@ -150,7 +150,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
     runs: tuple[str, ...] = ()
     only_run: str = ""
     files: tuple[RunningFileStatus, ...] = ()
-    taken: int = 0
+    accepted: int = 0
     python: str = ""
 
 
@@ -169,9 +169,9 @@ class RunStatus(Struct, frozen=True, kw_only=True):
     """
 
     run_id: str
-    begun_at: float = 0.0
+    started_at: float = 0.0
     seconds: float = 0.0
-    silent_s: float = 0.0
+    heartbeat_age_s: float = 0.0
     waiting: int = 0
     running: int = 0
     done: int = 0
@@ -190,7 +190,7 @@ class FileStatus(Struct, frozen=True, kw_only=True):
     """The status of a file of a run, for observers."""
 
     stage: FileStage
-    take: int
+    delivery: int
     """The number of its last delivery."""
     worker: str = ""
     """Empty: no worker runs it."""

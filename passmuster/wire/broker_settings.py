@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from passmuster.settings.setting import Group, Setting, setting
-from passmuster.settings.values import NONE, PATH, Kind, optional
+from passmuster.settings.values import NONE, PATH, ValueType, optional
 
 if TYPE_CHECKING:
     from passmuster.wire.broker import BrokerAddress
@@ -33,7 +33,7 @@ def _shown_broker(text: str) -> str:
         return text if text.strip().lower() == NONE else "(not shown)"
 
 
-BROKER = Kind(
+BROKER = ValueType(
     read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
 )
 

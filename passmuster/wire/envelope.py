@@ -16,7 +16,7 @@ import zlib
 
 from passmuster.model.errors import PassmusterError
 
-VERSION = 1
+VERSION = 2
 """Counts up when the form changes: a dispatcher and a worker must be of the same one."""
 
 MAX_MESSAGE_CHARS = 192 * 1024 * 1024
@@ -60,7 +60,7 @@ class Envelope:
         """Sign messages of a run that is over with the first secret again."""
         self._keys_of_runs.pop(run_id, None)
 
-    def seal(self, kind: str, *parts: str, run_id: str = "") -> str:
+    def sign(self, kind: str, *parts: str, run_id: str = "") -> str:
         """Return a message of this kind with these parts.
 
         Args:
@@ -80,7 +80,7 @@ class Envelope:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_MESSAGE_CHARS} characters")
         return text
 
-    def open(self, kind: str, text: str | bytes) -> tuple[str, ...]:
+    def verify(self, kind: str, text: str | bytes) -> tuple[str, ...]:
         """Return the parts of a message that must be of this kind.
 
         Raises:

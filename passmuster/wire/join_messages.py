@@ -77,7 +77,7 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
     number: int
     status: int
     leader: str
-    again: tuple[str, ...]
+    failed_paths: tuple[str, ...]
     files: tuple[RecordFile, ...]
 
 
@@ -108,7 +108,7 @@ class JoinStatus(NamedTuple):
     """
 
     number: int
-    is_claimed: bool
+    is_led: bool
     leader: str
     has_outcome: bool
 
@@ -124,12 +124,12 @@ class JoinCodec:
     def __init__(self, envelope: Envelope, name: str) -> None:
         self._envelope, self._name = envelope, name
 
-    def terms(self, terms: JoinSpec) -> str:
+    def encode_spec(self, terms: JoinSpec) -> str:
         """Return a signed spec."""
         text = encode(terms, what="the terms", max_chars=_MAX_TERMS_CHARS)
-        return self._envelope.seal(self._kind("terms"), terms.version, text)
+        return self._envelope.sign(self._kind("terms"), terms.version, text)
 
-    def opened_terms(self, text: str, *, version: str) -> JoinSpec | str:
+    def decode_spec(self, text: str, *, version: str) -> JoinSpec | str:
         """Return the spec in a message; if it has another version, only that version.
 
         Raises:
@@ -140,40 +140,40 @@ class JoinCodec:
             return parts[0]
         return decode(JoinSpec, parts[1], what="the terms", max_chars=_MAX_TERMS_CHARS)
 
-    def result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
+    def encode_result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
         """Return the encoded result of an attempt in a round with its packed coverage data, signed."""
-        return self._envelope.seal(self._kind("result"), str(number), result, *coverage)
+        return self._envelope.sign(self._kind("result"), str(number), result, *coverage)
 
-    def opened_result(self, text: str) -> tuple[int, str, tuple[str, ...]]:
+    def decode_result(self, text: str) -> tuple[int, str, tuple[str, ...]]:
         """Return round number, result and coverage data of a result message."""
         number, result, *coverage = self._parts("result", text, 2, or_more=True)
         return _number(number), result, tuple(coverage)
 
-    def new_round(self, new: NewRound) -> str:
+    def encode_round(self, new: NewRound) -> str:
         """Return the start of a round, signed."""
         text = encode(new, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
-        return self._envelope.seal(self._kind("round"), text)
+        return self._envelope.sign(self._kind("round"), text)
 
-    def opened_round(self, text: str) -> NewRound:
+    def decode_round(self, text: str) -> NewRound:
         """Return the start of a round from its message."""
         (part,) = self._parts("round", text, 1)
         return decode(NewRound, part, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
 
-    def outcome(self, outcome: RoundOutcome) -> str:
+    def encode_outcome(self, outcome: RoundOutcome) -> str:
         """Return an outcome, signed."""
         text = encode(outcome, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
-        return self._envelope.seal(self._kind(f"outcome:{outcome.number}"), text)
+        return self._envelope.sign(self._kind(f"outcome:{outcome.number}"), text)
 
-    def opened_outcome(self, text: str, number: int) -> RoundOutcome:
+    def decode_outcome(self, text: str, number: int) -> RoundOutcome:
         """Return the outcome of this round."""
         (part,) = self._parts(f"outcome:{number}", text, 1)
         return decode(RoundOutcome, part, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
 
-    def chunk(self, sha256: str, index: int, packed: str) -> str:
+    def encode_chunk(self, sha256: str, index: int, packed: str) -> str:
         """Return a chunk of the file with this digest, signed."""
-        return self._envelope.seal(self._kind(f"record:{sha256}:{index}"), packed)
+        return self._envelope.sign(self._kind(f"record:{sha256}:{index}"), packed)
 
-    def opened_chunk(self, text: str, sha256: str, index: int) -> str:
+    def decode_chunk(self, text: str, sha256: str, index: int) -> str:
         """Return the data of a message from `chunk`."""
         (part,) = self._parts(f"record:{sha256}:{index}", text, 1)
         return part
@@ -182,7 +182,7 @@ class JoinCodec:
         return f"join {what} of {self._name}"
 
     def _parts(self, what: str, text: str, count: int, *, or_more: bool = False) -> tuple[str, ...]:
-        parts = self._envelope.open(self._kind(what), text)
+        parts = self._envelope.verify(self._kind(what), text)
         if len(parts) < count or (len(parts) > count and not or_more):
             raise EnvelopeError(f"a {what} message has {len(parts)} parts, {count} were expected")
         return parts

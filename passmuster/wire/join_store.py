@@ -15,7 +15,7 @@ import redis
 from passmuster.model.errors import PassmusterError
 from passmuster.wire import join_lua as join_scripts
 from passmuster.wire.broker_keys import JOIN_TTL_S, join_key
-from passmuster.wire.broker_messages import DamagedRecordError, read_number
+from passmuster.wire.broker_messages import DamagedDataError, read_number
 from passmuster.wire.join_messages import EnterReply, JoinStatus
 
 _MAX_ENTRIES = 100
@@ -60,7 +60,7 @@ class JoinStore:
         )
         _, self._holder, _, self._members, _, self._journal, self._terms = self._keys
 
-    def agree(self) -> str:
+    def propose_spec(self) -> str:
         """Return the signed spec in force, which the first member set."""
         self._client.set(self._terms, self._terms_text, nx=True, ex=JOIN_TTL_S)
         found = str(self._client.get(self._terms) or self._terms_text)
@@ -87,15 +87,15 @@ class JoinStore:
         """
         return bool(self._script(join_scripts.BEGIN, number, self._attempt, identity, entry))
 
-    def pulse(self, name: str) -> int:
+    def heartbeat(self, name: str) -> int:
         """Send this member's heartbeat; return the number of other members."""
         return int(self._script(join_scripts.PULSE, name))
 
-    def part(self, name: str) -> None:
+    def leave(self, name: str) -> None:
         """Remove this member."""
         self._client.hdel(self._members, name)
 
-    def look(self, number: int) -> JoinStatus:
+    def status(self, number: int) -> JoinStatus:
         """Return the status of the run, and whether this round is complete."""
         found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
         return JoinStatus(_round(found), bool(claimed), str(leader), bool(outcome))
@@ -135,10 +135,10 @@ class JoinStore:
                 last_id = entry_id
                 kind, body = fields.get("kind"), fields.get("body")
                 if kind is None or body is None:
-                    raise DamagedRecordError(f"entry {entry_id} of the run's journal lacks a field")
+                    raise DamagedDataError(f"entry {entry_id} of the run's journal lacks a field")
                 yield kind, body
 
-    def done(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
+    def finish_round(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
         """Mark the round as complete, and give up the leader lease.
 
         Args:

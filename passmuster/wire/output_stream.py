@@ -14,16 +14,16 @@ from typing import Any
 from msgspec import Struct
 
 from passmuster.wire.broker_keys import (
-    MAX_TAIL_BYTES,
-    MAX_TAIL_ENTRIES,
+    MAX_PIECE_BYTES,
+    MAX_PIECES,
     OUTPUT_SUBSCRIPTION_S,
-    TAIL_KEPT_S,
+    OUTPUT_TTL_S,
     output_key,
-    tail_key,
+    subscription_key,
 )
 from passmuster.wire.envelope import Envelope, EnvelopeError, pack_bytes, unpack_bytes
 
-TAIL_KIND = "tail"
+OUTPUT_KIND = "tail"
 """The kind of a message with a piece of output. Its parts: run, path, delivery, start, and packed bytes."""
 
 
@@ -36,7 +36,7 @@ class OutputPiece(Struct, frozen=True, kw_only=True):
         data: what came then.
     """
 
-    take: int
+    delivery: int
     start: int
     data: bytes
 
@@ -55,9 +55,9 @@ class OutputStream:
 
     # The watcher's side.
 
-    def want(self, run_id: str, path: str) -> None:
+    def subscribe(self, run_id: str, path: str) -> None:
         """Subscribe to the output of a file for `OUTPUT_SUBSCRIPTION_S` seconds."""
-        self._client.set(tail_key(run_id, path), "1", ex=OUTPUT_SUBSCRIPTION_S)
+        self._client.set(subscription_key(run_id, path), "1", ex=OUTPUT_SUBSCRIPTION_S)
 
     def read(
         self, run_id: str, path: str, last_id: str, *, block_s: float
@@ -87,28 +87,28 @@ class OutputStream:
 
     # The worker's side.
 
-    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+    def are_subscribed(self, files: Sequence[tuple[str, str]]) -> list[bool]:
         """Return for each file, given by run and path, whether its output has a subscription."""
-        keys = [tail_key(run_id, path) for run_id, path in files]
+        keys = [subscription_key(run_id, path) for run_id, path in files]
         return [found is not None for found in self._client.mget(keys)] if keys else []
 
-    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+    def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
         """Send a piece of at most `MAX_TAIL_BYTES`."""
         key = output_key(run_id, path)
-        parts = (run_id, path, str(piece.take), str(piece.start), pack_bytes(piece.data))
-        body = self._envelope.seal(TAIL_KIND, *parts, run_id=run_id)
+        parts = (run_id, path, str(piece.delivery), str(piece.start), pack_bytes(piece.data))
+        body = self._envelope.sign(OUTPUT_KIND, *parts, run_id=run_id)
         with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xadd(key, {"body": body}, maxlen=MAX_TAIL_ENTRIES, approximate=False)
-            pipeline.expire(key, TAIL_KEPT_S)
+            pipeline.xadd(key, {"body": body}, maxlen=MAX_PIECES, approximate=False)
+            pipeline.expire(key, OUTPUT_TTL_S)
             pipeline.execute()
 
     def _opened(self, run_id: str, path: str, body: str) -> OutputPiece:
-        parts = self._envelope.open(TAIL_KIND, body)
+        parts = self._envelope.verify(OUTPUT_KIND, body)
         if len(parts) != 5 or parts[:2] != (run_id, path) or not all(map(_is_number, parts[2:4])):
             raise EnvelopeError("a piece of output is another file's, or has other parts")
         take, start, packed = parts[2:]
-        data = unpack_bytes(packed, limit_bytes=MAX_TAIL_BYTES)
-        return OutputPiece(take=int(take), start=int(start), data=data)
+        data = unpack_bytes(packed, limit_bytes=MAX_PIECE_BYTES)
+        return OutputPiece(delivery=int(take), start=int(start), data=data)
 
 
 def _is_number(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The spec of a run, which workers must meet: the dispatcher writes it once, and workers read it before they
 join.
 
-On the broker it is a signed message (`envelope`) of the kind `TERMS_KIND`, whose only part is `encode_terms`.
+On the broker it is a signed message (`envelope`) of the kind `SPEC_KIND`, whose only part is `encode_terms`.
 A worker that cannot serve the run replies with a message of the kind `REFUSED_KIND`, whose only part is the
 reason.
 """
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from passmuster.wire.codec import decode, encode
 
-TERMS_KIND, REFUSED_KIND = "terms", "refused"
+SPEC_KIND, REFUSED_KIND = "terms", "refused"
 
 _MAX_TERMS_CHARS = 256 * 1024
 
@@ -43,7 +43,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     environment_names: tuple[str, ...]
 
 
-def encode_terms(terms: RunSpec) -> str:
+def encode_run_spec(terms: RunSpec) -> str:
     """Return `terms` as text.
 
     Raises:
@@ -52,7 +52,7 @@ def encode_terms(terms: RunSpec) -> str:
     return encode(terms, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
 
 
-def decode_terms(text: str) -> RunSpec:
+def decode_run_spec(text: str) -> RunSpec:
     """Return the terms that `text` holds.
 
     Raises:

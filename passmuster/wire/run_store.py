@@ -37,7 +37,7 @@ from passmuster.wire.broker_keys import (
 )
 from passmuster.wire.broker_messages import (
     ClaimReply,
-    DamagedRecordError,
+    DamagedDataError,
     FileStage,
     Lease,
     RenewReply,
@@ -132,7 +132,7 @@ class RunStore:
             self._script(run_scripts.BEAT, "", 0, "", "0", client=pipeline)
             pipeline.execute()
 
-    def recall(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
+    def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
         """Return the epoch of an active run, and for each file its stage (Q, R, D) and delivery number.
 
         Returns:
@@ -159,7 +159,7 @@ class RunStore:
         found = self._client.hget(self._meta, "epoch")
         return None if found is None else str(found)
 
-    def beat(self, kept: int = 0) -> None:
+    def heartbeat(self, kept: int = 0) -> None:
         """Send the dispatcher's heartbeat. Without it, all keys of the run expire in a day.
 
         Args:
@@ -177,14 +177,14 @@ class RunStore:
         Returns:
             False: it was renewed meanwhile, or the file is done or another's.
         """
-        return bool(self._script(run_scripts.EXPIRE, lease.path, lease.attempt, lease.worker))
+        return bool(self._script(run_scripts.EXPIRE, lease.path, lease.delivery, lease.worker))
 
     def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Return the stage (Q, R, D) and delivery number of each of these files that the broker knows."""
         texts = self._client.hmget(self._state, list(paths)) if paths else []
         return {path: _state(path, text) for path, text in zip(paths, texts, strict=True) if text is not None}
 
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         """Return the number of messages in the run's queue. Fewer than queued files means that some were
         lost."""
         return sum(int(self._client.llen(key)) for key in queue_keys(self._run_id))
@@ -226,7 +226,7 @@ class RunStore:
 
     # The worker's side.
 
-    def some_paths(self, most: int) -> list[str]:
+    def sample_paths(self, most: int) -> list[str]:
         """Return up to so many of the run's files, in any stage and order."""
         return list(self._client.hrandfield(self._state, most))
 
@@ -252,16 +252,16 @@ class RunStore:
         entry."""
         self._script(run_scripts.RELEASE, path, attempt, worker)
 
-    def waits(self, path: str, attempt: int) -> bool:
+    def is_queued(self, path: str, attempt: int) -> bool:
         """Whether the run is active and this file is queued with this delivery number."""
         return bool(self._script(run_scripts.WAITS, path, attempt))
 
-    def terms(self) -> str | None:
+    def spec(self) -> str | None:
         """Return the signed spec of the run, or None if the broker does not know the run."""
         found = self._client.hget(self._meta, "terms")
         return None if found is None else str(found)
 
-    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+    def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
         """Return the numbers of this worker's slots in the run. Safe to repeat.
 
         Args:
@@ -310,7 +310,7 @@ class RunStore:
 
     def _forget(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
-        with suppress(DamagedRecordError):  # It is removed all the same; what only workers read expires.
+        with suppress(DamagedDataError):  # It is removed all the same; what only workers read expires.
             for field in self._client.hkeys(self._meta):
                 kind, _, worker = field.partition(":")
                 if kind == "slots":
@@ -324,7 +324,7 @@ class WorkerDirectory:
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client
 
-    def announce(self, card: WorkerStatus) -> None:
+    def publish(self, card: WorkerStatus) -> None:
         """Publish a worker's status for `WORKER_TTL_S` seconds."""
         text = encode(card, what="the worker's card", max_chars=_MAX_CARD_CHARS)
         with self._client.pipeline(transaction=True) as pipeline:
@@ -340,7 +340,7 @@ class WorkerDirectory:
             pipeline.srem(WORKERS_KEY, name)
             pipeline.execute()
 
-    def cards(self) -> list[WorkerStatus]:
+    def statuses(self) -> list[WorkerStatus]:
         """Return the valid worker statuses by name. One that cannot be decoded has `UNREADABLE_VERSION`."""
         names = sorted(self._client.smembers(WORKERS_KEY))
         texts = self._client.mget([worker_key(name) for name in names]) if names else []
@@ -364,7 +364,7 @@ def _card(name: str, text: str) -> WorkerStatus:
 def _state(path: str, text: str) -> tuple[str, int]:
     letter, _, rest = text.partition(":")
     if letter not in tuple(FileStage):
-        raise DamagedRecordError(f"the state of {path!a} is {ascii(text)[:40]}")
+        raise DamagedDataError(f"the state of {path!a} is {ascii(text)[:40]}")
     return letter, read_number(rest.partition(":")[0], what=f"the take of {path!a}")
 
 
@@ -372,16 +372,16 @@ def _lease(member: str) -> Lease:
     attempt, _, rest = member.partition("\0")
     worker, separator, path = rest.partition("\0")
     if not separator:
-        raise DamagedRecordError(f"a lease is {ascii(member)[:40]}")
-    return Lease(path=path, attempt=read_number(attempt, what=f"the lease of {path!a}"), worker=worker)
+        raise DamagedDataError(f"a lease is {ascii(member)[:40]}")
+    return Lease(path=path, delivery=read_number(attempt, what=f"the lease of {path!a}"), worker=worker)
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:
     kind, path, attempt, worker, body = map(fields.get, ("kind", "path", "attempt", "worker", "body"))
     try:
         if kind is None or path is None or attempt is None or worker is None or body is None:
-            raise DamagedRecordError(f"entry {entry_id} of the run's results lacks a field")
+            raise DamagedDataError(f"entry {entry_id} of the run's results lacks a field")
         number = read_number(attempt, what=f"the take in entry {entry_id} of the run's results")
-    except DamagedRecordError as error:
+    except DamagedDataError as error:
         return StreamEntry(entry_id, "damaged", "", 0, "", str(error))
     return StreamEntry(entry_id, kind, path, number, worker, body)

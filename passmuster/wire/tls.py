@@ -20,7 +20,7 @@ def tls_options(files: TlsFiles) -> dict[str, object]:
     }
 
 
-def check_files(address: BrokerAddress) -> None:
+def check_tls_files(address: BrokerAddress) -> None:
     """Refuse files that cannot take part in TLS, before their trouble looks like the server's.
 
     Raises:
@@ -49,7 +49,7 @@ def check_files(address: BrokerAddress) -> None:
         ) from error
 
 
-def why_not_trusted(error: BaseException | None) -> str:
+def tls_problem(error: BaseException | None) -> str:
     """Return what is wrong with the server's certificate or its TLS; empty: an error is about something else.
 
     Args:

@@ -17,6 +17,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "passmuster.host": (
         "passmuster.launch",
         "passmuster.model",
+        "passmuster.settings",
     ),
     "passmuster.wire": (
         "passmuster.model",
@@ -83,6 +84,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dispatcher.discovery": (
         "passmuster.model",
         "passmuster.settings",
+        "passmuster.host",
         "dispatcher.model",
         "dispatcher.config",
     ),
@@ -153,6 +155,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.merge": (
         "passmuster.model",
+        "passmuster.host",
         "passmuster.wire",
         "passmuster.source",
         "dispatcher.model",

@@ -123,7 +123,7 @@ PURE = (
     "passmuster/settings/setting.py",
     "passmuster/settings/spelling.py",
     "passmuster/settings/values.py",
-    "passmuster/settings/words.py",
+    "passmuster/settings/argument_parser.py",
     "passmuster/source/manifest.py",
     "passmuster/wire/access.py",
     "passmuster/wire/broker.py",

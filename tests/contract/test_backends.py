@@ -28,12 +28,12 @@ from dispatcher.queue.cluster import ClusterTarget
 from passmuster.model.result import TestResult
 from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import Limits, TestTask
-from run_tests import LocalSite
+from run_tests import LocalTarget
 from tests.support.pytest_environment import PYTEST_PYTHON
 
 SITES: dict[str, Callable[[], ExecutionTarget]] = {
-    "local": LocalSite,
-    "queue": lambda: ClusterTarget(LocalSite()),
+    "local": LocalTarget,
+    "queue": lambda: ClusterTarget(LocalTarget()),
 }
 DEADLINE_S = 60.0
 
@@ -65,8 +65,8 @@ FILES = {
 class Place:
     """One backend over a project that holds `FILES`."""
 
-    def __init__(self, site: ExecutionTarget, root: Path) -> None:
-        self._site = site
+    def __init__(self, target: ExecutionTarget, root: Path) -> None:
+        self._target = target
         self._root = root
         self._opened: list[Backend] = []
 
@@ -76,7 +76,7 @@ class Place:
         # `passmuster.host.host_budget`.
         environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
         config = TestConfig(root=self._root, max_workers=slots, history=False, cluster=1)
-        backend = self._site.backend(
+        backend = self._target.backend(
             BackendRequest(
                 config=config,
                 run_id="contract",
@@ -202,7 +202,7 @@ def test_a_task_runs_whether_or_not_the_worker_that_it_wants_is_there(place: Pla
     backend = place.open()
     backend.submit([task("ok.py")])
     first = results(collect(backend, 1))["ok.py"]
-    backend.submit([task("ok.py", attempt=2, wanted_worker=first.worker)], first=True)
+    backend.submit([task("ok.py", attempt=2, wanted_worker=first.worker)], urgent=True)
     backend.submit([task("slot.py", wanted_worker="gone", environment=(("PASSMUSTER_X", "x"),))])
 
     found = results(collect(backend, 2))
@@ -242,7 +242,7 @@ def test_a_further_attempt_is_a_task_of_its_own(place: Place) -> None:
     backend = place.open()
     backend.submit([task("flaky.py")])
     first = results(collect(backend, 1))["flaky.py"]
-    backend.submit([task("flaky.py", attempt=2)], first=True)
+    backend.submit([task("flaky.py", attempt=2)], urgent=True)
     second = results(collect(backend, 1))["flaky.py"]
 
     assert [(one.attempt, one.status) for one in (first, second)] == [(1, Status.FAIL), (2, Status.PASS)]
@@ -279,14 +279,14 @@ def test_a_spare_task_runs_beside_others_and_is_withdrawn_with_them(place: Place
     backend = place.open(slots=2)
     backend.submit([task("hangs.py")])
     collect(backend, 1, until=lambda: place.has("hangs"))
-    backend.submit([task("ok.py")], spare=True)
+    backend.submit([task("ok.py")], best_effort=True)
 
     assert results(collect(backend, 1))["ok.py"].status is Status.PASS
     backend.submit([task("flaky.py")])
     collect(backend, 1)
     backend.stop(StopReason.CANCELLED, grace_s=0)
     collect(backend, 1)
-    backend.submit([task("slot.py")], spare=True)
+    backend.submit([task("slot.py")], best_effort=True)
     # Nobody else runs: what is left over is not worth a start.
     assert [one.file_path for one in backend.withdraw()] == ["slot.py"]
 

@@ -46,7 +46,7 @@ from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, Stop
 from passmuster.model.task import CoverageRequest, Limits, TestTask
 from passmuster.source.manifest import EntryType, TreeEntry, TreeManifest, decode_manifest, encode_manifest
 from passmuster.wire.codec import decode_result, decode_task, encode_result, encode_task
-from passmuster.wire.run_spec import RunSpec, decode_terms, encode_terms
+from passmuster.wire.run_spec import RunSpec, decode_run_spec, encode_run_spec
 from tests.support.recorded import shard_plan
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -63,7 +63,7 @@ TASK = TestTask(
     predicted_s=1e22,
     predicted_bytes=5,
     predicted_cpu_s=0.30000000000000004,
-    alone=True,
+    exclusive=True,
     coverage=CoverageRequest(source=("src", "lib")),
     group="g",
     retries=0,
@@ -92,7 +92,7 @@ RESULT = TestResult(
     started_at=1000.0,
     worker="box-1",
     slot=1,
-    waited_for="memory",
+    start_delayed_by="memory",
     leaked=("sleep 9",),
     stacks="Thread 1",
     output_dropped_bytes=4,
@@ -122,7 +122,7 @@ def events() -> Iterable[RunEvent]:
     """Return one event of each kind, each field with a value of its own where it has one."""
     limits = (Limit(name="slots", value="2", source="CPUs"),)
     items = (
-        PlannedFile(file=FILE, task=TASK, because="longest first"),
+        PlannedFile(file=FILE, task=TASK, order_reason="longest first"),
         PlannedFile(file=TestFile(path="b.py", label="b.py"), task=PLAIN_TASK),
     )
     plan = RunPlan(run_id="r1", files=items, shard=shard_plan(1, {FILE.path: 1, "b.py": 1, "c.py": 2}))
@@ -146,15 +146,19 @@ def events() -> Iterable[RunEvent]:
         ),
     )
     yield RunStarted(at_s=0.0, started_at=1000.0, plan=plan, limits=limits)
-    yield AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w")
+    yield AttemptStarted(at_s=0.1, file=FILE, attempt=2, attempt_reason=RerunReason.RETRY, worker="w")
     yield FileSlow(at_s=0.2, file=FILE, seconds=60.0)
     yield UsageSampled(at_s=0.3, usage=usage, waiting=3)
     yield Notice(at_s=0.4, text="careful \udcff")
-    yield AttemptFinished(at_s=0.6, file=FILE, result=RESULT, again=RerunReason.RETRY)
+    yield AttemptFinished(at_s=0.6, file=FILE, result=RESULT, rerun_reason=RerunReason.RETRY)
     yield VerdictSettled(
-        at_s=0.65, file=FILE, result=RESULT, reason=RerunReason.EXCLUSIVE, finding=Finding.FAILS_IN_PARALLEL
+        at_s=0.65,
+        file=FILE,
+        result=RESULT,
+        attempt_reason=RerunReason.EXCLUSIVE,
+        finding=Finding.FAILS_IN_PARALLEL,
     )
-    yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, reason=RerunReason.RETRY)
+    yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, attempt_reason=RerunReason.RETRY)
     yield RunStopping(at_s=0.75, cause=StopCause.MAX_FAIL)
     results = TestResults(records=records, duration_s=0.8, peak_bytes=9, interrupted=True, is_verified=True)
     yield RunFinished(at_s=0.8, results=results)
@@ -172,14 +176,14 @@ def test_messages() -> None:
         "task": encode_task(TASK),
         "plain task": encode_task(PLAIN_TASK),
         "result": encode_result(RESULT),
-        "terms": encode_terms(terms),
+        "terms": encode_run_spec(terms),
         "manifest": encode_manifest(manifest).decode("ascii"),
     }
 
     assert_golden("messages.txt", "".join(f"{name}: {text}\n" for name, text in texts.items()).encode())
     assert decode_task(texts["task"]) == TASK
     assert decode_result(texts["result"]) == RESULT
-    assert decode_terms(texts["terms"]) == terms
+    assert decode_run_spec(texts["terms"]) == terms
     assert decode_manifest(texts["manifest"].encode()) == manifest
 
 
@@ -196,7 +200,7 @@ def test_a_claim_on_the_machine() -> None:
 
 def test_a_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", is_durable=False)
-    journal.begin("r1", [FILE])
+    journal.start("r1", [FILE])
     journal.add([RESULT, PASSED])
     journal.end()
     journal.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import json
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from dispatcher.discovery.layout import SCRIPT_EXTRA_ROOTS
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES
 from dispatcher.history.schema import BROKEN_NAME
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.reporters import jsonl
 from passmuster.model.status import Outcome, Status, StopReason
 from passmuster.model.task import TestTask
 from tests.docs.pages import REPOSITORY
@@ -54,12 +54,22 @@ def test_every_variable_that_a_test_finds_is_listed() -> None:
 
 
 def test_every_event_and_every_field_is_listed() -> None:
-    described = (jsonl.__doc__ or "").partition("\n\n    ")[2].partition("\n\nThe file is ASCII")[0]
-    events = re.findall(r"^(?: {4})?([a-z]+(?:-[a-z]+)?)  ", described, re.MULTILINE)
-    fields = re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", described)
+    golden = REPOSITORY / "tests" / "contract" / "golden" / "events.jsonl"
+    events = [json.loads(line) for line in golden.read_text(encoding="ascii").splitlines()]
+    names = {event["event"] for event in events} | {key for event in events for key in _keys(event)}
+    rows = PAGE.partition("\n## Events\n")[2].partition("\n## ")[0]
 
-    assert len(events) == 10
-    assert [name for name in [*events, *fields] if f"`{name}`" not in PAGE] == []
+    assert sorted(name for name in names if f"`{name}`" not in rows and f'`"{name}":' not in rows) == []
+    assert f"`version` ({events[0]['version']})" in rows
+
+
+def _keys(value: object) -> Iterator[str]:
+    """Yield every key in a JSON value, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _keys(inner)
 
 
 def test_the_changelog_has_a_place_for_what_is_not_released() -> None:

@@ -199,7 +199,7 @@ def prepared(project: Project) -> Project:
             "data/notes.txt": "notes",
             "data/liar": "#!/bin/sh\necho Python 3.12.0\n",
             "data/silent": "#!/bin/sh\nexit 0\n",
-            "data/ancient": "#!/bin/sh\necho passmuster-probe cpython 2 7 18\n",
+            "data/ancient": "#!/bin/sh\necho passmuster-probe cpython cpython-27 2 7 18\n",
             "data/garbage": b"\x7fELF\0\0 no program",
         }
     )

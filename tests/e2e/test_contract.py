@@ -54,7 +54,7 @@ def test_a_run_in_which_all_pass(project: Project) -> None:
         "  Total tests: 2\n"
         "  Passed: 2\n"
         "  Failed: 0\n"
-        "  Tests inside the files: passed 2\n"
+        "  Test cases: passed 2\n"
         "[INFO] 2/2 files passed, success rate 100.0%, in TIME, peak MEMORY\n"
         "[PASS] All tests passed! 🎉\n"
     )
@@ -79,18 +79,18 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "[INFO] Running: tests/test_long.py",
         "[PASS] tests/test_good.py completed successfully",
         (
-            "[WARN] tests/test_bad.py: FAIL: exit status 1; 1 of 1 tests failed; it was forked, "
-            "and runs again spawned"
+            "[WARN] tests/test_bad.py: FAIL: exit status 1; 1 of 1 tests failed; it was forked "
+            "and will rerun spawned"
         ),
         (
             "[WARN] tests/test_long.py: FAIL: exit status 1; no test reported a failure, its last line of "
-            "output: line 12; it was forked, and runs again spawned"
+            "output: line 12; it was forked and will rerun spawned"
         ),
         "[INFO] 🧪 Test Summary:",
         "  Total tests: 3",
         "  Passed: 1",
         "  Failed: 2",
-        "  Tests inside the files: passed 1, failed 1",
+        "  Test cases: passed 1, failed 1",
         "[INFO] 1/3 files passed, success rate 33.3%, in TIME, peak MEMORY",
         "[WARN] Failed test details:",
         "  - tests/test_bad.py",

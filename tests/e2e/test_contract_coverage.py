@@ -83,7 +83,7 @@ def test_the_lines_of_the_scripts_and_both_reports(measured: Project) -> None:
 def test_a_demanded_coverage_that_is_not_reached_fails_the_run(measured: Project) -> None:
     outcome = run(measured, "--coverage-fail-under", "99")
     assert outcome.code == 1
-    assert outcome.lines[-1] == "[FAIL] Coverage 85% is below the demanded 99%"
+    assert outcome.lines[-1] == "[FAIL] Coverage 85% is below the required 99%"
 
 
 def test_a_file_that_delivers_nothing_is_named(measured: Project) -> None:

@@ -37,12 +37,13 @@ def test_a_file_that_fails_only_beside_others_fails_is_named_and_has_room_from_t
     assert [ended.status for ended in first.attempts("tests/test_needs.py")] == ["FAIL", "PASS"], str(first)
     assert (
         first.lines_after(
-            "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:"
+            "[WARN] 1 file(s) failed in parallel and passed when run alone; they run exclusively until "
+            "they change:"
         )[0]
-        == "  - tests/test_needs.py (beside others: FAIL)"
+        == "  - tests/test_needs.py (in parallel: FAIL)"
     )
     (settled,) = first.of_kind("file-settled")
-    assert (settled["status"], settled["finding"]) == ("FAIL", "crowded")
+    assert (settled["status"], settled["finding"]) == ("FAIL", "fails-in-parallel")
     assert first.lines[-2:] == ["FAILED TESTS:", "tests/test_needs.py"]
     alone = {event["label"]: event["was_alone"] for event in second.of_kind("file-finished")}
     assert alone["tests/test_needs.py"] is True

@@ -95,9 +95,10 @@ def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_chang
     assert [(ended.isolation, ended.status) for ended in attempts] == [
         *(("fork", "FAIL"), ("spawn", "PASS"), ("spawn", "PASS"), ("fork", "FAIL"))
     ]
-    assert settled(first)["tests/test_fresh.py"] == "failed-forked"
+    assert settled(first)["tests/test_fresh.py"] == "fails-when-forked"
     heading = (
-        "1 file(s) failed twice when forked and passed twice when spawned, as they run until they change:"
+        "1 file(s) failed twice when forked and passed twice when spawned; they are spawned until "
+        "they change:"
     )
     (line,) = [line for line in first.lines if heading in line]
     assert first.lines_after(line)[0] == "  - tests/test_fresh.py (FAIL: exit status 1; 1 of 1 tests failed)"
@@ -123,7 +124,7 @@ def test_a_file_that_fails_the_first_time_only_is_red_and_named_as_flaky(project
         *(("fork", "FAIL"), ("spawn", "PASS"), ("spawn", "PASS"), ("fork", "PASS"))
     ]
     (verdict,) = [event for event in first.of_kind("file-settled") if event["label"] == "tests/test_once.py"]
-    assert (verdict["status"], verdict["attempt"], verdict["reason"]) == ("FAIL", 1, "refork")
+    assert (verdict["status"], verdict["attempt"], verdict["attempt_reason"]) == ("FAIL", 1, "refork")
     assert "  - tests/test_once.py (FAIL; attempts: FAIL, PASS, PASS, PASS)" in first.lines
     assert not any("All tests passed" in line for line in first.lines)
     # It failed last time, so it comes first, and is spawned.
@@ -147,7 +148,7 @@ def test_a_file_that_fails_every_other_time_is_red_and_flaky_and_forking_is_not_
     assert "  - tests/test_alternates.py (FAIL; attempts: FAIL, PASS, FAIL)" in outcome.lines
     assert "failed twice when forked" not in outcome.stdout
     (end,) = outcome.of_kind("run-finished")
-    assert (end["flaky_paths"], end["failed_forked_paths"]) == (["tests/test_alternates.py"], [])
+    assert (end["flaky_paths"], end["fails_when_forked_paths"]) == (["tests/test_alternates.py"], [])
 
 
 def test_a_file_that_passes_the_second_time_is_green_where_retries_are_allowed(project: Project) -> None:
@@ -216,7 +217,7 @@ def test_confirmations_are_given_up_where_nothing_else_is_left(project: Project)
     project.write({"tests/test_new.py": script(VISITED)})
     outcome = project.run("--jobs", "1", "-v")
     assert outcome.code == 0
-    assert settled(outcome) == {"tests/test_new.py": "unconfirmed"}
+    assert settled(outcome) == {"tests/test_new.py": "unverified"}
     left = "[INFO] 1 file(s) passed in a forked process and have not been run in a fresh interpreter yet;"
     assert f"{left} later runs do that" in outcome.lines
 

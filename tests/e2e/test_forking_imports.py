@@ -79,7 +79,7 @@ class Environment:
         for _ in range(4):
             outcome = self.run(*arguments)
             started = outcome.of_kind("file-started")
-            confirmations = sum(event["reason"] == "confirm" for event in started)
+            confirmations = sum(event["attempt_reason"] == "verify-pass" for event in started)
             if 1 <= len(self.imports.read_text()) <= 1 + confirmations < len(USERS):
                 return outcome
         raise AssertionError(f"{self.imports.read_text()} imports: {outcome!r}")

@@ -36,7 +36,7 @@ def label_of(file: Hostile) -> str:
 def test_it_gets_its_verdict(file: Hostile, hostile_run: Outcome) -> None:
     *before, attempt = hostile_run.attempts(label_of(file))
     # In an idle moment a pass is confirmed spawned; nothing else runs a file again here, but a check.
-    assert {earlier.again for earlier in before} <= {"check", "confirm"}, str(hostile_run)
+    assert {earlier.rerun_reason for earlier in before} <= {"verify-failure", "verify-pass"}, str(hostile_run)
     assert (attempt.status, file.error in attempt.error) == (file.status, True), attempt
     assert file.also(attempt), attempt
 

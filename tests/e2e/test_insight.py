@@ -59,13 +59,13 @@ def test_a_file_that_takes_more_than_it_used_to_is_named_and_may_make_the_run_fa
 
     assert outcome.code == 1, str(outcome)
     assert outcome.statuses() == {A: "PASS", "tests/test_b.py": "PASS"}
-    told = outcome.lines_after("[WARN] 1 file(s) took much more than before:")
+    told = outcome.lines_after("[WARN] 1 file(s) regressed:")
     assert told[0].startswith(f"  - {A}: ")
     assert told[1].startswith(f"  - {A}: ")
-    assert told[-1] == "[FAIL] 1 file(s) took too much more than before (fail-on-regression)"
+    assert told[-1] == "[FAIL] 1 file(s) regressed (fail-on-regression)"
     found = outcome.of_kind("run-finished")[0]["regressions"]
     assert isinstance(found, list)
-    regressions = {one["what"]: one for one in found if isinstance(one, dict)}
+    regressions = {one["measure"]: one for one in found if isinstance(one, dict)}
     assert set(regressions) == {"cpu_s", "peak_bytes"}
     for one in regressions.values():
         baseline, now = one["baseline"], one["now"]
@@ -110,7 +110,7 @@ def test_a_file_that_ran_again_is_explained(project: Project) -> None:
     assert outcome.lines[-1] == "  FAIL > PASS"
     one = json.loads(project.run("explain", A, "--json", "--run", str(run_id), events=False).stdout)
     assert [attempt["status"] for attempt in one["last_run"]["attempts"]] == ["FAIL", "PASS"]
-    assert [attempt["reason"] for attempt in one["last_run"]["attempts"]] == [None, "retry"]
+    assert [attempt["attempt_reason"] for attempt in one["last_run"]["attempts"]] == [None, "retry"]
 
 
 def test_a_file_that_waited_for_memory_is_explained(project: Project) -> None:
@@ -119,7 +119,7 @@ def test_a_file_that_waited_for_memory_is_explained(project: Project) -> None:
     within = ("--memory-budget", "600MB", "--jobs", "2", "--isolation", "spawn")
     project.run(*within)
     ran = project.run(*within)
-    waited = [ended.label for ended in ran.finished() if ended.waited_for == "memory"]
+    waited = [ended.label for ended in ran.finished() if ended.start_delayed_by == "memory"]
     assert waited, str(ran)
 
     told = facts(project.run("explain", waited[0], *within, events=False))
@@ -218,15 +218,20 @@ def test_a_plan_is_the_play_of_the_run_and_runs_nothing(project: Project) -> Non
     assert (plan.code, plan.stderr) == (0, "")
     (predicted,) = [line.rpartition(": ")[2] for line in dry.lines if "Predicted time" in line]
     assert plan.lines[0].startswith(f"6 test file(s) (2 at once): {predicted}, at most ")
-    assert (told["files"], told["unknown"], told["asked"]["jobs"], told["asked"]["nodes"]) == (6, 0, 2, 1)
-    bounds = told["asked"]["bounds"]
-    assert told["asked"]["duration_s"] >= max(bound["least_s"] for bound in bounds)
+    assert (told["files"], told["unknown"], told["requested"]["jobs"], told["requested"]["nodes"]) == (
+        6,
+        0,
+        2,
+        1,
+    )
+    bounds = told["requested"]["bounds"]
+    assert told["requested"]["duration_s"] >= max(bound["lower_bound_s"] for bound in bounds)
     assert {"kind": "file", "name": "tests/test_5.py"}.items() <= next(
         bound for bound in bounds if bound["kind"] == "file"
     ).items()
-    one, *others = [other for other in told["others"] if other["nodes"] == 1]
+    one, *others = [other for other in told["alternatives"] if other["nodes"] == 1]
     assert (one["jobs"], others[0]["jobs"]) == (1, 4)
-    assert one["duration_s"] > told["asked"]["duration_s"] >= others[0]["duration_s"]
+    assert one["duration_s"] > told["requested"]["duration_s"] >= others[0]["duration_s"]
     assert sorted((project.root / ".passmuster/runs").iterdir()) == runs
 
 
@@ -238,7 +243,7 @@ def test_a_plan_takes_memory_machines_and_paths(project: Project) -> None:
     def told(*argv: str) -> dict[str, object]:
         outcome = project.run("plan", *argv, "--isolation", "spawn", "--json", events=False)
         answer: dict[str, object] = json.loads(outcome.stdout)
-        asked = answer["asked"]
+        asked = answer["requested"]
         assert isinstance(asked, dict)
         return answer | asked
 

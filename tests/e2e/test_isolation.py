@@ -59,7 +59,7 @@ def test_the_tmpdir_of_a_file_that_fails_is_kept_when_wanted(project: Project) -
     project.may_leave_tmp = True
     outcome = project.run("--keep-tmp", "--overcommit", "off")
     kept = outcome.final("tests/test_bad.py").kept_tmp
-    assert f"    Its temporary directory: {kept}" in outcome.lines
+    assert f"    TMPDIR kept at: {kept}" in outcome.lines
     assert (Path(kept) / "trace").read_text() == "what happened"
     assert outcome.final("tests/test_good.py").kept_tmp == ""
     assert [str(path) for path in project.tmp.glob("pm-*/*")] == [kept]

@@ -60,7 +60,7 @@ def test_files_that_together_exceed_the_budget_all_pass(project: Project) -> Non
     outcome = project.run("--memory-budget", "700MB", "--jobs", "2", "--isolation", "spawn", timeout_s=50)
     assert outcome.statuses() == {f"tests/test_{number}.py": "PASS" for number in range(4)}, str(outcome)
     assert outcome.code == 0
-    assert {ended.again for ended in outcome.finished()} <= {None, "made-room"}
+    assert {ended.rerun_reason for ended in outcome.finished()} <= {None, "evicted"}
     (finished,) = outcome.of_kind("run-finished")
     peak_bytes = finished["peak_bytes"]
     assert isinstance(peak_bytes, int)
@@ -75,8 +75,8 @@ def test_a_file_that_needs_the_whole_budget_runs_alone_and_small_ones_wait(proje
     for outcome in (first, second):
         assert set(outcome.statuses().values()) == {"PASS"}, str(outcome)
     # The second run knows, so nobody has to make room any more, and somebody waits.
-    assert [ended.again for ended in second.finished()] == [None] * 4
-    assert "memory" in {ended.waited_for for ended in second.finished()}
+    assert [ended.rerun_reason for ended in second.finished()] == [None] * 4
+    assert "memory" in {ended.start_delayed_by for ended in second.finished()}
 
 
 def test_a_file_that_needs_more_than_the_budget_is_named_and_the_others_pass(project: Project) -> None:

@@ -60,7 +60,7 @@ FILES = {
     "tests/test_failing.py": FAILING,
     "tests/test_flaky.py": FLAKY,
 }
-COUNTED = re.compile(r"^  (?:Total tests|Passed|Failed|Flaky|Tests inside the files): .*$", re.MULTILINE)
+COUNTED = re.compile(r"^  (?:Total tests|Passed|Failed|Flaky|Test cases): .*$", re.MULTILINE)
 PYTHON = {"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), "PYTHONPATH": "."}
 
 
@@ -154,7 +154,7 @@ def test_a_demanded_coverage_is_demanded_of_the_whole(machines: list[Project], t
     assert (merged.code, "Overall Coverage" in merged.stdout) == (0, True), merged
     merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[5:])
     assert merged.code == 1
-    assert "is below the demanded 90%" in merged.stdout
+    assert "is below the required 90%" in merged.stdout
 
 
 def test_a_shard_that_was_killed_is_red_by_name(machines: list[Project], tmp_path: Path) -> None:

@@ -124,11 +124,11 @@ def test_a_file_that_fails_without_a_failing_test_shows_what_it_printed_last(pro
     script = project.run("--runner", "script", "tests/test_script.py")
     red = project.run(*PYTEST, "tests/test_red.py")
 
-    (failed,) = [event for event in script.of_kind("file-finished") if event["again"] is None]
+    (failed,) = [event for event in script.of_kind("file-finished") if event["rerun_reason"] is None]
     assert failed["error"] == (
         "exit status 3; no test reported a failure, its last line of output: disk is full"
     )
     assert red.code == 1
-    (failed,) = [event for event in red.of_kind("file-finished") if event["again"] is None]
+    (failed,) = [event for event in red.of_kind("file-finished") if event["rerun_reason"] is None]
     assert "its last line of output: " in str(failed["error"])
     assert "1 passed" in str(failed["error"])

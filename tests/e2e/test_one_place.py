@@ -39,10 +39,10 @@ SEEN = """
 import os
 from pathlib import Path
 from dispatcher.config.load import load_config
-from dispatcher.join.election import machine_of
+from dispatcher.join.election import find_identity
 from dispatcher.model.ci import ci_run, detect_ci
 print(load_config(["--shard", "auto"], os.environ, Path.cwd()).config.shard)
-machine = machine_of(os.environ, host="h")
+machine = find_identity(os.environ, host="h")
 print(detect_ci("auto", os.environ).name, ci_run(os.environ), machine.identity, machine.attempt)
 """
 

@@ -134,7 +134,7 @@ def test_a_file_that_passes_at_its_second_attempt_is_said_to_be_flaky(project: P
     outcome = project.run("--retries", "2", "--jobs", "1", "--isolation", "spawn")
     assert outcome.code == 1
     assert [ended.status for ended in outcome.attempts("tests/test_flaky.py")] == ["FAIL", "PASS"]
-    assert [ended.again for ended in outcome.attempts("tests/test_bad.py")] == ["retry", "retry", None]
+    assert [ended.rerun_reason for ended in outcome.attempts("tests/test_bad.py")] == ["retry", "retry", None]
     assert "  Flaky: 1" in outcome.lines
     assert outcome.lines_after("[WARN] 1 flaky file(s) passed and failed in this run:")[0] == (
         "  - tests/test_flaky.py (PASS; attempts: FAIL, PASS)"

@@ -48,7 +48,7 @@ STUBBORN = script(
 def check_the_end(outcome: Outcome, *, started: list[str], never: list[str]) -> None:
     """Check the whole end of a stopped run's report."""
     assert outcome.code == 130, str(outcome)
-    assert re.fullmatch(r"\[INFO\] To go on with this run: .* --resume [0-9a-f-]+( .*)?\n", outcome.stderr)
+    assert re.fullmatch(r"\[INFO\] To resume this run: .* --resume [0-9a-f-]+( .*)?\n", outcome.stderr)
     (stopping,) = outcome.of_kind("run-stopping")
     assert f"[WARN] Stopping: {stopping['cause']}; no further file starts" in outcome.lines
     total = len(started) + len(never)

@@ -64,7 +64,7 @@ def test_a_file_that_hangs_and_ignores_sigterm_is_killed_and_shows_where_every_p
         "the_silent_child_waits",
     ):
         assert f" in {function}" in text, text
-    details = outcome.lines_after("    Where it was when its time was over:")
+    details = outcome.lines_after("    Stacks at the timeout:")
     assert any("wait_for_the_child" in line for line in details)
     assert "    Status: TIMEOUT: ran longer than its time limit of 1 s" in outcome.lines
     assert "  Of the failed: TIMEOUT 1" in outcome.lines

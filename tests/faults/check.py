@@ -81,7 +81,8 @@ def _counted(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [
         event
         for event in events
-        if event["event"] == "file-settled" or (event["event"] == "file-finished" and event["again"] is None)
+        if event["event"] == "file-settled"
+        or (event["event"] == "file-finished" and event["rerun_reason"] is None)
     ]
 
 
@@ -104,5 +105,5 @@ def _property(suite: ElementTree.Element, name: str) -> str | None:
 def _wrong_poison(counted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for event in counted:
         error = str(event.get("error"))
-        if event["path"] == POISON and f"{MAX_WORKER_DEATHS} workers were lost" not in error:
+        if event["path"] == POISON and f"{MAX_WORKER_DEATHS} workers disappeared" not in error:
             yield f"the poison's result does not say why: {error!r}"

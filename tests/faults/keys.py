@@ -11,8 +11,8 @@ from passmuster.wire.broker_keys import (
     JOIN_TTL_S,
     LEADER_LEASE_MS,
     OUTPUT_SUBSCRIPTION_S,
+    OUTPUT_TTL_S,
     RUN_TTL_S,
-    TAIL_KEPT_S,
     WORKER_QUEUE_TTL_S,
     WORKER_TTL_S,
 )
@@ -26,7 +26,7 @@ LIFETIMES_S = (
     (r"pm:\{join-\w+\}:(terms|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),
     (r"pm:\{[^}]*\}:(meta|state|lease|results)", RUN_TTL_S),
     (r"pm:\{[^}]*\}:tail:\w+", OUTPUT_SUBSCRIPTION_S),
-    (r"pm:\{[^}]*\}:out:\w+", TAIL_KEPT_S),
+    (r"pm:\{[^}]*\}:out:\w+", OUTPUT_TTL_S),
     (r"pm:pm\.[^\x06@]*@[^\x06]*(\x06\x165)?", WORKER_QUEUE_TTL_S),
     (r"pm:pm\.[^\x06@]*(\x06\x165)?", RUN_TTL_S),
     (r"pm:blob:\w+", BLOB_TTL_S),

@@ -21,7 +21,7 @@ from passmuster.wire.broker_keys import (
     results_key,
     state_key,
 )
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.run_store import RunStore, WorkerDirectory
 from tests.support.queue_worker import Run, Start, until
 
@@ -115,8 +115,8 @@ def test_a_state_that_is_none_is_named(run: Run, state: str, complaint: str) -> 
     run.record.seed({"a.py": FIRST}, epoch="e")
     run.client.hset(state_key(run.run_id), "a.py", state)
 
-    for read in (lambda: run.record.states(["a.py"]), run.record.recall):
-        with pytest.raises(DamagedRecordError) as error:
+    for read in (lambda: run.record.states(["a.py"]), run.record.load_states):
+        with pytest.raises(DamagedDataError) as error:
             read()
         assert complaint in str(error.value)
         assert len(str(error.value)) < 300
@@ -127,7 +127,7 @@ def test_a_lease_that_is_none_is_named(run: Run, member: str) -> None:
     run.record.seed({"a.py": FIRST}, epoch="e")
     run.client.zadd(lease_key(run.run_id), {member: 1})
 
-    with pytest.raises(DamagedRecordError, match="lease"):
+    with pytest.raises(DamagedDataError, match="lease"):
         run.record.expired()
 
 
@@ -156,9 +156,9 @@ def test_numbers_of_a_stream_that_have_run_out_are_named(run: Run) -> None:
     last = "18446744073709551615-18446744073709551615"
     run.client.xadd(results_key(run.run_id), {"x": "y"}, id=last)
 
-    with pytest.raises(DamagedRecordError):
+    with pytest.raises(DamagedDataError):
         run.record.claim("a.py", FIRST, "w")
-    with pytest.raises(DamagedRecordError):
+    with pytest.raises(DamagedDataError):
         run.record.trim(last)
 
 
@@ -168,8 +168,8 @@ def test_what_all_runs_share_is_named_too(run: Run, key: str) -> None:
     members = kept.smembers(key)
     of_another_type(kept, key)
     try:
-        with pytest.raises(DamagedRecordError, match="WRONGTYPE"):
-            RunStore.active_runs(run.client) if key == RUNS_KEY else WorkerDirectory(run.client).cards()
+        with pytest.raises(DamagedDataError, match="WRONGTYPE"):
+            RunStore.active_runs(run.client) if key == RUNS_KEY else WorkerDirectory(run.client).statuses()
     finally:
         kept.delete(key)
         if members:

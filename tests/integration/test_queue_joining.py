@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def serves(run: Run, worker: WorkerProcess) -> bool:
-    cards = WorkerDirectory(run.client).cards()
+    cards = WorkerDirectory(run.client).statuses()
     return any(card.name == worker.name and run.run_id in card.runs for card in cards)
 
 
@@ -71,9 +71,9 @@ def test_a_run_that_a_worker_cannot_serve_is_refused_and_nothing_of_it_is_taken(
     name, body = refusal(run)
 
     assert name == worker.name
-    [reason] = Envelope(SECRET).open("refused", body)
+    [reason] = Envelope(SECRET).verify("refused", body)
     assert complaint in reason
-    assert run.record.queued() == 1
+    assert run.record.queue_length() == 1
     assert run.started == []
     worker.process.terminate()
     assert worker.end()[1].count(f"does not serve run {run.run_id}: {reason}") == 1
@@ -87,7 +87,7 @@ def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
 
     run.seed(run.task("ok.py"), terms=run.sealed_terms(has_coverage=True))
 
-    reason = Envelope(SECRET).open("refused", refusal(run)[1])[0]
+    reason = Envelope(SECRET).verify("refused", refusal(run)[1])[0]
     assert "the run measures coverage" in reason
     assert "No module named 'coverage'" in reason
 
@@ -99,9 +99,9 @@ def test_another_secret_is_refused_with_the_worker_s_own(run: Run, start: Start)
     name, body = refusal(run)
 
     assert name == worker.name
-    assert "wrong signature" in Envelope(SECRET).open("refused", body)[0]
+    assert "wrong signature" in Envelope(SECRET).verify("refused", body)[0]
     with pytest.raises(EnvelopeError, match="wrong signature"):
-        Envelope("another").open("refused", body)
+        Envelope("another").verify("refused", body)
 
 
 def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, start: Start) -> None:
@@ -113,7 +113,7 @@ def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, 
     until(lambda: not serves(run, worker), "it has left the run")
     run.publish(run.task("ok.py"), 101)
 
-    run.record.beat()
+    run.record.heartbeat()
 
     assert run.wait(1)["ok.py"].status is Status.PASS
 
@@ -131,7 +131,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     name, body = refusal(run)
 
     assert name == worker.name
-    assert f"cannot execute {python}" in Envelope(SECRET).open("refused", body)[0]
+    assert f"cannot execute {python}" in Envelope(SECRET).verify("refused", body)[0]
     assert run.released == [("ok.py", 101, worker.name)]
     assert waiting(run.record, ["ok.py"]) == {"ok.py": 101}
     status, output = worker.end()
@@ -153,7 +153,7 @@ def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> 
         other.look()
         assert other.started == []
         assert not serves(other, worker)
-        (card,) = [card for card in WorkerDirectory(run.client).cards() if card.name == worker.name]
+        (card,) = [card for card in WorkerDirectory(run.client).statuses() if card.name == worker.name]
         assert card.only_run == run.run_id
     finally:
         other.close()

@@ -38,7 +38,7 @@ def test_a_file_to_run_alone_gets_its_turn_while_others_keep_coming(
     start()
     names = [f"f{number}.py" for number in range(OTHERS)]
     tasks = [run.task(name) for name in names]
-    tasks.insert(4, run.task("alone.py", alone=True))
+    tasks.insert(4, run.task("alone.py", exclusive=True))
 
     run.submit(*tasks)
     results = run.wait(OTHERS + 1)
@@ -74,7 +74,7 @@ def test_a_message_put_back_is_no_traceback_in_the_log(run: Run, start: Start) -
     big.signal(signal.SIGSTOP)
     for task in tasks:
         run.publish(task, 101)
-    until(lambda: run.record.queued() <= len(tasks) - 2, "the small one has taken a message")
+    until(lambda: run.record.queue_length() <= len(tasks) - 2, "the small one has taken a message")
     big.signal(signal.SIGCONT)
     assert {result.worker for result in run.wait(len(tasks)).values()} == {big.name}
 
@@ -98,7 +98,7 @@ def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start)
 
 
 def serving(run: Run) -> set[str]:
-    return {card.name for card in WorkerDirectory(run.client).cards() if run.run_id in card.runs}
+    return {card.name for card in WorkerDirectory(run.client).statuses() if run.run_id in card.runs}
 
 
 def test_what_is_published_for_one_worker_runs_there_alone(run: Run, start: Start) -> None:

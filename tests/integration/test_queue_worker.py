@@ -25,7 +25,7 @@ from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 from tests.support.valkey import private_server
 from worker.queue.celery_app import make_app
-from worker.queue.transport import guard, made_anew
+from worker.queue.transport import install_guarded_transport, rebuild_message
 
 FILES = {
     "ok.py": "print('hello')\n",
@@ -346,7 +346,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     for scheme in ("redis", "rediss"):
         monkeypatch.setitem(TRANSPORT_ALIASES, scheme, TRANSPORT_ALIASES[scheme])
-    guard(lambda *_, **__: None)
+    install_guarded_transport(lambda *_, **__: None)
 
 
 def taken(connection: Connection, run_id: str) -> Any:
@@ -354,7 +354,7 @@ def taken(connection: Connection, run_id: str) -> Any:
     body = base64.b64encode(json.dumps([["sealed"], {}, {}]).encode()).decode()
     sent = {"headers": {"task": TASK_NAME}, "body": body, "properties": {}}
     channel: Any = connection.default_channel
-    message = channel.Message(made_anew(sent, queue_name(run_id)), channel=channel)
+    message = channel.Message(rebuild_message(sent, queue_name(run_id)), channel=channel)
     channel.qos.append(message, message.delivery_tag)
     return channel
 

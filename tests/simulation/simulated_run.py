@@ -164,7 +164,7 @@ class SimulatedRun:
 
     def _start_what_fits(self) -> None:
         while len(self._line):
-            task = self._line.next_fit(self._ledger.room())
+            task = self._line.pop_first_fit(self._ledger.room())
             if task is None:
                 return
             if not self._ledger.fits(task):
@@ -230,7 +230,7 @@ class SimulatedRun:
         del self._running[running.task.attempt_id]
         self._ledger.remove(running.task.attempt_id)
         self._ledger.learn(running.used_bytes)
-        self._line.ended(running.task)
+        self._line.release_group(running.task)
 
 
 def simulate(

@@ -42,7 +42,7 @@ def begun(one: TestFile, attempt: int = 1) -> AttemptStarted:
 
 
 def ended(one: TestFile, result: TestResult, again: RerunReason | None = None) -> AttemptFinished:
-    return AttemptFinished(at_s=1.0, file=one, result=result, again=again)
+    return AttemptFinished(at_s=1.0, file=one, result=result, rerun_reason=again)
 
 
 def result(one: TestFile, status: Status, output: str = "", error: str = "", attempt: int = 1) -> TestResult:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from passmuster.source.manifest import MAX_MANIFEST_BYTES, TreeError, TreeManifest, decode_manifest, digest_of
+from passmuster.source.store import TreeStore
 
 
-class TreeShelf:
-    """Stands in for `passmuster.source.store.TreeStore`."""
+class TreeShelf(TreeStore):
+    """A tree store in memory."""
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import worker.executor.local
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendRequest
 from passmuster.model.status import Isolation
 from passmuster.model.units import parse_amount
-from run_tests import LocalSite
+from run_tests import LocalTarget
 from worker.executor.local import LocalExecutor
 from worker.forkserver.server_pool import ServerPool
 from worker.process.settings import WorkerSettings
@@ -35,7 +35,7 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     request = BackendRequest(
         config=config, run_id="run", workdir=config.root, interpreter=sys.executable, environ=environ
     )
-    LocalSite().backend(request).close()
+    LocalTarget().backend(request).close()
     return made[0]
 
 
@@ -68,13 +68,13 @@ def test_where_nothing_can_be_kept_the_worker_learns_nothing(
     ("config", "is_on"),
     [
         (TestConfig(), True),
-        (TestConfig(overcommit=Overcommit.OFF), False),
+        (TestConfig(oversubscription=Oversubscription.OFF), False),
         (TestConfig(max_workers=3), False),
-        (TestConfig(max_workers=3, overcommit=Overcommit.AUTO), True),
+        (TestConfig(max_workers=3, oversubscription=Oversubscription.AUTO), True),
     ],
 )
 def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *, is_on: bool) -> None:
-    capacity = LocalSite({}).capacity(config)
+    capacity = LocalTarget({}).capacity(config)
 
     assert (capacity.idle_cpus is not None) == is_on
     assert [limit.name for limit in capacity.limits][2:] == (["further files"] if is_on else [])
@@ -95,6 +95,6 @@ def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *
 def test_a_run_inside_a_test_stays_within_what_that_test_may_use(
     config: TestConfig, slots: int, idle_cpus: int | None
 ) -> None:
-    capacity = LocalSite({"PASSMUSTER_FILE_MEMORY": "1000000"}).capacity(config)
+    capacity = LocalTarget({"PASSMUSTER_FILE_MEMORY": "1000000"}).capacity(config)
 
     assert (capacity.slots, capacity.idle_cpus, capacity.budget_bytes) == (slots, idle_cpus, 800_000)

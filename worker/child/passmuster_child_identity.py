@@ -14,6 +14,9 @@ WORKER = "PYTEST_XDIST_WORKER"
 IDENTITY = (WORKER, "PASSMUSTER_SLOT")
 """Variables with a value that no other running file has."""
 
+BY_FILE = (*IDENTITY, "PASSMUSTER_ATTEMPT", "PASSMUSTER_FILE_MEMORY", "TMPDIR", "TMP", "TEMP")
+"""Variables that differ from file to file, or say where temporary files belong."""
+
 _hidden: "list[None]" = []
 """Not empty while code is called that may look `WORKER` up but must not see it."""
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from passmuster_child_identity import IdentityReads
+from passmuster_child_identity import BY_FILE, IdentityReads
 from passmuster_child_traces import CAN_TELL, SideEffects
 
 TYPE_CHECKING = False
@@ -159,7 +159,8 @@ class _Preload:
         self._outputs.flush()
         self._before = SideEffects(self._outputs.descriptor)
         self._before.settle(before)
-        found = self._before.difference(before)
+        is_own = step.partition(":")[0].partition(".")[0] in self._own
+        found = self._before.difference(before, by_file=BY_FILE if is_own else None)
         for find in self._finders:
             found = found or find()
         found = found or reads.reason()

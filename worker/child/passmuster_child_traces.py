@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Collection, Optional
 
 CAN_TELL = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
 """Whether the traces of an import can be seen on this system."""
@@ -63,13 +63,20 @@ class SideEffects:
             self.threads = _python_threads()
             self.status["Threads"] = read_status()["Threads"]
 
-    def difference(self, before: "SideEffects") -> str:
-        """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing."""
+    def difference(self, before: "SideEffects", *, by_file: "Optional[Collection[str]]" = None) -> str:
+        """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing.
+
+        Args:
+            before: of this process, too.
+            by_file: None where an installed module was imported, which must not write to the environment. A
+                module of the project may: each file that is forked later would import it at the same point,
+                and inherits the variable. These are the variables that it must not write nevertheless.
+        """
         for look in (_threads, _processes, _open_files, _signals, _interpreter, _surroundings):
             found = look(before, self)
             if found:
                 return found
-        return ""
+        return _environment(before, self, by_file)
 
 
 def _threads(before: SideEffects, now: SideEffects) -> str:
@@ -123,17 +130,21 @@ def _interpreter(before: SideEffects, now: SideEffects) -> str:
 
 
 def _surroundings(before: SideEffects, now: SideEffects) -> str:
-    if before.environ != now.environ:
-        changed = {name for name, _ in set(before.environ.items()) ^ set(now.environ.items())}
-        # Those that are new and for a library to read are what importing it in the file would set as well.
-        seen = [name for name in changed if name in before.environ or not name.startswith(_FOR_LIBRARIES)]
-        if seen:
-            return "sets the environment: %s" % ", ".join(sorted(seen))[:120]
     if before.cwd != now.cwd:
         return "changes the working directory"
     if before.status["Umask"] != now.status["Umask"]:
         return "changes the umask"
     return "prints" if now.written > before.written else ""
+
+
+def _environment(before: SideEffects, now: SideEffects, by_file: "Optional[Collection[str]]") -> str:
+    changed = {name for name, _ in set(before.environ.items()) ^ set(now.environ.items())}
+    if by_file is not None:
+        seen = [name for name in changed if name in by_file]
+    else:
+        # Those that are new and for a library to read are what importing it in the file would set as well.
+        seen = [name for name in changed if name in before.environ or not name.startswith(_FOR_LIBRARIES)]
+    return "sets the environment: %s" % ", ".join(sorted(seen))[:120] if seen else ""
 
 
 def read_status() -> "dict[str, int]":

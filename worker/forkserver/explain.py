@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from passmuster.model.status import RunnerKind
@@ -61,10 +62,16 @@ def _sets(advisor: ForkAdvisor) -> Iterator[str]:
 
 def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     """Yield the modules that may not be imported beforehand."""
-    needed = {name for needs in advisor.needs().values() for name in needs.modules}
+    found = advisor.preloadable().values()
+    for place, files in sorted(Counter(each.ends_at for each in found if each.ends_at).items()):
+        yield f"left out: what {files} file(s) import after {place}, which writes to the environment"
+    needed = {name for each in found for name in each.modules}
+    held = {name for choice in advisor.choices().values() for each in choice.sets for name in each.modules}
     for name, fact in sorted(advisor.facts().items()):
-        if not fact.is_allowed and name in needed:
+        if name in needed and not fact.is_allowed:
             yield f"left out: {name}: {fact.verdict}"
+        elif name in advisor.named and name in needed - held:
+            yield f"left out: {name} ({fact.seconds:.3f} s): a server with it would save too little"
 
 
 def _spawned(advisor: ForkAdvisor, asked: Sequence[TestTask]) -> Iterator[str]:

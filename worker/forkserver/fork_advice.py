@@ -23,7 +23,7 @@ from worker.forkserver.module_costs import ModuleCost, is_allowed
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerInfo
 from worker.forkserver.store import ImportStore
-from worker.process.file_imports import FileImports, Imported, with_learned, with_own
+from worker.process.file_imports import FileImports, Imported, Preloadable, preloadable, with_learned
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
@@ -70,7 +70,13 @@ class ForkAdvisor:
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._own_s: dict[str, list[float]] = {}
+        self._preloadable: dict[str, Preloadable] = {}
         self._is_closed = False
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The packages of the project that the user wants preloaded."""
+        return self._settings.preload
 
     def advise(self, task: TestTask) -> ForkAdvice:
         """Return how a task's file should be started.
@@ -113,6 +119,11 @@ class ForkAdvisor:
         """Return what is known of each file."""
         with self._lock:
             return dict(self._needs)
+
+    def preloadable(self) -> dict[str, Preloadable]:
+        """Return what servers may hold for each file."""
+        with self._lock:
+            return dict(self._preloadable)
 
     def proposal(self) -> tuple[str, str] | None:
         """Return the package of the project that is most worth preloading, and why; None: none is."""
@@ -206,9 +217,9 @@ class ForkAdvisor:
         assert self._store is not None
         self._choices[base] = choose_import_sets(
             {
-                path: needs
-                for path, needs in self._needs.items()
-                if self._bases[path] == base and not needs.why_spawn
+                path: found
+                for path, found in self._preloadable.items()
+                if self._bases[path] == base and not self._needs[path].why_spawn
             },
             self._store.facts(self._identity),
             base=self._answer_of(base).modules,
@@ -235,10 +246,13 @@ class ForkAdvisor:
         if needs is None:
             needs = self._scanner.scan(path, by_pytest=base == PYTEST)
             needs = with_learned(needs, self._store.learned(path, needs.stamp))
-            if self._settings.coverage_dir is None:  # What is imported before a fork is measured nowhere.
-                needs = with_own(needs, self._settings.preload)
             self._needs[path], self._bases[path] = needs, base
+            self._preloadable[path] = preloadable(needs, self._is_held)
         return needs
+
+    def _is_held(self, name: str) -> bool:
+        """Return whether a server may hold a module of the project; coverage measures no import there."""
+        return self._settings.coverage_dir is None and name.partition(".")[0] in self._settings.preload
 
     def _base(self, path: str, runner: RunnerKind) -> str:
         """Return the framework that a file needs, chosen as the child does."""

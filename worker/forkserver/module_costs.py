@@ -43,11 +43,15 @@ def is_allowed(verdict: str) -> bool:
 
 
 class HasModules(Protocol):
-    """What is known of a file, as `FileImports` has it."""
+    """What is known of a file, as `Preloadable` has it."""
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules that it imports, in order."""
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Those of them that write to the environment."""
 
 
 class ModuleIndex:
@@ -67,6 +71,8 @@ class ModuleIndex:
             if ":" in name and fact.verdict != "attribute":
                 self._facts.setdefault(name.replace(":", "."), fact)
         self._base = frozenset(base)
+        self._writers = {name for need in needs.values() for name in need.writers}
+        self._undecided = _undecided(needs.values())
         asked = {name for need in needs.values() for name in need.modules}
         self._modules = {part for name in asked | set(facts) if ":" not in name for part in parents_of(name)}
         self._bits: dict[str, int] = {}
@@ -78,10 +84,13 @@ class ModuleIndex:
         """Return those of a file's modules that may be imported ahead, with their parents before them."""
         found: dict[str, None] = {}
         for name in modules:
+            if name in self._undecided:
+                continue
             for part in self._parts(name):
                 if not self._is_allowed(part):
                     break
-                if part not in self._base and self.cost(part) >= _MIN_MODULE_S:
+                is_worth_it = self.cost(part) >= _MIN_MODULE_S or part in self._writers
+                if part not in self._base and is_worth_it:
                     found[part] = None
         return tuple(found)
 
@@ -134,6 +143,23 @@ class ModuleIndex:
     def _is_allowed(self, name: str) -> bool:
         known = self._facts.get(name)
         return known is None or known.is_allowed
+
+
+def _undecided(needs: Iterable[HasModules]) -> set[str]:
+    """Return the modules that some files import before a module that writes to the environment, others after.
+
+    One server cannot import them for both.
+    """
+    written: dict[str, frozenset[str]] = {}
+    undecided: set[str] = set()
+    for need in needs:
+        before: frozenset[str] = frozenset()
+        for name in need.modules:
+            if written.setdefault(name, before) != before:
+                undecided.add(name)
+            if name in need.writers:
+                before |= {name}
+    return undecided
 
 
 def parents_of(name: str) -> list[str]:

@@ -1,8 +1,11 @@
-"""Finds the installed modules that a test file imports before its first test, without executing anything.
+"""Finds the modules that a test file imports before its first test, without executing anything.
 
 The project's own modules are located by file name, as the import system does, and followed recursively, each
 read once. Other modules are only named. Imports in functions and below `if` are left out, because they may
 not happen.
+
+What own code imports after it wrote to the environment may depend on the written variable. Within that module
+it is left out; behind it, the list contains a mark (see `FileImports`).
 """
 
 from __future__ import annotations
@@ -16,13 +19,17 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from worker.forkserver.source import ENVIRONMENT, SourceAnalysis, read, why_imports
-from worker.process.file_imports import FileImports
+from worker.forkserver.source import SourceAnalysis, read, why_imports
+from worker.process.file_imports import ENVIRONMENT, FileImports
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}
 """What the standard library imports itself: nothing of it needs `test`, and many projects have one."""
 _TELLING = {"os", "io", "abc", "codecs"}
+
+
+_Own = tuple[str, str]
+"""A module of the project: its dotted name and its file."""
 
 
 class Listing(Struct, frozen=True):
@@ -49,7 +56,7 @@ class Folders:
 
     def __init__(self) -> None:
         self._listings: dict[str, Listing] = {}
-        self._found: dict[tuple[tuple[str, ...], str], tuple[str, ...] | None] = {}
+        self._found: dict[tuple[tuple[str, ...], str], tuple[_Own, ...] | None] = {}
 
     def listing(self, folder: str) -> Listing:
         """Return what is in a folder; nothing when it cannot be read."""
@@ -58,12 +65,12 @@ class Folders:
             known = self._listings[folder] = _list(folder)
         return known
 
-    def find(self, search: tuple[str, ...], name: str) -> tuple[str, ...] | None:
-        """Return the project's files that importing `name` runs, in order; None when it is not its own.
+    def find(self, search: tuple[str, ...], name: str) -> tuple[_Own, ...] | None:
+        """Return the project's modules that importing `name` runs, in order; None when it is not its own.
 
         Args:
             search: the directories to search, in order.
-            name: a dotted name. Where only the beginning of it is found, its files are returned.
+            name: a dotted name. Where only the beginning of it is found, the modules of that are returned.
         """
         key = (search, name)
         if key not in self._found:
@@ -90,17 +97,27 @@ class Folders:
         }
         return sorted((listing.modules & _STDLIB) | packages)
 
-    def _descend(self, folder: str, parts: list[str]) -> tuple[str, ...] | None:
-        files: list[str] = []
+    def dotted(self, file: str) -> str:
+        """Return the name by which the packages around a file, or its own folder, make it importable."""
+        chain = self.package_chain(os.path.dirname(file))
+        outermost = os.path.dirname(os.path.dirname(chain[0]) if chain else file)
+        inner = os.path.relpath(file, outermost).removesuffix(".py").removesuffix(os.sep + "__init__")
+        return inner.replace(os.sep, ".")
+
+    def _descend(self, folder: str, parts: list[str]) -> tuple[_Own, ...] | None:
+        files: list[_Own] = []
         is_own = False
-        for part in parts:
+        for count, part in enumerate(parts, 1):
             listing = self.listing(folder)
             inner = os.path.join(folder, part)
+            name = ".".join(parts[:count])
             if part in listing.folders and self.listing(inner).is_package:
                 is_own = True
-                files.append(os.path.join(inner, "__init__.py"))
+                files.append((name, os.path.join(inner, "__init__.py")))
             elif part in listing.modules:
-                return (*files, os.path.join(folder, part + ".py")) if part in listing.sources else (*files,)
+                if part in listing.sources:
+                    files.append((name, os.path.join(folder, part + ".py")))
+                return tuple(files)
             elif part not in listing.folders:
                 break
             # A folder without __init__.py is a package of the project only if something is found in it:
@@ -160,16 +177,18 @@ class SourceCache(Protocol):
 
 
 _Step = tuple[str, str]
-"""What one import runs: an installed module and "", or a file of the project and its top-level name."""
+"""What one statement does: import an installed module (and ""), or one of the project's (and its file), or
+write to the environment (`ENVIRONMENT` and a line, and "")."""
 
 
 class _Closure(Struct, frozen=True):
-    """What importing one of the project's own files imports, all in all."""
+    """What importing one of the project's own files imports, all in all; see `FileImports`."""
 
-    installed: tuple[str, ...]
-    own: tuple[str, ...]
+    modules: tuple[str, ...]
+    own: dict[str, str]
+    writes: dict[str, str]
     token: bytes
-    sets_environment: bool
+    written_at: str
     is_cut: bool
 
 
@@ -185,7 +204,7 @@ class Scanner:
         self._root = os.path.realpath(roots.root)
         self._workdir = os.path.realpath(roots.workdir or roots.root)
         self._cache = cache
-        self._folders = Folders()
+        self.folders = Folders()
         self._sources: dict[str, tuple[SourceAnalysis, bytes]] = {}
         self._closures: dict[tuple[tuple[str, ...], str], _Closure] = {}
         self._module_steps: dict[tuple[tuple[str, ...], str], list[_Step]] = {}
@@ -209,43 +228,41 @@ class Scanner:
         folder = os.path.dirname(file)
         source, token = self._source(file)
         before = tuple(self._imported_by_pytest(folder)) if by_pytest else ()
-        hinted = self._hinted(folder, (file, *before))
-        steps = [(name, self._top(name)) for name in before]
-        steps += self._steps(self._search(folder, hinted), file, source)
-        merged = self._merge(hinted, steps, token)
-        why = source.why_spawn or why_imports(merged.installed) or self._why_hidden(folder, source)
+        hinted = self._hinted(folder, (file, *(path for _, path in before)))
+        steps = [*before, *self._steps(self._search(folder, hinted), file, source)]
+        merged = self._merge(hinted, steps, file, token)
+        why = source.why_spawn or why_imports(merged.modules) or self._why_hidden(folder, source)
         notes = [f"more than {MAX_MODULES} of its own modules"] if merged.is_cut else []
         if not source.is_readable:
             notes.append("not readable")
         return FileImports(
-            modules=merged.installed,
+            modules=merged.modules,
             own=merged.own,
+            writes=merged.writes,
             stamp=merged.token.hex(),
             why_spawn=why,
-            sets_environment=merged.sets_environment,
             note=", ".join(notes),
         )
 
-    def _merge(self, hinted: tuple[str, ...], steps: list[_Step], token: bytes) -> _Closure:
-        installed: dict[str, None] = {}
-        own: dict[str, None] = {}
-        sets_environment = is_cut = False
+    def _merge(self, hinted: tuple[str, ...], steps: list[_Step], file: str, token: bytes) -> _Closure:
+        gathered = _Gathered()
+        is_cut = False
         digest = hashlib.blake2b(token, digest_size=8)
-        for name, top in steps:
-            if name == ENVIRONMENT:
-                sets_environment = True
-            elif not top:
-                if not sets_environment:
-                    installed[name] = None
-            else:
-                closure = self._closure(hinted, name)
-                if not sets_environment:
-                    installed.update(dict.fromkeys(closure.installed))
-                own.update(dict.fromkeys((top, *closure.own)))
+        for name, path in steps:
+            if path:
+                closure = self._closure(hinted, path)
+                gathered.add_own(name, path, closure)
                 digest.update(closure.token)
-                sets_environment |= closure.sets_environment
                 is_cut |= closure.is_cut
-        return _Closure(tuple(installed), tuple(own), digest.digest(), sets_environment, is_cut)
+            else:
+                gathered.add(name, self._place(file, name))
+        if gathered.is_over:
+            gathered.mark(file)
+        return gathered.closure(digest.digest(), is_cut=is_cut)
+
+    def _place(self, file: str, name: str) -> str:
+        """Return where a file writes to the environment, as the user finds it."""
+        return f"{os.path.relpath(file, self._root)}:{name.removeprefix(ENVIRONMENT)}"
 
     def _closure(self, hinted: tuple[str, ...], file: str) -> _Closure:
         key = (hinted, file)
@@ -277,7 +294,7 @@ class Scanner:
 
     def _search_of_module(self, file: str, hinted: tuple[str, ...]) -> tuple[str, ...]:
         """Return where a module of the project's finds others: from the folder of its outermost package."""
-        chain = self._folders.package_chain(os.path.dirname(file))
+        chain = self.folders.package_chain(os.path.dirname(file))
         return self._search(os.path.dirname(os.path.dirname(chain[0]) if chain else file), hinted)
 
     def _hinted(self, folder: str, files: tuple[str, ...]) -> tuple[str, ...]:
@@ -292,27 +309,25 @@ class Scanner:
                         found[hinted] = None
         return tuple(found)
 
-    def _imported_by_pytest(self, folder: str) -> Iterator[str]:
-        """Yield the conftests from the root down to a folder, then the packages that it lies in."""
+    def _imported_by_pytest(self, folder: str) -> Iterator[_Own]:
+        """Yield the conftests from the root down to a folder, each named by its path, then the packages that
+        it lies in."""
         below = os.path.relpath(folder, self._root)
         parts = [] if below == os.curdir or below.startswith(os.pardir) else below.split(os.sep)
         places = [os.path.join(self._root, *parts[:count]) for count in range(len(parts) + 1)]
         for place in places:
-            if "conftest" in self._folders.listing(place).sources:
-                yield os.path.join(place, "conftest.py")
-        yield from self._folders.package_chain(folder)
-
-    def _top(self, file: str) -> str:
-        """Return the top-level name of a file that is not imported by a name: its package's, or its own."""
-        chain = self._folders.package_chain(os.path.dirname(file))
-        return os.path.basename(os.path.dirname(chain[0]) if chain else file).removesuffix(".py")
+            if "conftest" in self.folders.listing(place).sources:
+                path = os.path.join(place, "conftest.py")
+                yield path, path
+        for path in self.folders.package_chain(folder):
+            yield self.folders.dotted(path), path
 
     def _why_hidden(self, folder: str, source: SourceAnalysis) -> str:
         """Tell whether files that come first on the path hide modules that a server has imported already."""
-        chain = self._folders.package_chain(folder)
+        chain = self.folders.package_chain(folder)
         outermost = os.path.dirname(os.path.dirname(chain[0])) if chain else folder
         for place in [folder] if source.is_script else [outermost, self._workdir]:
-            for name in self._folders.stdlib_names(place):
+            for name in self.folders.stdlib_names(place):
                 return f"{name} of {os.path.relpath(place, self._root)} hides the standard library's"
         return ""
 
@@ -343,25 +358,72 @@ class Scanner:
         """Return what a file imports, in order."""
         steps: list[_Step] = []
         for name in source.imports:
-            if name == ENVIRONMENT:
-                steps.append((name, ""))
-                continue
             module, _, attribute = name.partition(":")
             rest = module.lstrip(".")
             dotted = ".".join(part for part in (rest, attribute) if part)
-            if module.startswith("."):
+            if name.startswith(ENVIRONMENT):
+                steps.append((name, ""))
+            elif module.startswith("."):
                 place = os.path.dirname(file)
                 for _level in range(len(module) - len(rest) - 1):
                     place = os.path.dirname(place)
-                files = self._folders.find((place,), dotted) if dotted else None
-                steps += [(found, self._top(found)) for found in files or ()]
-                continue
-            files = self._folders.find(search, dotted)
-            if files is None:
-                steps.append((name, ""))
+                found = self.folders.find((place,), dotted) if dotted else None
+                steps += [(self.folders.dotted(path), path) for _, path in found or ()]
             else:
-                steps += [(found, rest.partition(".")[0]) for found in files]
+                found = self.folders.find(search, dotted)
+                steps += ((name, ""),) if found is None else found
         return list(dict.fromkeys(steps))
+
+
+class _Gathered:
+    """Modules in the order of their imports, up to where their importer writes to the environment.
+
+    Attributes:
+        written_at: the first write in what was added, as "file:line"; empty: there is none.
+        is_over: whether the importer itself has written, so that nothing more is added.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, None] = {}
+        self.own: dict[str, str] = {}
+        self.writes: dict[str, str] = {}
+        self.written_at = ""
+        self.is_over = False
+
+    def add(self, name: str, place: str) -> None:
+        """Add an installed module; `ENVIRONMENT` is a write by the importer itself, at a place."""
+        if name.startswith(ENVIRONMENT):
+            self.written_at = self.written_at or place
+            self.is_over = True
+        elif not self.is_over:
+            self.modules[name] = None
+
+    def add_own(self, name: str, file: str, closure: _Closure) -> None:
+        """Add a module of the project behind what it imports, and a mark if it writes to the environment."""
+        self.written_at = self.written_at or closure.written_at
+        if self.is_over:
+            return
+        self.modules.update(dict.fromkeys((*closure.modules, name)))
+        self.own.update({**closure.own, name: file})
+        self.writes.update(closure.writes)
+        if closure.written_at:
+            self.mark(name, closure.written_at)
+
+    def mark(self, name: str, place: str = "") -> None:
+        """Have what follows depend on a module, or on the file at a path, that writes to the environment."""
+        self.modules[ENVIRONMENT + name] = None
+        self.writes[name] = place or self.written_at
+
+    def closure(self, token: bytes, *, is_cut: bool) -> _Closure:
+        """Return everything that was added."""
+        return _Closure(
+            modules=tuple(self.modules),
+            own=self.own,
+            writes=self.writes,
+            token=token,
+            written_at=self.written_at,
+            is_cut=is_cut,
+        )
 
 
 class _Walk:
@@ -370,40 +432,39 @@ class _Walk:
     def __init__(self, scanner: Scanner, hinted: tuple[str, ...]) -> None:
         self._scanner = scanner
         self._hinted = hinted
-        self._installed: dict[str, None] = {}
-        self._own: dict[str, None] = {}
         self._seen: set[str] = set()
         self._digest = hashlib.blake2b(digest_size=8)
-        self._sets_environment = False
         self._is_cut = False
 
     def closure(self, file: str) -> _Closure:
         """Return all that importing a file imports."""
-        self._visit(file)
-        return _Closure(
-            tuple(self._installed),
-            tuple(self._own),
-            self._digest.digest(),
-            self._sets_environment,
-            self._is_cut,
-        )
+        return self._package(file)
 
-    def _visit(self, file: str) -> None:
-        if file in self._seen:
-            return
+    def _package(self, file: str) -> _Closure:
+        """Return what a file imports, with the modules of its own package that it does."""
+        gathered = _Gathered()
+        self._visit(file, _top(self._scanner.folders.dotted(file)), gathered)
+        return gathered.closure(self._digest.digest(), is_cut=self._is_cut)
+
+    def _visit(self, file: str, top: str, gathered: _Gathered) -> None:
         if len(self._seen) >= MAX_MODULES:
             self._is_cut = True
             return
         self._seen.add(file)
         self._digest.update(self._scanner._source(file)[1])
-        for name, top in self._scanner._steps_of_module(self._hinted, file):
-            if name == ENVIRONMENT:
-                self._sets_environment = True
-            elif top:
-                self._own[top] = None
-                self._visit(name)
-            elif not self._sets_environment and not self._is_cut:
-                self._installed[name] = None
+        for name, path in self._scanner._steps_of_module(self._hinted, file):
+            if not path:
+                if not self._is_cut:
+                    gathered.add(name, self._scanner._place(file, name))
+            elif path not in self._seen:
+                if _top(name) == top:
+                    self._visit(path, top, gathered)
+                else:
+                    gathered.add_own(name, path, self._package(path))
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def scan(path: Path | str, roots: Roots) -> FileImports:

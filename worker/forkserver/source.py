@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-ENVIRONMENT = "="
-"""Stands among the imports where a variable of the environment is set."""
+from worker.process.file_imports import ENVIRONMENT
 
 _ONLY_AST = 0x400  # `ast.PyCF_ONLY_AST`: importing `ast` would cost more than reading a file.
 
@@ -47,7 +46,7 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
 
     Attributes:
         imports: in order, what it imports for certain when it is imported: `a.b`, `a:b` for `from a import
-            b`, with leading dots where they are relative; `ENVIRONMENT` where it sets a variable.
+            b`, with leading dots where they are relative; `ENVIRONMENT` and a line where it sets a variable.
         why_spawn: why a test file that says this must not be forked; empty: nothing of the kind.
         folders: strings that may be names of folders which it puts on `sys.path`.
         is_script: whether it has `if __name__ == "__main__":`.
@@ -91,7 +90,7 @@ def _parse(text: bytes) -> _ast.Module | None:
 
 
 def outline_of(text: bytes) -> bytes | None:
-    """Return a source without its functions and classes, which are most of it and take long to parse.
+    """Return a source with empty lines for its functions and classes, which take long to parse.
 
     None where strings over several lines make it doubtful what is a statement and what is text.
     """
@@ -105,9 +104,8 @@ def outline_of(text: bytes) -> bytes | None:
             is_inside = False
         if not is_inside:
             is_inside = line.startswith(_HEADERS)
-        if not is_inside:
-            kept.append(line)
-        elif b'"""' in line or b"'''" in line:
+        kept.append(b"" if is_inside else line)
+        if is_inside and (b'"""' in line or b"'''" in line):
             is_quoted ^= (line.count(b'"""') + line.count(b"'''")) % 2 == 1
         last = line
     return b"\n".join(kept)
@@ -185,7 +183,7 @@ class _Reader:
             for item in node.items:
                 call = item.context_expr
                 if isinstance(call, _ast.Call) and any(_is_environ(argument) for argument in call.args):
-                    self._set(None)
+                    self._set(None, node.lineno)
         self.visit(getattr(node, "body", ()), is_sure=False)
         self.visit(getattr(node, "orelse", ()), is_sure=False)
 
@@ -195,9 +193,9 @@ class _Reader:
         targets = node.targets if isinstance(node, _ast.Assign | _ast.Delete) else [node.target]
         for target in targets:
             if isinstance(target, _ast.Subscript) and _is_environ(target.value):
-                self._set(target.slice)
+                self._set(target.slice, node.lineno)
             elif _is_environ(target) and isinstance(target, _ast.Attribute):
-                self._set(None)
+                self._set(None, node.lineno)
         value = None if isinstance(node, _ast.Delete) else node.value
         if value is not None:
             self._value(value, is_sure=is_sure)
@@ -212,15 +210,15 @@ class _Reader:
         owner = called.value if isinstance(called, _ast.Attribute) else None
         first = node.args[0] if node.args else None
         if name in _SETTERS or (name in _WRITES and owner is not None and _is_environ(owner)):
-            self._set(first)
+            self._set(first, node.lineno)
         elif name == "importorskip" and isinstance(first, _ast.Constant) and isinstance(first.value, str):
             self._add([first.value], is_sure=is_sure)
         elif name in ("settrace", "setprofile") and isinstance(owner, _ast.Name):
             self.why = self.why or f"it calls {owner.id}.{name}"
 
-    def _set(self, key: _ast.expr | None) -> None:
+    def _set(self, key: _ast.expr | None, line: int) -> None:
         self._has_set = True
-        self.imports.append(ENVIRONMENT)
+        self.imports.append(f"{ENVIRONMENT}{line}")
         name = key.value if isinstance(key, _ast.Constant) else None
         if isinstance(name, str) and name.startswith("PYTHON"):
             self.why = self.why or f"it sets {name}"

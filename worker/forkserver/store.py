@@ -18,7 +18,7 @@ from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 1
+_VERSION = 2
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000

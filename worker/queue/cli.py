@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     """
     own = os.environ if environ is None else environ
     words = sys.argv[1:] if argv is None else argv
-    asked = WORDS.read(words)
+    asked = WORDS.parse(words)
     if asked.wants_help or asked.wants_version:
         say(format_help(PROGRAM) if asked.wants_help else f"{PROGRAM} {VERSION}")
         return 0
     try:
         options = read_options(words, own)
-        tests_environ = put_aside(own)
+        tests_environ = split_environment(own)
         for warning in options.warnings:
             _complain(warning)
         try:
@@ -68,7 +68,7 @@ def say(line: str) -> None:
         sys.stdout.flush()
 
 
-def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
+def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove from `environ` what Celery must not see.
 
     Tests see neither the secret nor the broker's password, nor where these are.

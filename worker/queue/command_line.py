@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
+from passmuster.settings.argument_parser import ArgumentParser
 from passmuster.settings.help import program_help
-from passmuster.settings.setting import Needs, flag, option, rows_of
-from passmuster.settings.values import MODULES, PATH, SIZE, TEXT, TIME, Kind, choice, count
-from passmuster.settings.words import WordTable
+from passmuster.settings.setting import Requirement, flag, option, rows_of
+from passmuster.settings.values import MODULES, PATH, SIZE, TEXT, TIME, ValueType, choice, count
 from passmuster.wire.broker_settings import (
     BROKER,
     BROKER_ROW,
@@ -36,13 +36,13 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _matching(pattern: re.Pattern[str], allowed: str, *, is_list: bool = False) -> Kind:
+def _matching(pattern: re.Pattern[str], allowed: str, *, is_list: bool = False) -> ValueType:
     def read(text: str) -> str:
         if pattern.fullmatch(text) is None:
             raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
         return text
 
-    return Kind(read=read, allowed=allowed, metavar="NAME", is_list=is_list)
+    return ValueType(read=read, allowed=allowed, metavar="NAME", is_list=is_list)
 
 
 WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
@@ -55,7 +55,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
 
     broker: Annotated[
         str | None,
-        replace(BROKER_ROW, kind=BROKER, summary="where messages come from", default=f"${BROKER_VARIABLE}"),
+        replace(BROKER_ROW, type=BROKER, summary="where messages come from", default=f"${BROKER_VARIABLE}"),
     ] = None
     root: Annotated[
         Path | None, option("root", FOLDER, "the project's root", default="none, for runs with --ship alone")
@@ -67,7 +67,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
             FOLDER,
             "the folder tests run in",
             default="the root",
-            needs=(Needs(name="root", what="a root (a run with --ship brings its own)"),),
+            needs=(Requirement(name="root", what="a root (a run with --ship brings its own)"),),
         ),
     ] = None
     setup: Annotated[
@@ -156,7 +156,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
 
 
 ROWS = rows_of(WorkerArguments)
-WORDS = WordTable(ROWS)
+WORDS = ArgumentParser(ROWS)
 PRIVATE_VARIABLES = private_variables(ROWS)
 """What tests never see."""
 

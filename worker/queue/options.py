@@ -17,10 +17,16 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
+from passmuster.settings.argument_parser import (
+    read_record,
+    read_variables,
+    refuse_problems,
+    refuse_unknown,
+    strongest_values,
+)
 from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origin, Origins, Source
 from passmuster.settings.relations import Relations
-from passmuster.settings.words import joined, read_record, read_variables, refuse_problems, refuse_unknown
 from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE, visible_password_warning
 from passmuster.wire.signing_secret import read_secret_file, require_secret, secret_warnings
@@ -88,10 +94,10 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     Raises:
         ConfigurationError: an option is missing, unknown, or invalid.
     """
-    arguments = WORDS.read(argv)
+    arguments = WORDS.parse(argv)
     refuse_problems(arguments)
     refuse_unknown((*arguments.unknown, *arguments.paths), WORDS)
-    given = joined((*read_variables(ROWS, environ), *arguments.given))
+    given = strongest_values((*read_variables(ROWS, environ), *arguments.given))
     cwd = Path.cwd()
     found = read_record(WorkerArguments, given.values(), PathResolver(cwd=cwd, root=cwd))
     origins = Origins({name: one.origin for name, one in given.items()})

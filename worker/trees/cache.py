@@ -21,7 +21,7 @@ from typing import Protocol
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.source.manifest import TreeError, TreeManifest, decode_manifest, encode_manifest, is_digest
-from worker.trees.folder import lay_down, made_in, read_content, remove
+from worker.trees.folder import local_changes, materialize, read_content, remove
 
 KEPT_TREES = 3
 """Number of the newest directories that are kept in addition to those in use."""
@@ -83,15 +83,15 @@ class TreeFolder:
                 yield digest, data
             yield from store.fetch(left) if left else ()
 
-        written = lay_down(self.path, manifest, supply, scratch=self._place / _SCRATCH, kept=self._kept)
+        written = materialize(self.path, manifest, supply, scratch=self._place / _SCRATCH, kept=self._kept)
         with contextlib.suppress(OSError):  # Only others would gain from it.
             (self._place / _LIST).write_bytes(encode_manifest(manifest))
         return written
 
-    def keep_made(self) -> None:
+    def keep_setup_files(self) -> None:
         """Treat the present differences from the tree as made by `--setup`: they stay from now on."""
         if self._manifest is not None:
-            self._kept = made_in(self.path, self._manifest)
+            self._kept = local_changes(self.path, self._manifest)
 
     def close(self) -> None:
         """Release the directory. Idempotent."""

@@ -45,7 +45,7 @@ class _Found(Struct, frozen=True, kw_only=True):
     strange: frozenset[str]
 
 
-def lay_down(
+def materialize(
     folder: Path,
     manifest: TreeManifest,
     supply: Supply,
@@ -90,7 +90,7 @@ def lay_down(
     return len(wrong)
 
 
-def made_in(folder: Path, manifest: TreeManifest) -> frozenset[str]:
+def local_changes(folder: Path, manifest: TreeManifest) -> frozenset[str]:
     """Return the paths at which a folder is not as the tree's list says: what was made there since.
 
     A new folder stands for all that is in it.
@@ -99,7 +99,7 @@ def made_in(folder: Path, manifest: TreeManifest) -> frozenset[str]:
     return found.strange | {entry.path for entry in manifest.entries}.difference(found.right)
 
 
-def differing(folder: Path, manifest: TreeManifest) -> tuple[str, ...]:
+def find_differences(folder: Path, manifest: TreeManifest) -> tuple[str, ...]:
     """Return the paths of a tree that are not there, or are something else; nothing is changed.
 
     What lies there besides is no difference, nor are permissions: not every mount has them.

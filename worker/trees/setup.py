@@ -57,7 +57,7 @@ def parse_requirements(text: str) -> tuple[Requirement, ...]:
     return tuple(found.values())
 
 
-def missing(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> tuple[str, ...]:
+def missing_requirements(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is not there, for people.
 
     Args:
@@ -106,7 +106,7 @@ _MAX_REQUIREMENTS_BYTES = 1024 * 1024
 _ASK = CHILD_DIR / "passmuster_child_installed.py"
 
 
-def set_up(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
+def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
     """Run the worker's own command in a tree; nothing that it starts survives it.
 
     Args:
@@ -144,7 +144,7 @@ def set_up(command: str, tree: Path, interpreter: str, environ: Mapping[str, str
     return "" if code == 0 else f"--setup {command!r} ended with status {code}{_last_lines(capture.text())}"
 
 
-def why_not_installed(tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
+def requirements_problem(tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
     """Return what the tree's requirements.txt names and the tests' interpreter does not have; empty: nothing.
 
     Raises:
@@ -156,7 +156,7 @@ def why_not_installed(tree: Path, interpreter: str, environ: Mapping[str, str]) 
     except OSError:
         return ""
     wanted = parse_requirements(text)
-    lacking = missing(wanted, _installed(wanted, interpreter, environ)) if wanted else ()
+    lacking = missing_requirements(wanted, _installed(wanted, interpreter, environ)) if wanted else ()
     if not lacking:
         return ""
     return (

@@ -8,8 +8,8 @@ from pathlib import Path
 from passmuster.host.interpreter import find_interpreter
 from passmuster.model.errors import InfrastructureError
 from worker.trees.cache import KEPT_TREES, BlobDownloader, TreeCache, TreeFolder
-from worker.trees.folder import differing
-from worker.trees.setup import set_up, why_not_installed
+from worker.trees.folder import find_differences
+from worker.trees.setup import requirements_problem, run_setup
 
 
 class ShippedTrees:
@@ -56,13 +56,13 @@ class ShippedTrees:
             self._set_up.add(digest)
         return folder.path
 
-    def differing(self, listing: str, root: Path) -> tuple[str, ...]:
+    def find_differences(self, listing: str, root: Path) -> tuple[str, ...]:
         """Return the paths at which a root differs from a manifest.
 
         Raises:
             TreeError: the broker does not have the list, or it is damaged.
         """
-        return differing(root, self._store.manifest(listing))
+        return find_differences(root, self._store.manifest(listing))
 
     def close(self) -> None:
         """Release the directories for other workers."""
@@ -85,9 +85,9 @@ class ShippedTrees:
         interpreter = find_interpreter(self._python, folder.path, self._environ).path
         if self._setup:
             self._say(f"--setup in {folder.path}: {self._setup}")
-            reason = set_up(self._setup, folder.path, interpreter, self._environ)
+            reason = run_setup(self._setup, folder.path, interpreter, self._environ)
         else:
-            reason = why_not_installed(folder.path, interpreter, self._environ)
+            reason = requirements_problem(folder.path, interpreter, self._environ)
         if reason:
             raise InfrastructureError(reason)
-        folder.keep_made()
+        folder.keep_setup_files()

@@ -108,7 +108,7 @@ def shaky_files(results: TestResults) -> list[FileAttempts]:
 def how_it_ended(record: FileAttempts) -> str:
     """Return how the attempts at such a file ended."""
     if record.finding is Finding.FAILS_IN_PARALLEL:
-        return "failed beside others, passed when run alone"
+        return "failed in parallel, passed when run alone"
     return f"passed and failed: {attempts_text(record)}"
 
 
@@ -213,7 +213,7 @@ def _flaky(record: FileAttempts) -> Annotation:
 def _grown(found: Regression, level: AnnotationLevel) -> Annotation:
     return Annotation(
         level=level,
-        title=f"Much more than before: {one_line(found.file.label)}"[:TITLE_CHARS],
+        title=f"Regressed: {one_line(found.file.label)}"[:TITLE_CHARS],
         message=regression_text(found),
         path=one_line(found.file.path),
     )

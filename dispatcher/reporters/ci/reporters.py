@@ -81,7 +81,7 @@ class FoldReporter:
         """Print the output of a failed file after its verdict; once for each file."""
         if not isinstance(event, AttemptFinished) or not event.result.status.is_failure:
             return
-        is_told = event.again is None or event.again in PROVISIONAL_AFTER
+        is_told = event.rerun_reason is None or event.rerun_reason in PROVISIONAL_AFTER
         if not is_told or event.file.path in self._folded:
             return
         lines: Sequence[str] = _lines(event.result)
@@ -191,5 +191,5 @@ def _ending(lines: Sequence[str], room_chars: int) -> Sequence[str]:
 def _lines(result: TestResult) -> list[str]:
     lines = list(shown_lines(result.output))
     if result.stacks:
-        lines += ["", "Where it was when its time was over:", *shown_lines(result.stacks)]
+        lines += ["", "Stacks at the timeout:", *shown_lines(result.stacks)]
     return lines

@@ -111,17 +111,17 @@ def again_line(file: TestFile, result: TestResult, again: RerunReason, *, color:
     match again:
         case RerunReason.EVICTED:
             used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
-            text = f"{label}: stopped{used} to make room in memory; it runs again"
+            text = f"{label}: evicted{used} to free memory; will rerun"
         case RerunReason.VERIFY_FAILURE:
-            text = f"{label}: {status_text(result)}; it was forked, and runs again spawned"
+            text = f"{label}: {status_text(result)}; it was forked and will rerun spawned"
         case RerunReason.REFORK:
-            text = f"{label}: passed twice when spawned after it failed when forked; it is forked once more"
+            text = f"{label}: passed twice when spawned after it failed when forked; will rerun forked"
         case RerunReason.RECHECK if result.status.is_pass:
-            text = f"{label}: passed when spawned after it failed when forked; it runs spawned once more"
+            text = f"{label}: passed when spawned after it failed when forked; will rerun spawned"
         case RerunReason.RECHECK:
-            text = f"{label}: {status_text(result)}; it runs spawned once more"
+            text = f"{label}: {status_text(result)}; will rerun spawned"
         case _:
-            text = f"{label}: {status_text(result)}; it runs again"
+            text = f"{label}: {status_text(result)}; will rerun"
     return tagged(Tag.WARN, text, color=color)
 
 
@@ -129,9 +129,7 @@ def other_verdict_line(file: TestFile, reason: RerunReason | None, *, color: boo
     """Return why a file does not get the verdict that has been printed."""
     is_alone = reason is RerunReason.EXCLUSIVE
     what = (
-        "failed beside others, passed when run alone"
-        if is_alone
-        else "passed when forked, failed when spawned"
+        "failed in parallel, passed when run alone" if is_alone else "passed when forked, failed when spawned"
     )
     return tagged(Tag.WARN, f"{one_line(file.label)}: {what}", color=color)
 
@@ -146,7 +144,7 @@ def overruled_line(file: TestFile, result: TestResult, reason: RerunReason | Non
     """Return the line for an attempt that does not count."""
     label = one_line(file.label)
     if reason is RerunReason.EXCLUSIVE:
-        text = f"{label}: failed beside others, passed when run alone; it stays failed, see --retries"
+        text = f"{label}: failed in parallel, passed when run alone; it stays failed, see --retries"
     elif reason is RerunReason.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
         text = f"{label}: {status_text(result)}; it failed when forked again, so forking is the cause"
     else:

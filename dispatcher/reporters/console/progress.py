@@ -61,7 +61,7 @@ class RunProgress:
     def file_started(self, event: AttemptStarted) -> None:
         """Note that a file no longer waits; a file in verification counts as finished and did not wait."""
         predicted_s = self._predicted.get(event.file.path)
-        if event.reason is not RerunReason.VERIFY_PASS:
+        if event.attempt_reason is not RerunReason.VERIFY_PASS:
             self._wait(predicted_s, -1)
         self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s, event.worker)
         self._now_s = event.at_s
@@ -74,12 +74,12 @@ class RunProgress:
         self._now_s = event.at_s
         predicted_s = self._predicted.get(event.file.path)
         was_running = self._running.pop(event.file.path, None) is not None
-        if event.reason is RerunReason.VERIFY_PASS:
+        if event.attempt_reason is RerunReason.VERIFY_PASS:
             self._confirmed(event, predicted_s)
             return
         if not was_running:
             self._wait(predicted_s, -1)
-        if event.again not in (None, RerunReason.VERIFY_PASS):
+        if event.rerun_reason not in (None, RerunReason.VERIFY_PASS):
             self._wait(predicted_s, 1)
             return
         self.done += 1
@@ -89,9 +89,9 @@ class RunProgress:
 
     def _confirmed(self, event: AttemptFinished, predicted_s: float | None) -> None:
         """Process the result of a verification of a finished file."""
-        if event.again is None:
+        if event.rerun_reason is None:
             self.failed += event.result.status.is_failure
-        elif event.again is not RerunReason.EVICTED:
+        elif event.rerun_reason is not RerunReason.EVICTED:
             self.done -= 1
             self._wait(predicted_s, 1)
 
@@ -99,7 +99,7 @@ class RunProgress:
         """Note that a file that waited or ran again is finished with its earlier verdict."""
         self._now_s = event.at_s
         was_running = self._running.pop(event.file.path, None) is not None
-        if event.reason is RerunReason.VERIFY_PASS:
+        if event.attempt_reason is RerunReason.VERIFY_PASS:
             return
         if not was_running:
             self._wait(self._predicted.get(event.file.path), -1)

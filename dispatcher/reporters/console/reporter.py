@@ -138,7 +138,7 @@ class ConsoleReporter:
         return lines + [line for line in further if line]
 
     def _attempt_lines(self, event: AttemptStarted) -> list[str]:
-        is_told = event.reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
+        is_told = event.attempt_reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
         if is_told and self._verbosity is not Verbosity.VERBOSE:
             return []  # Its verdict is printed, or the line after the attempt before said that it runs again.
         worker = event.worker if self._verbosity is Verbosity.VERBOSE else ""
@@ -146,20 +146,20 @@ class ConsoleReporter:
         return self._unless_quiet(line)
 
     def _finished_lines(self, event: AttemptFinished) -> list[str]:
-        file, result, again = event.file, event.result, event.again
+        file, result, again = event.file, event.result, event.rerun_reason
         before = self._printed.pop(file.path, None)
-        is_second = event.reason in TOLD_BEFORE
+        is_second = event.attempt_reason in TOLD_BEFORE
         if again is RerunReason.SETTLED:
             if before is not None:
                 self._printed[file.path] = before
             lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-            return [*lines, overruled_line(file, result, event.reason, color=self._color)]
+            return [*lines, overruled_line(file, result, event.attempt_reason, color=self._color)]
         if is_second and again is None and before is result.status.is_pass:
             is_told = self._verbosity is Verbosity.VERBOSE
-            return [same_again_line(file, event.reason, color=self._color)] if is_told else []
+            return [same_again_line(file, event.attempt_reason, color=self._color)] if is_told else []
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
         if is_second and not result.is_evicted:
-            lines.append(other_verdict_line(file, event.reason, color=self._color))
+            lines.append(other_verdict_line(file, event.attempt_reason, color=self._color))
         if again is not None and again not in TOLD_BEFORE:
             if before is not None:
                 self._printed[file.path] = before

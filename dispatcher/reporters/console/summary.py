@@ -68,8 +68,8 @@ def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILS_WHEN_FORKED))
     items = [f"{_label(record)} ({status_text(_forked(record))})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed twice when forked and passed twice when spawned, as they run "
-        "until they change:"
+        f"{len(items)} file(s) failed twice when forked and passed twice when spawned; they are "
+        "spawned until they change:"
     )
     return listed(heading, items, color=color)
 
@@ -82,9 +82,10 @@ def _forked(record: FileAttempts) -> TestResult:
 
 def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILS_IN_PARALLEL))
-    items = [f"{_label(record)} (beside others: {_parallel_failure(record).status})" for record in found]
+    items = [f"{_label(record)} (in parallel: {_parallel_failure(record).status})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed beside others and passed when run alone, as they run until they change:"
+        f"{len(items)} file(s) failed in parallel and passed when run alone; they run exclusively "
+        "until they change:"
     )
     return listed(heading, items, color=color)
 
@@ -148,25 +149,25 @@ MIN_PACE_TOLD = 1.05
 
 def regression_lines(results: TestResults, *, color: bool) -> list[str]:
     """Return the regressions, the largest factors first; nothing if there are none."""
-    heading = f"{count_text(results)} much more than before:"
+    heading = f"{count_text(results)} regressed:"
     items = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
     return listed(heading, items, color=color)
 
 
 def count_text(results: TestResults) -> str:
     """Return the number of files as a phrase."""
-    return f"{len({found.file.path for found in results.regressions})} file(s) took"
+    return f"{len({found.file.path for found in results.regressions})} file(s)"
 
 
 def regression_text(found: Regression) -> str:
     """Return a regression as text: `CPU time 6.1s instead of 0.42s (14.5 times)`."""
-    show = _bytes if found.what is Measure.MEMORY else format_seconds
+    show = _bytes if found.measure is Measure.MEMORY else format_seconds
     notes = [f"{found.factor:.1f} times"]
-    if found.pace >= MIN_PACE_TOLD:
-        notes.append(f"where the run's files as a rule took {found.pace:.1f} times")
+    if found.run_slowdown >= MIN_PACE_TOLD:
+        notes.append(f"where the run's files as a rule took {found.run_slowdown:.1f} times")
     if found.is_changed:
         notes.append("the file was changed")
-    text = f"{_NAMES[found.what]} {show(found.now)} instead of {show(found.baseline)}"
+    text = f"{_NAMES[found.measure]} {show(found.now)} instead of {show(found.baseline)}"
     return f"{text} ({', '.join(notes)})"
 
 
@@ -223,7 +224,7 @@ def summary_lines(request: SummaryRequest) -> list[str]:
         text = f"{len(request.results.differing)} file(s) differ when forked"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
     elif request.results.failing_regressions:
-        text = f"{count_text(request.results)} too much more than before (fail-on-regression)"
+        text = f"{count_text(request.results)} regressed (fail-on-regression)"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
     elif request.results.ran_no_test:
         lines.append(tagged(Tag.WARN, _no_test_ran(request.results), color=request.color))
@@ -256,7 +257,7 @@ def _count_lines(request: SummaryRequest, summary: Summary) -> list[str]:
     if summary.cases:
         # The name stands before the number: a parser that looks for `N passed` must find files only.
         counts = ", ".join(f"{outcome} {count}" for outcome, count in summary.cases)
-        lines.append(f"  Tests inside the files: {counts}")
+        lines.append(f"  Test cases: {counts}")
     lines.append(tagged(Tag.INFO, _closing_text(request, summary), color=request.color))
     return lines
 
@@ -343,15 +344,15 @@ def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) ->
     if record.finding is Finding.PASSES_ONLY_FORKED:
         lines.append("    It passed when forked, and failed when spawned.")
     if record.finding is Finding.FAILS_IN_PARALLEL:
-        lines.append("    It failed beside others, and passed when run alone.")
+        lines.append("    It failed in parallel and passed when run alone.")
     if record.is_flaky:
         lines.append(f"    It is flaky, its attempts ended: {attempts_text(record)}")
     lines += failing_test_lines(record, printed)
     if result.stacks:
-        lines.append("    Where it was when its time was over:")
+        lines.append("    Stacks at the timeout:")
         lines += indented(last_lines(result.stacks, STACK_LINES))
     if result.kept_tmp:
-        lines.append(f"    Its temporary directory: {one_line(result.kept_tmp)}")
+        lines.append(f"    TMPDIR kept at: {one_line(result.kept_tmp)}")
     lines.append(f"    Run it again: {one_line(rerun(record))}")
     return lines
 

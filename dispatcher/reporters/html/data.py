@@ -134,7 +134,7 @@ def banner_of(results: TestResults) -> RunBanner:
         return RunBanner(look="bad", text=words)
     if results.failing_regressions:
         number = len({found.file.path for found in results.failing_regressions})
-        return RunBanner(look="bad", text=f"{counted(number, 'file')} took much more than before")
+        return RunBanner(look="bad", text=f"{counted(number, 'file')} regressed")
     if results.interrupted:
         return RunBanner(look="open", text="Interrupted")
     if results.ran_no_test:
@@ -177,7 +177,7 @@ def _tiles(model: ReportModel) -> Iterator[Values]:
     if summary.cases:
         total = sum(count for _, count in summary.cases)
         words = ", ".join(f"{count:,} {outcome}" for outcome, count in summary.cases)
-        yield _tile("Tests inside", f"{total:,}", words)
+        yield _tile("Test cases", f"{total:,}", words)
     busy_s = sum(bar.end_s - bar.start_s for bar in model.bars)
     remark = f"{format_seconds(busy_s)} one after the other" if busy_s > results.duration_s else ""
     yield _tile("Duration", format_seconds(results.duration_s), remark)
@@ -281,7 +281,7 @@ def _notes(model: ReportModel) -> Iterator[Values]:
     found = model.results.regressions
     number = len({one.file.path for one in found})
     grown = [(one.file.label, "", [regression_text(one)]) for one in found]
-    yield _note(f"{counted(number, 'file')} took much more than before", grown)
+    yield _note(f"{counted(number, 'file')} regressed", grown)
     differing = sorted(model.results.differing, key=lambda difference: difference.file.path)
     yield _note(
         f"{counted(len(differing), 'file')} differ when forked",

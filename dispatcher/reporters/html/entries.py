@@ -237,8 +237,8 @@ def _facts(attempt: TestResult, reason: RerunReason | None) -> Iterator[str]:
         yield "forked"
     if attempt.runner is RunnerKind.COMMAND:
         yield "run by the project's command"
-    if attempt.waited_for:
-        yield f"waited for {attempt.waited_for}"
+    if attempt.start_delayed_by:
+        yield f"waited for {attempt.start_delayed_by}"
     for process in attempt.leaked[:MAX_LEAKED]:
         yield f"left behind: {process[:MAX_TEXT_CHARS]}"
     if attempt.kept_tmp:

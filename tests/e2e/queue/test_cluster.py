@@ -120,7 +120,7 @@ def test_a_killed_worker_loses_nothing(project: Project) -> None:
     assert outcome.statuses()["tests/test_bad.py"] == "FAIL"
     assert len(outcome.statuses()) == len(FILES) + 1
     assert len((project.root / "test_waits.py.started").read_text().split()) >= 2
-    assert re.search(r"worker worker-\d was lost while tests/test_waits.py ran there", outcome.stderr)
+    assert re.search(r"worker worker-\d disappeared while it ran tests/test_waits.py", outcome.stderr)
 
 
 def test_ctrl_c_leaves_nothing_behind(project: Project) -> None:

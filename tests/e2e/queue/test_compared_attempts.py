@@ -45,5 +45,5 @@ def test_each_attempt_that_is_compared_runs_where_the_first_one_did(
     findings = [
         event["finding"] for event in outcome.of_kind("file-settled") if "fresh" in str(event["label"])
     ]
-    assert findings == ["failed-forked"] * FILES
+    assert findings == ["fails-when-forked"] * FILES
     assert not [key for key in server.admin().scan_iter() if "@" in str(key)]

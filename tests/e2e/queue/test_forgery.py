@@ -50,7 +50,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         (run_id,) = RunStore.active_runs(client)
         take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
         result = TestResult(file_path=path, status=Status.PASS, worker="forger")
-        body = Envelope("a guess").seal(result_kind(run_id), encode_result(result), "")
+        body = Envelope("a guess").sign(result_kind(run_id), encode_result(result), "")
         if way == "as a worker does":
             assert RunStore(client, run_id).finish(path, take, "forger", body)
         else:

@@ -72,7 +72,7 @@ def test_the_leader_is_killed_and_another_one_goes_on(machines: Make) -> None:
 
     assert outcome.code == 0, str(outcome)
     assert outcome.statuses() == {**STATUSES, **dict.fromkeys(SLOW, "PASS")}
-    assert "6 of 8 files had been run" in outcome.stderr
+    assert "6 of 8 files have already run" in outcome.stderr
     assert {name: two.runs_of(name) for name in NAMES} == dict.fromkeys(NAMES, 1)
 
 
@@ -197,7 +197,7 @@ def test_the_only_machine_is_interrupted_and_the_same_command_goes_on(machines: 
     assert "give the same command again" in interrupted.stderr
     assert outcome.code == 0, str(outcome)
     ended = [label for label, status in interrupted.statuses().items() if status == "PASS"]
-    assert f"{len(ended)} of 8 files had been run" in outcome.stderr or not ended
+    assert f"{len(ended)} of 8 files have already run" in outcome.stderr or not ended
     assert {name: one.runs_of(name) for name in NAMES} == dict.fromkeys(NAMES, 1)
 
 
@@ -248,4 +248,4 @@ def test_a_broker_that_comes_back_empty_costs_no_result(machines: Make) -> None:
 def others_are_there(machines: Machines) -> bool:
     """Return whether two workers serve the run."""
     with closing(connect(machines.url, timeout_s=5)) as client:
-        return sum(bool(card.runs) for card in WorkerDirectory(client).cards()) == 2
+        return sum(bool(card.runs) for card in WorkerDirectory(client).statuses()) == 2

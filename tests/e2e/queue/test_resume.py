@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_where_it_was(broken_off: Project, arguments: tuple
     outcome = broken_off.run("-j", "1", *arguments, "--resume", "last", "--junit-xml", "report.xml")
 
     assert outcome.code == 1, str(outcome)
-    assert "3 of 4 files had been run" in outcome.stderr
+    assert "3 of 4 files have already run" in outcome.stderr
     assert outcome.statuses() == {
         "tests/test_a.py": "PASS",
         "tests/test_b.py": "FAIL",

@@ -83,7 +83,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
             )
         )
         log.close()
-        wait_until(lambda: name in {card.name for card in board.cards()}, f"{name} is not there")
+        wait_until(lambda: name in {card.name for card in board.statuses()}, f"{name} is not there")
         return name
 
     yield begin
@@ -91,7 +91,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
         worker.terminate()
     for worker in workers:
         worker.wait(30)
-    wait_until(lambda: not board.cards(), "workers are still there")
+    wait_until(lambda: not board.statuses(), "workers are still there")
 
 
 def test_what_lies_on_the_laptop_runs_where_there_is_nothing(
@@ -130,7 +130,7 @@ def test_a_worker_of_another_commit_refuses_and_nobody_else_is_there(
     assert ended.code == 3, str(ended)
     commit = git.git("rev-parse", "HEAD")[:12]
     said = ended.stdout + ended.stderr
-    assert f"worker {name} does not take part: its tree is at commit {commit}, the run is of" in said
+    assert f"worker {name} refuses the run: its tree is at commit {commit}, the run is of" in said
     assert f"the run is of commit {commit} with 2 changed file(s) (" in said
     assert "use --ship" in said
 
@@ -162,7 +162,7 @@ def test_a_copy_without_git_is_compared_file_by_file(
     assert same.code == 0, str(same)
     assert other.code == 3, str(other)
     said = other.stdout + other.stderr
-    assert f"worker {name} does not take part: its tree is at " in said
+    assert f"worker {name} refuses the run: its tree is at " in said
     assert "(tests/shop.py differ): check out the same commit there" in said
 
 

@@ -39,7 +39,7 @@ def test_without_a_worker_it_says_how_to_start_one(project: Project, env: dict[s
 def test_a_worker_of_another_version_does_not_count(project: Project, env: dict[str, str]) -> None:
     project.write({"tests/test_a.py": PASSING})
     client = connect(env["PASSMUSTER_BROKER_URL"], timeout_s=5)
-    WorkerDirectory(client).announce(
+    WorkerDirectory(client).publish(
         WorkerStatus(name="old", host="h", slots=1, busy=0, budget_bytes=1 << 30, version="0.0.1")
     )
 
@@ -58,7 +58,7 @@ def test_a_worker_with_another_secret_is_named(project: Project, env: dict[str, 
         outcome = project.run("--wait-workers", "3s", env=env)
 
     assert outcome.code == 3, str(outcome)
-    (line, *_) = [line for line in outcome.stderr.splitlines() if "no worker takes part" in line]
+    (line, *_) = [line for line in outcome.stderr.splitlines() if "no worker can serve this run" in line]
     assert "secret" in line
     assert "wrong signature" in worker.log
 
@@ -110,7 +110,7 @@ def test_a_broker_without_room_is_waited_for(
         running.wait_for_file("is_running")
         admin.config_set("maxmemory", "1")
         wait_until(lambda: "the broker is away" in worker.log, "the worker says that it cannot go on")
-        wait_until(lambda: "is of no use now" in running.events.read_text(), "the command says it, too")
+        wait_until(lambda: "broker unavailable" in running.events.read_text(), "the command says it, too")
         (project.root / "go_on").touch()
         admin.config_set("maxmemory", "0")
         outcome = running.end()
@@ -118,7 +118,7 @@ def test_a_broker_without_room_is_waited_for(
 
     assert outcome.code == 0, f"{outcome}\n{worker.log}"
     assert set(outcome.statuses().values()) == {"PASS"}
-    assert "the broker is of no use now: " in outcome.stdout + outcome.stderr
+    assert "broker unavailable: " in outcome.stdout + outcome.stderr
 
 
 def test_workers_with_other_packages_are_refused_where_the_user_says_so(

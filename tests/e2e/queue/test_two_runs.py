@@ -83,7 +83,7 @@ def test_stopping_one_ends_its_processes_and_nothing_else(project: Project, env:
     assert stopped.code == 130, str(stopped)
     # Its worker ended it, and said so: nobody had to guess.
     assert stopped.final("a/test_stubborn.py").status == "CANCELLED"
-    assert "gave no result" not in stopped.final("a/test_stubborn.py").error
+    assert "returned no result" not in stopped.final("a/test_stubborn.py").error
     assert other.code == 0, str(other)
     assert set(other.statuses().values()) == {"PASS"}
 

@@ -72,8 +72,8 @@ def test_a_run_in_progress_is_seen_from_elsewhere(project: Project, env: dict[st
     assert followed.code == 0, str(followed)
     assert followed.stdout.splitlines()[-1].endswith("the last line")
     assert "\x1b" not in followed.stdout
-    assert "runs on build-7; what it prints follows" in followed.stderr
-    assert "tests/test_talks.py has ended" in followed.stderr
+    assert "runs on build-7; its output follows" in followed.stderr
+    assert "tests/test_talks.py has finished" in followed.stderr
     # A worker's card may name the run for two seconds more.
     assert "\nRuns: 0\n" in after.stdout
 

@@ -28,12 +28,12 @@ class Finished:
     attempt: int
     status: str
     error: str
-    again: str | None
+    rerun_reason: str | None
     runner: str
     exit_code: int | None
     signal: int | None
     peak_bytes: int
-    waited_for: str
+    start_delayed_by: str
     leaked: tuple[str, ...]
     cases: tuple[Case, ...]
     output: str
@@ -47,7 +47,7 @@ class Finished:
     @property
     def is_verdict(self) -> bool:
         """Whether it decides the file, unless a later one does."""
-        return self.again in (None, "confirm", "alone")
+        return self.rerun_reason in (None, "verify-pass", "exclusive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +135,12 @@ def _finished(event: dict[str, EventValue]) -> Finished:
         attempt=_number(event["attempt"]),
         status=_text(event["status"]),
         error=_text(event["error"]),
-        again=None if event["again"] is None else _text(event["again"]),
+        rerun_reason=None if event["rerun_reason"] is None else _text(event["rerun_reason"]),
         runner=_text(event["runner"]),
         exit_code=None if event["exit_code"] is None else _number(event["exit_code"]),
         signal=None if event["signal"] is None else _number(event["signal"]),
         peak_bytes=_number(event["peak_bytes"] or 0),
-        waited_for=_text(event["waited_for"]),
+        start_delayed_by=_text(event["start_delayed_by"]),
         leaked=tuple(map(_text, _list(event["leaked"]))),
         cases=tuple(map(_case, _list(event["cases"]))),
         output=_text(event["output_tail"]),

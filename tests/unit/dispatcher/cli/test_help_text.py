@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dispatcher.cli.help import early_answer, format_help
-from dispatcher.config.command_line import RUN_WORDS, SILENT
-from dispatcher.config.settings import SETTINGS
+from dispatcher.config.settings import RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.settings.setting import Group
 
-REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.kind.metavar)
+REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.type.metavar)
 
 
 def test_every_argument_and_every_legacy_variable_is_shown() -> None:
     words = format_help("run_tests.py").replace(",", " ").replace("(", " ").split()
-    for word in RUN_WORDS.words:
-        if word not in SILENT and word not in REVERSED:
+    for word in RUN_PARSER.known:
+        if word not in WITHOUT_EFFECT and word not in REVERSED:
             assert word.removesuffix(":") in [shown.removesuffix(":") for shown in words]
     for setting in SETTINGS:
         for name in setting.variables[1:]:

@@ -6,7 +6,6 @@ import io
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status, StopReason
 from tests.unit.dispatcher.engine.scripted_backend import Step
-from tests.unit.dispatcher.scripted_site import ClosedBackend, ScriptedSite
+from tests.unit.dispatcher.scripted_target import ClosedBackend, ScriptedTarget
 
 PATHS = ("tests/test_a.py", "tests/test_b.py")
 FAIL = Step(status=Status.FAIL)
@@ -40,15 +39,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(root: Path, *argv: str, site: ScriptedSite | None = None, **variables: str) -> Ran:
+def run(root: Path, *argv: str, target: ScriptedTarget | None = None, **variables: str) -> Ran:
     out, err = io.StringIO(), io.StringIO()
     command = Command(
         argv,
         environ={"PATH": os.environ["PATH"], **variables},
         cwd=root,
-        site=site or ScriptedSite(),
+        target=target or ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )
@@ -56,10 +54,10 @@ def run(root: Path, *argv: str, site: ScriptedSite | None = None, **variables: s
 
 
 @dataclass(kw_only=True)
-class TroubledSite(ScriptedSite):
+class TroubledTarget(ScriptedTarget):
     """A place whose backend does something at its third poll."""
 
-    def trouble(self, act: Callable[[ClosedBackend], None]) -> TroubledSite:
+    def trouble(self, act: Callable[[ClosedBackend], None]) -> TroubledTarget:
         make = super().backend
 
         def backend(request: object) -> ClosedBackend:
@@ -81,7 +79,7 @@ def interrupts(_: ClosedBackend) -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_a_run_is_green_only_when_all_passed(root: Path, status: Status) -> None:
-    ran = run(root, site=ScriptedSite(script={PATHS[0]: [Step(status=status)]}))
+    ran = run(root, target=ScriptedTarget(script={PATHS[0]: [Step(status=status)]}))
 
     assert ran.status == (ExitCode.OK if status.is_pass else ExitCode.FAILED)
     assert "Total tests: 2" in ran.out
@@ -116,12 +114,12 @@ def test_every_way_to_end_has_its_status(root: Path, argv: Sequence[str], status
 
 
 def test_an_interrupt_ends_with_its_own_status_and_the_summary(root: Path) -> None:
-    site = TroubledSite(script={PATHS[0]: [Step(hangs=True)]}).trouble(interrupts)
+    target = TroubledTarget(script={PATHS[0]: [Step(hangs=True)]}).trouble(interrupts)
     handlers = [
         (number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ]
     try:
-        ran = run(root, site=site)
+        ran = run(root, target=target)
     finally:
         for number, handler in handlers:
             signal.signal(number, handler)
@@ -129,14 +127,14 @@ def test_an_interrupt_ends_with_its_own_status_and_the_summary(root: Path) -> No
     assert ran.status == ExitCode.INTERRUPTED
     assert "Test Summary" in ran.out
     assert PATHS[1] in ran.out
-    [backend] = site.backends
+    [backend] = target.backends
     assert backend.stops[0][0] is StopReason.CANCELLED
     assert backend.closed == 1
 
 
 @pytest.mark.parametrize("steps", [(), (FAIL,)])
 def test_what_breaks_under_a_run_is_an_infrastructure_error(root: Path, steps: Sequence[Step]) -> None:
-    ran = run(root, site=TroubledSite(script={PATHS[0]: steps}).trouble(breaks))
+    ran = run(root, target=TroubledTarget(script={PATHS[0]: steps}).trouble(breaks))
 
     assert ran.status == ExitCode.INFRASTRUCTURE
     assert "[FAIL] the pool broke\n" in ran.err
@@ -151,7 +149,7 @@ def test_a_report_that_cannot_be_written_does_not_end_as_if_all_were_well(root: 
 
 
 def test_a_failed_test_is_told_before_a_lost_report(root: Path) -> None:
-    ran = run(root, "--events", "/dev/full", site=ScriptedSite(script={PATHS[0]: [FAIL]}))
+    ran = run(root, "--events", "/dev/full", target=ScriptedTarget(script={PATHS[0]: [FAIL]}))
 
     assert ran.status == ExitCode.FAILED
     assert "/dev/full" in ran.err
@@ -183,9 +181,9 @@ def test_the_words_of_a_user_can_neither_break_nor_colour_an_error(root: Path) -
 
 
 def test_a_failure_shows_the_command_that_runs_it_again(root: Path) -> None:
-    site = ScriptedSite(script={PATHS[0]: [FAIL]})
+    target = ScriptedTarget(script={PATHS[0]: [FAIL]})
 
-    ran = run(root, "--timeout", "9s", "--max-fail", "5", "--integration", *PATHS, site=site)
+    ran = run(root, "--timeout", "9s", "--max-fail", "5", "--integration", *PATHS, target=target)
 
     [again] = [line for line in ran.out.splitlines() if "./run_tests.py" in line]
     words = shlex.split(again[again.index("./run_tests.py") :])
@@ -193,11 +191,11 @@ def test_a_failure_shows_the_command_that_runs_it_again(root: Path) -> None:
 
 
 def test_explaining_prints_what_the_site_says_and_runs_nothing(root: Path) -> None:
-    site = ScriptedSite()
+    target = ScriptedTarget()
 
-    ran = run(root, "--explain", "preload", site=site)
+    ran = run(root, "--explain", "preload", target=target)
 
-    assert (ran.status, ran.out, site.backends) == (ExitCode.OK, "2 files explained\n", [])
+    assert (ran.status, ran.out, target.backends) == (ExitCode.OK, "2 files explained\n", [])
 
 
 FORKED = Step(isolation=Isolation.FORK)
@@ -205,9 +203,9 @@ DIFFERS = Step(cases=(CaseResult(case_id="T.a", outcome=Outcome.PASSED),))
 
 
 def test_a_difference_that_was_to_be_found_makes_the_run_fail(root: Path) -> None:
-    site = ScriptedSite(script={PATHS[0]: [FORKED, DIFFERS], PATHS[1]: [FORKED, Step()]})
+    target = ScriptedTarget(script={PATHS[0]: [FORKED, DIFFERS], PATHS[1]: [FORKED, Step()]})
 
-    ran = run(root, "--verify-isolation", "--no-history", site=site)
+    ran = run(root, "--verify-isolation", "--no-history", target=target)
 
     assert ran.status == ExitCode.FAILED
     assert "  - tests/test_a.py: T.a: ran only when spawned\n[FAIL] 1 file(s) differ when forked\n" in ran.out
@@ -216,27 +214,27 @@ def test_a_difference_that_was_to_be_found_makes_the_run_fail(root: Path) -> Non
 
 def test_what_forking_changes_is_remembered_until_the_file_changes(root: Path) -> None:
     forked_failure = Step(isolation=Isolation.FORK, status=Status.FAIL)
-    first = ScriptedSite(script={PATHS[0]: [forked_failure, Step(), Step(), forked_failure]})
-    assert run(root, site=first).status == ExitCode.OK
+    first = ScriptedTarget(script={PATHS[0]: [forked_failure, Step(), Step(), forked_failure]})
+    assert run(root, target=first).status == ExitCode.OK
 
-    second, third = ScriptedSite(), ScriptedSite()
-    run(root, site=second)
+    second, third = ScriptedTarget(), ScriptedTarget()
+    run(root, target=second)
     (root / PATHS[0]).write_text("changed = True\n", encoding="utf-8")
-    run(root, site=third)
+    run(root, target=third)
 
     found = [
-        {task.file_path: task.isolation for task in site.backends[0].tasks}[PATHS[0]]
-        for site in (second, third)
+        {task.file_path: task.isolation for task in target.backends[0].tasks}[PATHS[0]]
+        for target in (second, third)
     ]
     assert found == [Isolation.SPAWN, Isolation.AUTO]
 
 
 def test_a_pass_that_was_confirmed_is_not_confirmed_again(root: Path) -> None:
     script = {PATHS[0]: [FORKED, Step()], PATHS[1]: [Step(seconds=99)]}
-    first, second = ScriptedSite(script=script), ScriptedSite(script=script)
+    first, second = ScriptedTarget(script=script), ScriptedTarget(script=script)
 
-    run(root, site=first)
-    run(root, site=second)
+    run(root, target=first)
+    run(root, target=second)
 
     assert first.backends[0].spare == [f"{PATHS[0]}#2"]
     assert second.backends[0].spare == []
@@ -247,13 +245,13 @@ def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next
     root: Path, argv: tuple[str, ...], is_alone: bool
 ) -> None:
     crowded = Step(status=Status.FAIL, was_alone=False)
-    site = ScriptedSite(script={PATHS[0]: [crowded, Step()]})
+    target = ScriptedTarget(script={PATHS[0]: [crowded, Step()]})
 
-    assert run(root, *argv, site=site).status == ExitCode.FAILED
-    later = ScriptedSite()
-    run(root, site=later)
+    assert run(root, *argv, target=target).status == ExitCode.FAILED
+    later = ScriptedTarget()
+    run(root, target=later)
 
-    assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
+    assert {task.file_path: task.exclusive for task in later.backends[0].tasks} == {
         PATHS[0]: is_alone,
         PATHS[1]: False,
     }

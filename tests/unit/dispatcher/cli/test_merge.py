@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from dispatcher.model.results import Finding
 from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.status import Isolation, Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +52,8 @@ def merge(root: Path, *argv: str) -> Ran:
         ("merge", *argv),
         environ={"PATH": os.environ["PATH"]},
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )
@@ -152,7 +150,9 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1))
     cut = [
-        structs.replace(event, again=RerunReason.VERIFY_PASS) if isinstance(event, AttemptFinished) else event
+        structs.replace(event, rerun_reason=RerunReason.VERIFY_PASS)
+        if isinstance(event, AttemptFinished)
+        else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))
@@ -160,10 +160,10 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     *_, settled, last = combine_records([record], check_records([record]))
 
     assert isinstance(settled, VerdictSettled)
-    assert (settled.result.status, settled.reason) == (Status.PASS, RerunReason.VERIFY_PASS)
+    assert (settled.result.status, settled.attempt_reason) == (Status.PASS, RerunReason.VERIFY_PASS)
     assert isinstance(last, RunFinished)
     [file] = last.results.records
-    assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
+    assert (file.status, file.is_unverified, len(file.attempts)) == (Status.PASS, True, 1)
 
 
 def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_breaks_off(
@@ -183,13 +183,13 @@ def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_brea
         structs.replace(
             first,
             result=structs.replace(first.result, status=status, isolation=isolation, attempt=number),
-            reason=reason,
-            again=again,
+            attempt_reason=reason,
+            rerun_reason=again,
         )
         for number, (status, isolation, reason, again) in enumerate(proof, 1)
     ]
     settled = VerdictSettled(
-        at_s=first.at_s, file=first.file, result=ended[2].result, reason=RerunReason.REFORK
+        at_s=first.at_s, file=first.file, result=ended[2].result, attempt_reason=RerunReason.REFORK
     )
     record = read_record(write_record(tmp_path, [*before, *ended, settled]))
 
@@ -205,7 +205,9 @@ def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_o
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1), failed=[path])
     cut = [
-        structs.replace(event, again=RerunReason.RETRY) if isinstance(event, AttemptFinished) else event
+        structs.replace(event, rerun_reason=RerunReason.RETRY)
+        if isinstance(event, AttemptFinished)
+        else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))
@@ -260,7 +262,7 @@ def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) ->
     lenient = merge(tmp_path, "one", "two", "--fail-on-regression", "--regression-factor", "99")
 
     assert (told.status, failed.status, lenient.status) == (ExitCode.OK, ExitCode.FAILED, ExitCode.OK)
-    assert "[WARN] 3 file(s) took much more than before:" in told.out
+    assert "[WARN] 3 file(s) regressed:" in told.out
     assert "  - tests/test_2.py: peak memory 90 MiB instead of 1 MiB (90.0 times)" in told.out
     assert "took" not in lenient.out
 

@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.cli.help import format_help
 from dispatcher.cli.main import SUBCOMMANDS, Command
-from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from dispatcher.config.choices import SUBCOMMAND_HELP
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
 def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
@@ -19,9 +19,8 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         argv,
         environ=environ,
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="run-tests",
-        runner_python="/no/python",
         stdout=out,
         stderr=err,
     )

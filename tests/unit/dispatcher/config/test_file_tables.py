@@ -37,7 +37,7 @@ group = "db"
 """,
     )
 
-    assert config.groups == (FileGroup(name="db", most=2),)
+    assert config.groups == (FileGroup(name="db", max_files=2),)
     assert config.overrides == (
         Override(
             files=("tests/db/**", "tests/x"),

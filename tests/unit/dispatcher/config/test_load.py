@@ -58,7 +58,7 @@ def test_arguments_are_stronger_than_the_environment_and_that_than_the_file(tmp_
     configure(tmp_path, "timeout = 1\nslow = 2\ngrace = 3")
     loaded = load(tmp_path, "--timeout", "9", PASSMUSTER_TIMEOUT="8", PASSMUSTER_SLOW="7")
     config = loaded.config
-    assert (config.timeout_s, config.slow_s, config.grace_s) == (9.0, 7.0, 3.0)
+    assert (config.timeout_s, config.slow_timeout_s, config.grace_period_s) == (9.0, 7.0, 3.0)
     assert [loaded.origins[name].name for name in ("timeout", "slow", "grace", "retries")] == [
         "--timeout",
         "PASSMUSTER_SLOW",
@@ -87,8 +87,8 @@ def test_every_argument_reaches_its_field(tmp_path: Path) -> None:
         memory_limit=Amount(fraction=0.5),
         timeout_s=10.0,
         run_timeout_s=20.0,
-        slow_s=3.0,
-        grace_s=2.0,
+        slow_timeout_s=3.0,
+        grace_period_s=2.0,
         retries=1,
         max_fail=4,
         limit=5,

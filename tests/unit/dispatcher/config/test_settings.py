@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.choices import Override, Subcommand
-from dispatcher.config.command_line import RUN_WORDS, SILENT
 from dispatcher.config.model import Layout, TestConfig
-from dispatcher.config.settings import BY_NAME, SETTINGS
+from dispatcher.config.settings import BY_NAME, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from passmuster.settings.setting import Group, Setting, variable_name
 
 EXAMPLES = {
@@ -24,7 +23,7 @@ EXAMPLES = {
 
 def example(setting: Setting) -> object:
     for text in (
-        EXAMPLES.get(setting.kind.allowed, ""),
+        EXAMPLES.get(setting.type.allowed, ""),
         "1",
         "2",
         "2/4",
@@ -32,13 +31,13 @@ def example(setting: Setting) -> object:
         "1GiB",
         "redis://localhost",
         "true",
-        *setting.kind.metavar.split("|"),
+        *setting.type.metavar.split("|"),
     ):
         try:
-            value = setting.kind.read(text)
+            value = setting.type.read(text)
         except ValueError:
             continue
-        return (value,) if setting.kind.is_list else value
+        return (value,) if setting.type.is_list else value
     pytest.fail(f"no example for {setting.name}")
 
 
@@ -54,7 +53,7 @@ def test_a_settings_value_has_the_type_of_the_field_it_fills(setting: Setting) -
     hints = typing.get_type_hints(Layout if owner else TestConfig)
     expected = [typing.get_origin(hint) or hint for hint in members(hints[name])]
     value = example(setting)
-    if setting.kind.is_path:
+    if setting.type.is_path:
         assert any(str(kind).endswith("Path'>") for kind in expected)
     else:
         assert type(value) in expected
@@ -62,7 +61,7 @@ def test_a_settings_value_has_the_type_of_the_field_it_fills(setting: Setting) -
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_none_is_allowed_only_where_the_field_takes_it(setting: Setting) -> None:
-    if not setting.kind.allowed.endswith("or none"):
+    if not setting.type.allowed.endswith("or none"):
         return
     assert type(None) in members(typing.get_type_hints(TestConfig)[setting.target])
 
@@ -77,7 +76,7 @@ def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() ->
 def test_no_name_argument_or_variable_is_used_twice() -> None:
     names = [setting.name for setting in SETTINGS]
     variables = [name for setting in SETTINGS for name in setting.variables]
-    for words in (names, variables, [*RUN_WORDS.words, *SILENT]):
+    for words in (names, variables, [*RUN_PARSER.known, *WITHOUT_EFFECT]):
         assert sorted(words) == sorted(set(words))
 
 
@@ -90,7 +89,7 @@ def test_the_arguments_that_users_were_promised_exist() -> None:
     --verbose --no-history --list --dry-run --show-config --strict-args --version -h --help
     --unit --parallel --full --shard --history-from --record --join --report --ci --regression-factor
     --fail-on-regression"""
-    assert set(promised.split()) <= {*RUN_WORDS.words, *SILENT}
+    assert set(promised.split()) <= {*RUN_PARSER.known, *WITHOUT_EFFECT}
 
 
 def test_a_variable_is_named_after_its_setting() -> None:
@@ -112,7 +111,7 @@ def test_a_default_is_shown_as_text_that_the_setting_reads(setting: Setting) -> 
     if setting.default:
         assert setting.fallback in (None, (), Path()), "words stand only for what a run works out"
         return
-    assert str(setting.kind.read(setting.default_text)) == str(setting.fallback)
+    assert str(setting.type.read(setting.default_text)) == str(setting.fallback)
 
 
 def test_the_rows_stand_in_the_order_of_the_help_text() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.config.command_line import RUN_WORDS
+from dispatcher.config.settings import RUN_PARSER
 from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
 from passmuster.model.errors import ConfigurationError
 
-REVERSIBLE = [word for word in RUN_WORDS.words if len(word) > 5]
+REVERSIBLE = [word for word in RUN_PARSER.known if len(word) > 5]
 
 
 @pytest.mark.parametrize("word", REVERSIBLE)
 def test_every_option_with_a_letter_left_out_is_refused_with_the_right_spelling(word: str) -> None:
     typed = word[:4] + word[5:]
-    if typed in RUN_WORDS.words:
+    if typed in RUN_PARSER.known:
         return
     with pytest.raises(ConfigurationError, match=r"^unknown argument: .*; did you mean --"):
         refuse_options([typed])
@@ -66,7 +66,7 @@ def test_what_pytest_is_to_be_told_is_written_as_it_is_to_be_typed(argv: list[st
 
 
 def test_foreign_options_are_none_of_ours_and_each_is_refused() -> None:
-    assert FOREIGN_OPTIONS.keys().isdisjoint(RUN_WORDS.words)
+    assert FOREIGN_OPTIONS.keys().isdisjoint(RUN_PARSER.known)
     for option in FOREIGN_OPTIONS:
         with pytest.raises(ConfigurationError):
             refuse_options([option])

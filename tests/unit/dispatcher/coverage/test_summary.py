@@ -51,7 +51,7 @@ def test_what_went_wrong_is_said() -> None:
         "[WARN] 2 file(s) passed but delivered no coverage data:",
         "  - test_a.py",
         "  - test_b.py",
-        "[FAIL] Coverage 87% is below the demanded 90%",
+        "[FAIL] Coverage 87% is below the required 90%",
     ]
     assert format_coverage_summary(report, fail_under=87)[-1] == "  - test_b.py"
 

@@ -86,14 +86,14 @@ class ScriptedBackend:
     def limits(self) -> tuple[Limit, ...]:
         return ()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         names = [self._name(task) for task in tasks]
         self.tasks += tasks
-        self.submitted += [(name, first) for name in names]
-        if spare:
+        self.submitted += [(name, urgent) for name in names]
+        if best_effort:
             self.spare += names
             self.waiting_spare.extend(tasks)
-        elif first:
+        elif urgent:
             self.waiting.extendleft(reversed(tasks))
         else:
             self.waiting.extend(tasks)
@@ -189,7 +189,7 @@ def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "")
         PlannedFile(
             file=TestFile(path=path, label=path),
             task=TestTask(run_id="r", file_path=path),
-            is_confirmed=path in confirmed,
+            is_fork_verified=path in confirmed,
             failed_before=path in failed,
             is_named=path in named,
         )

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.engine.journal import FILE_NAME, Journal, find_run, has_data, open_journal, read_journal
+from dispatcher.engine.journal import (
+    FILE_NAME,
+    Journal,
+    find_run,
+    has_coverage_data,
+    open_journal,
+    read_journal,
+)
 from dispatcher.model.plan import TestFile
 from dispatcher.run.runner import new_run_id
 from passmuster.model.errors import ConfigurationError
@@ -32,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 def written(path: Path, *results: TestResult, is_over: bool = False) -> None:
     journal = Journal(path, is_durable=True)
     assert journal.is_new
-    journal.begin(path.parent.name, [A, B])
+    journal.start(path.parent.name, [A, B])
     journal.add(results)
     if is_over:
         journal.end()
@@ -158,7 +165,7 @@ def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
     journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
     journal.close()
 
-    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 3"):
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 4"):
         read_journal(path, [A, B])
 
 
@@ -199,6 +206,6 @@ def test_coverage_data_that_is_gone_does_not_count(tmp_path: Path) -> None:
     def result(*files: Path) -> TestResult:
         return TestResult(file_path="a", status=Status.PASS, coverage_files=tuple(map(str, files)))
 
-    assert has_data(result(data))
-    assert not has_data(result(data, tmp_path / "gone"))
-    assert not has_data(result())
+    assert has_coverage_data(result(data))
+    assert not has_coverage_data(result(data, tmp_path / "gone"))
+    assert not has_coverage_data(result())

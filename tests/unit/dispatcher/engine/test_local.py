@@ -19,8 +19,8 @@ from passmuster.model.task import TestTask
 DEADLINE_S = 20.0
 
 
-def task(name: str, need_bytes: int | None = None, *, alone: bool = False, group: str = "") -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone, group=group)
+def task(name: str, need_bytes: int | None = None, *, exclusive: bool = False, group: str = "") -> TestTask:
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=exclusive, group=group)
 
 
 class ScriptedExecutor:
@@ -44,10 +44,10 @@ class ScriptedExecutor:
     def limits(self) -> tuple[Limit, ...]:
         return (Limit(name="slots", value=str(self.slots), source="the script"),)
 
-    def expect(self, tasks: Sequence[TestTask]) -> None:
+    def prefetch(self, tasks: Sequence[TestTask]) -> None:
         self.expected = tuple(tasks)
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         if self.trouble is not None:
             raise self.trouble
         with self._changed:
@@ -85,14 +85,14 @@ class ScriptedExecutor:
             self._ended.update(names)
             self._changed.notify_all()
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append((reason, grace_s))
         self.let_end(*self._running)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         raise AssertionError("the local backend ends everything or nothing")
 
-    def dismiss(self, task: TestTask) -> None:
+    def release(self, task: TestTask) -> None:
         with self._changed:
             del self._running[task.file_path]
 
@@ -165,7 +165,7 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
 def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.holds = True
     backend.submit([task(name) for name in "abc"])
-    backend.submit([task("retry")], first=True)
+    backend.submit([task("retry")], urgent=True)
 
     executor.let_end("a", "b", "c", "retry")
     poll_until(backend, lambda found: len(finished(found)) == 4)
@@ -188,7 +188,7 @@ def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
     executor.let_end("a", "big")
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
 
-    assert {result.file_path: result.waited_for for result in ends} == {"a": "", "big": "memory"}
+    assert {result.file_path: result.start_delayed_by for result in ends} == {"a": "", "big": "memory"}
 
 
 def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
@@ -206,7 +206,7 @@ def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
     executor.let_end("c")
 
     assert executor.started == ["a", "c", "b"]
-    assert [result.waited_for for result in ends] == ["", ""]
+    assert [result.start_delayed_by for result in ends] == ["", ""]
 
 
 def test_a_refused_task_of_a_group_is_offered_again(
@@ -236,7 +236,7 @@ def test_a_task_to_run_alone_waits_until_nothing_runs(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots, executor.holds = 3, True
-    backend.submit([task("alone", alone=True), task("a"), task("b")])
+    backend.submit([task("alone", exclusive=True), task("a"), task("b")])
     assert executor.started == ["a", "b"]
     executor.let_end("a")
     poll_until(backend, lambda found: finished(found) == ["a"])

@@ -34,7 +34,7 @@ def started(events: Sequence[BackendEvent]) -> list[str]:
 def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.slots = 1
     backend.submit([task("a"), task("b")])
-    backend.submit([task("spare")], spare=True)
+    backend.submit([task("spare")], best_effort=True)
     executor.slots = 2
     executor.let_end("a")
     poll_until(backend, lambda found: "spare" in started(found))
@@ -46,7 +46,7 @@ def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     backend.submit([task("a", 60), task("big", 60)])
-    backend.submit([task("spare", 1)], spare=True)
+    backend.submit([task("spare", 1)], best_effort=True)
     assert executor.started == ["a"]
 
     executor.let_end("a")
@@ -57,7 +57,7 @@ def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
 
 def test_a_spare_task_waits_for_room(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     backend.submit([task("a", 60)])
-    backend.submit([task("spare", 60), task("small", 10)], spare=True)
+    backend.submit([task("spare", 60), task("small", 10)], best_effort=True)
 
     assert executor.started == ["a", "small"]
 
@@ -67,7 +67,7 @@ def test_nothing_spare_starts_where_only_spare_tasks_run(
 ) -> None:
     executor.slots = 2
     backend.submit([task("a")])
-    backend.submit([task("one"), task("two"), task("three")], spare=True)
+    backend.submit([task("one"), task("two"), task("three")], best_effort=True)
     assert executor.started == ["a", "one"]
 
     executor.let_end("a")
@@ -84,10 +84,10 @@ def test_a_spare_task_that_is_refused_keeps_its_place(
 ) -> None:
     backend.submit([task("a")])
     executor.refuses = 1
-    backend.submit([task("one")], spare=True)
+    backend.submit([task("one")], best_effort=True)
     assert executor.started == ["a"]
 
-    backend.submit([task("two")], spare=True)
+    backend.submit([task("two")], best_effort=True)
 
     assert executor.started == ["a", "one", "two"]
 
@@ -97,7 +97,7 @@ def test_trouble_at_the_start_of_a_spare_task_loses_none(
 ) -> None:
     backend.submit([task("a")])
     executor.trouble_at_admit = InfrastructureError("no processes left")
-    backend.submit([task("spare")], spare=True)
+    backend.submit([task("spare")], best_effort=True)
 
     with pytest.raises(InfrastructureError, match="no processes left"):
         poll_until(backend, lambda found: bool(finished(found)))
@@ -107,7 +107,7 @@ def test_trouble_at_the_start_of_a_spare_task_loses_none(
 def test_a_spare_task_counts_in_its_group(executor: ScriptedExecutor) -> None:
     backend = LocalBackend(executor, groups={"db": 1})
     backend.submit([replace(task("a"), group="db")])
-    backend.submit([replace(task("spare"), group="db"), task("other")], spare=True)
+    backend.submit([replace(task("spare"), group="db"), task("other")], best_effort=True)
 
     assert executor.started == ["a", "other"]
     backend.close()

@@ -77,7 +77,7 @@ def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes()
     results, listener = execute(backend, policy=RunPolicy(retries=2))
 
     assert [record.file.path for record in results.flaky] == ["a"]
-    assert [event.again for event in listener.of(AttemptFinished)][:3] == [
+    assert [event.rerun_reason for event in listener.of(AttemptFinished)][:3] == [
         RerunReason.RETRY,
         RerunReason.RETRY,
         None,
@@ -99,7 +99,7 @@ def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> N
     results, listener = execute(backend, "ab", RunPolicy(retries=1))
 
     assert statuses(results) == {"a": Status.PASS, "b": Status.PASS}
-    agains = [event.again for event in listener.of(AttemptFinished) if event.file.path == "a"]
+    agains = [event.rerun_reason for event in listener.of(AttemptFinished) if event.file.path == "a"]
     assert agains == [RerunReason.EVICTED, RerunReason.EVICTED, RerunReason.RETRY, None]
     # Alone means after all others; only who does not run alone goes first.
     assert backend.submitted[2:] == [("a#2", True), ("a#3", False), ("a#4", False)]
@@ -356,7 +356,7 @@ def test_whatever_happens_every_file_of_the_plan_is_told_and_counted_once(
     finals: dict[str, TestResult] = {}
     for event in listener.of(AttemptFinished):
         assert event.file.path not in finals
-        if event.again is None:
+        if event.rerun_reason is None:
             finals[event.file.path] = event.result
     for record in results.records:
         assert finals.get(record.file.path, record.final).status is record.status

@@ -58,9 +58,9 @@ def told(
     found: list[tuple[str, RerunReason | None, RerunReason | None, Finding | None]] = []
     for event in listener.events:
         if isinstance(event, AttemptFinished) and event.file.path == path:
-            found.append((str(event.result.status), event.reason, event.again, event.finding))
+            found.append((str(event.result.status), event.attempt_reason, event.rerun_reason, event.finding))
         elif isinstance(event, VerdictSettled) and event.file.path == path:
-            found.append((f"settled {event.result.status}", event.reason, None, event.finding))
+            found.append((f"settled {event.result.status}", event.attempt_reason, None, event.finding))
     return found
 
 
@@ -242,7 +242,9 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
 
     # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
     starts = [
-        event.file.path for event in listener.of(AttemptStarted) if event.reason is RerunReason.VERIFY_PASS
+        event.file.path
+        for event in listener.of(AttemptStarted)
+        if event.attempt_reason is RerunReason.VERIFY_PASS
     ]
     assert starts == ["b", "a"]
     assert [record.file.path for record in results.found(Finding.VERIFIED)] == ["a", "b"]
@@ -317,7 +319,7 @@ def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out
         ("PASS", RerunReason.EXCLUSIVE, RerunReason.SETTLED, None),
         ("settled FAIL", RerunReason.EXCLUSIVE, None, Finding.FAILS_IN_PARALLEL),
     ]
-    assert [task.alone for task in backend.tasks] == [False, False, True]
+    assert [task.exclusive for task in backend.tasks] == [False, False, True]
     assert (len(results.passed), len(results.failed)) == (1, 1)
     assert results.flaky == ()
     assert [record.file.path for record in results.found(Finding.FAILS_IN_PARALLEL)] == ["a"]
@@ -425,7 +427,7 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
     for event in listener.events:
         if isinstance(event, AttemptFinished | VerdictSettled):
             assert event.file.path not in decided
-            if isinstance(event, VerdictSettled) or event.again is None:
+            if isinstance(event, VerdictSettled) or event.rerun_reason is None:
                 decided[event.file.path] = event.result.status
     for record in results.records:
         path = record.file.path

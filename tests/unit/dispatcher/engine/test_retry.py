@@ -14,9 +14,13 @@ from passmuster.model.task import TestTask
 RETRIED = {Status.FAIL, Status.TIMEOUT, Status.MEMORY, Status.CRASH, Status.START_ERROR, Status.LOST}
 
 
-def _task(*, predicted_bytes: int | None = 100, attempt: int = 1, alone: bool = False) -> TestTask:
+def _task(*, predicted_bytes: int | None = 100, attempt: int = 1, exclusive: bool = False) -> TestTask:
     return TestTask(
-        run_id="r", file_path="test_a.py", attempt=attempt, predicted_bytes=predicted_bytes, alone=alone
+        run_id="r",
+        file_path="test_a.py",
+        attempt=attempt,
+        predicted_bytes=predicted_bytes,
+        exclusive=exclusive,
     )
 
 
@@ -52,9 +56,9 @@ def test_with_retries_left_what_may_be_luck_runs_again(status: Status) -> None:
     following = _after(status, retries=1)
     assert (following is not None) == (status in RETRIED)
     if following is not None:
-        assert following.again is RerunReason.RETRY
+        assert following.reason is RerunReason.RETRY
         assert following.task.attempt == 2
-        assert following.task.alone == (status is Status.MEMORY)
+        assert following.task.exclusive == (status is Status.MEMORY)
 
 
 def test_retries_end() -> None:
@@ -65,21 +69,21 @@ def test_retries_end() -> None:
 def test_a_file_that_broke_its_memory_limit_runs_again_alone_with_what_was_learned() -> None:
     following = _after(Status.MEMORY, retries=1, stop_reason=StopReason.MEMORY_LIMIT, budget_bytes=1100)
     assert following == NextAttempt(
-        task=TestTask(run_id="r", file_path="test_a.py", attempt=2, predicted_bytes=1100, alone=True),
-        again=RerunReason.RETRY,
+        task=TestTask(run_id="r", file_path="test_a.py", attempt=2, predicted_bytes=1100, exclusive=True),
+        reason=RerunReason.RETRY,
     )
 
 
 def test_a_file_that_made_room_runs_again_without_any_retries_left() -> None:
     following = _after(Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET, failures=3)
-    assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), again=RerunReason.EVICTED)
+    assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), reason=RerunReason.EVICTED)
 
 
 def test_the_second_time_it_runs_alone() -> None:
     task = _task(predicted_bytes=1250, attempt=2)
     following = _after(Status.MEMORY, task=task, stop_reason=StopReason.MEMORY_BUDGET, evictions=1)
     assert following == NextAttempt(
-        task=_task(predicted_bytes=1250, attempt=3, alone=True), again=RerunReason.EVICTED
+        task=_task(predicted_bytes=1250, attempt=3, exclusive=True), reason=RerunReason.EVICTED
     )
 
 

@@ -14,8 +14,10 @@ NOT_PASSED = [status for status in Status if status.is_failure]
 VERIFY = RetryPolicy(verifies_forks=True)
 
 
-def task(isolation: Isolation = Isolation.AUTO, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path="a.py", isolation=isolation, alone=alone, predicted_bytes=100)
+def task(isolation: Isolation = Isolation.AUTO, *, exclusive: bool = False) -> TestTask:
+    return TestTask(
+        run_id="r", file_path="a.py", isolation=isolation, exclusive=exclusive, predicted_bytes=100
+    )
 
 
 def result(
@@ -41,10 +43,10 @@ def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(sta
     following = after(task(), result(status), past=AttemptContext(spawned_bytes=700))
 
     assert following is not None
-    assert (following.again, following.is_spare) == (RerunReason.VERIFY_FAILURE, False)
+    assert (following.reason, following.is_best_effort) == (RerunReason.VERIFY_FAILURE, False)
     assert (following.task.attempt, following.task.isolation) == (2, Isolation.SPAWN)
     # A file that broke a limit of memory gets the machine to itself.
-    assert following.goes_first is (status is not Status.MEMORY)
+    assert following.is_urgent is (status is not Status.MEMORY)
     assert following.task.predicted_bytes == (100 if status is Status.MEMORY else 700)
 
 
@@ -74,7 +76,7 @@ def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(s
         assert following is None
     else:
         assert following is not None
-        assert (following.again, following.task.isolation) == (RerunReason.RECHECK, Isolation.SPAWN)
+        assert (following.reason, following.task.isolation) == (RerunReason.RECHECK, Isolation.SPAWN)
         assert following.is_provisional
 
 
@@ -88,7 +90,7 @@ def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries:
 
     if status.is_pass:
         assert following is not None
-        assert (following.again, following.task.isolation) == (RerunReason.REFORK, Isolation.AUTO)
+        assert (following.reason, following.task.isolation) == (RerunReason.REFORK, Isolation.AUTO)
         assert following.is_provisional
     else:
         assert following is None
@@ -120,14 +122,14 @@ def test_a_check_that_fails_is_retried_spawned() -> None:
     )
 
     assert following is not None
-    assert (following.again, following.task.isolation) == (RerunReason.RETRY, Isolation.SPAWN)
+    assert (following.reason, following.task.isolation) == (RerunReason.RETRY, Isolation.SPAWN)
 
 
 def test_a_forked_pass_is_confirmed_in_idle_time_unless_that_was_done_before() -> None:
     following = after(task(), result(Status.PASS))
 
     assert following is not None
-    assert (following.again, following.is_spare, following.goes_first) == (
+    assert (following.reason, following.is_best_effort, following.is_urgent) == (
         RerunReason.VERIFY_PASS,
         True,
         False,
@@ -151,7 +153,7 @@ def test_a_verification_runs_every_forked_file_spawned_whatever_is_known(
 
     assert following is not None
     assert following.task.isolation is Isolation.SPAWN
-    assert (following.again, following.is_spare) == (
+    assert (following.reason, following.is_best_effort) == (
         RerunReason.VERIFY_PASS if status.is_pass else RerunReason.VERIFY_FAILURE,
         False,
     )
@@ -173,7 +175,7 @@ def test_a_forked_file_that_made_room_is_forked_again() -> None:
     following = after(task(), evicted)
 
     assert following is not None
-    assert (following.again, following.task.isolation) == (RerunReason.EVICTED, Isolation.AUTO)
+    assert (following.reason, following.task.isolation) == (RerunReason.EVICTED, Isolation.AUTO)
 
 
 COMPANY = AttemptContext(may_run_alone=True)
@@ -185,12 +187,12 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
 
     if status in (Status.FAIL, Status.TIMEOUT, Status.CRASH):
         assert following is not None
-        assert (following.again, following.goes_first, following.is_spare) == (
+        assert (following.reason, following.is_urgent, following.is_best_effort) == (
             RerunReason.EXCLUSIVE,
             False,
             False,
         )
-        assert (following.task.alone, following.task.isolation) == (True, Isolation.SPAWN)
+        assert (following.task.exclusive, following.task.isolation) == (True, Isolation.SPAWN)
     else:
         assert following is None
 
@@ -204,7 +206,7 @@ def test_a_chance_alone_comes_after_all_retries_and_only_once() -> None:
 
     assert first is not None
     assert last is not None
-    assert (first.again, last.again) == (RerunReason.RETRY, RerunReason.EXCLUSIVE)
+    assert (first.reason, last.reason) == (RerunReason.RETRY, RerunReason.EXCLUSIVE)
     alone = AttemptContext(reason=RerunReason.EXCLUSIVE, failures=0, may_run_alone=True)
     assert after(last.task, failed, past=alone, rules=RetryPolicy(retries=9)) is None
 
@@ -213,7 +215,7 @@ def test_whoever_had_no_company_or_may_not_gets_no_chance_alone() -> None:
     assert after(task(), result(Status.FAIL, Isolation.SPAWN), past=COMPANY) is None
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
     assert after(task(), failed) is None
-    assert after(task(alone=True), failed, past=COMPANY) is None
+    assert after(task(exclusive=True), failed, past=COMPANY) is None
 
 
 def test_a_forced_fork_is_forked_alone_too() -> None:

@@ -73,13 +73,13 @@ def test_a_verdict_that_stands_is_kept_when_the_further_attempt_is_evicted(reaso
     status = Status.PASS if reason is RerunReason.VERIFY_PASS else Status.FAIL
     state = RunState(planned("a.py"))
     task = TestTask(run_id="r", file_path="a.py")
-    further = NextAttempt(task=task, again=reason, is_spare=True)
+    further = NextAttempt(task=task, reason=reason, is_best_effort=True)
     state.end_attempt("a.py", result("a.py", status), is_final=False, following=further)
     evicted = result("a.py", Status.MEMORY, attempt=2, evicted=True)
-    once_more = NextAttempt(task=task, again=RerunReason.EVICTED, is_spare=True)
+    once_more = NextAttempt(task=task, reason=RerunReason.EVICTED, is_best_effort=True)
     state.end_attempt("a.py", evicted, is_final=False, following=once_more)
 
-    assert state.past("a.py").reason is reason
+    assert state.context("a.py").reason is reason
     assert state.best_effort_files == 1
     assert state.failed_files == (1 if reason is RerunReason.EXCLUSIVE else 0)
     settled = state.settle("a.py")

@@ -20,13 +20,15 @@ KNOWN = FileHistory(path="a.py", duration_s=0.0, size_bytes=10, mtime_ns=20, for
 @pytest.mark.parametrize("change", [{"size_bytes": 11}, {"mtime_ns": 21}])
 def test_what_was_found_holds_until_the_file_changes(change: dict[str, int]) -> None:
     changed = replace(FILE, **change)
-    harmful = replace(KNOWN, forking=ForkObservation.HARMFUL, is_crowded=True)
+    harmful = replace(KNOWN, forking=ForkObservation.HARMFUL, fails_in_parallel=True)
     confirmed = replace(KNOWN, forking=ForkObservation.CONFIRMED)
 
-    assert (harmful.must_spawn(FILE), harmful.needs_room(FILE), confirmed.is_confirmed(FILE)) == (True,) * 3
-    assert (harmful.must_spawn(changed), harmful.needs_room(changed)) == (False, False)
-    assert not confirmed.is_confirmed(changed)
-    assert not KNOWN.is_confirmed(FILE)
+    assert (harmful.must_spawn(FILE), harmful.must_be_exclusive(FILE), confirmed.is_fork_verified(FILE)) == (
+        True,
+    ) * 3
+    assert (harmful.must_spawn(changed), harmful.must_be_exclusive(changed)) == (False, False)
+    assert not confirmed.is_fork_verified(changed)
+    assert not KNOWN.is_fork_verified(FILE)
     assert not KNOWN.must_spawn(FILE)
 
 

@@ -22,8 +22,8 @@ FORKED = TestResult(
 )
 SPAWNED = TestResult(file_path=FILE.path, status=Status.PASS, duration=4.0, cpu_s=3.0, peak_bytes=900)
 
-FORKED_FIGURES = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
-SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
+FORKED_FIGURES = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, max_s=1.0, max_cpu_s=0.5)
+SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, max_s=4.0, max_cpu_s=3.0)
 
 
 def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
@@ -52,8 +52,8 @@ def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path:
 
     assert once.forked is not None
     assert later.forked is not None
-    assert (once.forked.most_s, once.forked.most_cpu_s) == (9.0, 8.0)
-    assert (later.forked.most_s, later.forked.most_cpu_s) == (5.5, 4.71875)
+    assert (once.forked.max_s, once.forked.max_cpu_s) == (9.0, 8.0)
+    assert (later.forked.max_s, later.forked.max_cpu_s) == (5.5, 4.71875)
     assert later.last_run_id == "r1"
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("finding", "forking", "is_crowded"),
+    ("finding", "forking", "fails_in_parallel"),
     [
         (Finding.VERIFIED, ForkObservation.CONFIRMED, False),
         (Finding.FAILS_WHEN_FORKED, ForkObservation.HARMFUL, False),
@@ -87,11 +87,11 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
     ],
 )
 def test_a_finding_is_remembered_and_outlives_further_runs(
-    tmp_path: Path, finding: Finding | None, forking: ForkObservation, is_crowded: bool
+    tmp_path: Path, finding: Finding | None, forking: ForkObservation, fails_in_parallel: bool
 ) -> None:
     for attempts in ([(SPAWNED, finding)], [(FORKED, None)]):
         known = after(tmp_path, *attempts)
-        assert (known.forking, known.is_crowded) == (forking, is_crowded)
+        assert (known.forking, known.fails_in_parallel) == (forking, fails_in_parallel)
 
 
 @pytest.mark.parametrize("finding", [Finding.FAILS_WHEN_FORKED, Finding.VERIFIED, Finding.FAILS_IN_PARALLEL])
@@ -100,7 +100,7 @@ def test_a_finding_is_forgotten_when_the_file_changes(tmp_path: Path, finding: F
 
     known = after(tmp_path, (FORKED, None), file=replace(FILE, size_bytes=11))
 
-    assert (known.forking, known.is_crowded) == (ForkObservation.UNKNOWN, False)
+    assert (known.forking, known.fails_in_parallel) == (ForkObservation.UNKNOWN, False)
     assert known.spawned.runs == 1
 
 

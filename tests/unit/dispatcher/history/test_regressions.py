@@ -30,7 +30,7 @@ def found(
         planned.append(PlannedFile(file=file, task=task, baseline=baseline))
         records.append(FileAttempts(file=file, attempts=(replace(result, file_path=path),)))
     regressions = find_regressions(planned, records, factor=factor)
-    return {(one.file.path, one.what): one for one in regressions}
+    return {(one.file.path, one.measure): one for one in regressions}
 
 
 def usual(count: int = 3, *, times: float = 1.0) -> list[tuple[str, Baseline | None, TestResult]]:
@@ -50,7 +50,7 @@ def test_more_processor_time_and_more_memory_are_named_with_their_figures() -> N
 
     assert set(regressions) == {("a", Measure.CPU), ("a", Measure.MEMORY)}
     slower, larger = regressions["a", Measure.CPU], regressions["a", Measure.MEMORY]
-    assert (slower.baseline, slower.now, slower.factor, slower.pace) == (1.8, 9.0, 5.0, 1.0)
+    assert (slower.baseline, slower.now, slower.factor, slower.run_slowdown) == (1.8, 9.0, 5.0, 1.0)
     assert (larger.baseline, larger.now, larger.factor) == (100 * MIB, 300 * MIB, 3.0)
     assert slower.is_changed
     assert larger.is_changed
@@ -106,7 +106,7 @@ def test_on_a_machine_that_is_slower_for_all_nobody_stands_out_but_who_grew() ->
 def test_two_files_have_a_pace_and_one_has_none() -> None:
     grown = ("a", Baseline(spawned=USUAL), replace(RESULT, cpu_s=18.0))
 
-    assert found(grown)["a", Measure.CPU].pace == 1.0
+    assert found(grown)["a", Measure.CPU].run_slowdown == 1.0
     assert found(grown, *usual(1))["a", Measure.CPU].factor == 10.0
     assert found(*usual(2, times=3.0)) == {}
 
@@ -166,7 +166,7 @@ def test_what_says_nothing_is_not_named(baseline: Baseline | None, result: TestR
 
 
 def test_it_is_the_most_of_the_last_runs_that_counts() -> None:
-    uneven = replace(USUAL, most_s=6.0, most_cpu_s=5.0)
+    uneven = replace(USUAL, max_s=6.0, max_cpu_s=5.0)
 
     assert found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=9.0, duration=10.0))) == {}
     grown = found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=11.0)))

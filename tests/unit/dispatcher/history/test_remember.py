@@ -51,7 +51,9 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of(*files), limits=()))
     for file in files.values():
-        reporter.handle(AttemptFinished(at_s=1, file=file, result=forked, again=RerunReason.VERIFY_PASS))
+        reporter.handle(
+            AttemptFinished(at_s=1, file=file, result=forked, rerun_reason=RerunReason.VERIFY_PASS)
+        )
     confirmations: tuple[tuple[str, RerunReason | None, Finding | None], ...] = (
         ("a.py", None, Finding.PASSES_ONLY_FORKED),
         ("b.py", RerunReason.EXCLUSIVE, None),
@@ -62,8 +64,8 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
                 at_s=2,
                 file=files[path],
                 result=failed,
-                reason=RerunReason.VERIFY_PASS,
-                again=again,
+                attempt_reason=RerunReason.VERIFY_PASS,
+                rerun_reason=again,
                 finding=found,
             )
         )
@@ -71,7 +73,9 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
         ("b.py", RerunReason.EXCLUSIVE, failed, Finding.PASSES_ONLY_FORKED),
         ("c.py", RerunReason.VERIFY_PASS, forked, Finding.UNVERIFIED),
     ):
-        settled = VerdictSettled(at_s=3, file=files[path], result=result, reason=reason, finding=finding)
+        settled = VerdictSettled(
+            at_s=3, file=files[path], result=result, attempt_reason=reason, finding=finding
+        )
         reporter.handle(settled)
     reporter.close()
 
@@ -90,21 +94,27 @@ def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: 
     passed = TestResult(file_path="a.py", status=Status.PASS, attempt=2)
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
-    reporter.handle(AttemptFinished(at_s=1, file=file, result=failed, again=RerunReason.EXCLUSIVE))
+    reporter.handle(AttemptFinished(at_s=1, file=file, result=failed, rerun_reason=RerunReason.EXCLUSIVE))
     settled = RerunReason.SETTLED
     reporter.handle(
-        AttemptFinished(at_s=2, file=file, result=passed, again=settled, reason=RerunReason.EXCLUSIVE)
+        AttemptFinished(
+            at_s=2, file=file, result=passed, rerun_reason=settled, attempt_reason=RerunReason.EXCLUSIVE
+        )
     )
     reporter.handle(
         VerdictSettled(
-            at_s=2, file=file, result=failed, reason=RerunReason.EXCLUSIVE, finding=Finding.FAILS_IN_PARALLEL
+            at_s=2,
+            file=file,
+            result=failed,
+            attempt_reason=RerunReason.EXCLUSIVE,
+            finding=Finding.FAILS_IN_PARALLEL,
         )
     )
     reporter.close()
 
     with closing(open_history(tmp_path)) as history:
         known = history.load()["a.py"]
-    assert (known.last_status, known.is_crowded) == (Status.FAIL, True)
+    assert (known.last_status, known.fails_in_parallel) == (Status.FAIL, True)
 
 
 def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path: Path) -> None:
@@ -113,15 +123,19 @@ def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path:
     failed = TestResult(file_path="a.py", status=Status.FAIL, attempt=4, isolation=Isolation.FORK)
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
-    reporter.handle(AttemptFinished(at_s=1, file=file, result=passed, again=RerunReason.REFORK))
+    reporter.handle(AttemptFinished(at_s=1, file=file, result=passed, rerun_reason=RerunReason.REFORK))
     reporter.handle(
         AttemptFinished(
-            at_s=2, file=file, result=failed, again=RerunReason.SETTLED, reason=RerunReason.REFORK
+            at_s=2,
+            file=file,
+            result=failed,
+            rerun_reason=RerunReason.SETTLED,
+            attempt_reason=RerunReason.REFORK,
         )
     )
     found = Finding.FAILS_WHEN_FORKED
     reporter.handle(
-        VerdictSettled(at_s=2, file=file, result=passed, reason=RerunReason.REFORK, finding=found)
+        VerdictSettled(at_s=2, file=file, result=passed, attempt_reason=RerunReason.REFORK, finding=found)
     )
     reporter.close()
 

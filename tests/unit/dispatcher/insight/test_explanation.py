@@ -13,7 +13,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.journal import Journal
 from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, reasons_of, start_method_of
 from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
@@ -85,7 +85,12 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
             TestConfig(),
             "spawned: it did not pass when it last ran",
         ),
-        (planned(is_confirmed=True), KNOWN, TestConfig(), "an earlier run saw it pass forked and spawned"),
+        (
+            planned(is_fork_verified=True),
+            KNOWN,
+            TestConfig(),
+            "an earlier run saw it pass forked and spawned",
+        ),
         (
             planned(),
             replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
@@ -98,7 +103,7 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
 def test_how_it_will_run_is_told_with_the_reason(
     item: PlannedFile, known: FileHistory | None, config: TestConfig, text: str
 ) -> None:
-    assert text in way_of(item, known, config)
+    assert text in start_method_of(item, known, config)
 
 
 def test_what_the_configuration_says_of_a_file_is_told() -> None:
@@ -107,9 +112,9 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
         Override(files=("other",), retries=3),
         Override(files=("tests/test_a.py", "x"), memory=parse_amount("1GiB"), isolation=Isolation.SPAWN),
     )
-    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", most=2),))
+    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
-    assert rules_of(FILE.path, config) == (
+    assert overrides_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
         ("tests/test_a.py, x", "isolation spawn, memory 1 GiB"),
     )
@@ -129,16 +134,16 @@ def whole() -> Explanation:
                 worker="local",
                 interpreter="CPython 3.11.7",
                 slot=1,
-                waited_for="memory",
+                start_delayed_by="memory",
             ),
             after_s=3.0,
-            beside=2,
+            concurrent_files=2,
             output="/x/test_a.py.log",
         ),
         PastAttempt(
             result=replace(SPAWNED, attempt=2, started_at=1_800_000_002.0, isolation_note="it failed"),
             after_s=5.0,
-            beside=0,
+            concurrent_files=0,
         ),
     )
     task = TestTask(
@@ -147,7 +152,7 @@ def whole() -> Explanation:
         predicted_s=2.0,
         predicted_cpu_s=0.5,
         predicted_bytes=115 * MIB,
-        alone=True,
+        exclusive=True,
         group="db",
         limits=Limits(timeout_s=90),
     )
@@ -158,15 +163,15 @@ def whole() -> Explanation:
         known=replace(KNOWN, mtime_ns=9),
         outcomes=((Status.PASS,), (Status.FAIL, Status.PASS)),
         planned=PlannedFile(
-            file=FILE, task=task, because="changed", baseline=Baseline(spawned=figures, is_changed=True)
+            file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
         ),
-        place=3,
+        position=3,
         total=60,
         limit_bytes=200 * MIB,
         budget_bytes=400 * MIB,
-        rules=(("tests/*", "group db"),),
-        group_most=2,
-        way="spawned: so",
+        overrides=(("tests/*", "group db"),),
+        group_max=2,
+        start_method="spawned: so",
     )
 
 
@@ -201,7 +206,7 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "  reserved          115 MiB (the expected peak times 1.15)",
         "  may use           200 MiB of 400 MiB for all",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed beside others, and passed without them",
+        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
         "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
         "  known forked      never",
         "  group             db, of which 2 run(s) at once",
@@ -215,19 +220,23 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
 def test_programs_are_told_the_same() -> None:
     told = json.loads(explain_json(whole()))
 
-    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
+    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (2, FILE.path, True, False)
     first, second = told["last_run"]["attempts"]
-    assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert (first["status"], first["start_delayed_by"], first["attempt_reason"]) == ("FAIL", "memory", None)
     assert first["interpreter"] == "CPython 3.11.7"
-    assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
+    assert (second["attempt_reason"], second["isolation_note"], second["output"]) == (
+        "verify-failure",
+        "it failed",
+        None,
+    )
     assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
-    assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
+    assert told["next_run"]["overrides"] == [{"files": "tests/*", "settings": "group db"}]
     assert told["outcomes"] == [["PASS"], ["FAIL", "PASS"]]
 
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(because="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), position=2, total=9
     )
 
     assert explain_lines(what) == [
@@ -245,7 +254,7 @@ def test_a_file_that_is_gone_has_a_past_only() -> None:
 
 def test_what_is_not_kept_and_not_known_is_told_so() -> None:
     unmeasured = Baseline(spawned=UsageStats(peak_bytes=7 * MIB))
-    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_most=None)
+    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_max=None)
 
     text = "\n".join(explain_lines(what))
 
@@ -260,7 +269,7 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
     (runs / name).mkdir(parents=True)
     journal = Journal(runs / name / "journal", is_durable=False)
-    journal.begin(name, [FILE])
+    journal.start(name, [FILE])
     journal.add(results)
     if ended:
         journal.end()
@@ -277,7 +286,9 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
 
     assert run is not None
     assert (run.run_id, run.is_complete) == ("2", False)
-    assert [(one.result.status, one.after_s, one.beside) for one in run.attempts] == [(Status.PASS, 3.0, 1)]
+    assert [(one.result.status, one.after_s, one.concurrent_files) for one in run.attempts] == [
+        (Status.PASS, 3.0, 1)
+    ]
     older = newest_run(tmp_path, FILE.path, wanted="1")
     assert older is not None
     assert older.is_complete

@@ -51,7 +51,7 @@ def predicted(
         ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
         ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
         ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
-        ([replace(task(name, 2.0), alone=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
+        ([replace(task(name, 2.0), exclusive=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
     ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
 )
@@ -61,9 +61,9 @@ def test_what_bounds_a_run_is_found(
     found = predicted(*tasks, groups=groups)
 
     assert (found.bounds[0].kind, found.wall_s) == (kind, wall_s)
-    assert found.wall_s >= found.bounds[0].least_s
-    assert [bound.least_s for bound in found.bounds] == sorted(
-        (bound.least_s for bound in found.bounds), reverse=True
+    assert found.wall_s >= found.bounds[0].lower_bound_s
+    assert [bound.lower_bound_s for bound in found.bounds] == sorted(
+        (bound.lower_bound_s for bound in found.bounds), reverse=True
     )
 
 
@@ -202,7 +202,7 @@ def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
 
     assert plan_lines(answer) == ["1 test file(s), of which none ever ran: nothing can be predicted"]
     assert answer == PlanReport(files=1, unknown=1)
-    assert b'"asked":null' in plan_json(answer)
+    assert b'"requested":null' in plan_json(answer)
 
 
 def test_a_group_and_further_files_are_told() -> None:

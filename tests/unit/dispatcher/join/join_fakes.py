@@ -33,7 +33,7 @@ class FakeRecord(JoinStore):
     def chunk(self, number: int, name: str, index: int) -> str | None:
         return self.chunks.get((number, name, index))
 
-    def done(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
+    def finish_round(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
         self._answer(claim)
         self.outcomes[claim.number] = outcome
 

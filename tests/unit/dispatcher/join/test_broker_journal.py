@@ -60,7 +60,7 @@ def test_the_next_leader_finds_every_attempt() -> None:
 def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest() -> None:
     record = FakeRecord()
     held(record).add([result("a.py"), result("b.py", Status.FAIL), result("c.py", Status.FAIL)])
-    record.journal.append(("round", SEALS.new_round(NewRound(number=2, paths=("b.py", "c.py")))))
+    record.journal.append(("round", SEALS.encode_round(NewRound(number=2, paths=("b.py", "c.py")))))
     held(record, 2).add([result("b.py")])
     # It arrives late, of the round before: it is none of this one.
     held(record, 1).add([result("c.py", Status.FAIL, attempt=2)])
@@ -69,7 +69,7 @@ def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest()
 
     assert set(ended) == {("a.py", 1), ("b.py", 1)}
     assert ended["b.py", 1].status is Status.PASS
-    assert [item.is_confirmed for item in changed.files] == [True, False, False]
+    assert [item.is_fork_verified for item in changed.files] == [True, False, False]
     assert [item.failed_before for item in changed.files] == [False, True, True]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.join.election import MemberAction, MemberIdentity, is_retry, machine_of, next_action
+from dispatcher.join.election import MemberAction, MemberIdentity, find_identity, is_retry, next_action
 from passmuster.model.errors import ConfigurationError
 from passmuster.wire.join_messages import EnterReply, JoinStatus
 
@@ -22,13 +22,13 @@ from passmuster.wire.join_messages import EnterReply, JoinStatus
     ],
 )
 def test_the_ci_says_which_machine_this_is(environ: dict[str, str], identity: str, attempt: int) -> None:
-    assert machine_of(environ, host="box") == MemberIdentity(identity=identity, attempt=attempt)
+    assert find_identity(environ, host="box") == MemberIdentity(identity=identity, attempt=attempt)
 
 
 @pytest.mark.parametrize("text", ["two", "0", "-1", "1e3", "²", "9" * 400])
 def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="PASSMUSTER_ATTEMPT must be the number of this attempt"):
-        machine_of({"PASSMUSTER_ATTEMPT": text}, host="box")
+        find_identity({"PASSMUSTER_ATTEMPT": text}, host="box")
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_a_retry_is_told_from_a_late_machine(
 
 
 def look(**changes: object) -> JoinStatus:
-    return JoinStatus(number=2, is_claimed=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
+    return JoinStatus(number=2, is_led=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
 
 
 @pytest.mark.parametrize(
     ("found", "may_judge", "step"),
     [
         (look(), True, MemberAction.WAIT),
-        (look(is_claimed=False), True, MemberAction.LEAD),
-        (look(is_claimed=False), False, MemberAction.WAIT),
+        (look(is_led=False), True, MemberAction.LEAD),
+        (look(is_led=False), False, MemberAction.WAIT),
         (look(has_outcome=True), False, MemberAction.LEAVE),
         (look(has_outcome=True, number=3), True, MemberAction.LEAVE),  # A retry has begun meanwhile.
         (look(number=3), True, MemberAction.GIVE_UP),
-        (look(number=0, is_claimed=False), False, MemberAction.WAIT),
-        (look(number=0, is_claimed=False), True, MemberAction.ENTER),
+        (look(number=0, is_led=False), False, MemberAction.WAIT),
+        (look(number=0, is_led=False), True, MemberAction.ENTER),
     ],
 )
 def test_the_next_step(found: JoinStatus, may_judge: bool, step: MemberAction) -> None:

@@ -25,10 +25,10 @@ def broken_for(seconds: float, time: FakeTime) -> object:
 def test_it_is_asked_until_it_answers() -> None:
     time = FakeTime()
 
-    assert patience(time).ask(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
+    assert patience(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
 
     with pytest.raises(InfrastructureError, match="look whether it runs"):
-        patience(time).ask(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
+        patience(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
 
 
 def test_who_was_asked_to_end_does_not_wait() -> None:
@@ -36,7 +36,7 @@ def test_who_was_asked_to_end_does_not_wait() -> None:
     began_s = time()
 
     with pytest.raises(InfrastructureError):
-        patience(time, is_leaving=lambda: True).ask(broken_for(50, time))  # type: ignore[arg-type]
+        patience(time, is_leaving=lambda: True).call(broken_for(50, time))  # type: ignore[arg-type]
 
     assert time() == began_s
 
@@ -44,19 +44,19 @@ def test_who_was_asked_to_end_does_not_wait() -> None:
 def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
     time = FakeTime()
     one = patience(time)
-    assert one.may_judge()
+    assert one.can_judge_leader()
 
-    one.ask(broken_for(3, time))  # type: ignore[arg-type]
-    assert not one.may_judge()
+    one.call(broken_for(3, time))  # type: ignore[arg-type]
+    assert not one.can_judge_leader()
     time.pause(JUDGE_S)
-    assert one.may_judge()
+    assert one.can_judge_leader()
 
     one.note_missing_run(is_missing=True)
     time.pause(JUDGE_S / 2)
     one.note_missing_run(is_missing=True)
-    assert not one.may_judge()
+    assert not one.can_judge_leader()
     time.pause(JUDGE_S / 2)
-    assert one.may_judge()
+    assert one.can_judge_leader()
 
 
 def test_a_claim_outlives_three_missed_pulses() -> None:

@@ -47,7 +47,7 @@ def test_what_was_published_arrives(folder: Path, tmp_path: Path) -> None:
 
     outcome = fetched(record, tmp_path / "there")
 
-    assert (outcome.status, outcome.again, outcome.leader) == (1, ("a.py",), "box")
+    assert (outcome.status, outcome.failed_paths, outcome.leader) == (1, ("a.py",), "box")
     assert max(map(len, record.chunks.values())) <= 4 * 1024 * 1024
     assert len(record.chunks) > 3
     for name in ("run.record", "coverage.data"):
@@ -71,7 +71,7 @@ def test_a_part_that_is_gone_or_another_one_is_found(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["../run.record", "/etc/passwd", ".hidden", "", "a/b"])
 def test_a_record_writes_nowhere_else(tmp_path: Path, name: str) -> None:
     file = RecordFile(name=name, size_bytes=1, sha256="0", chunks=0)
-    outcome = RoundOutcome(number=1, status=0, leader="x", again=(), files=(file,))
+    outcome = RoundOutcome(number=1, status=0, leader="x", failed_paths=(), files=(file,))
 
     with pytest.raises(EnvelopeError, match="a file that cannot be"):
         fetch(FakeRecord(), SEALS, patience(), outcome, tmp_path)
@@ -85,7 +85,7 @@ def test_more_than_was_said_is_never_unpacked(folder: Path, tmp_path: Path) -> N
         RecordFile(name=file.name, size_bytes=10, sha256=file.sha256, chunks=file.chunks)
         for file in outcome.files
     ]
-    lie = RoundOutcome(number=3, status=0, leader="x", again=(), files=tuple(small))
+    lie = RoundOutcome(number=3, status=0, leader="x", failed_paths=(), files=tuple(small))
 
     with pytest.raises(EnvelopeError, match="its digest differs"):
         fetch(record, SEALS, patience(), lie, tmp_path)

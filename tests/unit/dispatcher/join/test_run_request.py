@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.join.run_request import request_digest, request_of, why_other_request
+from dispatcher.join.run_request import make_request, request_digest, request_mismatch
 from dispatcher.model.plan import TestFile
 
 FILES = [TestFile(path=f"tests/test_{name}.py", label=name) for name in "ab"]
 
 
 def test_what_is_a_machines_own_makes_no_difference(tmp_path: Path) -> None:
-    here = request_of(TestConfig(root=tmp_path), FILES)
-    there = request_of(
+    here = make_request(TestConfig(root=tmp_path), FILES)
+    there = make_request(
         TestConfig(
             root=Path("/elsewhere"),
             max_workers=7,
@@ -25,14 +25,14 @@ def test_what_is_a_machines_own_makes_no_difference(tmp_path: Path) -> None:
     )
 
     assert here == there
-    assert why_other_request(here, there, run="r", machine="m") == ""
+    assert request_mismatch(here, there, run="r", machine="m") == ""
 
 
 def test_a_difference_names_both_digests_and_both_values() -> None:
-    here = request_of(TestConfig(retries=1), FILES)
-    there = request_of(TestConfig(retries=3, enable_coverage=True, max_fail=1, timeout_s=9.0), FILES[:1])
+    here = make_request(TestConfig(retries=1), FILES)
+    there = make_request(TestConfig(retries=3, enable_coverage=True, max_fail=1, timeout_s=9.0), FILES[:1])
 
-    why = why_other_request(here, there, run="run 7", machine="box-1")
+    why = request_mismatch(here, there, run="run 7", machine="box-1")
 
     assert (
         f"(request {request_digest(here)}) than run run 7 (request {request_digest(there)}, of box-1)" in why

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.cli.main import Command
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 SCRIPT = b"#!/bin/bash\n./run_tests.sh --usage\n"
 
@@ -42,9 +42,8 @@ def migrate(root: Path, *words: str, file: bool = True, **environ: str) -> tuple
         ("migrate", *words, *(("--command", "./run_tests.py") if file else ())),
         environ=environ,
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="run-tests",
-        runner_python="/no/python",
         stdout=out,
         stderr=err,
     )

@@ -49,7 +49,7 @@ def _known(
 def _order(*known: FileHistory, new: tuple[str, ...] = (), slots: int = 2) -> list[tuple[str, str]]:
     files = [_file(record.path) for record in known] + [_file(path) for path in new]
     ordered = order_files(files, {record.path: record for record in known}, slots=slots, budget_bytes=BUDGET)
-    return [(item.file.path, item.because) for item in ordered]
+    return [(item.file.path, item.order_reason) for item in ordered]
 
 
 def test_known_files_start_longest_first() -> None:
@@ -80,7 +80,7 @@ def test_files_that_never_ran_start_before_the_known_ones_the_largest_first() ->
     files = [_file("known"), _file("small", size_bytes=1), _file("large", size_bytes=9000)]
     ordered = order_files(files, {"known": _known("known", 50)}, slots=2, budget_bytes=BUDGET)
     assert [item.file.path for item in ordered] == ["large", "small", "known"]
-    assert ordered[0].because == NEVER_RAN
+    assert ordered[0].order_reason == NEVER_RAN
     assert ordered[0].predicted_s is None
     assert ordered[0].predicted_bytes is None
 
@@ -142,11 +142,11 @@ def test_every_file_has_exactly_one_place(
     }
     ordered = order_files(files, known, slots=slots, budget_bytes=BUDGET)
     assert sorted(item.file.path for item in ordered) == sorted(histories)
-    unhurried = [item.predicted_s for item in ordered if item.because == LONGEST_FIRST]
+    unhurried = [item.predicted_s for item in ordered if item.order_reason == LONGEST_FIRST]
     assert unhurried == sorted(unhurried, key=lambda seconds: -(seconds or 0))
     # Whatever the early lane holds, of any `slots` starts in a row only one is taken from it.
-    never_ran = [place for place, item in enumerate(ordered) if item.because == NEVER_RAN]
-    early = sum(1 for item in ordered if item.because in (FAILED_LAST_TIME, CHANGED))
+    never_ran = [place for place, item in enumerate(ordered) if item.order_reason == NEVER_RAN]
+    early = sum(1 for item in ordered if item.order_reason in (FAILED_LAST_TIME, CHANGED))
     if never_ran:
         count = len(never_ran)
         assert never_ran[-1] < count + min(early, -(-(never_ran[-1] + 1) // slots))
@@ -159,5 +159,5 @@ def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps
     (ordered,) = order_files([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
 
     assert ordered == Ordered(
-        file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), because=NEVER_RAN
+        file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), order_reason=NEVER_RAN
     )

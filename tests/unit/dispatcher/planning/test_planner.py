@@ -18,7 +18,7 @@ FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 
 
 def test_every_file_has_one_task_with_the_wanted_limits() -> None:
-    config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
+    config = TestConfig(timeout_s=7, grace_period_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
 
     plan = make_plan(FILES, {}, config, run_id="r1", slots=2, budget_bytes=1000)
 
@@ -29,7 +29,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
         assert task.attempt_id == f"r1:{planned.file.path}#1"
         assert task.limits == Limits(timeout_s=7, grace_s=2, output_bytes=9)
         assert (task.runner, task.coverage, task.predicted_bytes) == (RunnerKind.PYTEST, None, None)
-        assert planned.because
+        assert planned.order_reason
 
 
 def test_what_is_remembered_gives_order_and_predictions() -> None:
@@ -113,10 +113,10 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
 
 
 def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
-    crowded = FileHistory(path="a.py", duration_s=1.0, is_crowded=True)
+    crowded = FileHistory(path="a.py", duration_s=1.0, fails_in_parallel=True)
 
-    assert planned_after(crowded).task.alone
-    assert not planned_after(replace(crowded, mtime_ns=5)).task.alone
+    assert planned_after(crowded).task.exclusive
+    assert not planned_after(replace(crowded, mtime_ns=5)).task.exclusive
 
 
 def test_a_plan_says_what_is_known_of_each_file() -> None:
@@ -131,7 +131,7 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
 
     planned = planned_after(known)
 
-    assert (planned.failed_before, planned.is_confirmed, planned.spawned_bytes) == (True, True, 1150)
+    assert (planned.failed_before, planned.is_fork_verified, planned.spawned_bytes) == (True, True, 1150)
     # It failed, so it is spawned; one that passed is forked.
     assert (planned.task.isolation, planned.task.predicted_s) == (Isolation.SPAWN, 4.0)
     forked = planned_after(replace(known, last_status=Status.PASS))

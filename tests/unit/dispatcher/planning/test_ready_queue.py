@@ -13,8 +13,8 @@ from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 
-def _task(name: str, need_bytes: int | None = 1, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone)
+def _task(name: str, need_bytes: int | None = 1, *, exclusive: bool = False) -> TestTask:
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=exclusive)
 
 
 def _room(
@@ -33,27 +33,27 @@ def _names(tasks: Sequence[TestTask]) -> list[str]:
 
 def test_the_first_that_fits_goes() -> None:
     line = ReadyQueue([_task("big", 50), _task("unknown", None), _task("small", 5)])
-    assert _name(line.next_fit(_room(free_bytes=9))) == "small"
-    assert _name(line.next_fit(_room(free_bytes=10))) == "unknown"
-    assert line.next_fit(_room(free_bytes=49)) is None
-    assert _name(line.next_fit(_room(free_bytes=50))) == "big"
-    assert line.next_fit(_room()) is None
+    assert _name(line.pop_first_fit(_room(free_bytes=9))) == "small"
+    assert _name(line.pop_first_fit(_room(free_bytes=10))) == "unknown"
+    assert line.pop_first_fit(_room(free_bytes=49)) is None
+    assert _name(line.pop_first_fit(_room(free_bytes=50))) == "big"
+    assert line.pop_first_fit(_room()) is None
 
 
 def test_nothing_goes_without_a_slot() -> None:
-    assert ReadyQueue([_task("a")]).next_fit(_room(slots=0, is_idle=True)) is None
+    assert ReadyQueue([_task("a")]).pop_first_fit(_room(slots=0, is_idle=True)) is None
 
 
 def test_on_an_idle_machine_the_first_goes_whatever_it_needs() -> None:
     line = ReadyQueue([_task("huge", 10**15), _task("small")])
-    assert _name(line.next_fit(_room(is_idle=True))) == "huge"
+    assert _name(line.pop_first_fit(_room(is_idle=True))) == "huge"
 
 
 def test_where_other_runs_hold_memory_the_first_that_fits_goes_and_else_the_first() -> None:
     line = ReadyQueue([_task("huge", 50), _task("small", 5), _task("large", 40)])
     room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
-    assert _name(line.next_fit(room)) == "small"
-    assert _name(line.next_fit(room)) == "huge"
+    assert _name(line.pop_first_fit(room)) == "small"
+    assert _name(line.pop_first_fit(room)) == "huge"
 
 
 def test_a_file_passed_too_often_is_asked_for_although_other_runs_hold_what_it_needs() -> None:
@@ -66,9 +66,9 @@ def test_a_file_passed_too_often_is_asked_for_although_other_runs_hold_what_it_n
 
 def _go_and_end(line: ReadyQueue, room: FreeCapacity) -> str | None:
     """Let the next file start, and end at once."""
-    task = line.next_fit(room)
+    task = line.pop_first_fit(room)
     if task is not None:
-        line.ended(task)
+        line.release_group(task)
     return _name(task)
 
 
@@ -76,57 +76,57 @@ def test_a_file_passed_too_often_is_passed_no_more_until_it_fits() -> None:
     line = ReadyQueue([_task("big", 90), *(_task(f"small{number}") for number in range(MAX_OVERTAKES + 5))])
     for number in range(MAX_OVERTAKES):
         assert _go_and_end(line, _room(free_bytes=50)) == f"small{number}"
-    assert line.next_fit(_room(free_bytes=50)) is None
-    assert line.next_fit(_room(free_bytes=89)) is None
+    assert line.pop_first_fit(_room(free_bytes=50)) is None
+    assert line.pop_first_fit(_room(free_bytes=89)) is None
     assert _go_and_end(line, _room(free_bytes=90)) == "big"
     assert _go_and_end(line, _room(free_bytes=50)) == f"small{MAX_OVERTAKES}"
 
 
 def test_where_many_run_at_once_a_file_is_passed_by_more() -> None:
     line = ReadyQueue([*(_task(f"first{number}", 1) for number in range(MAX_OVERTAKES)), _task("big", 90)])
-    line.append([_task(f"small{number}") for number in range(3 * MAX_OVERTAKES)])
-    running = [line.next_fit(_room()) for _ in range(MAX_OVERTAKES)]
+    line.push([_task(f"small{number}") for number in range(3 * MAX_OVERTAKES)])
+    running = [line.pop_first_fit(_room()) for _ in range(MAX_OVERTAKES)]
     for task in running:
         assert task is not None
-        line.ended(task)
+        line.release_group(task)
     for number in range(2 * MAX_OVERTAKES):
         assert _go_and_end(line, _room(free_bytes=50)) == f"small{number}"
-    assert line.next_fit(_room(free_bytes=50)) is None
+    assert line.pop_first_fit(_room(free_bytes=50)) is None
 
 
 def test_files_put_first_go_first_in_their_own_order() -> None:
     line = ReadyQueue([_task("c")])
     line.push_front([_task("a"), _task("b")])
-    line.append([_task("d")])
-    assert [_name(line.next_fit(_room())) for _ in range(5)] == ["a", "b", "c", "d", None]
+    line.push([_task("d")])
+    assert [_name(line.pop_first_fit(_room())) for _ in range(5)] == ["a", "b", "c", "d", None]
 
 
 def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
-    line = ReadyQueue([_task("b", 5), _task("x", alone=True), _task("c", None)])
+    line = ReadyQueue([_task("b", 5), _task("x", exclusive=True), _task("c", None)])
     line.push_front([_task("a", None)])
     assert len(line) == 4
     assert _names(line.withdraw()) == ["a", "b", "c", "x"]
     assert len(line) == 0
-    assert line.next_fit(_room(is_idle=True)) is None
-    line.append([_task("later")])
-    assert _name(line.next_fit(_room())) == "later"
+    assert line.pop_first_fit(_room(is_idle=True)) is None
+    line.push([_task("later")])
+    assert _name(line.pop_first_fit(_room())) == "later"
 
 
 def test_a_file_to_run_alone_waits_for_the_others_and_for_an_idle_machine() -> None:
-    line = ReadyQueue([_task("alone", alone=True), _task("a")])
-    assert _name(line.next_fit(_room(is_idle=True))) == "a"
-    assert line.next_fit(_room(is_idle=False)) is None
-    assert _name(line.next_fit(_room(is_idle=True))) == "alone"
+    line = ReadyQueue([_task("alone", exclusive=True), _task("a")])
+    assert _name(line.pop_first_fit(_room(is_idle=True))) == "a"
+    assert line.pop_first_fit(_room(is_idle=False)) is None
+    assert _name(line.pop_first_fit(_room(is_idle=True))) == "alone"
 
 
 def test_a_file_to_run_alone_is_not_kept_waiting_for_ever() -> None:
-    line = ReadyQueue([_task("alone", alone=True)])
+    line = ReadyQueue([_task("alone", exclusive=True)])
     for number in range(MAX_STARTS_BEFORE_EXCLUSIVE):
-        line.append([_task(f"file{number}"), _task(f"more{number}")])
-        assert line.next_fit(_room()) is not None
-    assert line.next_fit(_room()) is None
-    assert _name(line.next_fit(_room(is_idle=True))) == "alone"
-    assert line.next_fit(_room()) is not None
+        line.push([_task(f"file{number}"), _task(f"more{number}")])
+        assert line.pop_first_fit(_room()) is not None
+    assert line.pop_first_fit(_room()) is None
+    assert _name(line.pop_first_fit(_room(is_idle=True))) == "alone"
+    assert line.pop_first_fit(_room()) is not None
 
 
 def _grouped(name: str, group: str = "db", need_bytes: int | None = 1) -> TestTask:
@@ -135,46 +135,46 @@ def _grouped(name: str, group: str = "db", need_bytes: int | None = 1) -> TestTa
 
 def test_a_file_whose_group_is_full_is_passed_over_until_one_of_the_group_ends() -> None:
     line = ReadyQueue([_grouped("a"), _grouped("b"), _task("c"), _grouped("d")], groups={"db": 1})
-    first = line.next_fit(_room())
+    first = line.pop_first_fit(_room())
     assert first is not None
     assert _name(first) == "a"
-    assert _name(line.next_fit(_room())) == "c"
-    assert line.next_fit(_room()) is None
+    assert _name(line.pop_first_fit(_room())) == "c"
+    assert line.pop_first_fit(_room()) is None
     assert line.is_held_by_groups
-    line.ended(first)
-    assert _name(line.next_fit(_room())) == "b"
+    line.release_group(first)
+    assert _name(line.pop_first_fit(_room())) == "b"
     assert not line.is_held_by_groups
 
 
 def test_a_group_without_a_limit_is_none() -> None:
     line = ReadyQueue([_grouped("a", "other"), _grouped("b", "other")], groups={"db": 1})
-    assert [_name(line.next_fit(_room())) for _ in range(2)] == ["a", "b"]
+    assert [_name(line.pop_first_fit(_room())) for _ in range(2)] == ["a", "b"]
 
 
 def test_a_file_that_waits_for_its_group_makes_no_reservation() -> None:
     smalls = [_task(f"small{number}") for number in range(2 * MAX_OVERTAKES)]
     line = ReadyQueue([_grouped("a"), _grouped("b", need_bytes=90), *smalls], groups={"db": 1})
-    assert _name(line.next_fit(_room())) == "a"
+    assert _name(line.pop_first_fit(_room())) == "a"
     for small in smalls:
         assert _go_and_end(line, _room(free_bytes=50)) == small.file_path
 
 
 def test_a_task_that_could_not_start_gives_its_place_in_the_group_back() -> None:
     line = ReadyQueue([_grouped("a"), _grouped("b")], groups={"db": 1})
-    task = line.next_fit(_room())
+    task = line.pop_first_fit(_room())
     assert task is not None
     line.requeue(task)
     assert _names(line.withdraw()) == ["a", "b"]
-    line.append([_grouped("c")])
-    assert _name(line.next_fit(_room())) == "c"
+    line.push([_grouped("c")])
+    assert _name(line.pop_first_fit(_room())) == "c"
 
 
 def test_a_place_for_files_that_wait_is_given_to_no_other() -> None:
-    room = FreeCapacity(slots=0, waiting_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
+    room = FreeCapacity(slots=0, io_bound_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
     waits = TestTask(run_id="r", file_path="w", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=1.0)
     works = TestTask(run_id="r", file_path="x", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=8.0)
-    assert ReadyQueue([works]).next_fit(room) is None
-    assert ReadyQueue([waits]).next_fit(room) is waits
+    assert ReadyQueue([works]).pop_first_fit(room) is None
+    assert ReadyQueue([waits]).pop_first_fit(room) is waits
 
 
 class _NaiveLine:
@@ -186,7 +186,7 @@ class _NaiveLine:
         self.running: Counter[str] = Counter()
         self.most = 0
 
-    def next_fit(self, room: FreeCapacity) -> TestTask | None:
+    def pop_first_fit(self, room: FreeCapacity) -> TestTask | None:
         if not self.tasks or room.slots <= 0:
             return None
         may_go = [task for task in self.tasks if self.running[task.group] < GROUPS.get(task.group, 10**9)]
@@ -238,11 +238,11 @@ def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
     counter = 0
     for kind, what in [("append", first), *steps]:
         if isinstance(what, FreeCapacity):
-            assert line.next_fit(what) is model.next_fit(what)
+            assert line.pop_first_fit(what) is model.pop_first_fit(what)
         elif isinstance(what, str):
             if model.running[what]:
                 model.running[what] -= 1
-                line.ended(_grouped("", what))
+                line.release_group(_grouped("", what))
         else:
             tasks = [
                 _grouped(str(counter + offset), ("", "", "db", "net")[(counter + offset) % 4], need)
@@ -250,7 +250,7 @@ def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
             ]
             counter += len(tasks)
             if kind == "append":
-                line.append(tasks)
+                line.push(tasks)
                 model.tasks.extend(tasks)
             else:
                 line.push_front(tasks)
@@ -270,7 +270,7 @@ def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
     for _ in range(3 * len(needs) + 1):
         used_bytes = sum(task.predicted_bytes or 0 for task in running)
         room = _room(max(0, 20 - used_bytes), slots=slots - len(running), is_idle=not running)
-        task = line.next_fit(room)
+        task = line.pop_first_fit(room)
         if task is not None:
             started.append(task.file_path)
             running.append(task)
@@ -281,8 +281,8 @@ def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
 
 def test_a_hundred_thousand_waiting_files_that_do_not_fit_cost_few_steps() -> None:
     line = ReadyQueue([_task(str(number), 1000 + number) for number in range(100_000)])
-    line.append([_task("fits", 5)])
+    line.push([_task("fits", 5)])
     for _ in range(10_000):
         # With a walk through the line this loop would take an hour, and the time limit of the test ends it.
-        assert line.next_fit(_room(free_bytes=4)) is None
-    assert _name(line.next_fit(_room(free_bytes=5))) == "fits"
+        assert line.pop_first_fit(_room(free_bytes=4)) is None
+    assert _name(line.pop_first_fit(_room(free_bytes=5))) == "fits"

@@ -195,7 +195,7 @@ def test_a_group_is_spread_where_it_would_hold_up_one_machine() -> None:
 def test_files_that_fill_a_machine_do_not_meet() -> None:
     tasks = [task(f"test_{number}.py", 10.0, BUDGET_BYTES) for number in range(4)]
     tasks += [task(f"test_alone_{number}.py", 10.0) for number in range(4)]
-    tasks = [replace(item, alone="alone" in item.file_path) for item in tasks]
+    tasks = [replace(item, exclusive="alone" in item.file_path) for item in tasks]
 
     shards = split_here(tasks, 8)
 
@@ -216,7 +216,7 @@ sizes = st.one_of(st.none(), st.integers(0, 10**12))
 suites = st.lists(
     st.builds(
         lambda path, seconds, size_bytes, group, alone: replace(
-            task(path, seconds, size_bytes, group), alone=alone
+            task(path, seconds, size_bytes, group), exclusive=alone
         ),
         st.text(min_size=1, max_size=6),
         predictions,

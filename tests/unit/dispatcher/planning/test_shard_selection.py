@@ -12,7 +12,7 @@ from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
-from dispatcher.planning.shard_selection import ShardSelection, part_of, split_digest
+from dispatcher.planning.shard_selection import ShardSelection, select_shard, split_digest
 from passmuster.host.capacity import Capacity
 from passmuster.model.units import parse_amount
 
@@ -38,7 +38,7 @@ def part(
     config: TestConfig = CONFIG,
     history: dict[str, FileHistory] | None = HISTORY,
 ) -> ShardSelection:
-    return part_of(files, Shard(number=number, total=total), config, history=history)
+    return select_shard(files, Shard(number=number, total=total), config, history=history)
 
 
 def test_the_parts_are_the_whole_and_agree_about_it() -> None:
@@ -57,7 +57,10 @@ def test_the_parts_are_the_whole_and_agree_about_it() -> None:
 def test_modification_times_do_not_matter() -> None:
     history = {
         path: replace(
-            known, forking=ForkObservation.HARMFUL, is_crowded=path.endswith("1.py"), forked=known.spawned
+            known,
+            forking=ForkObservation.HARMFUL,
+            fails_in_parallel=path.endswith("1.py"),
+            forked=known.spawned,
         )
         for path, known in HISTORY.items()
     }
@@ -66,7 +69,9 @@ def test_modification_times_do_not_matter() -> None:
 
 
 def test_a_file_that_ran_alone_counts_as_a_whole_machine_until_it_has_another_text() -> None:
-    history = {path: replace(known, is_crowded=path == FILES[0].path) for path, known in HISTORY.items()}
+    history = {
+        path: replace(known, fails_in_parallel=path == FILES[0].path) for path, known in HISTORY.items()
+    }
     other = [replace(FILES[0], size_bytes=101), *FILES[1:]]
 
     usual, crowded, changed = (
@@ -136,7 +141,7 @@ def test_a_confirmation_is_not_taken_over_and_a_failure_is() -> None:
         FILES[1].path: replace(HISTORY[FILES[1].path], forking=ForkObservation.HARMFUL),
     }
     known = part(history=history).known
-    assert not known[FILES[0].path].is_confirmed(FILES[0])
+    assert not known[FILES[0].path].is_fork_verified(FILES[0])
     assert known[FILES[1].path].must_spawn(FILES[1])
 
 

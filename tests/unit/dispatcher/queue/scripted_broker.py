@@ -10,13 +10,15 @@ from msgspec import structs
 from dispatcher.engine.backend import BackendEvent, BackendNotice
 from dispatcher.queue.backend import AWAY_S
 from dispatcher.queue.delivery_tracker import Message
+from dispatcher.queue.results import ResultDecoder
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_messages import Lease, StreamEntry, WorkerStatus
+from passmuster.wire.run_store import RunStore
 
-PATIENCE_S = 60.0
-OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s for it"
+TIMEOUT_S = 60.0
+UNAVAILABLE = f"broker unavailable: gone; retrying for up to {AWAY_S:.0f} s"
 
 
 def card(name: str, **changes: Any) -> WorkerStatus:
@@ -28,7 +30,7 @@ class AwayError(Exception):
     """The broker is away."""
 
 
-class Broker:
+class Broker(RunStore):
     """A broker in memory, its queue and its clock; a test plays the workers."""
 
     def __init__(self) -> None:
@@ -55,12 +57,12 @@ class Broker:
         if self.is_full:
             raise AwayError("gone")
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
         self._ask()
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
 
-    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+    def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
         self._ask()
         return None if self.word is None else (self.word, dict(self.state))
 
@@ -81,11 +83,11 @@ class Broker:
         self._ask()
         return self.word
 
-    def beat(self, kept: int) -> None:
+    def heartbeat(self, kept: int = 0) -> None:
         self._write()
         self.kept = kept
 
-    def expired(self) -> Sequence[Lease]:
+    def expired(self) -> list[Lease]:
         self._ask()
         return list(self.dead)
 
@@ -98,11 +100,11 @@ class Broker:
             raise AwayError("gone")
         return True
 
-    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
         self._ask()
         return {path: self.state[path] for path in paths if path in self.state}
 
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         return len(self.queue)
 
     def cancel(self) -> None:
@@ -116,7 +118,7 @@ class Broker:
         self._ask()
         self.word = None
 
-    def read(self, last_id: str, *, block_s: float) -> Sequence[StreamEntry]:
+    def read(self, last_id: str, *, block_s: float) -> list[StreamEntry]:
         self._ask()
         self.now += block_s
         return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
@@ -128,9 +130,9 @@ class Broker:
         self._ask()
         for message in messages:
             if message.worker:
-                self.of_workers.append((message.task.file_path, message.take, message.worker))
+                self.of_workers.append((message.task.file_path, message.delivery, message.worker))
             else:
-                self.queue.append((message.task.file_path, message.take))
+                self.queue.append((message.task.file_path, message.delivery))
 
     def pause(self, seconds: float) -> None:
         self.now += seconds
@@ -151,7 +153,11 @@ class Broker:
         self.entries.append(StreamEntry(str(len(self.entries) + 1), kind, path, take, "w1", body))
 
 
-class Mail:
+class FakeDecoder(ResultDecoder):
+    """Reads the status of a result, and the reason of a refusal, from the plain body."""
+
+    def __init__(self) -> None: ...
+
     def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
         return TestResult(file_path=entry.path, status=Status(entry.body), attempt=task.attempt)
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
-from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
+from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, LOST_MESSAGE_S, TICK_S, QueueBackend
 from dispatcher.queue.delivery_tracker import MIN_PUBLISHED
 from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError
@@ -17,11 +17,11 @@ from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
 from passmuster.wire.broker_messages import Lease, RunningFileStatus
 from tests.unit.dispatcher.queue.scripted_broker import (
-    OF_NO_USE,
-    PATIENCE_S,
+    TIMEOUT_S,
+    UNAVAILABLE,
     AwayError,
     Broker,
-    Mail,
+    FakeDecoder,
     card,
     notices,
 )
@@ -34,16 +34,14 @@ def broker() -> Broker:
 
 @pytest.fixture
 def backend(broker: Broker) -> QueueBackend:
-    words = iter(["first", "second", "third"])
     return QueueBackend(
         broker,
         broker.publish,
-        Mail(),
-        WorkerRegistry(version="1", patience_s=PATIENCE_S, now_s=broker.now),
+        FakeDecoder(),
+        WorkerRegistry(version="1", timeout_s=TIMEOUT_S, now_s=broker.now),
         lambda: list(broker.cards),
-        terms="terms",
-        new_epoch=lambda: next(words),
-        broken=(AwayError,),
+        spec="spec",
+        unavailable=(AwayError,),
         clock=lambda: broker.now,
         pause=broker.pause,
     )
@@ -73,9 +71,11 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
 
-    assert notices(backend.poll(2 * TICK_S)) == ["worker w1 was lost while a ran there; it runs again, alone"]
+    assert notices(backend.poll(2 * TICK_S)) == [
+        "worker w1 disappeared while it ran a; the file reruns exclusively"
+    ]
     broker.start("a", 102)
     broker.end_file("a", 102)
 
@@ -89,7 +89,7 @@ def test_what_waited_alone_at_a_dead_worker_goes_again_although_others_wait(
     backend.submit([task("beside"), task("other")])
     broker.start("beside", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="beside", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="beside", delivery=101, worker="w1"))
     backend.poll(2 * TICK_S)
     broker.queue.remove(("beside", 102))  # The other worker took it, to run it once it is alone.
     backend.poll(2 * TICK_S)
@@ -118,9 +118,9 @@ def test_who_does_not_take_part_is_named_and_nobody_is_waited_for_without_end(
     backend.submit([task("a")])
     broker.tell("refused", "", 0, "another tree")
 
-    assert notices(backend.poll(1)) == ["worker w1 does not take part: another tree"]
-    with pytest.raises(InfrastructureError, match="no worker takes part: w1: another tree"):
-        backend.poll(PATIENCE_S + 2 * TICK_S)
+    assert notices(backend.poll(1)) == ["worker w1 refuses the run: another tree"]
+    with pytest.raises(InfrastructureError, match="no worker can serve this run: w1: another tree"):
+        backend.poll(TIMEOUT_S + 2 * TICK_S)
     assert backend.poll(1) == ()
 
 
@@ -128,13 +128,13 @@ def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBa
     backend.submit([task("a")])
     backend.poll(TICK_S)
     broker.cards = []
-    assert notices(backend.poll(PATIENCE_S / 2)) == [
+    assert notices(backend.poll(TIMEOUT_S / 2)) == [
         "worker w1 is gone",
         "no worker is left; waiting for another one",
     ]
     broker.cards = [card("w2")]
 
-    assert backend.poll(PATIENCE_S * 2) == ()
+    assert backend.poll(TIMEOUT_S * 2) == ()
     assert [worker.name for worker in backend.usage().workers] == ["w2"]
 
 
@@ -152,11 +152,11 @@ def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
     broker.loses_the_answer = True
 
-    assert notices(backend.poll(TICK_S)) == [OF_NO_USE]
-    assert notices(backend.poll(4 * TICK_S)) == ["the broker is of use again"]
+    assert notices(backend.poll(TICK_S)) == [UNAVAILABLE]
+    assert notices(backend.poll(4 * TICK_S)) == ["the broker is available again"]
 
     assert broker.queue == [("a", 102)]
 
@@ -180,7 +180,7 @@ def test_a_swallowed_message_is_sent_once_more(broker: Broker, backend: QueueBac
     backend.submit([task("a")])
     broker.queue.clear()
 
-    backend.poll(SWALLOWED_S + 3 * TICK_S)
+    backend.poll(LOST_MESSAGE_S + 3 * TICK_S)
 
     assert broker.queue == [("a", 101)]
 
@@ -194,7 +194,7 @@ def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, ba
     backend.poll(LEASE_S * 2)
     broker.is_away = False
     backend.poll(TICK_S)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
 
     backend.poll(HEARTBEAT_S)
     assert broker.state["a"] == ("R", 101)
@@ -217,9 +217,11 @@ def test_what_was_submitted_while_the_broker_was_away_is_sent_later(
 def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBackend) -> None:
     broker.is_away = True
     backend.submit([task("a")])
-    assert notices(backend.poll(1)) == [OF_NO_USE]
+    assert notices(backend.poll(1)) == [UNAVAILABLE]
 
-    with pytest.raises(InfrastructureError, match=r"the broker has been of no use for 12\d s.*: gone; look"):
+    with pytest.raises(
+        InfrastructureError, match=r"the broker has been unavailable for 12\d s.*: gone; check"
+    ):
         backend.poll(AWAY_S + 1)
     assert backend.poll(1) == ()
 
@@ -227,22 +229,22 @@ def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBac
 def test_a_broker_that_only_gives_answers_is_of_no_use(broker: Broker, backend: QueueBackend) -> None:
     broker.is_full = True
     backend.submit([task("a")])
-    assert notices(backend.poll(1)) == [OF_NO_USE]
+    assert notices(backend.poll(1)) == [UNAVAILABLE]
     backend.poll(AWAY_S / 2)
     broker.is_full = False
 
-    assert notices(backend.poll(1)) == ["the broker is of use again"]
+    assert notices(backend.poll(1)) == ["the broker is available again"]
     assert broker.queue == [("a", 101)]
     broker.is_full = True
-    assert notices(backend.poll(2 * TICK_S)) == [OF_NO_USE]
-    with pytest.raises(InfrastructureError, match="the broker has been of no use"):
+    assert notices(backend.poll(2 * TICK_S)) == [UNAVAILABLE]
+    with pytest.raises(InfrastructureError, match="the broker has been unavailable"):
         backend.poll(AWAY_S + 1)
 
 
 def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)
-    backend.submit([task("s")], spare=True)
+    backend.submit([task("s")], best_effort=True)
 
     assert [one.file_path for one in backend.withdraw()] == ["b", "s"]
     assert backend.withdraw() == ()

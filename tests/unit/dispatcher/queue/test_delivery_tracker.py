@@ -33,7 +33,7 @@ def passed(path: str) -> TestResult:
 
 
 def sent(messages: list[Message]) -> list[tuple[str, int]]:
-    return [(message.task.file_path, message.take) for message in messages]
+    return [(message.task.file_path, message.delivery) for message in messages]
 
 
 def test_tasks_are_published_in_their_order_and_told_once() -> None:
@@ -63,11 +63,11 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
 
-    assert book.lost("a", 101, "w1") == [
-        BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
+    assert book.lease_expired("a", 101, "w1") == [
+        BackendNotice(text="worker w1 disappeared while it ran a; the file reruns exclusively")
     ]
-    alone = structs.replace(task("a"), alone=True)
-    assert book.next_messages(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
+    alone = structs.replace(task("a"), exclusive=True)
+    assert book.next_messages(slots=SLOTS) == [Message(task=alone, delivery=102, is_urgent=True)]
     assert book.started("a", 102, "w1") == []
 
 
@@ -78,14 +78,14 @@ def test_a_file_that_kills_its_workers_is_a_crash() -> None:
     book.started("a", 101, "w1")
     events: list[BackendEvent] = []
     for loss in range(MAX_WORKER_DEATHS):
-        events += book.lost("a", 101 + loss, f"w{loss}")
+        events += book.lease_expired("a", 101 + loss, f"w{loss}")
 
     *notices, finished = events
     assert len(notices) == MAX_WORKER_DEATHS - 1
     assert isinstance(finished, TaskFinished)
     assert finished.result.status is Status.CRASH
     assert finished.result.error == (
-        "3 workers were lost while it ran, the last 2 while it ran alone there: w0, w1, w2"
+        "3 workers disappeared while it ran, the last 2 while it ran exclusively: w0, w1, w2"
     )
     assert finished.task == task("a")
 
@@ -96,11 +96,11 @@ def test_a_file_that_was_given_back_goes_again_with_its_take_and_no_blame() -> N
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
 
-    book.released("a", 101)
-    book.released("a", 99)
-    book.released("gone", 101)
+    book.returned("a", 101)
+    book.returned("a", 99)
+    book.returned("gone", 101)
 
-    assert book.next_messages(slots=SLOTS) == [Message(task=task("a"), take=101, is_first=True)]
+    assert book.next_messages(slots=SLOTS) == [Message(task=task("a"), delivery=101, is_urgent=True)]
     assert book.next_messages(slots=SLOTS) == []
 
 
@@ -123,8 +123,8 @@ def test_a_file_that_is_put_back_takes_a_place_on_the_queue_once() -> None:
     book.next_messages(slots=2)
     book.started("f0", 101, "w1")
 
-    book.released("f0", 101)
-    book.released("f0", 101)
+    book.returned("f0", 101)
+    book.returned("f0", 101)
 
     assert sent(book.next_messages(slots=2)) == [("f0", 101)]
     assert book.next_messages(slots=2) == []
@@ -132,12 +132,24 @@ def test_a_file_that_is_put_back_takes_a_place_on_the_queue_once() -> None:
     assert sent(book.next_messages(slots=2)) == [(f"f{MIN_PUBLISHED}", 101)]
 
 
+def test_a_republished_file_counts_once_among_the_files_on_the_queue() -> None:
+    book = DeliveryTracker()
+    book.submit([task(f"f{number}") for number in range(MIN_PUBLISHED + 1)])
+    book.next_messages(slots=2)
+    book.started("f0", 101, "w1")
+    book.started("f1", 101, "w1")
+
+    book.returned("f0", 101)
+
+    assert sent(book.next_messages(slots=2)) == [("f0", 101), (f"f{MIN_PUBLISHED}", 101)]
+
+
 def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:
     book = DeliveryTracker()
     book.submit([task("a")])
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
-    book.lost("a", 101, "w1")
+    book.lease_expired("a", 101, "w1")
 
     assert len(book.finished("a", 101, passed("a"))) == 1
     assert book.next_messages(slots=SLOTS) == []
@@ -154,7 +166,7 @@ def test_a_result_of_an_earlier_attempt_answers_for_no_later_one() -> None:
 
 def test_spare_tasks_take_only_slots_that_are_free_while_others_run() -> None:
     book = DeliveryTracker()
-    book.submit([task("s1"), task("s2"), task("s3")], spare=True)
+    book.submit([task("s1"), task("s2"), task("s3")], best_effort=True)
     assert book.next_messages(slots=SLOTS) == []
     book.submit([task("a")])
 
@@ -169,11 +181,11 @@ def test_only_what_the_run_has_not_heard_of_can_be_withdrawn() -> None:
     book.submit([task("a"), task("b")])
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
-    book.lost("a", 101, "w1")
+    book.lease_expired("a", 101, "w1")
 
-    assert book.withdrawn("b") == task("b")
-    assert book.withdrawn("a") is None
-    [finished] = book.abandoned("a", StopReason.CANCELLED)
+    assert book.withdraw("b") == task("b")
+    assert book.withdraw("a") is None
+    [finished] = book.abandon("a", StopReason.CANCELLED)
     assert isinstance(finished, TaskFinished)
     assert finished.result.status is Status.CANCELLED
 
@@ -186,7 +198,7 @@ def test_what_nobody_runs_is_sent_once_more_and_under_a_new_number_where_a_word_
     book.started("e", 101, "w1")
 
     states = {"a": ("R", 101), "b": ("Q", 101), "c": ("Q", 100), "e": ("D", 101), "strange": ("Q", 101)}
-    assert sent(book.swallowed(states)) == [("b", 101)]
+    assert sent(book.lost_messages(states)) == [("b", 101)]
     assert sent(book.next_messages(slots=SLOTS)) == [("c", 102), ("d", 102), ("e", 102)]
 
 
@@ -195,10 +207,10 @@ def test_a_file_that_was_given_back_under_an_older_number_goes_again() -> None:
     book.submit([task("a")])
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
-    book.forgotten()  # Its worker goes on with what it knows, and the broker lets it.
+    book.republish_all()  # Its worker goes on with what it knows, and the broker lets it.
     assert sent(book.next_messages(slots=SLOTS)) == [("a", 102)]
 
-    book.released("a", 101)
+    book.returned("a", 101)
 
     assert sent(book.next_messages(slots=SLOTS)) == [("a", 103)]
 
@@ -219,9 +231,9 @@ def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> N
     events: list[BackendEvent] = []
     for step in range(200):
         for message in book.next_messages(slots=SLOTS):
-            assert (message.task.file_path, message.take) not in seen
-            seen.add((message.task.file_path, message.take))
-        on_queue = book.takes()
+            assert (message.task.file_path, message.delivery) not in seen
+            seen.add((message.task.file_path, message.delivery))
+        on_queue = book.deliveries()
         if not on_queue:
             break
         path = data.draw(st.sampled_from(sorted(on_queue)))
@@ -233,9 +245,9 @@ def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> N
             case "finish":
                 events += book.finished(path, on_queue[path], passed(path))
             case "lose":
-                events += book.lost(path, on_queue[path], "w")
+                events += book.lease_expired(path, on_queue[path], "w")
             case "forget":
-                book.forgotten()
+                book.republish_all()
 
     for kind in (TaskStarted, TaskFinished):
         told = Counter(event.task.attempt_id for event in events if isinstance(event, kind))
@@ -248,10 +260,10 @@ def test_a_forged_result_is_dropped_and_the_one_of_whoever_runs_the_file_counts(
     book.next_messages(slots=SLOTS)
     book.started("a", 101, "w1")
 
-    [notice] = book.forged("a", 101, "w9", "wrong signature")
+    [notice] = book.result_rejected("a", 101, "w9", "wrong signature")
 
     assert isinstance(notice, BackendNotice)
-    assert "a result of a that names worker w9 was dropped: wrong signature" in notice.text
+    assert "rejected a result of a that names worker w9: wrong signature" in notice.text
     assert sent(book.next_messages(slots=SLOTS)) == [("a", 102)]
     assert book.finished("a", 101, passed("a")) == [TaskFinished(task=task("a"), result=passed("a"))]
 
@@ -263,23 +275,23 @@ def test_a_file_with_nothing_but_forged_results_is_lost_in_the_end() -> None:
     for number in range(1, MAX_REJECTED_RESULTS):
         [(path, take)] = sent(book.next_messages(slots=SLOTS))
         assert (path, take) == ("a", 100 + number)
-        book.forged(path, take, "w9", "wrong signature")
+        book.result_rejected(path, take, "w9", "wrong signature")
     book.next_messages(slots=SLOTS)
 
-    _, end = book.forged("a", 100 + MAX_REJECTED_RESULTS, "w9", "wrong signature")
+    _, end = book.result_rejected("a", 100 + MAX_REJECTED_RESULTS, "w9", "wrong signature")
     assert isinstance(end, TaskFinished)
     assert end.result.status is Status.LOST
-    assert book.takes() == {}
+    assert book.deliveries() == {}
 
 
 def test_what_one_worker_is_to_run_goes_to_that_one_and_to_all_when_it_is_gone() -> None:
     book = DeliveryTracker()
     bound = task("a", wanted_worker="w1")
-    book.submit([bound, task("b")], first=True)
+    book.submit([bound, task("b")], urgent=True)
 
     assert [message.worker for message in book.next_messages(slots=SLOTS)] == ["w1", ""]
     assert book.unbind({"w1", "w2"}, now_s=100) == []
-    assert book.unbind({"w2"}, now_s=101) == [Message(task=bound, take=101, is_first=True)]
+    assert book.unbind({"w2"}, now_s=101) == [Message(task=bound, delivery=101, is_urgent=True)]
     assert book.unbind({"w2"}, now_s=102) == []
 
 
@@ -310,8 +322,8 @@ def test_what_its_worker_died_with_or_gave_back_goes_to_all() -> None:
     book.started("a", 101, "w1")
     book.started("b", 101, "w1")
 
-    book.lost("a", 101, "w1")
-    book.released("b", 101)
+    book.lease_expired("a", 101, "w1")
+    book.returned("b", 101)
 
     assert [message.worker for message in book.next_messages(slots=SLOTS)] == ["", ""]
 
@@ -321,14 +333,14 @@ def test_the_message_for_one_worker_is_no_lost_one() -> None:
     book.submit([task("a", wanted_worker="w1")])
     book.next_messages(slots=SLOTS)
 
-    assert book.swallowed({"a": ("Q", 101)}) == []
+    assert book.lost_messages({"a": ("Q", 101)}) == []
     book.unbind(set(), now_s=100)
-    assert sent(book.swallowed({"a": ("Q", 101)})) == [("a", 101)]
+    assert sent(book.lost_messages({"a": ("Q", 101)})) == [("a", 101)]
 
 
 def test_a_resumed_run_still_wants_the_worker() -> None:
     book = DeliveryTracker()
-    book.recall({"a": ("Q", 101)})
+    book.load_states({"a": ("Q", 101)})
     book.submit([task("a", wanted_worker="w1")])
 
     assert [message.worker for message in book.next_messages(slots=SLOTS)] == ["w1"]

@@ -10,19 +10,20 @@ import pytest
 from dispatcher.config.model import TestConfig
 from dispatcher.queue.tail import PARTIAL_S, Follower, find_file
 from passmuster.model.errors import ConfigurationError
+from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
-from passmuster.wire.output_stream import OutputPiece
+from passmuster.wire.output_stream import OutputPiece, OutputStream
 
-DONE = FileStatus(stage=FileStage.DONE, take=101)
-WAITING = FileStatus(stage=FileStage.WAITING, take=102)
+DONE = FileStatus(stage=FileStage.DONE, delivery=101)
+WAITING = FileStatus(stage=FileStage.WAITING, delivery=102)
 
 
 def running(take: int = 101, worker: str = "w1") -> FileStatus:
-    return FileStatus(stage=FileStage.RUNNING, take=take, worker=worker)
+    return FileStatus(stage=FileStage.RUNNING, delivery=take, worker=worker)
 
 
-class Broker:
+class Broker(BrokerInspector, OutputStream):
     """Answers look by look: how far the file is, and what it printed. The last answer stays."""
 
     def __init__(self, *looks: tuple[FileStatus | None, list[OutputPiece]]) -> None:
@@ -38,10 +39,10 @@ class Broker:
     def file(self, run_id: str, path: str) -> FileStatus | None:
         return self.looks[0][0]
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         return self.overdue_s
 
-    def want(self, run_id: str, path: str) -> None:
+    def subscribe(self, run_id: str, path: str) -> None:
         self.wishes += 1
 
     def read(
@@ -61,7 +62,7 @@ class Broker:
 
 
 def piece(start: int, data: bytes, take: int = 101) -> OutputPiece:
-    return OutputPiece(take=take, start=start, data=data)
+    return OutputPiece(delivery=take, start=start, data=data)
 
 
 def test_a_file_is_followed_to_its_last_word() -> None:
@@ -72,13 +73,13 @@ def test_a_file_is_followed_to_its_last_word() -> None:
     broker.follow()
 
     assert broker.written == "one\ntwo\nend\n"
-    assert broker.said == ["a.py of run r runs on w1; what it prints follows", "a.py has ended"]
+    assert broker.said == ["a.py of run r runs on w1; its output follows", "a.py has finished"]
     assert broker.wishes == 3
     assert broker.blocked == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("look", "words"), [(None, "has ended"), (DONE, "has ended"), (WAITING, "waits for a worker")]
+    ("look", "words"), [(None, "has finished"), (DONE, "has finished"), (WAITING, "waits for a worker")]
 )
 def test_what_does_not_run_is_not_waited_for(look: FileStatus | None, words: str) -> None:
     broker = Broker((look, []))
@@ -107,17 +108,17 @@ def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_sh
     broker.follow()
 
     assert broker.written == "old, ha\nnew\n"
-    assert broker.said[1:] == ["a.py runs again, on w2", "a.py has ended"]
+    assert broker.said[1:] == ["a.py was redelivered to w2", "a.py has finished"]
 
 
-@pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, take=201)])
+@pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, delivery=201)])
 def test_another_attempt_is_not_followed(next_look: FileStatus) -> None:
     broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
 
     broker.follow()
 
     assert broker.written == "the end\n"
-    assert broker.said[-1] == "a.py has ended, and is run once more"
+    assert broker.said[-1] == "a.py has finished, and will rerun"
 
 
 def test_a_line_that_is_not_complete_is_shown_after_a_while() -> None:
@@ -137,7 +138,7 @@ def test_a_silent_worker_is_not_waited_for() -> None:
 
     broker.follow()
 
-    assert broker.said[-1] == "a.py is not heard of any more: its worker w1 is silent"
+    assert broker.said[-1] == "a.py is no longer followed: its worker w1 sends no heartbeat"
 
 
 def test_a_piece_that_cannot_be_opened_is_told_once() -> None:
@@ -147,12 +148,12 @@ def test_a_piece_that_cannot_be_opened_is_told_once() -> None:
     broker.follow()
 
     assert broker.said[1:] == [
-        "a piece of the output is not shown: a message has a wrong signature",
-        "a.py has ended",
+        "part of the output cannot be shown: a message has a wrong signature",
+        "a.py has finished",
     ]
 
 
-class Runs:
+class Runs(BrokerInspector):
     """Runs and their files."""
 
     def __init__(self, **files: tuple[str, ...]) -> None:
@@ -160,14 +161,14 @@ class Runs:
 
     def runs(self) -> list[RunStatus]:
         return [
-            RunStatus(run_id=name, begun_at=0, seconds=0, silent_s=0, waiting=0, running=0, done=0)
+            RunStatus(run_id=name, started_at=0, seconds=0, heartbeat_age_s=0, waiting=0, running=0, done=0)
             for name in self.files
         ]
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
         return running() if path in self.files[run_id] else None
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         raise AssertionError("nobody asks")
 
     def paths(self, run_id: str) -> list[str]:
@@ -193,7 +194,7 @@ def test_the_exact_path_is_meant_before_one_that_ends_so() -> None:
 def test_of_several_runs_the_named_one_is_meant() -> None:
     look = Runs(r1=("a.py",), r2=("a.py",))
 
-    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run="r2")) == ("r2", "a.py")
+    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run_id="r2")) == ("r2", "a.py")
 
 
 MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
@@ -215,11 +216,11 @@ MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
             "several runs have 'x/a.py': say --run, one of r0, r1, r2 and 2 more",
         ),
         (
-            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r1")),
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r1")),
             "several files are called 'a.py': say which of x/a.py, y/a.py",
         ),
         (
-            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r9")),
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r9")),
             "there is no run 'r9' on the broker: it has r0, r1, r2 and 2 more",
         ),
     ],

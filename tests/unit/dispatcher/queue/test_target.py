@@ -22,7 +22,7 @@ class Board:
     def __init__(self, failures: int) -> None:
         self._failures = failures
 
-    def cards(self) -> list[WorkerStatus]:
+    def statuses(self) -> list[WorkerStatus]:
         self._failures -= 1
         if self._failures >= 0:
             raise redis.ConnectionError("gone away")
@@ -31,7 +31,7 @@ class Board:
 
 def wait(failures: int, wait_s: float) -> list[str]:
     said: list[str] = []
-    crew = WorkerRegistry(version=VERSION, patience_s=60, now_s=0)
+    crew = WorkerRegistry(version=VERSION, timeout_s=60, now_s=0)
     BrokerTarget({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
     return said
 

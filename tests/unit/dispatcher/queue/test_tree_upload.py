@@ -171,7 +171,7 @@ def test_what_the_run_writes_itself_is_no_part_of_the_tree(tmp_path: Path) -> No
         path.write_text("x")
 
     manifest = collect_tree(
-        tmp_path, reports=[tmp_path / "events.jsonl", tmp_path / "reports", Path("/gone")]
+        tmp_path, outputs=[tmp_path / "events.jsonl", tmp_path / "reports", Path("/gone")]
     )
 
     assert [entry.path for entry in manifest.entries] == ["reports.py", "test_a.py"]

@@ -9,16 +9,16 @@ from dispatcher.config.settings import SETTINGS
 from dispatcher.queue.worker_process import worker_arguments
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
+from passmuster.settings.argument_parser import read_record, strongest_values
 from passmuster.settings.locations import PathResolver
-from passmuster.settings.words import joined, read_record
 from worker.queue.command_line import WORDS, WorkerArguments
 
 
 def read(config: TestConfig) -> WorkerArguments:
-    arguments = WORDS.read(worker_arguments(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
+    arguments = WORDS.parse(worker_arguments(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
     assert (arguments.unknown, arguments.paths, arguments.problems) == ((), (), ())
     here = PathResolver(cwd=Path("/"), root=Path("/"))
-    return read_record(WorkerArguments, joined(arguments.given).values(), here)
+    return read_record(WorkerArguments, strongest_values(arguments.given).values(), here)
 
 
 def test_what_the_user_chose_reaches_the_worker() -> None:

@@ -17,7 +17,7 @@ ELSEWHERE = "3.98"
 def fake_python(path: Path, version: str) -> str:
     """Make a program that answers like a Python of that version."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho passmuster-probe cpython {version.replace('.', ' ')}\n")
+    path.write_text(f"#!/bin/sh\necho passmuster-probe cpython cpython-3 {version.replace('.', ' ')}\n")
     path.chmod(0o755)
     return str(path)
 

@@ -59,7 +59,7 @@ def usage(at_s: float) -> UsageSampled:
 
 def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     task = TestTask(run_id="r1", file_path=FILE.path, predicted_s=1.5)
-    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, because="longest first"),))
+    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, order_reason="longest first"),))
     result = TestResult(
         file_path=FILE.path,
         status=Status.TIMEOUT,
@@ -76,7 +76,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         worker="w",
         interpreter="CPython 3.11.7",
         slot=1,
-        waited_for="memory",
+        start_delayed_by="memory",
         leaked=("sleep",),
         stacks="s",
         output_dropped_bytes=4,
@@ -91,18 +91,18 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     assert written(
         tmp_path / "new" / "e.jsonl",
         RunStarted(at_s=0.0, started_at=7.0, plan=plan, limits=limits),
-        AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w"),
+        AttemptStarted(at_s=0.1, file=FILE, attempt=2, attempt_reason=RerunReason.RETRY, worker="w"),
         FileSlow(at_s=0.2, file=FILE, seconds=60.0),
         usage(0.3),
         Notice(at_s=0.4, text="careful"),
         RunStopping(at_s=0.5, cause=StopCause.MAX_FAIL),
-        AttemptFinished(at_s=0.6, file=FILE, result=result, again=RerunReason.RETRY),
-        VerdictSettled(at_s=0.65, file=FILE, result=result, reason=RerunReason.EXCLUSIVE),
+        AttemptFinished(at_s=0.6, file=FILE, result=result, rerun_reason=RerunReason.RETRY),
+        VerdictSettled(at_s=0.65, file=FILE, result=result, attempt_reason=RerunReason.EXCLUSIVE),
         RunFinished(at_s=0.7, results=TestResults(records=(record,), duration_s=0.7, peak_bytes=9)),
     ) == [
         {
             "event": "run-started",
-            "version": 1,
+            "version": 2,
             "at_s": 0.0,
             "run_id": "r1",
             "started_at": 7.0,
@@ -112,10 +112,17 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "shards": None,
             "plan_digest": None,
         },
-        {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "because": "longest first"}
+        {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "order_reason": "longest first"}
         | {"predicted_s": 1.5, "predicted_bytes": None},
-        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2, "reason": "retry", "worker": "w"},
-        {"event": "file-slow", "at_s": 0.2, **where, "seconds_s": 60.0},
+        {
+            "event": "file-started",
+            "at_s": 0.1,
+            **where,
+            "attempt": 2,
+            "attempt_reason": "retry",
+            "worker": "w",
+        },
+        {"event": "file-slow", "at_s": 0.2, **where, "elapsed_s": 60.0},
         {
             "event": "usage",
             "at_s": 0.3,
@@ -134,8 +141,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "event": "file-finished",
             "at_s": 0.6,
             **where,
-            "again": "retry",
-            "reason": None,
+            "rerun_reason": "retry",
+            "attempt_reason": None,
             "finding": None,
             "attempt": 2,
             "status": "TIMEOUT",
@@ -152,7 +159,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "worker": "w",
             "interpreter": "CPython 3.11.7",
             "slot": 1,
-            "waited_for": "memory",
+            "start_delayed_by": "memory",
             "leaked": ["sleep"],
             "cases": [{"id": "T.x", "outcome": "failed", "duration_s": 0.5, "message": "m"}],
             "output_tail": "o",
@@ -164,7 +171,14 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "isolation_note": "n",
             "was_alone": False,
         },
-        {"event": "file-settled", "at_s": 0.65, **where, "attempt": 2, "status": "TIMEOUT", "reason": "alone"}
+        {
+            "event": "file-settled",
+            "at_s": 0.65,
+            **where,
+            "attempt": 2,
+            "status": "TIMEOUT",
+            "attempt_reason": "exclusive",
+        }
         | {"finding": None},
         {
             "event": "run-finished",
@@ -182,10 +196,10 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "failed_paths": [FILE.path],
             "not_run_paths": [],
             "flaky_paths": [],
-            "failed_forked_paths": [],
-            "failed_spawned_paths": [],
-            "crowded_paths": [],
-            "unconfirmed_paths": [],
+            "fails_when_forked_paths": [],
+            "passes_only_forked_paths": [],
+            "fails_in_parallel_paths": [],
+            "unverified_paths": [],
             "differences": [],
             "regressions": [],
         },

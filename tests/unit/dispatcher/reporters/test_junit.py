@@ -301,7 +301,7 @@ def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> Non
     root = written(tmp_path / "r.xml", crowded)
 
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}
-    assert (properties["isolation"], properties["finding"]) == ("spawn", "crowded")
+    assert (properties["isolation"], properties["finding"]) == ("spawn", "fails-in-parallel")
     assert (properties["attempt.1"], properties["attempt.2"]) == ("FAIL", "FAIL")
     assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure")] == [2, 0]
 
@@ -313,14 +313,14 @@ def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number:
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.FAIL), attempt(Status.PASS, number=2), final, forked(Status.FAIL)),
         reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
-        stands=2,
+        verdict_attempt=2,
     )
 
     root = written(tmp_path / "r.xml", guilty)
 
     assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure", "error")] == [0, 0, 0]
     assert [one.get("value") for one in root.iter("property") if one.get("name") == "finding"] == [
-        "failed-forked"
+        "fails-when-forked"
     ]
 
 
@@ -334,7 +334,7 @@ def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Pat
             forked(Status.PASS),
         ),
         reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
-        stands=0,
+        verdict_attempt=0,
     )
 
     root = written(tmp_path / "r.xml", flaky)
@@ -353,13 +353,13 @@ def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS), attempt(Status.PASS, number=2)),
         reasons=(None, RerunReason.VERIFY_PASS),
-        stands=0,
+        verdict_attempt=0,
     )
     root = written(tmp_path / "r.xml", confirmed)
 
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}
     assert (properties["isolation"], properties["isolation_note"]) == ("fork", "warm")
-    assert (properties["attempt"], properties["finding"]) == ("1", "confirmed")
+    assert (properties["attempt"], properties["finding"]) == ("1", "verified")
 
 
 @pytest.mark.parametrize(("is_verified", "failures"), [(True, "1"), (False, "0")])
@@ -370,7 +370,7 @@ def test_a_difference_is_a_failure_where_it_was_to_be_verified(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS, case("T.a")), attempt(Status.PASS, case("T.a"), case("T.b"), number=2)),
         reasons=(None, RerunReason.VERIFY_PASS),
-        stands=0,
+        verdict_attempt=0,
     )
     root = written(tmp_path / "r.xml", differing, is_verified=is_verified)
 

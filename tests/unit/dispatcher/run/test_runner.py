@@ -16,7 +16,7 @@ from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.status import Status
 from passmuster.model.units import Amount
 from tests.unit.dispatcher.engine.scripted_backend import Listener, Step
-from tests.unit.dispatcher.scripted_site import GIB, ScriptedSite
+from tests.unit.dispatcher.scripted_target import GIB, ScriptedTarget
 
 FAIL = Step(status=Status.FAIL)
 
@@ -29,10 +29,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def runner_of(root: Path, site: ScriptedSite | None = None, **changes: object) -> TestRunner:
+def runner_of(root: Path, target: ScriptedTarget | None = None, **changes: object) -> TestRunner:
     config = TestConfig(root=root, python=sys.executable)
     config = structs.replace(config, **changes)
-    return TestRunner(config, site=site or ScriptedSite(), environ={"A": "1"}, cwd=root)
+    return TestRunner(config, target=target or ScriptedTarget(), environ={"A": "1"}, cwd=root)
 
 
 def test_the_files_that_are_discovered_are_those_that_run(root: Path) -> None:
@@ -47,11 +47,11 @@ def test_the_files_that_are_discovered_are_those_that_run(root: Path) -> None:
 
 
 def test_the_backend_is_told_of_the_run_and_closed_after_it(root: Path) -> None:
-    site = ScriptedSite()
+    target = ScriptedTarget()
 
-    runner_of(root, site).run_tests()
+    runner_of(root, target).run_tests()
 
-    [request], [backend] = site.requests, site.backends
+    [request], [backend] = target.requests, target.backends
     assert (request.workdir, request.interpreter, len(request.tasks)) == (root, sys.executable, 2)
     assert (dict(request.environ), request.coverage_dir) == ({"A": "1"}, None)
     assert request.cache_tag == sys.implementation.cache_tag
@@ -96,15 +96,15 @@ def test_reporters_are_closed_when_nothing_can_run(root: Path) -> None:
 
 
 def test_the_policy_of_the_configuration_holds(root: Path) -> None:
-    site = ScriptedSite(script={"tests/test_a.py": [FAIL]})
+    target = ScriptedTarget(script={"tests/test_a.py": [FAIL]})
 
-    results = runner_of(root, site, retries=1).run_tests()
+    results = runner_of(root, target, retries=1).run_tests()
 
     assert [record.file.path for record in results.flaky] == ["tests/test_a.py"]
 
 
 def test_what_failed_last_time_can_be_run_alone(root: Path) -> None:
-    runner_of(root, ScriptedSite(script={"tests/test_b.py": [FAIL]})).run_tests()
+    runner_of(root, ScriptedTarget(script={"tests/test_b.py": [FAIL]})).run_tests()
 
     again = runner_of(root, failed_only=True)
 
@@ -124,21 +124,21 @@ def test_without_history_nothing_is_left_in_the_root(root: Path) -> None:
 
 
 def test_a_run_that_is_shown_only_runs_nothing(root: Path) -> None:
-    site = ScriptedSite()
+    target = ScriptedTarget()
 
-    plan = runner_of(root, site).plan()
+    plan = runner_of(root, target).plan()
 
     assert len(plan.files) == 2
-    assert site.backends == []
+    assert target.backends == []
 
 
 def test_more_than_the_machine_has_is_refused_before_anything_runs(root: Path) -> None:
-    site = ScriptedSite(total_bytes=GIB)
+    target = ScriptedTarget(total_bytes=GIB)
 
     with pytest.raises(ConfigurationError):
-        runner_of(root, site, memory_budget=Amount(size_bytes=2 * GIB)).run_tests()
+        runner_of(root, target, memory_budget=Amount(size_bytes=2 * GIB)).run_tests()
 
-    assert site.backends == []
+    assert target.backends == []
 
 
 def test_coverage_without_a_run_is_an_expected_error(root: Path) -> None:
@@ -174,11 +174,11 @@ def test_a_root_that_cannot_be_written_is_named_in_one_line(root: Path) -> None:
 
 
 def test_what_would_be_preloaded_is_asked_of_the_site_and_nothing_runs(root: Path) -> None:
-    site = ScriptedSite()
+    target = ScriptedTarget()
 
-    lines = runner_of(root, site, enable_coverage=True).explain_preload()
+    lines = runner_of(root, target, enable_coverage=True).explain_preload()
 
     assert lines == ("2 files explained",)
-    tasks = site.requests[0].tasks
+    tasks = target.requests[0].tasks
     assert sorted(task.file_path for task in tasks) == ["tests/test_a.py", "tests/test_b.py"]
-    assert site.backends == []
+    assert target.backends == []

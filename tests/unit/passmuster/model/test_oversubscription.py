@@ -28,7 +28,7 @@ def places(
 
 
 def test_the_usual_number_may_run_however_busy_the_machine_is() -> None:
-    assert places(5.0, other_cpus=9.0, is_saturated=True) == FreeSlots(slots=1, waiting_slots=0)
+    assert places(5.0, other_cpus=9.0, is_saturated=True) == FreeSlots(slots=1, io_bound_slots=0)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_what_shares_a_processor_is_not_followed_by_as_many_again() -> None:
 
 
 def test_up_to_twice_as_many_and_up_to_four_times_those_that_wait() -> None:
-    assert places(*[0.0] * 3) == FreeSlots(slots=1, waiting_slots=0)
-    assert places(*[0.0] * 4) == FreeSlots(slots=0, waiting_slots=1)
-    assert places(*[0.0] * 8) == FreeSlots(slots=0, waiting_slots=0)
+    assert places(*[0.0] * 3) == FreeSlots(slots=1, io_bound_slots=0)
+    assert places(*[0.0] * 4) == FreeSlots(slots=0, io_bound_slots=1)
+    assert places(*[0.0] * 8) == FreeSlots(slots=0, io_bound_slots=0)
 
 
 def test_what_something_else_uses_is_not_idle() -> None:
@@ -62,17 +62,17 @@ def test_the_promises_hold_whatever_runs(
     found = free_slots(slots=slots, cpus=cpus, used_cpus=used, other_cpus=other, is_saturated=is_saturated)
     running = len(used)
     assert found.slots >= max(0, slots - running)
-    assert found.waiting_slots >= 0
+    assert found.io_bound_slots >= 0
     if found.slots > 0:
         assert running + found.slots <= max(slots, slots * MAX_TIMES)
-    if found.slots + found.waiting_slots > 0:
-        assert running + found.slots + found.waiting_slots <= max_slots(slots, cpus=cpus)
-    is_beyond = running >= slots and found.slots + found.waiting_slots > 0
+    if found.slots + found.io_bound_slots > 0:
+        assert running + found.slots + found.io_bound_slots <= max_slots(slots, cpus=cpus)
+    is_beyond = running >= slots and found.slots + found.io_bound_slots > 0
     if is_beyond:
         assert cpus is not None
         assert sum(used) + other < cpus
     if cpus is not None and running >= slots and sum(used) + other >= cpus:
-        assert found == FreeSlots(slots=0, waiting_slots=0)
+        assert found == FreeSlots(slots=0, io_bound_slots=0)
 
 
 @given(slots=st.integers(1, 16), cpus=st.integers(1, 16))
@@ -95,7 +95,7 @@ def test_files_that_do_nothing_are_started_until_their_bound(slots: int, cpus: i
 
 
 def sum_of(found: FreeSlots) -> int:
-    return found.slots + found.waiting_slots
+    return found.slots + found.io_bound_slots
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_a_file_mostly_waits_only_where_its_history_is_clear(
 ) -> None:
     task = TestTask(run_id="r", file_path="a", predicted_s=seconds, predicted_cpu_s=cpu_s)
     assert task.predicted_cpus == expected
-    assert task.mostly_waits == (expected < 1.0)
+    assert task.is_io_bound == (expected < 1.0)

@@ -39,5 +39,5 @@ def test_the_defaults_are_the_promised_ones() -> None:
     task = TestTask(run_id="r", file_path="test_a.py")
 
     assert task.limits == Limits(timeout_s=300, grace_s=5, memory_bytes=None, output_bytes=2 * 1024**2)
-    assert (task.attempt, task.runner, task.coverage, task.alone) == (1, RunnerKind.AUTO, None, False)
+    assert (task.attempt, task.runner, task.coverage, task.exclusive) == (1, RunnerKind.AUTO, None, False)
     assert CoverageRequest().source == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.settings.completion import Shell, completed, completion
+from passmuster.settings.completion import Shell, completion_script, completion_table
 from passmuster.settings.setting import Setting, flag, option
 from passmuster.settings.values import PATH, TEXT, choice
 
@@ -25,11 +25,13 @@ ROWS: tuple[Setting, ...] = (
     option("word", TEXT, "what to say"),
     flag("quick", "do not wait"),
 )
-SUBCOMMANDS = {"paint": ("paint it", completed((flag("dry", "do not paint"),), {}))}
+SUBCOMMANDS = {"paint": ("paint it", completion_table((flag("dry", "do not paint"),), {}))}
 
 
 def text_for(shell: Shell) -> str:
-    return completion(shell, ["tool"], completed(ROWS, {"--help": "print the help"}), SUBCOMMANDS)
+    return completion_script(
+        shell, ["tool"], completion_table(ROWS, {"--help": "print the help"}), SUBCOMMANDS
+    )
 
 
 BASH = """

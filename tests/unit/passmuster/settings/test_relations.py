@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.origins import Origin, Origins, Source
 from passmuster.settings.relations import Relations
-from passmuster.settings.setting import Needs, Setting, With, flag, option
+from passmuster.settings.setting import Conflict, Requirement, Setting, flag, option
 from passmuster.settings.values import TEXT, optional
 
 
@@ -29,8 +29,8 @@ ROWS = tuple(
         row,
         (
             option("paint", optional(TEXT), "the colour"),
-            flag("brush", "use one", needs=(Needs(name="paint", what="a colour", of_this_call=True),)),
-            flag("dry", "no paint", conflicts=(With(name="paint", why="nothing is painted"),)),
+            flag("brush", "use one", needs=(Requirement(name="paint", what="a colour", of_this_call=True),)),
+            flag("dry", "no paint", conflicts=(Conflict(name="paint", why="nothing is painted"),)),
             flag("lid", "close it", only_with=("brush", "dry")),
         ),
     )

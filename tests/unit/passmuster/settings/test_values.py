@@ -18,8 +18,8 @@ from passmuster.settings.values import (
     PERCENT,
     TEXT,
     TIME,
-    Kind,
     Value,
+    ValueType,
     choice,
     count,
     on_one_line,
@@ -47,7 +47,7 @@ SMALL = count(least=1, most=9)
         (optional(SMALL), "3", 3),
     ],
 )
-def test_text_is_read_as_the_value_it_means(kind: Kind, text: str, value: Value) -> None:
+def test_text_is_read_as_the_value_it_means(kind: ValueType, text: str, value: Value) -> None:
     assert kind.read(text) == value
 
 
@@ -75,7 +75,7 @@ def test_text_is_read_as_the_value_it_means(kind: Kind, text: str, value: Value)
         (choice(RunnerKind), "nose"),
     ],
 )
-def test_wrong_text_is_refused_with_what_is_allowed(kind: Kind, text: str) -> None:
+def test_wrong_text_is_refused_with_what_is_allowed(kind: ValueType, text: str) -> None:
     with pytest.raises(ValueError, match=rf"^expected .+, got {re.escape(repr(text))}$"):
         kind.read(text)
 
@@ -93,7 +93,7 @@ def test_an_optional_kind_mentions_that_none_is_allowed_too() -> None:
 @given(st.sampled_from(SETTINGS), st.text(max_size=30))
 def test_any_text_is_either_read_or_refused_in_one_line(setting: object, text: str) -> None:
     kind = getattr(setting, "kind", TEXT)
-    assert isinstance(kind, Kind)
+    assert isinstance(kind, ValueType)
     refusal = "expected it"
     try:
         kind.read(text)

@@ -19,7 +19,7 @@ from passmuster.source.manifest import (
     decode_manifest,
     digest_of,
     encode_manifest,
-    most_packed_bytes,
+    max_packed_bytes,
     pack_content,
     unpack_content,
 )
@@ -144,13 +144,13 @@ def test_content_comes_back(data: bytes) -> None:
     packed = pack_content(data)
 
     assert unpack_content(packed, digest=digest_of(data), most_bytes=len(data)) == data
-    assert len(packed) <= most_packed_bytes(len(data))
+    assert len(packed) <= max_packed_bytes(len(data))
 
 
 def test_content_that_cannot_be_packed_has_room() -> None:
     data = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(40_000))
 
-    assert len(pack_content(data)) <= most_packed_bytes(len(data))
+    assert len(pack_content(data)) <= max_packed_bytes(len(data))
 
 
 def test_a_bomb_is_not_unpacked() -> None:

@@ -59,7 +59,7 @@ def test_any_other_json_is_refused_by_a_codec_error(value: object) -> None:
         ({"attempt": True}, "attempt is True, it must be of type int"),
         ({"attempt": 1.0}, "attempt is 1.0"),
         ({"attempt": 2**63}, "attempt is a number of more than 64 bits"),
-        ({"alone": 1}, "alone is 1"),
+        ({"exclusive": 1}, "exclusive is 1"),
         ({"group": None}, "group is None"),
         ({"runner": "shell"}, "runner is 'shell', it must be one of auto, script, pytest, unittest"),
         ({"attempt": "\udcff"}, "the task has '\\udcff' where it is not allowed"),

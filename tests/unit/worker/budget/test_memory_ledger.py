@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from passmuster.host.host_budget_policy import Holding
+from passmuster.host.host_budget_policy import HeldResources
 from passmuster.model.executor import FreeCapacity
 from passmuster.model.status import StopReason
 from passmuster.model.task import Limits, TestTask
@@ -14,12 +14,14 @@ from worker.budget.memory_policy import UNKNOWN_FEW, Breach
 from worker.budget.memory_probe import TreeMemory, TreeProbe
 
 
-def _task(name: str, need: int | None = None, *, limit: int | None = None, alone: bool = False) -> TestTask:
+def _task(
+    name: str, need: int | None = None, *, limit: int | None = None, exclusive: bool = False
+) -> TestTask:
     return TestTask(
         run_id="r",
         file_path=name,
         predicted_bytes=need,
-        alone=alone,
+        exclusive=exclusive,
         limits=Limits(memory_bytes=limit),
     )
 
@@ -92,7 +94,7 @@ def test_a_file_reserves_no_more_than_it_may_use() -> None:
 
 def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
     ledger = _ledger()
-    alone = _task("alone", 1, alone=True)
+    alone = _task("alone", 1, exclusive=True)
     entry = _add(ledger, alone)
     assert ledger.room().slots == 0
     assert not ledger.fits(_task("a", 1))
@@ -256,7 +258,7 @@ def test_files_that_mostly_wait_start_at_once_up_to_twice_and_then_up_to_four_ti
 
 def test_nothing_starts_beside_a_file_that_runs_alone_however_idle_it_leaves_the_machine() -> None:
     ledger = _ledger(slots=2, cpus=2)
-    _use(_add(ledger, _task("a", 1, alone=True)), 0.0)
+    _use(_add(ledger, _task("a", 1, exclusive=True)), 0.0)
     assert not ledger.fits(_task("b", 1))
 
 
@@ -270,7 +272,7 @@ def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
 
 def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -> None:
     ledger = _ledger()
-    assert ledger.holding(now_s=0) == Holding()
+    assert ledger.holding(now_s=0) == HeldResources()
     ledger.held_bytes = 10
     _add(ledger, _task("a", 400)).record(_memory(100), now_s=1)
     early, late = ledger.holding(now_s=1), ledger.holding(now_s=RIPE_S + 1)

@@ -46,7 +46,8 @@ for number, file in enumerate(files if prepared else ()):
         os.environ["TMPDIR"] = temporary
         sys.argv[:] = [os.path.join(os.path.dirname(sys.modules["pytest"].__file__), "__main__.py"), file]
         try:
-            raise SystemExit(prepared.run(file, passmuster_child_report.ReportWriter(198), passmuster_child_select.Selection()))
+            reporter = passmuster_child_report.ReportWriter(198)
+            raise SystemExit(prepared.run(file, reporter, passmuster_child_select.Selection()))
         except session.Unsupported as error:
             with open(base + ".unsupported", "w") as note:
                 note.write(str(error))

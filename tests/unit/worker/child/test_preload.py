@@ -104,6 +104,15 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
     assert is_clean
 
 
+@pytest.mark.parametrize(("name", "verdict"), [("SHOP", "ok"), ("TMPDIR", "sets the environment: TMPDIR")])
+def test_a_module_of_the_project_may_set_only_what_is_alike_for_all_files(
+    here: ImportBench, name: str, verdict: str
+) -> None:
+    here.write("shop.py", f"import os\nos.environ[{name!r}] = 'yes'")
+
+    assert here.preload("shop", own=("shop",))[0] == {"shop": verdict}
+
+
 @pytest.mark.parametrize(
     ("code", "verdict"),
     [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from worker.forkserver.import_sets import MIN_GAIN_S, Choice, choose_import_sets
 from worker.forkserver.module_costs import ModuleCost
-from worker.process.file_imports import FileImports
+from worker.process.file_imports import Preloadable
 
 PLENTY = 2**40
 
@@ -31,7 +31,7 @@ NAMES = (
 )
 
 files = st.lists(
-    st.lists(st.sampled_from(NAMES), unique=True).map(lambda names: FileImports(modules=tuple(names))),
+    st.lists(st.sampled_from(NAMES), unique=True).map(lambda names: Preloadable(modules=tuple(names))),
     max_size=12,
 ).map(lambda needs: {f"test_{number}.py": need for number, need in enumerate(needs)})
 facts_of_modules = st.dictionaries(
@@ -45,8 +45,8 @@ facts_of_modules = st.dictionaries(
 )
 
 
-def needs(*groups: tuple[int, str]) -> dict[str, FileImports]:
-    made = [FileImports(modules=tuple(names.split())) for count, names in groups for _ in range(count)]
+def needs(*groups: tuple[int, str]) -> dict[str, Preloadable]:
+    made = [Preloadable(modules=tuple(names.split())) for count, names in groups for _ in range(count)]
     return {f"test_{number:03}.py": need for number, need in enumerate(made)}
 
 
@@ -61,7 +61,7 @@ def chosen(choice: Choice) -> list[tuple[str, int]]:
     return [(" ".join(found.modules), found.files) for found in choice.sets]
 
 
-def imported_by(need: FileImports) -> set[str]:
+def imported_by(need: Preloadable) -> set[str]:
     """All names that a file's imports bring, in both spellings of what may be a submodule."""
     found: set[str] = set()
     for name in need.modules:
@@ -72,7 +72,7 @@ def imported_by(need: FileImports) -> set[str]:
 
 @given(files, facts_of_modules, st.integers(0, 4), st.sampled_from([0, 2**22, 2**26, PLENTY]))
 def test_whatever_the_files_need_the_choice_keeps_its_promises(
-    files: Mapping[str, FileImports], facts: Mapping[str, ModuleCost], max_sets: int, max_bytes: int
+    files: Mapping[str, Preloadable], facts: Mapping[str, ModuleCost], max_sets: int, max_bytes: int
 ) -> None:
     choice = choose_import_sets(files, facts, base={"re"}, max_sets=max_sets, max_bytes=max_bytes)
 
@@ -96,7 +96,7 @@ def test_whatever_the_files_need_the_choice_keeps_its_promises(
 
 @given(files, facts_of_modules, st.randoms(use_true_random=False))
 def test_the_same_files_always_make_the_same_choice(
-    files: dict[str, FileImports], facts: dict[str, ModuleCost], random: Random
+    files: dict[str, Preloadable], facts: dict[str, ModuleCost], random: Random
 ) -> None:
     shuffled = sorted(files)
     random.shuffle(shuffled)
@@ -241,3 +241,20 @@ def test_smaller_sets_come_first() -> None:
 
     assert sizes == [1, 2, 3, 4]
     assert all(one < other for one, other in pairwise(sizes))
+
+
+def test_a_module_that_writes_to_the_environment_comes_with_what_follows_it_however_cheap_it_is() -> None:
+    files = dict.fromkeys(("test_a.py", "test_b.py"), Preloadable(modules=("w", "numpy"), writers=("w",)))
+    choice = choose_import_sets(files, known(w=0.0, numpy=1.0), max_bytes=PLENTY)
+
+    assert chosen(choice) == [("w numpy", 2)]
+
+
+def test_what_some_files_import_before_such_a_module_and_others_after_it_is_left_to_them() -> None:
+    after = Preloadable(modules=("w", "numpy"), writers=("w",))
+    before = Preloadable(modules=("numpy", "w"), writers=("w",))
+    without = Preloadable(modules=("numpy",))
+    for other in (before, without):
+        files = {"test_a.py": after, "test_b.py": other, "test_c.py": after, "test_d.py": other}
+        choice = choose_import_sets(files, known(w=1.0, numpy=1.0), max_bytes=PLENTY)
+        assert all("numpy" not in names.split() for names, _ in chosen(choice))

@@ -180,6 +180,39 @@ def test_a_package_of_the_project_is_preloaded_only_where_that_is_asked_for(benc
     assert Path(place).read_text(encoding="utf-8") == "....."
 
 
+WRITES = "import os\nos.environ['WRITTEN'] = 'early'\n"
+
+
+def test_a_write_to_the_environment_is_carried_by_the_module_that_writes_or_named(
+    bench: Installation,
+) -> None:
+    bench.install("heavy.py", "import os\nVALUE = os.environ.get('WRITTEN')\n" + SLOW)
+    bench.write("shop/__init__.py", WRITES)
+    names = bench.write_files("import shop\nimport heavy\nprint(heavy.VALUE)\n")
+
+    lines = bench.explanation(names)
+
+    place = "shop/__init__.py:2, which writes to the environment"
+    assert f"left out: what 4 file(s) import after {place}" in lines, lines
+    assert bench.think(names).choices()["script"].sets == ()
+    assert bench.outputs(names) == ["early\n"] * 4
+
+    bench.use(structs.replace(bench.settings, preload=("shop",)))
+    [chosen] = bench.think(names).choices()["script"].sets
+
+    assert chosen.modules == ("shop", "heavy")
+    assert bench.outputs(names) == ["early\n"] * 4
+
+
+def test_a_named_package_that_costs_next_to_nothing_is_named_as_such(bench: Installation) -> None:
+    bench.write("shop/__init__.py", WRITES)
+    names = bench.write_files("import shop\n")
+
+    lines = bench.explanation(names, structs.replace(bench.settings, preload=("shop",)))
+
+    assert any(line.startswith("left out: shop (") and "save too little" in line for line in lines), lines
+
+
 def test_a_package_of_the_project_that_costs_much_is_proposed(
     bench: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from worker.forkserver import scan as scanning
 from worker.forkserver.scan import Roots, Scanner, scan
 from worker.forkserver.source import SourceAnalysis
-from worker.process.file_imports import FileImports, with_learned, with_own
+from worker.process.file_imports import FileImports, preloadable, with_learned
 
 
 class Project:
@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path.resolve())
 
 
-def test_own_modules_are_followed_and_left_out(project: Project) -> None:
+def test_own_modules_come_behind_the_installed_ones_that_they_import(project: Project) -> None:
     project.write("src/shop/__init__.py", "from shop.cart import Cart")
     project.write("src/shop/cart.py", "import sqlalchemy\nfrom . import money")
     project.write("src/shop/money.py", "import decimal\nfrom .deep.inner import x")
@@ -43,9 +43,10 @@ def test_own_modules_are_followed_and_left_out(project: Project) -> None:
 
     needs = project.scan("tests/test_a.py")
 
-    names = ("os", "yaml", "sqlalchemy", "decimal", "numpy", "pandas", "re")
-    assert needs.modules == names
-    assert needs.own == ("context", "shop")
+    installed = ("os", "yaml", "sqlalchemy", "decimal", "numpy", "pandas", "re")
+    assert tuple(name for name in needs.modules if name not in needs.own) == installed
+    assert [name for name in needs.modules if name in needs.own] == ["context", "shop", "shop.cart"]
+    assert needs.own["shop.cart"] == str(project.root / "src/shop/cart.py")
     assert needs.note == ""
 
 
@@ -66,7 +67,9 @@ def test_own_modules_are_found_where_projects_keep_them(project: Project, place:
     project.write(place)
     project.write("tests/unit/test_a.py", "import shop")
 
-    assert ("shop" not in project.scan("tests/unit/test_a.py").modules) is found
+    needs = project.scan("tests/unit/test_a.py")
+
+    assert ("shop" not in preloadable(needs, lambda name: False).modules) is found
 
 
 def test_a_module_in_a_package_hides_none_from_its_neighbours(project: Project) -> None:
@@ -74,7 +77,7 @@ def test_a_module_in_a_package_hides_none_from_its_neighbours(project: Project) 
     project.write("src/shop/yaml.py")
     project.write("tests/test_a.py", "import shop")
 
-    assert project.scan("tests/test_a.py").modules == ("yaml",)
+    assert project.scan("tests/test_a.py").modules == ("yaml", "shop")
 
 
 def test_a_folder_without_init_is_own_only_for_what_is_in_it(project: Project) -> None:
@@ -83,8 +86,8 @@ def test_a_folder_without_init_is_own_only_for_what_is_in_it(project: Project) -
 
     needs = project.scan("test_a.py")
 
-    assert needs.modules == ("alembic.command", "logging")
-    assert needs.own == ("alembic",)
+    assert needs.modules == ("alembic.command", "logging", "alembic.env")
+    assert needs.own == {"alembic.env": str(project.root / "alembic/env.py")}
 
 
 def test_folders_that_are_put_on_the_path_are_searched(project: Project) -> None:
@@ -93,20 +96,42 @@ def test_folders_that_are_put_on_the_path_are_searched(project: Project) -> None
         "tests/test_a.py", "import sys\nsys.path.insert(0, join(HERE, '..', 'vendor'))\nimport requests"
     )
 
-    assert project.scan("tests/test_a.py").modules == ("sys", "ssl")
+    assert project.scan("tests/test_a.py").modules == ("sys", "ssl", "requests")
 
 
-def test_what_own_code_imports_after_it_set_a_variable_is_left_out(project: Project) -> None:
+def test_what_is_imported_behind_a_write_to_the_environment_depends_on_the_module_that_writes(
+    project: Project,
+) -> None:
     project.write("settings.py", "import json\nimport os\nos.environ['A'] = '1'\nimport numpy")
-    project.write("test_a.py", "import re\nimport settings\nimport pandas")
+    project.write("helpers.py", "import settings\nimport scipy")
+    project.write("test_a.py", "import re\nimport helpers\nimport pandas")
 
-    needs = project.scan("test_a.py")
+    needs = with_learned(project.scan("test_a.py"), ["learned"])
+    without = preloadable(needs, lambda name: False)
+    with_settings = preloadable(needs, lambda name: name == "settings")
+    with_both = preloadable(needs, lambda name: True)
 
-    assert needs.modules == ("re", "json", "os")
     assert needs.why_spawn == ""
-    assert needs.sets_environment
-    assert with_learned(needs, ["numpy"]) == needs
-    assert with_own(needs, ["settings"]) == needs
+    assert without.modules == ("re", "json", "os")
+    assert with_settings.modules == ("re", "json", "os", "settings", "scipy")
+    assert with_both.modules == (*with_settings.modules, "helpers", "pandas", "learned")
+    assert {without.ends_at, with_settings.ends_at} == {"settings.py:3"}
+    assert with_both.ends_at == ""
+
+
+def test_what_a_conftest_or_the_file_itself_writes_no_module_of_a_server_carries(project: Project) -> None:
+    project.write("conftest.py", "import re\n\ndef hook():\n    pass\n\nos.environ.update(A=x)\nimport one")
+    project.write("test_a.py", "import two")
+    project.write("test_b.py", "import two\nos.environ['A'] = '1'")
+
+    by_conftest = project.scan("test_a.py", by_pytest=True)
+    by_itself = with_learned(project.scan("test_b.py"), ["learned"])
+
+    conftest = str(project.root / "conftest.py")
+    found = preloadable(by_conftest, lambda name: name != conftest)
+    assert (found.modules, found.ends_at) == (("re",), "conftest.py:6")
+    assert preloadable(by_conftest, lambda name: name == conftest).modules == ("re", conftest, "two")
+    assert preloadable(by_itself, lambda name: "." not in name).modules == ("two",)
 
 
 def test_under_pytest_conftests_and_packages_come_first(project: Project) -> None:
@@ -115,7 +140,8 @@ def test_under_pytest_conftests_and_packages_come_first(project: Project) -> Non
     project.write("tests/conftest.py", "import two")
     project.write("tests/test_a.py", "import four")
 
-    assert project.scan("tests/test_a.py", by_pytest=True).modules == ("one", "two", "three", "four")
+    found = project.scan("tests/test_a.py", by_pytest=True)
+    assert preloadable(found, lambda name: False).modules == ("one", "two", "three", "four")
     assert project.scan("tests/test_a.py").modules == ("four",)
 
 
@@ -213,12 +239,11 @@ def test_files_are_read_once_and_not_at_all_when_they_are_known(project: Project
     assert first == again
 
 
-def test_what_was_learned_and_what_the_user_allows_come_last(project: Project) -> None:
+def test_what_was_learned_comes_last_and_own_modules_where_they_are_imported(project: Project) -> None:
     project.write("shop.py", "import re")
     path = project.write("test_a.py", "import shop, numpy")
 
-    needs = scan(path, Roots(root=project.root))
+    needs = with_learned(scan(path, Roots(root=project.root)), ["pandas", "re"])
 
-    assert with_learned(needs, ["pandas", "re"]).modules == ("re", "numpy", "pandas")
-    assert with_own(needs, {"shop", "other"}).modules == ("re", "numpy", "shop")
-    assert with_own(needs, {"other"}) == needs
+    assert preloadable(needs, lambda name: name == "shop").modules == ("re", "shop", "numpy", "pandas")
+    assert preloadable(needs, lambda name: False).modules == ("re", "numpy", "pandas")

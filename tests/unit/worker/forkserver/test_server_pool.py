@@ -175,7 +175,7 @@ def test_a_file_waits_for_a_process_where_there_is_none_to_be_had(
 
     result = bench.run_text("pass\n")
 
-    assert (result.status, result.waited_for) == (Status.PASS, "processes")
+    assert (result.status, result.start_delayed_by) == (Status.PASS, "processes")
 
 
 def test_a_run_without_any_process_is_given_up_after_a_while(
@@ -232,7 +232,7 @@ def test_a_file_that_needs_another_error_is_not_waited_for(
 
     result = bench.run_text("pass\n")
 
-    assert (result.status, result.waited_for) == (Status.START_ERROR, "")
+    assert (result.status, result.start_delayed_by) == (Status.START_ERROR, "")
     assert "no interpreter" in result.error
 
 

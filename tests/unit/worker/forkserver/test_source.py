@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from worker.forkserver.source import ENVIRONMENT, outline_of, read
+from worker.forkserver.source import outline_of, read
+from worker.process.file_imports import ENVIRONMENT
 
 
 def source(text: str) -> bytes:
@@ -106,7 +107,8 @@ def test_an_ordinary_file_may_be_forked(text: str) -> None:
 
 
 def test_where_the_environment_is_set_is_noted_among_the_imports() -> None:
-    assert read(b"import a\nos.environ['A'] = '1'\nimport b").imports == ("a", ENVIRONMENT, "b")
+    text = b"import a\ndef f():\n    pass\nos.environ['A'] = '1'\nimport b"
+    assert read(text).imports == ("a", ENVIRONMENT + "4", "b")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +167,6 @@ def test_leaving_functions_and_classes_out_changes_nothing(text: str) -> None:
 
 def test_functions_and_classes_are_left_out() -> None:
     assert outline_of(b"import a\ndef f():\n    x = (\n1)\nclass A:\n    pass\nimport b") == (
-        b"import a\n1)\nimport b"
+        b"import a\n\n\n1)\n\n\nimport b"
     )
     assert outline_of(b'def f():\n    """\nimport a\n"""') is None

@@ -11,7 +11,7 @@ from passmuster.wire.broker_messages import WorkerStatus
 from tests.unit.worker.queue.scripted_queue import NAME, Desk, task
 from worker.queue.admission import ADMIT_S
 
-ALONE = task("alone.py", alone=True)
+ALONE = task("alone.py", exclusive=True)
 OTHER = task("other.py")
 BIG = task("big.py", predicted_bytes=2 << 30)
 
@@ -72,13 +72,13 @@ def test_a_second_file_that_must_be_alone_is_for_others(desk: Desk) -> None:
 
     def come_between() -> None:
         desk.executor.refuses = 0
-        answers.append(desk.admission.admit(task("second.py", alone=True), wanted))
+        answers.append(desk.admission.admit(task("second.py", exclusive=True), wanted))
 
     while_refused(desk, 1, come_between)
 
     assert desk.admission.admit(ALONE, wanted)
     assert answers == [False]
-    assert desk.admission.admit(task("second.py", alone=True), wanted)
+    assert desk.admission.admit(task("second.py", exclusive=True), wanted)
 
 
 def test_a_file_that_nobody_wants_any_more_gives_its_turn_away(desk: Desk) -> None:

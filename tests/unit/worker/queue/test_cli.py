@@ -8,7 +8,7 @@ import pytest
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount
-from worker.queue.cli import main, put_aside
+from worker.queue.cli import main, split_environment
 from worker.queue.options import Options, read_options
 
 BROKER = "redis://:pw@127.0.0.1:6379/0"
@@ -157,7 +157,7 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
         "HOME": "/",
     }
 
-    tests_environ = put_aside(environ)
+    tests_environ = split_environment(environ)
 
     assert tests_environ == {"CELERY_BROKER_URL": "x", "HOME": "/"}
     assert environ == {"HOME": "/"}

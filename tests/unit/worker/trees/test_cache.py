@@ -113,7 +113,7 @@ def test_what_setup_made_stays(cache: TreeCache, shelf: TreeShelf, tmp_path: Pat
     folder = cache.open(shipped(shelf, tmp_path, a="1"))
     folder.restore(shelf)
     (folder.path / "made").mkdir()
-    folder.keep_made()
+    folder.keep_setup_files()
     (folder.path / "later").write_text("x")
 
     folder.restore(shelf)

@@ -84,7 +84,7 @@ def finished(*records: FileAttempts) -> RunFinished:
 def grown_results(*, fails_on_regression: bool) -> TestResults:
     """Return a run of one file that passed and took three times its usual memory."""
     mib, path = 1024**2, "tests/test_big.py"
-    grown = Regression(file=file(path), what=Measure.MEMORY, baseline=100.0 * mib, now=300.0 * mib)
+    grown = Regression(file=file(path), measure=Measure.MEMORY, baseline=100.0 * mib, now=300.0 * mib)
     return TestResults(
         records=(record(result(path, Status.PASS)),),
         duration_s=2.0,

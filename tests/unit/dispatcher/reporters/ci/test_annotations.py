@@ -97,7 +97,7 @@ def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
     [shown] = annotations_of(results(crowded))
 
     assert shown.level is AnnotationLevel.WARNING
-    assert shown.message == ("It failed beside others, passed when run alone\nFAIL: exit status 1")
+    assert shown.message == ("It failed in parallel, passed when run alone\nFAIL: exit status 1")
 
 
 def test_each_file_comes_once_before_any_comes_twice_and_news_come_first() -> None:
@@ -173,5 +173,5 @@ def test_a_file_that_grew_is_a_warning_or_an_error_where_the_run_fails_for_it() 
         grown = grown_results(fails_on_regression=fails)
         (annotation,) = annotations_of(grown)
         assert (annotation.level, annotation.path) == (level, "tests/test_big.py")
-        assert annotation.title == "Much more than before: tests/test_big.py"
+        assert annotation.title == "Regressed: tests/test_big.py"
         assert annotation.message == "peak memory 300 MiB instead of 100 MiB (3.0 times)"

@@ -189,7 +189,9 @@ def test_verbose_runs_fold_nothing_since_all_is_printed() -> None:
 
 
 def again(why: RerunReason | None, reason: RerunReason | None = None) -> AttemptFinished:
-    return AttemptFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
+    return AttemptFinished(
+        at_s=1.0, file=file("a.py"), result=FAILED, rerun_reason=why, attempt_reason=reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_a_timeout_is_folded_with_its_stacks() -> None:
     assert lines[1:] == [
         "##[group]Output of a.py (TIMEOUT: too long)",
         "| ",
-        "| Where it was when its time was over:",
+        "| Stacks at the timeout:",
         "| Thread 1",
         "##[endgroup]",
         "",

@@ -259,10 +259,10 @@ def test_nothing_in_a_name_means_anything_to_the_diagram() -> None:
 
 
 def test_files_that_grew_are_listed_and_are_the_verdict_where_the_run_fails_for_them() -> None:
-    for fails, verdict in ((False, "✅ All 1 test files passed"), (True, "❌ 1 file(s) took too much more")):
+    for fails, verdict in ((False, "✅ All 1 test files passed"), (True, "❌ 1 file(s) regressed")):
         page = summary_page(
             PageRequest(results=grown_results(fails_on_regression=fails), limits=(), planned={}), 9999
         )
         assert verdict in page
-        assert "### Much more than before" in page
+        assert "### Regressions" in page
         assert "peak memory 300 MiB instead of 100 MiB" in page

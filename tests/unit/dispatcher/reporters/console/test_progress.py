@@ -42,7 +42,7 @@ def finish(
     again: RerunReason | None = None,
 ) -> None:
     result = TestResult(file_path=path, status=status, duration=seconds)
-    watched.file_finished(AttemptFinished(at_s=at_s, file=file(path), result=result, again=again))
+    watched.file_finished(AttemptFinished(at_s=at_s, file=file(path), result=result, rerun_reason=again))
 
 
 def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: int) -> None:

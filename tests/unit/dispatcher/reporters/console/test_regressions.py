@@ -20,8 +20,8 @@ SLOWER_TEXT = (
 )
 FILE = TestFile(path="tests/test_a.py", label="test_a.py")
 RECORD = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
-SLOWER = Regression(file=FILE, what=Measure.CPU, baseline=1.0, now=9.0, pace=1.5, is_changed=True)
-LARGER = Regression(file=FILE, what=Measure.MEMORY, baseline=100.0 * MIB, now=250.0 * MIB)
+SLOWER = Regression(file=FILE, measure=Measure.CPU, baseline=1.0, now=9.0, run_slowdown=1.5, is_changed=True)
+LARGER = Regression(file=FILE, measure=Measure.MEMORY, baseline=100.0 * MIB, now=250.0 * MIB)
 RESULTS = TestResults(records=(RECORD,), duration_s=1.0, regressions=(SLOWER, LARGER))
 COUNTED = replace(RESULTS, fails_on_regression=True)
 
@@ -35,7 +35,7 @@ def lines(results: TestResults) -> list[str]:
 
 def test_it_is_a_warning() -> None:
     assert lines(RESULTS)[-4:] == [
-        "[WARN] 1 file(s) took much more than before:",
+        "[WARN] 1 file(s) regressed:",
         f"  - test_a.py: {SLOWER_TEXT}",
         "  - test_a.py: peak memory 250 MiB instead of 100 MiB (2.5 times)",
         "[PASS] All tests passed! 🎉",
@@ -44,7 +44,7 @@ def test_it_is_a_warning() -> None:
 
 
 def test_where_it_counts_the_run_fails_and_says_so() -> None:
-    assert lines(COUNTED)[-1] == "[FAIL] 1 file(s) took too much more than before (fail-on-regression)"
+    assert lines(COUNTED)[-1] == "[FAIL] 1 file(s) regressed (fail-on-regression)"
     assert exit_code_of(COUNTED) is ExitCode.FAILED
     assert exit_code_of(replace(COUNTED, regressions=())) is ExitCode.OK
 

@@ -93,7 +93,7 @@ def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity)
     if verbosity is not Verbosity.QUIET:
         assert of(lines, "a")[-3:-1] == [
             "[WARN] a: passed when forked, failed when spawned",
-            "[WARN] a: FAIL; it runs spawned once more",
+            "[WARN] a: FAIL; will rerun spawned",
         ]
     assert "    It passed when forked, and failed when spawned." in lines
     assert lines[-2:] == ["FAILED TESTS:", "a"]
@@ -106,7 +106,7 @@ def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> Non
         "[INFO] Running: a",
         "[PASS] a completed successfully",
         "[WARN] a: passed when forked, failed when spawned",
-        "[WARN] a: FAIL; it runs spawned once more",
+        "[WARN] a: FAIL; will rerun spawned",
         "[INFO] a: passed in attempt 3",
     ]
 
@@ -116,16 +116,16 @@ def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_a
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
-        "[WARN] a: FAIL; it was forked, and runs again spawned",
-        "[WARN] a: passed when spawned after it failed when forked; it runs spawned once more",
-        "[WARN] a: passed twice when spawned after it failed when forked; it is forked once more",
+        "[WARN] a: FAIL; it was forked and will rerun spawned",
+        "[WARN] a: passed when spawned after it failed when forked; will rerun spawned",
+        "[WARN] a: passed twice when spawned after it failed when forked; will rerun forked",
         "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
         (
-            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned, as they run until they "
-            "change:"
+            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned; they are spawned until "
+            "they change:"
         ),
         "  - a (FAIL)",
         "[PASS] All tests passed! 🎉",
@@ -169,7 +169,7 @@ def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcomm
 
     lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
 
-    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
+    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
 def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
@@ -177,11 +177,14 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
 
     assert of(lines, "a")[1:] == [
         "[FAIL] a failed",
-        "[WARN] a: failed beside others, passed when run alone; it stays failed, see --retries",
+        "[WARN] a: failed in parallel, passed when run alone; it stays failed, see --retries",
     ]
     assert after_the_counts(lines)[:2] == [
-        "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:",
-        "  - a (beside others: FAIL)",
+        (
+            "[WARN] 1 file(s) failed in parallel and passed when run alone; they run exclusively until "
+            "they change:"
+        ),
+        "  - a (in parallel: FAIL)",
     ]
 
 
@@ -241,7 +244,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
                 progress.file_started(event)
             case AttemptFinished():
                 progress.file_finished(event)
-                decided += event.again is None
+                decided += event.rerun_reason is None
             case VerdictSettled():
                 progress.file_settled(event)
                 decided += 1

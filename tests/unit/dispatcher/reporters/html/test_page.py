@@ -39,7 +39,7 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
         result(path, Status.TIMEOUT, output=text, error=text, worker=text),
         cases=(failing_case(text, text), CaseResult(case_id=text, outcome=Outcome.PASSED, message=text)),
         stacks=text,
-        waited_for=text,
+        start_delayed_by=text,
         leaked=(text,),
         kept_tmp=text,
     )
@@ -216,7 +216,7 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), verdict_attempt=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])
@@ -227,14 +227,14 @@ def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
 
 def test_files_that_took_much_more_are_named_and_fail_the_run_where_that_is_asked_for() -> None:
     one = record(result("t.py"))
-    grown = Regression(file=one.file, what=Measure.TIME, baseline=1.0, now=4.0)
+    grown = Regression(file=one.file, measure=Measure.TIME, baseline=1.0, now=4.0)
     results = TestResults(records=(one,), duration_s=3.0, regressions=(grown,))
     *events, _ = told(one)
     for fails in (False, True):
         ended = structs.replace(results, fails_on_regression=fails)
         page = page_of([*events, RunFinished(at_s=3.0, results=ended)])
 
-        assert ("1 file took much more than before ·" in page.text) is fails
+        assert ("1 file regressed ·" in page.text) is fails
         assert "time 4.0s instead of 1.0s (4.0 times)" in page.section("notes")
 
 

@@ -24,7 +24,7 @@ class ClosedBackend(ScriptedBackend):
 
 
 @dataclass(kw_only=True)
-class ScriptedSite:
+class ScriptedTarget:
     """Makes scripted backends, and keeps them and what it was asked for."""
 
     script: Mapping[str, Sequence[Step]] = field(default_factory=dict)

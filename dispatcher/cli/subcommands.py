@@ -11,20 +11,25 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.choices import Subcommand
-from dispatcher.config.command_line import SILENT
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, SETTINGS
+from dispatcher.config.settings import PATHS, SETTINGS, WITHOUT_EFFECT
 from dispatcher.migrate.names import NewCommand
 from passmuster.model.version import VERSION
+from passmuster.settings.argument_parser import (
+    ArgumentParser,
+    read_record,
+    read_variables,
+    refuse_problems,
+    refuse_unknown,
+)
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
 from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.settings.relations import Relations
-from passmuster.settings.setting import Group, Setting, With, flag, option, rows_of, variable_name
-from passmuster.settings.values import PATH, TEXT, Kind, choice, count
-from passmuster.settings.words import WordTable, read_record, read_variables, refuse_problems, refuse_unknown
+from passmuster.settings.setting import Conflict, Group, Setting, flag, option, rows_of, variable_name
+from passmuster.settings.values import PATH, TEXT, ValueType, choice, count
 
 MAX_NODES = 1024
 """A higher number of machines is a typing error."""
@@ -33,7 +38,7 @@ _JSON = flag("json", "one object on one line, for programs")
 _Options = TypeVar("_Options")
 
 
-class Called(Struct, Generic[_Options], frozen=True, kw_only=True):
+class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
     """A parsed call of a subcommand.
 
     Args:
@@ -83,11 +88,11 @@ class SubcommandTable(Generic[_Options]):
             replace(row, options=(*row.options, renamed[row.name])) if row.name in renamed else row
             for row in taken
         )
-        self.words = WordTable((*self._own, *self._taken), ignored=SILENT if self._taken else ())
+        self.words = ArgumentParser((*self._own, *self._taken), ignored=WITHOUT_EFFECT if self._taken else ())
 
-    def read(
+    def parse(
         self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, *, program: str
-    ) -> Called[_Options]:
+    ) -> SubcommandArguments[_Options]:
         """Parse the words after a subcommand.
 
         Args:
@@ -97,10 +102,10 @@ class SubcommandTable(Generic[_Options]):
         Raises:
             ConfigurationError: a word is unknown, or a value is wrong.
         """
-        arguments = self.words.read(argv)
+        arguments = self.words.parse(argv)
         if arguments.wants_help or arguments.wants_version:
             answer = self._help(program) if arguments.wants_help else f"{program} {VERSION}\n"
-            return Called(options=self._record(), answer=answer)
+            return SubcommandArguments(options=self._record(), answer=answer)
         takes_paths = self._takes_words or any(row.name == PATHS.name for row in self._taken)
         refuse_problems(arguments)
         refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
@@ -111,10 +116,10 @@ class SubcommandTable(Generic[_Options]):
         origins = Origins({one.setting.name: one.origin for one in given})
         Relations(self._own, options, origins).check()
         if not self._taken:
-            return Called(options=options, origins=origins, words=arguments.paths)
+            return SubcommandArguments(options=options, origins=origins, words=arguments.paths)
         rest = [one for one in arguments.given if one.setting not in self._own]
         loaded = config_of(replace(arguments, given=tuple(rest)), environ, cwd)
-        return Called(options=options, origins=origins, config=loaded.config)
+        return SubcommandArguments(options=options, origins=origins, config=loaded.config)
 
     def _help(self, program: str) -> str:
         rows = (*self._own, *self._taken)
@@ -177,7 +182,7 @@ def _read_new_command(text: str) -> NewCommand:
         raise ValueError(f"expected {_NEW_COMMAND.allowed}, got {text!r}") from None
 
 
-_NEW_COMMAND = Kind(read=_read_new_command, allowed=" or ".join(NewCommand), metavar="NAME")
+_NEW_COMMAND = ValueType(read=_read_new_command, allowed=" or ".join(NewCommand), metavar="NAME")
 
 
 class MigrateOptions(Struct, frozen=True, kw_only=True):
@@ -188,7 +193,7 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
         Setting(
             name="action",
             group=Group.OTHER,
-            kind=choice(MigrateAction),
+            type=choice(MigrateAction),
             summary="what to do",
             constants=tuple((f"--{action}", action.value) for action in MigrateAction if action != "show"),
             values_help=(
@@ -209,7 +214,7 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
             "wrappers",
             "keep scripts under the old names that call the new commands, for callers elsewhere",
             conflicts=(
-                With(
+                Conflict(
                     name="action",
                     why="only --apply makes wrappers",
                     values=(MigrateAction.CHECK, MigrateAction.ROLLBACK),
@@ -298,7 +303,7 @@ STATUS = SubcommandTable(
     description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
 )
-TABLES: Mapping[Subcommand, WordTable] = {
+TABLES: Mapping[Subcommand, ArgumentParser] = {
     Subcommand.COMPLETION: COMPLETION.words,
     Subcommand.EXPLAIN: EXPLAIN.words,
     Subcommand.MERGE: MERGE.words,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.locations import PathResolver
-from passmuster.settings.origins import Given, Origin, Source
+from passmuster.settings.origins import GivenValue, Origin, Source
 from passmuster.settings.setting import Setting
 from passmuster.settings.values import Value, on_one_line
 
@@ -25,7 +25,7 @@ VERSION = ("-V", "--version")
 _Record = TypeVar("_Record")
 
 
-class Arguments(Struct, frozen=True, kw_only=True):
+class ParsedArguments(Struct, frozen=True, kw_only=True):
     """What a command line says.
 
     Args:
@@ -38,7 +38,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
         wants_version: whether the version was asked for.
     """
 
-    given: tuple[Given, ...]
+    given: tuple[GivenValue, ...]
     paths: tuple[str, ...]
     passed_on: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -47,7 +47,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     wants_version: bool
 
 
-class WordTable:
+class ArgumentParser:
     """The words that one program understands.
 
     Args:
@@ -65,14 +65,14 @@ class WordTable:
         self.constants = {word: (row, text) for row in self.rows for word, text in row.constants}
         self.plain = frozenset((*self.constants, *ignored, *HELP, *VERSION))
         """Words without a value."""
-        self.words = (*self.options, *self.constants, *HELP, *VERSION)
+        self.known = (*self.options, *self.constants, *HELP, *VERSION)
         """All that a misspelt word may have been meant to be."""
 
-    def read(self, argv: Sequence[str]) -> Arguments:
+    def parse(self, argv: Sequence[str]) -> ParsedArguments:
         """Read the words after the program's name. Never raises."""
         reader = _Reader(table=self, words=list(argv))
         reader.read()
-        return Arguments(
+        return ParsedArguments(
             given=tuple(reader.given),
             paths=tuple(reader.paths),
             passed_on=tuple(reader.passed_on),
@@ -86,9 +86,9 @@ class WordTable:
 class _Reader(Struct):
     """The words that are left, and what was understood so far."""
 
-    table: WordTable
+    table: ArgumentParser
     words: list[str]
-    given: list[Given] = field(default_factory=list)
+    given: list[GivenValue] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     passed_on: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -142,7 +142,7 @@ class _Reader(Struct):
                 self._take_plain(name)
 
     def _take_value(self, name: str, value: str | None) -> None:
-        kind = self.table.options[name].kind
+        kind = self.table.options[name].type
         if value is None:
             following = self.words[-1] if self.words else None
             if following is None or following.startswith("--") or following in self.table.plain:
@@ -159,10 +159,10 @@ class _Reader(Struct):
 
     def _give(self, setting: Setting, texts: tuple[str, ...], name: str) -> None:
         origin = Origin(source=Source.ARGUMENT, name=name)
-        self.given.append(Given(setting=setting, texts=texts, origin=origin))
+        self.given.append(GivenValue(setting=setting, texts=texts, origin=origin))
 
 
-def _exclusive(given: Iterable[Given]) -> Iterable[str]:
+def _exclusive(given: Iterable[GivenValue]) -> Iterable[str]:
     """Return a problem for each setting of which only one word may be given, and several were."""
     chosen: dict[str, dict[tuple[str, ...], str]] = {}
     for one in given:
@@ -173,7 +173,7 @@ def _exclusive(given: Iterable[Given]) -> Iterable[str]:
             yield f"{' and '.join(sorted(words.values()))} cannot be combined: choose one"
 
 
-def refuse_problems(arguments: Arguments) -> None:
+def refuse_problems(arguments: ParsedArguments) -> None:
     """Raise for the first problem.
 
     Raises:
@@ -183,7 +183,7 @@ def refuse_problems(arguments: Arguments) -> None:
         raise ConfigurationError(f"{arguments.problems[0]}; see --help")
 
 
-def refuse_unknown(words: Iterable[str], table: WordTable, *, only_misspelt: bool = False) -> None:
+def refuse_unknown(words: Iterable[str], table: ArgumentParser, *, only_misspelt: bool = False) -> None:
     """Raise for the first unknown word, and name the one that it may have been meant to be.
 
     Args:
@@ -197,42 +197,42 @@ def refuse_unknown(words: Iterable[str], table: WordTable, *, only_misspelt: boo
     for word in words:
         from passmuster.settings.spelling import nearest  # Only ever needed on the way out.
 
-        meant = nearest(word.partition("=")[0], table.words) if word.startswith("-") else None
+        meant = nearest(word.partition("=")[0], table.known) if word.startswith("-") else None
         if meant is not None or not only_misspelt:
             advice = "see --help" if meant is None else f"did you mean {meant}?"
             raise ConfigurationError(f"unknown argument: {on_one_line(word)}; {advice}")
 
 
-def read_variables(rows: Iterable[Setting], environ: Mapping[str, str]) -> tuple[Given, ...]:
+def read_variables(rows: Iterable[Setting], environ: Mapping[str, str]) -> tuple[GivenValue, ...]:
     """Return what the environment gives. For each row the strongest variable that is not empty counts."""
-    given: list[Given] = []
+    given: list[GivenValue] = []
     for row in rows:
         name = next((name for name in row.variables if environ.get(name)), None)
         if name is not None:
             origin = Origin(source=Source.VARIABLE, name=name)
-            given.append(Given(setting=row, texts=row.kind.split(environ[name]), origin=origin))
+            given.append(GivenValue(setting=row, texts=row.type.split(environ[name]), origin=origin))
     return tuple(given)
 
 
-def joined(given: Iterable[Given]) -> dict[str, Given]:
+def strongest_values(given: Iterable[GivenValue]) -> dict[str, GivenValue]:
     """Return the strongest value of each setting, by its name; those of a list are put together."""
-    strongest: dict[str, Given] = {}
+    strongest: dict[str, GivenValue] = {}
     for one in given:
         earlier = strongest.get(one.setting.name)
         is_further = earlier is not None and earlier.origin.source is one.origin.source
-        if earlier is not None and is_further and one.setting.kind.is_list:
+        if earlier is not None and is_further and one.setting.type.is_list:
             one = replace(one, texts=(*earlier.texts, *one.texts))
         strongest[one.setting.name] = one
     return strongest
 
 
-def read_value(given: Given) -> Value:
+def read_value(given: GivenValue) -> Value:
     """Return the value that was given, a path still as text.
 
     Raises:
         ConfigurationError: it is none that the setting may have.
     """
-    kind = given.setting.kind
+    kind = given.setting.type
     if given.value is not None:
         return given.value
     try:
@@ -245,7 +245,7 @@ def read_value(given: Given) -> Value:
         ) from error
 
 
-def read_record(record: type[_Record], given: Iterable[Given], bases: PathResolver) -> _Record:
+def read_record(record: type[_Record], given: Iterable[GivenValue], bases: PathResolver) -> _Record:
     """Return a program's own options, as a record whose fields are rows.
 
     Args:
@@ -257,8 +257,8 @@ def read_record(record: type[_Record], given: Iterable[Given], bases: PathResolv
         ConfigurationError: a value is none that its setting may have.
     """
     values: dict[str, Value] = {}
-    for one in joined(given).values():
+    for one in strongest_values(given).values():
         value = read_value(one)
-        is_path = one.setting.kind.is_path and value is not None
+        is_path = one.setting.type.is_path and value is not None
         values[one.setting.target] = bases.locate(str(value), from_file=one.from_file) if is_path else value
     return record(**values)
