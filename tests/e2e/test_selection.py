@@ -132,7 +132,7 @@ def test_the_command_that_runs_a_failing_test_again_works_as_printed(shop: Proje
             shlex.split(command), cwd=shop.root, capture_output=True, text=True, check=False, timeout=100
         )
         assert again.returncode == 1, again.stdout + again.stderr
-        assert "Tests inside the files: failed 1" in again.stdout
+        assert "Test cases: failed 1" in again.stdout
 
 
 def test_a_selected_run_leaves_the_history_of_the_file_alone(shop: Project) -> None:
