@@ -128,7 +128,7 @@ WORDS = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WORDS, max_size=8))
 def test_any_command_line_is_read_without_an_exception_and_no_word_is_lost(argv: list[str]) -> None:
     arguments = RUN_PARSER.parse(argv)
