@@ -22,6 +22,7 @@ from dispatcher.config.choices import (
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
+from dispatcher.config.settings_selection import MAX_FILES, SelectionSettings
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
@@ -34,10 +35,8 @@ from passmuster.settings.setting import (
     setting,
     switch,
     table,
-    variable_name,
 )
 from passmuster.settings.values import (
-    ARGUMENTS,
     BYTES,
     COMMAND,
     MODULES,
@@ -46,7 +45,6 @@ from passmuster.settings.values import (
     SIZE,
     TABLE,
     TABLES,
-    TEST_IDS,
     TEXT,
     TEXTS,
     TIME,
@@ -58,7 +56,6 @@ from passmuster.settings.values import (
 MAX_JOBS = 4096
 """A higher number of files at once is a typing error: no supported machine has as many cores."""
 
-MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
 DEFAULT_SLOW_S = 60.0
@@ -137,7 +134,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
-class TestConfig(MachineSettings, frozen=True, kw_only=True):
+class TestConfig(SelectionSettings, MachineSettings, frozen=True, kw_only=True):
     """The configuration of a run.
 
     Each field is a row of the table of settings (`setting.py`), which describes it. If None means "decide at
@@ -146,116 +143,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     __test__: ClassVar[bool] = False
 
-    paths: Annotated[
-        tuple[str, ...],
-        Setting(
-            name="paths",
-            group=Group.SELECTION,
-            type=TEXTS,
-            summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
-            default="everything",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
-        ),
-    ] = ()
-    root: Annotated[
-        Path,
-        setting(
-            "root",
-            PATH,
-            Group.SELECTION,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
-        ),
-    ] = Path()
-    include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            Group.SELECTION,
-            "run integration tests too",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = False
-    failed_only: Annotated[
-        bool,
-        switch(
-            "failed",
-            Group.SELECTION,
-            "run only the files that did not pass in their last run",
-            aliases=("--lf", "--last-failed"),
-            in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-            needs=(Requirement(name="history", what="the history"),),
-        ),
-    ] = False
-    keyword: Annotated[
-        str | None,
-        setting(
-            "keyword",
-            TEXT,
-            Group.SELECTION,
-            "run only tests whose names match this expression, as -k of pytest or unittest",
-            default="all",
-            short="-k",
-            in_file=False,
-            same_on_all=True,
-        ),
-    ] = None
-    marker: Annotated[
-        str | None,
-        setting(
-            "marker",
-            TEXT,
-            Group.SELECTION,
-            "run only tests with markers that match this expression, as -m of pytest",
-            default="all",
-            short="-m",
-            in_file=False,
-            same_on_all=True,
-        ),
-    ] = None
-    deselected: Annotated[
-        tuple[str, ...],
-        setting(
-            "deselect",
-            TEST_IDS,
-            Group.SELECTION,
-            "leave out this test (FILE::TEST); may be repeated",
-            default="none",
-            same_on_all=True,
-        ),
-    ] = ()
-    pytest_arguments: Annotated[
-        tuple[str, ...],
-        Setting(
-            name="pytest-args",
-            group=Group.SELECTION,
-            type=ARGUMENTS,
-            summary="further arguments of the pytest of every file; also all words after --",
-            default="none",
-            variables=(variable_name("pytest-args"),),
-            same_on_all=True,
-            per_file="pytest-args",
-        ),
-    ] = ()
-    limit: Annotated[
-        int | None,
-        setting(
-            "limit",
-            _COUNT_FROM_ONE,
-            Group.SELECTION,
-            "run at most this many files",
-            default="no limit",
-            legacy="CI_TEST_LIMIT",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = None
     layout: Layout = Layout()
     runner: Annotated[
         RunnerKind,
