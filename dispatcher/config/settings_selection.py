@@ -108,7 +108,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             name="pytest-args",
             group=Group.SELECTION,
             type=ARGUMENTS,
-            summary="further arguments of the pytest of every file; also all words after --",
+            summary="further arguments of the pytest of every file; also all arguments after --",
             default="none",
             variables=(variable_name("pytest-args"),),
             same_on_all=True,
@@ -119,7 +119,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         int | None,
         setting(
             "limit",
-            optional(count(least=1, most=MAX_FILES)),
+            optional(count(minimum=1, maximum=MAX_FILES)),
             Group.SELECTION,
             "run at most this many files",
             default="no limit",

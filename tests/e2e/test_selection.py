@@ -174,7 +174,7 @@ def test_a_test_that_does_not_exist_fails_its_file_and_names_the_nearest(
         (("-m", "a b"), "wrong value for marker"),
         (("-m", "slow", "--runner", "unittest"), "unittest runs"),
         ((f"{U}::TestUnits", "--runner", "script"), "runs as a script, so its tests cannot be selected"),
-        (("--", "-x"), "-x (from the words after --) concerns the whole run"),
+        (("--", "-x"), "-x (from the arguments after --) concerns the whole run"),
         (("--", A), "is no option of pytest: name files and tests before --"),
         (("--cluster", "1", "--", "-p", "somewhere"), "is not sent to workers"),
     ],
