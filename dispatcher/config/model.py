@@ -22,7 +22,7 @@ from dispatcher.config.choices import (
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
-from dispatcher.config.settings_selection import MAX_FILES, SelectionSettings
+from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
@@ -134,7 +134,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
-class TestConfig(SelectionSettings, MachineSettings, frozen=True, kw_only=True):
+class TestConfig(MachineSettings, frozen=True, kw_only=True):
     """The configuration of a run.
 
     Each field is a row of the table of settings (`setting.py`), which describes it. If None means "decide at
