@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.discovery.layout import ResolvedLayout, is_below
+from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.test_selection import SEPARATOR
@@ -90,8 +91,6 @@ def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -
     if is_directory and (test or line):
         raise _error(text, "names a test in a directory: name its file")
     if line:
-        from dispatcher.discovery.test_lines import test_at  # Few runs name a line.
-
         try:
             test = test_at(Path(absolute), line)
         except ValueError as error:
