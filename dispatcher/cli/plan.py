@@ -40,7 +40,8 @@ def show_plan(call: SubcommandCall) -> int:
         line = nothing_found_line(include_integration=config.include_integration, color=False)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
-    answer = answer_for(runner.plan(), runner.capacity(), nodes=called.options.nodes)
+    prepared = runner.prepare()
+    answer = answer_for(prepared.plan, prepared.capacity, nodes=called.options.nodes)
     if called.options.json:
         call.write(plan_json(answer).decode("ascii"))
     else:
