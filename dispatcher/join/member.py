@@ -119,7 +119,7 @@ class _Member:
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
-            terms=self._seals.encode_spec(own),
+            spec=self._seals.encode_spec(own),
         )
         source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
@@ -169,7 +169,7 @@ class _Member:
         words = worker_arguments(
             self._config, workdir=scout.selection.workdir, interpreter=scout.interpreter.path
         )
-        words += ("--only-run", self._run_id(number))
+        words += ("--only-run-id", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
         budget = self._config.memory_budget
