@@ -36,21 +36,14 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     """One file as its earlier runs showed it.
 
     Args:
-        path: the file, as `TestFile.path`.
         duration_s: expected wall-clock seconds. This and the next two, `most_s` and `most_cpu_s` apply to the
             spawned file; `runs` counts those attempts.
         cpu_s: expected CPU seconds; None: unknown.
         peak_bytes: expected peak memory of its process tree; None: never measured.
-        last_status: the verdict of its last run.
-        size_bytes: the file's size in its last run.
         mtime_ns: its modification time then; together with the size it shows whether the file changed.
-        runs: the number of attempts behind these values.
         forked: the same values for the forked file; None: it never was forked.
-        forking: what its last run showed about forking it.
         fails_in_parallel: whether its last version was seen to fail in parallel and to pass alone.
         last_run_id: the run in which it last ran; empty: unknown.
-        most_s: as in `UsageStats`.
-        most_cpu_s: as in `UsageStats`.
     """
 
     path: str
@@ -119,7 +112,6 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         needs. Without these the file imports the modules itself, as a spawned one does.
 
         Args:
-            file: the current version.
             ran_with_same_peers: whether the same files run now that ran next to it in its last run.
         """
         forked = self.forked or UsageStats()
@@ -135,10 +127,6 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         """Return this history with the values of the coming start method in place of the spawned ones.
 
         If the file never ran with that start method, the values of the other one are used.
-
-        Args:
-            file: the current version.
-            isolation: the requested isolation.
         """
         forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.is_spawned(file))
         forked = self.forked

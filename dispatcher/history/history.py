@@ -151,7 +151,6 @@ class History:
         """Set the broken file aside and create a new one, unless another run just did.
 
         Args:
-            error: the problem with it, for people.
             proven_inode: the file that turned out to be broken after it was opened; None: it could not be
                 opened.
         """
@@ -227,9 +226,7 @@ def open_history(
     """Open the history of the project whose root is `directory`; never fails.
 
     Args:
-        directory: the project root; `.passmuster/` is made in it.
         clock: Unix time in seconds; decides which files were unseen for longest.
-        max_files: the maximum number of files in the history.
     """
     history = History(
         directory / STATE_DIRECTORY / history_schema.FILE_NAME, clock=clock, max_files=max_files
@@ -293,10 +290,6 @@ class HistoryReporter:
 
 def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:
     """Return the content of a history file, by path.
-
-    Args:
-        path: absolute.
-        origin: where the option was set, for messages.
 
     Raises:
         ConfigurationError: it does not exist or cannot be read; without it the split would differ from that

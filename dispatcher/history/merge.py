@@ -82,7 +82,6 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     """One row of the history.
 
     Args:
-        file: the values behind predictions, as the rest of the program sees them.
         outcomes: a letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`).
         last_run_id: the run of the last group of `outcomes`.
     """

@@ -25,8 +25,6 @@ class BrokerState(Struct, frozen=True, kw_only=True):
 
     Args:
         broker: its address, without a password.
-        runs: the active runs.
-        workers: the statuses of active workers.
     """
 
     broker: str

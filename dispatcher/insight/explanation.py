@@ -24,19 +24,13 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """What is known about a file.
 
     Args:
-        file: as it is now, or was.
         last: the reported run; None: no kept run ran the file.
         known: its history; None: it has none.
         outcomes: how its last runs ended, oldest first, each with all its attempts.
         planned: its plan; None: it no longer exists.
         place: its position in the order of the next run, from 1.
-        total: the number of files in that run.
         is_found: whether a run that does not name it finds it.
-        limit_bytes: its memory limit.
-        budget_bytes: the memory budget of all files together.
-        rules: the overrides that apply to it: patterns and settings.
         group_most: how many files of its group run at once; None: it is in none.
-        way: its start method, and why.
         waits: which resources, held by other runs on this machine, the project's active runs wait for, by
             process ID.
     """

@@ -41,13 +41,7 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
 
 
 def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[int, OtherRuns], ...]:
-    """Return which resources, held by other runs on this machine, a project's runs wait for, by process ID.
-
-    Args:
-        root: the project's root.
-        local: the requests of all runs.
-        now_at: Unix time in seconds.
-    """
+    """Return which resources, held by other runs on this machine, a project's runs wait for, by process ID."""
     return tuple(
         (
             run.pid,
@@ -64,12 +58,7 @@ def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[i
 
 
 def local_lines(local: LivingClaims, *, now_at: float) -> list[str]:
-    """Return the lines about the runs for people.
-
-    Args:
-        local: their requests.
-        now_at: Unix time in seconds.
-    """
+    """Return the lines about the runs for people."""
     lines = [f"Runs on this machine: {len(local.runs) + len(local.unreadable)}"]
     for run in local.runs:
         age = format_seconds(max(0.0, now_at - run.started_at))

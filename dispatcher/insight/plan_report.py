@@ -29,12 +29,9 @@ class PlanReport(Struct, frozen=True, kw_only=True):
     """The prediction for a run.
 
     Args:
-        files: the number of files.
         unknown: how many of them never ran, and were assumed to take the median.
         usual_s: that median; None: no file ever ran, and nothing can be predicted.
         asked: the prediction for the requested configuration; None: as above.
-        others: the predictions for other configurations.
-        groups: how many files of each group run at once.
     """
 
     files: int
@@ -165,13 +162,7 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
 def dry_run_lines(
     plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter, *, color: bool
 ) -> list[str]:
-    """Return the lines.
-
-    Args:
-        layout: which configuration decides what is a test file, and why.
-        capacity: the slots and the memory that the run would get.
-        interpreter: the project's.
-    """
+    """Return the lines."""
 
     def info(text: str) -> str:
         return tagged(Tag.INFO, text, color=color)

@@ -32,7 +32,6 @@ class Ordered(Struct, frozen=True, kw_only=True):
         predicted_s: predicted seconds; None: it never ran.
         predicted_bytes: memory to reserve for it, with a margin; None: it was never measured.
         predicted_cpu_s: predicted CPU seconds; None: unknown.
-        order_reason: the reason for its position, for people.
     """
 
     file: TestFile
@@ -61,8 +60,6 @@ def order_files(
 
     Args:
         history: by path; may contain other files too.
-        slots: how many files run at once.
-        budget_bytes: the memory budget of all files together.
     """
     predicted = [_predict(file, history.get(file.path)) for file in files]
     least_s = sum(item.predicted_s or 0.0 for item in predicted) / max(1, slots)

@@ -179,7 +179,6 @@ class ReadyQueue:
       until the machine is idle.
 
     Args:
-        tasks: the tasks that wait from the start.
         groups: how many tasks of each group may run at once; a group that is not named has no limit.
     """
 

@@ -94,9 +94,6 @@ def assign_shards(
 
     Args:
         tasks: each file once, in any order, with its predictions.
-        slots: how many files one machine runs at once.
-        budget_bytes: the memory budget of one machine.
-        groups: how many files of each group one machine runs at once.
     """
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
     placed = _place(weighed, total)
@@ -230,7 +227,6 @@ class _Evening:
 
     Args:
         placed: the files of each shard; changed in place.
-        machine: the size of each machine.
     """
 
     def __init__(self, placed: list[list[_Weighed]], machine: _Machine) -> None:

@@ -23,7 +23,6 @@ class SimulatedRun(Struct, frozen=True, kw_only=True):
 
     Args:
         wall_s: seconds from the first start to the last end; None if no file has ever run.
-        peak_bytes: the highest memory reserved at any moment.
         unknown: how many files never ran and were assumed to be ordinary.
     """
 
@@ -53,10 +52,7 @@ def simulate_run(
     Args:
         tasks: the files with their predictions; one without takes the median of the others' seconds and an
             equal share of the budget.
-        slots: the usual number of files that run at once.
-        budget_bytes: the memory budget of all files together.
         idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
-        groups: how many files of each group may run at once.
     """
     known_s = [task.predicted_s for task in tasks if task.predicted_s is not None]
     usual_s = median(known_s) if known_s else 0.0
