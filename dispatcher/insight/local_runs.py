@@ -41,7 +41,7 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
 
 
 def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[int, OtherRuns], ...]:
-    """Return which resources, held by other runs on this machine, a project's runs wait for, by process ID."""
+    """Return the resources of other runs on this machine that a project's runs wait for, by process ID."""
     return tuple(
         (
             run.pid,

@@ -75,7 +75,7 @@ class IsolationPolicy:
         known = self._known.get(planned.file.path)
         if known is None:
             return planned
-        peak_bytes = known.peak_bytes
+        peak_bytes = known.spawned.peak_bytes
         return structs.replace(
             planned,
             failed_before=known.last_status.is_failure,

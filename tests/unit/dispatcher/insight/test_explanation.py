@@ -26,7 +26,7 @@ from passmuster.model.units import parse_amount
 
 MIB = 1024**2
 FILE = TestFile(path="tests/test_a.py", label="tests/test_a.py", size_bytes=1, mtime_ns=2)
-KNOWN = FileHistory(path=FILE.path, duration_s=2.0, size_bytes=1, mtime_ns=2)
+KNOWN = FileHistory(path=FILE.path, spawned=UsageStats(duration_s=2.0, runs=1), size_bytes=1, mtime_ns=2)
 PASS = TestResult(file_path=FILE.path, status=Status.PASS, isolation=Isolation.FORK, was_alone=False)
 FAIL = replace(PASS, status=Status.FAIL)
 SPAWNED = replace(PASS, isolation=Isolation.SPAWN)
