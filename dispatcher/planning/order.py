@@ -63,11 +63,27 @@ def order_files(
     """
     predicted = [_predict(file, history.get(file.path)) for file in files]
     lower_bound_s = sum(item.predicted_s or 0.0 for item in predicted) / max(1, slots)
-    main = sorted(
-        (_with_reason(item, lower_bound_s=lower_bound_s, budget_bytes=budget_bytes) for item in predicted),
-        key=lambda item: _main_rank(item, lower_bound_s=lower_bound_s, budget_bytes=budget_bytes),
+
+    def shares(item: Ordered) -> tuple[float, float]:
+        """Return a file's share of the minimum time of the run, and its share of the memory."""
+        by_time = (item.predicted_s or 0.0) / lower_bound_s if lower_bound_s > 0 else 0.0
+        return by_time, (item.predicted_bytes or 0) / max(1, budget_bytes)
+
+    def main_rank(item: Ordered) -> tuple[bool, float, float, str]:
+        if item.predicted_s is None:  # A long text suggests a long run.
+            return (False, 0.0, float(-item.file.size_bytes), item.file.path)
+        return (True, -max(shares(item)), -item.predicted_s, item.file.path)
+
+    def with_reason(item: Ordered) -> Ordered:
+        by_time, by_memory = shares(item)
+        is_large = item.order_reason == LONGEST_FIRST and by_memory > by_time
+        return replace(item, order_reason=LARGEST_FIRST) if is_large else item
+
+    main = sorted(map(with_reason, predicted), key=main_rank)
+    early = sorted(
+        (item for item in main if item.order_reason in (FAILED_LAST_TIME, CHANGED)),
+        key=lambda item: (item.order_reason != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path),
     )
-    early = sorted((item for item in main if _is_early(item)), key=_early_rank)
     return tuple(_merge(main, early, every=max(1, slots)))
 
 
@@ -91,42 +107,6 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
         order_reason=reason,
         predicted_cpu_s=usage.cpu_s,
     )
-
-
-def _with_reason(item: Ordered, *, lower_bound_s: float, budget_bytes: int) -> Ordered:
-    """Return a file with the reason for its position in the main tier, unless it already has a better one."""
-    by_time, by_memory = _shares(item, lower_bound_s=lower_bound_s, budget_bytes=budget_bytes)
-    if item.order_reason == LONGEST_FIRST and by_memory > by_time:
-        return replace(item, order_reason=LARGEST_FIRST)
-    return item
-
-
-def _shares(item: Ordered, *, lower_bound_s: float, budget_bytes: int) -> tuple[float, float]:
-    """Return a file's share of the minimum time of a run, and its share of the memory."""
-    by_time = (item.predicted_s or 0.0) / lower_bound_s if lower_bound_s > 0 else 0.0
-    return by_time, (item.predicted_bytes or 0) / max(1, budget_bytes)
-
-
-def _is_early(item: Ordered) -> bool:
-    """Return whether the user most likely waits for this file."""
-    return item.order_reason in (FAILED_LAST_TIME, CHANGED)
-
-
-def _main_rank(item: Ordered, *, lower_bound_s: float, budget_bytes: int) -> tuple[bool, float, float, str]:
-    """Return the sort key of the main tier; among unknown files a long text suggests a long run."""
-    if item.predicted_s is None:
-        return (False, 0.0, float(-item.file.size_bytes), item.file.path)
-    return (
-        True,
-        -max(_shares(item, lower_bound_s=lower_bound_s, budget_bytes=budget_bytes)),
-        -item.predicted_s,
-        item.file.path,
-    )
-
-
-def _early_rank(item: Ordered) -> tuple[bool, float, str]:
-    """Return the sort key of the early tier: failures, then changes; the quickest first."""
-    return (item.order_reason != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
 
 
 def _merge(main: Sequence[Ordered], early: Sequence[Ordered], *, every: int) -> Iterator[Ordered]:
