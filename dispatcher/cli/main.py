@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
+from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
@@ -30,55 +29,33 @@ from passmuster.model.text import one_line
 from passmuster.model.version import VERSION
 
 if TYPE_CHECKING:
+    from dispatcher.cli.subcommands import SubcommandArguments, SubcommandCall
     from dispatcher.merge.writer import RecordReporter
     from dispatcher.reporters.ci.plain import PlainOutput
 
 
-def _completion(call: SubcommandCall) -> int:
-    from dispatcher.cli.help import show_completion
+def _find_subcommand(name: str) -> Callable[[SubcommandCall, SubcommandArguments[Any]], int]:
+    """Return the function of a subcommand; it returns the exit status and may raise a `PassmusterError`.
 
-    return show_completion(call)
-
-
-def _status(call: SubcommandCall) -> int:
-    from dispatcher.cli.status import show_status
-
-    return show_status(call)
-
-
-def _explain(call: SubcommandCall) -> int:
-    from dispatcher.cli.explain import show_explanation
-
-    return show_explanation(call)
-
-
-def _plan(call: SubcommandCall) -> int:
-    from dispatcher.cli.plan import show_plan
-
-    return show_plan(call)
-
-
-def _merge(call: SubcommandCall) -> int:
-    from dispatcher.cli.merge import run_merge
-
-    return run_merge(call)
-
-
-def _migrate(call: SubcommandCall) -> int:
-    from dispatcher.cli.migrate import migrate
-
-    return migrate(call)
-
-
-SUBCOMMANDS: dict[str, Callable[[SubcommandCall], int]] = {
-    "completion": _completion,
-    "explain": _explain,
-    "merge": _merge,
-    "plan": _plan,
-    "migrate": _migrate,
-    "status": _status,
-}
-"""Each returns the exit status and may raise a `PassmusterError`. The words are those of the help."""
+    Imports that subcommand alone: some of them load much.
+    """
+    run: Callable[[SubcommandCall, SubcommandArguments[Any]], int]
+    match name:
+        case "completion":
+            from dispatcher.cli.help import show_completion as run
+        case "explain":
+            from dispatcher.cli.explain import show_explanation as run
+        case "merge":
+            from dispatcher.cli.merge import run_merge as run
+        case "migrate":
+            from dispatcher.cli.migrate import migrate as run
+        case "plan":
+            from dispatcher.cli.plan import show_plan as run
+        case "schema":
+            from dispatcher.cli.help import show_schema as run
+        case _:
+            from dispatcher.cli.status import show_status as run
+    return run
 
 
 class Command:
@@ -117,8 +94,8 @@ class Command:
     def run(self) -> int:
         """Execute the request and return the exit status."""
         try:
-            if self._argv and self._argv[0] in SUBCOMMANDS:
-                return self._subcommand(*self._argv)
+            if self._argv and self._argv[0] in SUBCOMMAND_HELP:
+                return self._run_subcommand(*self._argv)
             if any(map(_may_ask_early, self._argv)):
                 # Loading the help texts takes as long as a small test.
                 from dispatcher.cli.help import early_answer
@@ -136,26 +113,31 @@ class Command:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
             return ExitCode.INTERRUPTED
 
-    def _subcommand(self, word: str, *argv: str) -> int:
-        return SUBCOMMANDS[word](
-            SubcommandCall(
-                argv=argv,
-                environ=self._environ,
-                cwd=self._cwd,
-                program=f"{self._program} {word}",
-                write=self._out.write,
-                stdout=self._stdout,
-                stderr=self._stderr,
-                target=self._target,
-            )
+    def _run_subcommand(self, name: str, *argv: str) -> int:
+        from dispatcher.cli.subcommands import SUBCOMMANDS, SubcommandCall  # Few calls are of a subcommand.
+
+        call = SubcommandCall(
+            argv=argv,
+            environ=self._environ,
+            cwd=self._cwd,
+            program=f"{self._program} {name}",
+            write=self._out.write,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            target=self._target,
         )
+        arguments = SUBCOMMANDS[name].parse(call)
+        for note in arguments.notes:
+            self._warn(note, color=False)
+        if arguments.answer:
+            self._out.write(arguments.answer)
+            return ExitCode.OK
+        return _find_subcommand(name)(call, arguments)
 
     def _obey(self, loaded: Loaded) -> int:
         config = loaded.config
-        for warning in loaded.warnings:
-            self._err.write(
-                f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
-            )
+        for warning in (*loaded.warnings, *loaded.notes):
+            self._warn(warning, color=self._color(config, self._stderr))
         if config.mode is Mode.SHOW_CONFIG:
             from dispatcher.config.load import format_config  # As above: imported on demand.
 
@@ -241,6 +223,9 @@ class Command:
                 color=color,
             )
             return join(config, host)
+
+    def _warn(self, line: str, *, color: bool) -> None:
+        self._err.write(f"{tagged(Tag.WARN, one_line(line), color=color)}\n")
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")

@@ -69,7 +69,6 @@ class JoinedRunHandle(Protocol):
         Files that passed in an earlier round are marked in the plan as needing no further investigation.
 
         Args:
-            plan: this machine's plan.
             coverage_dir: the directory for coverage data; None: coverage is off.
         """
 
@@ -94,7 +93,7 @@ class Journal:
         except BlockingIOError:
             os.close(self._descriptor)
             raise ConfigurationError(
-                f"run {path.parent.name} is still under way: wait for its end, or stop it"
+                f"run {path.parent.name} is still in progress: wait until it finishes, or stop it"
             ) from None
 
     def start(self, run_id: str, files: Sequence[TestFile]) -> None:
@@ -103,11 +102,7 @@ class Journal:
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
 
     def add(self, results: Sequence[TestResult]) -> None:
-        """Record finished attempts. They are on disk when this returns.
-
-        Raises:
-            OSError: they cannot be written.
-        """
+        """See `JournalWriter.add`."""
         from passmuster.wire.codec import encode_result  # No first test waits for it.
 
         for result in results:
@@ -119,11 +114,7 @@ class Journal:
             os.fdatasync(self._descriptor)
 
     def end(self) -> None:
-        """Record that the run is complete.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """See `JournalWriter.end`."""
         self._write(json.dumps(END))
 
     def close(self) -> None:
@@ -145,15 +136,13 @@ class Journal:
 
 
 class Opened(NamedTuple):
-    """A run's journal as it was found.
-
-    `journal` is None if it cannot be written; `ended` holds the finished attempts, and `notice` is a line for
-    the user.
-    """
+    """A run's journal as it was found."""
 
     journal: Journal | None
-    ended: FinishedAttempts
+    """None: it cannot be written."""
+    finished: FinishedAttempts
     notice: str
+    """A line for the user; empty: there is none."""
 
 
 def open_journal(
@@ -168,7 +157,6 @@ def open_journal(
     """Return the journal of a new or resumed run, with the attempts that already finished.
 
     Args:
-        files: the files of the run.
         is_durable: as for `Journal`.
         needs_data: whether an attempt counts only if its coverage data still exists.
         stack: closes the journal.
@@ -182,29 +170,25 @@ def open_journal(
             journal.start(run_id, files)
             return Opened(journal, {}, "")
     except OSError as error:
-        notice = f"this run could not be resumed, its journal cannot be written: {error}"
+        notice = f"this run cannot be resumed later, because its journal cannot be written: {error}"
         return Opened(None, {}, notice)
-    ended, damaged = read_journal(path, files)
+    finished, damaged = read_journal(path, files)
     if needs_data:
-        ended = {key: result for key, result in ended.items() if has_coverage_data(result)}
-    notice = resume_message(run_id, ended, len(files))
+        finished = {key: result for key, result in finished.items() if has_coverage_data(result)}
+    notice = resume_message(run_id, finished, len(files))
     if damaged:
-        notice += f"; {damaged} damaged line(s) of {path} ignored, their files run again"
-    return Opened(journal, ended, notice)
+        notice += f"; {damaged} damaged line(s) of {path} ignored, their files rerun"
+    return Opened(journal, finished, notice)
 
 
-def resume_message(run_id: str, ended: FinishedAttempts, total: int) -> str:
+def resume_message(run_id: str, finished: FinishedAttempts, total: int) -> str:
     """Return the line that says how much of a run is already done."""
-    paths = {file_path for file_path, _ in ended}
+    paths = {file_path for file_path, _ in finished}
     return f"resuming run {run_id}: {len(paths)} of {total} files have already run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
-    """Return the ID of the run to resume.
-
-    Args:
-        runs_dir: the directory of all runs.
-        wanted: its ID, or `last`.
+    """Return the ID of the run to resume; `wanted` is its ID, or `last`.
 
     Raises:
         ConfigurationError: there is no such run, or it cannot be resumed.
@@ -226,9 +210,6 @@ def find_run(runs_dir: Path, wanted: str) -> str:
 def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempts, int]:
     """Return the attempts of a run at files that are unchanged, and the number of damaged lines.
 
-    Args:
-        files: the current files of the run.
-
     Raises:
         ConfigurationError: the run has finished, had other files, or its first line is damaged.
     """
@@ -242,16 +223,16 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempt
         ) from error
     _compare(run_id, known, files)
     unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
-    ended: dict[tuple[str, int], TestResult] = {}
+    finished: dict[tuple[str, int], TestResult] = {}
     damaged = 0
     for entry in read_entries(lines[:-1]):  # Text after the last complete line was cut off.
         if entry == END:
-            raise ConfigurationError(f"run {run_id} has come to its end: start one without --resume")
+            raise ConfigurationError(f"run {run_id} has finished: start a new one without --resume")
         if not isinstance(entry, TestResult):
             damaged += 1
         elif entry.file_path in unchanged:
-            ended[entry.file_path, entry.attempt] = entry
-    return ended, damaged
+            finished[entry.file_path, entry.attempt] = entry
+    return finished, damaged
 
 
 def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
@@ -303,7 +284,7 @@ def _known(head: object) -> dict[str, object]:
 def _compare(run_id: str, known: Mapping[str, object], files: Sequence[TestFile]) -> None:
     """Refuse a run of other files; the message names its arguments or its tree."""
     now = {file.path for file in files}
-    for paths, words in ((now - known.keys(), "did not belong to it"), (known.keys() - now, "does now not")):
+    for paths, words in ((now - known.keys(), "is new"), (known.keys() - now, "is missing")):
         if paths:
             raise ConfigurationError(
                 f"run {run_id} cannot be resumed: {min(paths)} {words}"

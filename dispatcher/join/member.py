@@ -169,7 +169,7 @@ class _Member:
     def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
         workdir = Path(self._config.root, resolve_layout(self._config).workdir)
         words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
-        words += ("--only-run", self._run_id(number))
+        words += ("--only-run-id", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
         budget = self._config.memory_budget

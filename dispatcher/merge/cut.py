@@ -50,11 +50,10 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
             case AttemptFinished(file=file, result=result, rerun_reason=again) if file.path in planned:
-                is_final = again in (None, RerunReason.SETTLED)
-                following = (
-                    NextAttempt(task=planned[file.path].task, reason=again) if again is not None else None
-                )
-                state.end_attempt(file.path, result, is_final=is_final, following=following)
+                following = None
+                if again is not None and again is not RerunReason.SETTLED:
+                    following = NextAttempt(task=planned[file.path].task, reason=again)
+                state.end_attempt(file.path, result, following)
                 last[file.path] = event
             case VerdictSettled(file=file) if file.path in planned:
                 state.settle(file.path)
@@ -63,12 +62,12 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
     found = []
     for path in planned:
         # A verdict that only awaited verification stands. For a decided file neither has an effect.
-        reason = state.context(path).reason
+        reason = state[path].reason
         is_settled, is_lost = state.settle(path) is not None, False
         if not is_settled:
             lost = _lost(path, record, last.get(path), used.get(path))
-            is_lost = state.end_attempt(path, lost, is_final=True)
-        found.append(CutFile(state.record(path), is_lost, reason if is_settled else None))
+            is_lost = state.end_attempt(path, lost)
+        found.append(CutFile(state[path].record(), is_lost, reason if is_settled else None))
     return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from dispatcher.engine.state import TAIL_CHARACTERS
+from dispatcher.engine.state import trim_output
 from dispatcher.merge.record_format import (
     COVERAGE_NAME,
     END,
@@ -226,9 +226,7 @@ class RecordReporter:
 
 def _portable(result: TestResult) -> TestResult:
     """Return a result without paths of this machine, and with only the end of its output."""
-    keep = 0 if result.status.is_pass else TAIL_CHARACTERS
-    output = result.output[-keep:] if keep else ""
-    return structs.replace(result, output=output, coverage_files=(), coverage_root="")
+    return structs.replace(trim_output(result), coverage_files=(), coverage_root="")
 
 
 def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> RecordedRunEnd:

@@ -65,7 +65,7 @@ class ClusterTarget:
         shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
         return {
             f"worker-{number}": [
-                *("--grace", "0.1s"),
+                *("--grace-period", "0.1s"),
                 *("--slots", str(max(1, slots))),
                 *("--memory-budget", str(capacity.budget_bytes // count)),
                 *worker_arguments(request.config, workdir=request.workdir, interpreter=request.interpreter),

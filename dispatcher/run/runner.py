@@ -33,7 +33,7 @@ from dispatcher.engine.journal import (
     resume_message,
 )
 from dispatcher.engine.journaled_backend import JournaledBackend
-from dispatcher.engine.loop import RunLoop, RunPolicy
+from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
 from dispatcher.history.file_history import FileHistory
@@ -228,7 +228,8 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                RunPolicy.of(self.config, watched=watched),
+                self.config,
+                samples_usage=watched,
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
@@ -246,7 +247,7 @@ class TestRunner:
     def can_be_resumed(self) -> bool:
         """Whether the last run was interrupted and has a journal."""
         is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
-        return is_broken_off and self._storage.temporary is None and self._shared is None
+        return is_broken_off and not self._storage.is_temporary and self._shared is None
 
     @property
     def results(self) -> TestResults | None:
@@ -317,7 +318,7 @@ class TestRunner:
         keepers: list[Reporter] = []
         if history is not None:
             keepers.append(HistoryReporter(history))
-        if self._storage.temporary is None:
+        if not self._storage.is_temporary:
             keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
@@ -331,7 +332,7 @@ class TestRunner:
             plan, diary, ended = self._shared.open(plan, coverage_dir)
             self._notices += [resume_message(self._run_id, ended, len(files))] if ended else []
             return plan, diary, ended
-        if self._storage.temporary is not None:
+        if self._storage.is_temporary:
             return plan, None, {}
         opened = open_journal(
             self._storage.run_dir / JOURNAL,
@@ -342,7 +343,7 @@ class TestRunner:
             stack=stack,
         )
         self._notices.append(opened.notice)
-        return plan, opened.journal, opened.ended
+        return plan, opened.journal, opened.finished
 
     def _request(
         self, plan: RunPlan, discovered: Discovered, interpreter: ProjectInterpreter

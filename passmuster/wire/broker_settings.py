@@ -34,7 +34,7 @@ def _shown_broker(text: str) -> str:
 
 
 BROKER = ValueType(
-    read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
+    parse=_read_broker, expected="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
 )
 
 BROKER_ROW = setting(

@@ -144,7 +144,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
 
 def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> None:
     other = Run(run.url)
-    worker = start("--only-run", run.run_id)
+    worker = start("--only-run-id", run.run_id)
     try:
         other.submit(other.task("ok.py"))
         run.submit(run.task("ok.py"))

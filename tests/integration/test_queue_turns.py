@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,10 +120,14 @@ def test_what_a_worker_puts_back_onto_its_own_queue_expires_after_its_death(run:
     task = run.task("f0.py", predicted_bytes=2 * GIB)
     run.seed(task)
     until(lambda: serving(run) == {small.name, big.name}, "both serve the run")
-    run.publish_for(small.name, task, 101)
     key = worker_queue_keys(run.run_id, small.name)[1]
-    # The worker takes it again within milliseconds, so one look between two pauses would miss it.
-    until(lambda: any(run.client.pttl(key) > 0 for _ in range(1000)), "it was put back")
+    client: Any = run.client
+    client.config_set("notify-keyspace-events", "Kgl")
+    with client.pubsub() as changes:
+        changes.subscribe(f"__keyspace@0__:{key}")
+        run.publish_for(small.name, task, 101)
+        # The worker takes the message again within milliseconds; only it sets a lifetime.
+        until(lambda: (changes.get_message() or {}).get("data") in ("expire", "pexpire"), "it was put back")
 
     small.signal(signal.SIGSTOP)  # It might have the message at this moment.
     small.signal(signal.SIGKILL)

@@ -178,12 +178,12 @@ def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
         "  CPUs: 0.00s of CPU time on 2             0.00s",
     ]
     assert lines[9:15] == [
-        "Alternative                 time",
-        "  --jobs 1                 42.0s",
-        "  --jobs 4                 12.0s",
-        "  --memory 500MiB          22.0s",
-        "  --memory 2.0GiB          22.0s",
-        "  2 machines               12.0s",
+        "Alternative         time",
+        "  --jobs 1         42.0s",
+        "  --jobs 4         12.0s",
+        "  --memory 500MiB  22.0s",
+        "  --memory 2.0GiB  22.0s",
+        "  2 machines       12.0s",
     ]
     assert lines[-2:] == [
         "It would help: --jobs 4 (12.0s), or 2 machines (12.0s).",

@@ -232,7 +232,7 @@ suites = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(suites, st.integers(1, 9), st.randoms(use_true_random=False))
 def test_every_file_has_one_shard_whatever_the_order(
     tasks: list[TestTask], total: int, chance: random.Random

@@ -212,7 +212,7 @@ ATTEMPTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     records=st.lists(
         st.builds(

@@ -288,7 +288,7 @@ def _step(runs: list[_Run], order: list[_Run], *, now: int, cpus: int | None) ->
 _files = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 4)), min_size=1, max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     shapes=st.lists(st.tuples(st.booleans(), _files), min_size=1, max_size=5),
     cpus=st.sampled_from([None, 1, 2, 4]),
@@ -312,7 +312,7 @@ def test_whatever_the_runs_do_all_files_run_and_further_files_stay_within_the_ma
     raise AssertionError(f"not done: {[(run.waiting, run.running) for run in runs]}")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(giant=st.integers(9, 100), small=st.integers(1, 50), choices=st.randoms(use_true_random=False))
 def test_a_giant_gets_through_runs_that_never_stop_starting_small_files(
     giant: int, small: int, choices: Random
@@ -331,7 +331,7 @@ def test_a_giant_gets_through_runs_that_never_stop_starting_small_files(
     raise AssertionError("the giant never started")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     others=st.integers(1, 6),
     cpus=st.integers(2, 8),
