@@ -23,7 +23,7 @@ from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.terminal.tags import Tag, colored, tagged
 from passmuster.model.errors import PassmusterError
 from passmuster.model.text import one_line
 from passmuster.model.version import VERSION
@@ -161,14 +161,14 @@ class Command:
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
         if not files and not (runner.shard_plan and runner.shard_plan.whole):
-            line = nothing_found_line(include_integration=config.include_integration, color=color)
+            line = nothing_found_line(include_integration=config.include_integration)
             if config.failed_only:
-                line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
+                line = tagged(Tag.INFO, "No file failed when it last ran")
             for notice in runner.notices:
                 self._say(notice)
             if runner.layout.headline:
                 self._say(f"Layout: {runner.layout}")
-            self._out.write(f"{line}\n")
+            self._out.write(f"{colored(line) if color else line}\n")
             is_scripts = runner.layout.kind is LayoutKind.SCRIPTS and not runner.layout.is_default
             is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
@@ -181,10 +181,10 @@ class Command:
         if config.mode is Mode.DRY_RUN:
             from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
-            lines = dry_run_lines(
-                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
-            )
-            self._out.write("".join(f"{line}\n" for line in lines))
+            plan, layout = runner.plan(), str(runner.layout)
+            lines = dry_run_lines(plan, layout, runner.capacity(), runner.interpreter())
+            text = "".join(f"{line}\n" for line in lines)
+            self._out.write(colored(text) if color else text)
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))

@@ -32,7 +32,7 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
         cwd=call.cwd,
     )
     if not runner.discover_tests():
-        line = nothing_found_line(include_integration=config.include_integration, color=False)
+        line = nothing_found_line(include_integration=config.include_integration)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
     answer = answer_for(runner.plan(), runner.capacity(), nodes=arguments.options.nodes)

@@ -120,7 +120,7 @@ class _Member:
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
-            terms=self._seals.encode_spec(own),
+            spec=self._seals.encode_spec(own),
         )
         source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:

@@ -126,7 +126,7 @@ def test_a_file_that_waited_for_memory_is_explained(project: Project) -> None:
 
     assert told["waited for"] == "memory, although a slot was free"
     assert told["process"] == "spawned: requested by the setting isolation"
-    assert told["may use"] == "572 MiB of 572 MiB for all"
+    assert told["memory limit"] == "572 MiB of 572 MiB for all files"
     assert "(the expected peak times 1.15)" in told["reserved"]
 
 
