@@ -76,8 +76,8 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    runner = _runner(config, call)
-    plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
+    prepared = _runner(config, call).prepare()
+    plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
     place = _place(plan, what.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes
