@@ -125,7 +125,14 @@ def _suites(setting: Setting) -> list[Suite]:
     made = [Suite(name="trivial", root=root, interpreter=base_interpreter())]
     root = fresh_suite(suites / "shards-waiting")
     waiting.write_suite(root, seed=setting.seed)
-    as_predicted = ("--jobs", str(SLOTS), "--overcommit", "off", "--memory-budget", str(waiting.BUDGET_BYTES))
+    as_predicted = (
+        "--jobs",
+        str(SLOTS),
+        "--oversubscribe",
+        "off",
+        "--memory-budget",
+        str(waiting.BUDGET_BYTES),
+    )
     made.append(
         Suite(
             name="waiting",

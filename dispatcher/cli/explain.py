@@ -9,8 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import EXPLAIN
+from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
@@ -29,25 +28,21 @@ from passmuster.model.status import Status
 from passmuster.settings.values import on_one_line
 
 
-def show_explanation(call: SubcommandCall) -> int:
+def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[ExplainOptions]) -> int:
     """Print what is known about a file; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    called = EXPLAIN.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    config = called.config
+    config = arguments.config
     if len(config.paths) != 1:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(structs.replace(config, broker=None, cluster=None), call, called.options.run)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, arguments.options.run_id)
     local = local_runs(config.machine_folder, call.environ)
     what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
-    if called.options.json:
+    if arguments.options.json:
         call.write(explain_json(what).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in explain_lines(what)))
@@ -81,8 +76,8 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    runner = _runner(config, call)
-    plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
+    prepared = _runner(config, call).prepare()
+    plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
     place = _place(plan, what.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes

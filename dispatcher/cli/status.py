@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import STATUS
+from dispatcher.cli.subcommands import StatusOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.model import TestConfig
 from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
 from dispatcher.insight.local_runs import local_lines, local_runs
@@ -18,20 +17,16 @@ from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.run_store import WorkerDirectory
 
 
-def show_status(call: SubcommandCall) -> int:
+def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptions]) -> int:
     """Print the runs on this machine, and the runs and workers of a broker; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    called = STATUS.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    local = local_runs(called.config.machine_folder, call.environ)
-    state = _broker_state(called.config) if called.config.broker is not None else None
-    if called.options.json:
+    local = local_runs(arguments.config.machine_folder, call.environ)
+    state = _broker_state(arguments.config) if arguments.config.broker is not None else None
+    if arguments.options.json:
         call.write(status_json(state, local).decode("ascii"))
     else:
         lines = local_lines(local, now_at=time.time())

@@ -49,13 +49,13 @@ MAX_JOBS = 4096
 MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
-DEFAULT_SLOW_S = 60.0
+DEFAULT_SLOW_TIMEOUT_S = 60.0
 """Seconds after which a running file is reported as slow: a fifth of the default time limit."""
 
 DEFAULT_REGRESSION_FACTOR = 2.0
 """The allowed multiple of a file's usual time or memory: shared machines vary by half."""
 
-_COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
+_COUNT_FROM_ONE = optional(count(minimum=1, maximum=MAX_FILES))
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -290,7 +290,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         int,
         setting(
             "retries",
-            count(least=0, most=MAX_RETRIES),
+            count(minimum=0, maximum=MAX_RETRIES),
             Group.EXECUTION,
             "how often a failed file runs again",
             same_on_all=True,
@@ -325,7 +325,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         int | None,
         setting(
             "jobs",
-            optional(count(least=1, most=MAX_JOBS), word="auto"),
+            optional(count(minimum=1, maximum=MAX_JOBS), word="auto"),
             Group.LIMITS,
             "maximum number of files at once",
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
@@ -337,11 +337,12 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     oversubscription: Annotated[
         Oversubscription | None,
         setting(
-            "overcommit",
+            "oversubscribe",
             choice(Oversubscription),
             Group.LIMITS,
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
+            renamed_from="overcommit",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
@@ -429,10 +430,25 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = None
     slow_timeout_s: Annotated[
-        float, setting("slow", TIME, Group.LIMITS, "time after which a running file is reported as slow")
-    ] = DEFAULT_SLOW_S
+        float,
+        setting(
+            "slow-timeout",
+            TIME,
+            Group.LIMITS,
+            "time after which a running file is reported as slow",
+            renamed_from="slow",
+        ),
+    ] = DEFAULT_SLOW_TIMEOUT_S
     grace_period_s: Annotated[
-        float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
+        float,
+        setting(
+            "grace-period",
+            TIME,
+            Group.LIMITS,
+            "time between SIGTERM and SIGKILL",
+            renamed_from="grace",
+            same_on_all=True,
+        ),
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
         int | None,

@@ -43,8 +43,8 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
 
 
 def _words(given: GivenValue) -> list[str]:
-    """Return an argument as it was given, with secrets removed."""
-    option = given.origin.name
+    """Return an argument as it was given, by its present name and with secrets removed."""
+    option = given.setting.renamed.get(given.origin.name, given.origin.name)
     if option not in given.setting.options:
         return [option]
     return [option, ",".join(map(given.setting.type.shown or str, given.texts))]

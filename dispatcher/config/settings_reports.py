@@ -10,7 +10,7 @@ from msgspec import Struct
 from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
-from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, one_of, optional
+from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, TEXTS, choice, one_of, optional
 
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
@@ -34,7 +34,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path,
         setting(
             "coverage-dir",
-            OUT_FOLDER,
+            OUTPUT_DIRECTORY,
             Group.COVERAGE,
             "where the reports go",
             whole_run=True,
@@ -60,7 +60,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "coverage-xml",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.COVERAGE,
             "write a Cobertura XML report",
             default="none",
@@ -101,7 +101,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "junit-xml",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.OUTPUT,
             "write a JUnit XML report",
             default="none",
@@ -127,7 +127,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "events",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.OUTPUT,
             "write every event as one line of JSON",
             default="none",

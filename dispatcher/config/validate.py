@@ -95,7 +95,7 @@ def _check_outputs(config: TestConfig, origins: Origins) -> None:
         if not isinstance(path, Path) or path == Path():
             continue
         name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
-        if row.type.is_folder:
+        if row.type.is_directory:
             is_used = all(map(relations.is_on, row.only_with))
             if is_used and os.path.lexists(path) and not is_directory(path):
                 raise ConfigurationError(f"{name} must be a directory, got {shown} (from {origin})")

@@ -64,7 +64,7 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
         raise ConfigurationError(f"there is no run {shown} in {runs_dir}; {kept}")
     run = _read(runs_dir / wanted / JOURNAL, path)
     if run is None:
-        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run")
+        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run-id")
     return run
 
 

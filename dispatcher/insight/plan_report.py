@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from msgspec import Struct
 
 from dispatcher.insight.prediction import LowerBound, LowerBoundKind, Prediction, is_limited_by_longest_file
 from dispatcher.model.plan import PlannedFile, RunPlan
 from dispatcher.planning.simulation import simulate_run
-from dispatcher.reporters.console.lines import layout_lines, shard_line
+from dispatcher.reporters.console.lines import layout_lines, shard_lines
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter
@@ -163,7 +164,7 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
 
 
 def dry_run_lines(
-    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter, *, color: bool
+    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter
 ) -> list[str]:
     """Return the lines.
 
@@ -172,17 +173,13 @@ def dry_run_lines(
         capacity: the slots and the memory that the run would get.
         interpreter: the project's.
     """
-
-    def info(text: str) -> str:
-        return tagged(Tag.INFO, text, color=color)
-
-    shard = shard_line(plan, color=color)
+    info = partial(tagged, Tag.INFO)
     python = f"{one_line(interpreter.path)} {interpreter.version}"
     lines = [
-        *layout_lines(layout, color=color),
+        *layout_lines(layout),
         info(f"Interpreter: {python} ({one_line(interpreter.origin)})"),
         *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
-        *([shard] if shard else []),
+        *shard_lines(plan),
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]

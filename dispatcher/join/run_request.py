@@ -35,7 +35,7 @@ def make_request(config: TestConfig, files: Sequence[TestFile]) -> Request:
 
 def _name(row: Setting) -> str:
     """Return a setting's name as users know it: its option, or its key in the configuration file."""
-    return next((word for word in row.words if word.startswith("--")), row.name)
+    return next((word for word in row.arguments if word.startswith("--")), row.name)
 
 
 def request_digest(request: Request) -> str:

@@ -11,7 +11,7 @@ from dispatcher.replica.expressions import Unknowns
 from passmuster.settings.setting import Setting
 
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
-_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}
+_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.arguments}
 
 
 OF_MANY_MACHINES = frozenset(

@@ -74,7 +74,7 @@ def report_of(project: Path) -> Path:
         (project / "tests" / f"test_{name}.py").write_text(source, encoding="utf-8")
     path = project / "report.html"
     command = [sys.executable, HOME / "run_tests.py", "--retries", "1", "--timeout", "9s"]
-    command += ["--runner", "unittest", "--overcommit", "off", "-j", "4", "--report", f"html={path}"]
+    command += ["--runner", "unittest", "--oversubscribe", "off", "-j", "4", "--report", f"html={path}"]
     for _ in range(4):
         subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL, check=False)
     return path

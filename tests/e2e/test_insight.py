@@ -108,7 +108,7 @@ def test_a_file_that_ran_again_is_explained(project: Project) -> None:
     assert told["known spawned"].endswith("drawn from 2 attempt(s)")
     assert told["output"].endswith("test_a.py.2.log")
     assert outcome.lines[-1] == "  FAIL > PASS"
-    one = json.loads(project.run("explain", A, "--json", "--run", str(run_id), events=False).stdout)
+    one = json.loads(project.run("explain", A, "--json", "--run-id", str(run_id), events=False).stdout)
     assert [attempt["status"] for attempt in one["last_run"]["attempts"]] == ["FAIL", "PASS"]
     assert [attempt["attempt_reason"] for attempt in one["last_run"]["attempts"]] == [None, "retry"]
 
@@ -161,9 +161,9 @@ OVERRIDE = """\
         ((), 2, "explain needs one file, got 0"),
         ((A, "tests/sub/test_b.py"), 2, "explain needs one file, got 2"),
         (("tests",), 2, "holds 3 test files: name one of them"),
-        ((A, "--run", "20000101"), 2, "there is no run 20000101"),
+        ((A, "--run-id", "20000101"), 2, "there is no run 20000101"),
         ((A, "--no-history"), 2, "unknown argument: --no-history"),
-        ((A, "--run"), 2, "--run needs a value"),
+        ((A, "--run-id"), 2, "--run-id needs a value"),
     ],
     ids=str,
 )

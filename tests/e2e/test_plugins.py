@@ -67,7 +67,7 @@ class Comparison:
     def ours(self, isolation: str) -> Outcome:
         """Return what we say of the same."""
         project = self._project(isolation)
-        words = ("--isolation", isolation, "-j", "3", "--overcommit", "off")
+        words = ("--isolation", isolation, "-j", "3", "--oversubscribe", "off")
         outcome = project.run("--python", str(self._python), *words, env=self._env, timeout_s=300.0)
         project.check_nothing_is_left()
         return outcome

@@ -13,7 +13,7 @@ from collections.abc import MutableMapping, Sequence
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.version import VERSION
-from worker.queue.command_line import PRIVATE_VARIABLES, WORDS, format_help
+from worker.queue.command_line import PRIVATE_VARIABLES, ROWS, WORDS, format_help
 from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
@@ -36,6 +36,11 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
         say(format_help(PROGRAM) if asked.wants_help else f"{PROGRAM} {VERSION}")
         return 0
     try:
+        if words and words[0] == "completion":
+            from passmuster.settings.completion import completion_of_program  # Rarely needed.
+
+            say(completion_of_program((PROGRAM,), ROWS, words[1:]))
+            return 0
         options = read_options(words, own)
         tests_environ = split_environment(own)
         for warning in options.warnings:

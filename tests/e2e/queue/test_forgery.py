@@ -112,9 +112,9 @@ def run_damaged(project: Project, damage: str) -> Damaged:
     with broker_server(NO_PASSWORD) as server:
         url = f"redis://127.0.0.1:{server.port}"
         env = {"PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": SECRET}
-        with Worker(project, "--grace", "300ms", env=env) as worker:
+        with Worker(project, "--grace-period", "300ms", env=env) as worker:
             worker.wait_until_ready()
-            running = project.start("--junit-xml", "report.xml", "--grace", "300ms", env=env)
+            running = project.start("--junit-xml", "report.xml", "--grace-period", "300ms", env=env)
             running.wait_for_file("is_running")
             client: Any = connect(url, timeout_s=5)
             (run_id,) = RunStore.active_runs(client)

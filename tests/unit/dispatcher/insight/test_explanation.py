@@ -303,7 +303,9 @@ def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> Non
         ConfigurationError, match=r"there is no run 7 in .*; there are 1 \(the newest first\)"
     ):
         newest_run(tmp_path, FILE.path, wanted="7")
-    with pytest.raises(ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run"):
+    with pytest.raises(
+        ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run-id"
+    ):
         newest_run(tmp_path, FILE.path, wanted="1")
 
 
