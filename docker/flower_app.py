@@ -1,7 +1,7 @@
 """Flower for Passmuster's broker: shows how many files each run still has on its queue.
 
-Flower's lists of workers and tasks stay empty. They need events and remote control, which Passmuster's workers
-switch off: anyone who can write to the broker could end them.
+Flower's lists of workers and tasks stay empty. They need events and remote control, which Passmuster's
+workers switch off: anyone who can write to the broker could end them.
 """
 
 from __future__ import annotations
