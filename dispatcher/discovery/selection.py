@@ -22,9 +22,7 @@ class Named(Struct, frozen=True, kw_only=True):
     """A file or directory that the user named.
 
     Args:
-        text: as the user wrote it.
         path: relative to the root.
-        is_directory: whether it is a directory; else it is a regular file.
         test: a test inside the file, as `Class::test`; empty: the whole file.
     """
 
@@ -48,8 +46,6 @@ def select(
 
     Args:
         paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.
-        walker: receives the files and the warnings.
-        cwd: the caller's current directory, absolute.
 
     Raises:
         ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
@@ -115,12 +111,7 @@ def _split_test(text: str, bases: tuple[str, ...]) -> tuple[str, str, int]:
 
 
 def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
-    """Return the files among the paths that the user named, absolute, links resolved.
-
-    Args:
-        paths: as the user wrote them.
-        bases: absolute directories that they may be relative to.
-    """
+    """Return the files among the paths that the user named, absolute, links resolved."""
     files = (_split_test(text, bases)[0] for text in paths)
     candidates = (candidate for file in files for candidate in _candidates(file, bases))
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
