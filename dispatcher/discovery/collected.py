@@ -38,8 +38,6 @@ def collect(
     `exclude` and, without `--integration`, configured directories of integration tests leave files out.
 
     Args:
-        walker: receives the files and the warnings.
-        python: returns the project's interpreter.
         cwd: the base of named paths, absolute.
 
     Raises:

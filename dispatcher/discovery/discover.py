@@ -33,8 +33,6 @@ class Discovered(Struct, frozen=True, kw_only=True):
         workdir: the working directory of the tests, absolute.
         files: sorted by path, each once.
         total: the number of files before `limit` cut the list.
-        layout: which configuration decides what is a test file, and why.
-        warnings: lines for the user about what could not be read, without a tag.
         options: the pytest options that the project's settings change; empty if pytest was not asked.
     """
 
@@ -61,7 +59,6 @@ def discover(
         cwd: the base of named paths; None: the root.
         python: returns the project's interpreter, which is used to ask pytest; None: names and directories
             decide, whatever the project is.
-        origins: where each value of the configuration comes from, for messages.
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or contains no tests; or

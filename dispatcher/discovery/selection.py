@@ -19,9 +19,7 @@ class Named(Struct, frozen=True, kw_only=True):
     """A file or directory that the user named.
 
     Args:
-        text: as the user wrote it.
         path: relative to the root.
-        is_directory: whether it is a directory; else it is a regular file.
     """
 
     text: str
@@ -41,8 +39,6 @@ def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd:
 
     Args:
         paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.
-        walker: receives the files and the warnings.
-        cwd: the caller's current directory, absolute.
 
     Raises:
         ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
@@ -72,12 +68,7 @@ def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -
 
 
 def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
-    """Return the files among the paths that the user named, absolute, links resolved.
-
-    Args:
-        paths: as the user wrote them.
-        bases: absolute directories that they may be relative to.
-    """
+    """Return the files among the paths that the user named, absolute, links resolved."""
     candidates = (candidate for text in paths for candidate in _candidates(text, bases))
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 

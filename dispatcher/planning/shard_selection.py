@@ -30,10 +30,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
     """The shard that this machine runs.
 
     Args:
-        files: its files, sorted by path.
-        plan: how the whole is split.
         known: the shared history of all files, as it applies to the files here.
-        notices: warnings for the user, a line each.
     """
 
     files: tuple[TestFile, ...]
@@ -63,7 +60,6 @@ def select_shard(
     """Split a run and return the requested shard.
 
     Args:
-        files: those of the whole run, as found on this machine.
         history: the shared history that balances the split; None: there is none.
     """
     remembered = history or {}
