@@ -102,8 +102,8 @@ _ASK = CHILD_DIR / "passmuster_child_installed.py"
 def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str | None:
     """Run the worker's own shell command in a tree; return its problem with the last output, or None.
 
-    No process that it starts survives it. PATH starts with the directory of the tests' interpreter, which also
-    has its `pip`.
+    No process that it starts survives it. PATH starts with the directory of the tests' interpreter and its
+    `pip`.
     """
     capture = OutputCapture(_OUTPUT_BYTES)
     path = f"{Path(interpreter).parent}{os.pathsep}{environ.get('PATH', os.defpath)}"
