@@ -110,7 +110,8 @@ def _plan_difference(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
         histories = [short(header.history_digest) or "none" for header in (one, other)]
         return f"they were balanced by different histories ({' and '.join(histories)}): pass the same to all"
     return (
-        "they were split for different slots or memory: pass the same --jobs and --memory-budget to every job"
+        "they select different tests, or were split for different slots or memory: "
+        "pass the same arguments to every job"
     )
 
 
