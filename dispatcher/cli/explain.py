@@ -18,7 +18,7 @@ from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import newest_run
-from dispatcher.insight.local_runs import local_runs, waits_of
+from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import FileKind, RunPlan, TestFile
 from dispatcher.run.runner import TestRunner

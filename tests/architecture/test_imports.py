@@ -64,7 +64,6 @@ PURE = (
     "dispatcher/history/file_history.py",
     "dispatcher/history/merge.py",
     "dispatcher/history/regressions.py",
-    "dispatcher/insight/broker_overview.py",
     "dispatcher/insight/explain_report.py",
     "dispatcher/insight/explanation.py",
     "dispatcher/insight/plan_report.py",
