@@ -20,6 +20,7 @@ def build_command(
     """Return the command line for a task's file; see `passmuster_child_main` for its form."""
     path = settings.root / task.file_path
     source = task.coverage.source if task.coverage is not None else ()
+    selection = task.selection.as_words()
     return [
         settings.interpreter,
         str(CHILD_MAIN),
@@ -28,6 +29,7 @@ def build_command(
         "" if code_dir is None else str(code_dir),
         "" if coverage_file is None else str(coverage_file),
         *source,
+        *(["--", *selection] if selection else ()),
     ]
 
 
