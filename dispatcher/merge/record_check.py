@@ -111,7 +111,7 @@ def _why(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
         return f"they were balanced by different histories ({' and '.join(histories)}): give all the same one"
     return (
         "they select different tests, or were split by different slots or memory: "
-        "give every job the same arguments"
+        "give every job the same tests, --jobs, and --memory-budget"
     )
 
 

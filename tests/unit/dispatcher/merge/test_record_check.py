@@ -77,7 +77,7 @@ def test_a_history_that_exists_on_one_machine_only_is_named(first: RecordedRun, 
 def test_a_plan_that_was_split_otherwise_is_explained(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2})
     (line,) = proof(first, record(tmp_path, moved)).strangers
-    assert "give every job the same --jobs and --memory-budget" in line
+    assert "give every job the same tests, --jobs, and --memory-budget" in line
 
 
 def test_another_number_of_shards_is_named(first: RecordedRun, tmp_path: Path) -> None:
