@@ -165,9 +165,7 @@ def test_a_line_stands_for_the_innermost_test_around_it(tmp_path: Path, line: in
         encoding="utf-8",
     )
     if test == "x":
-        with pytest.raises(
-            ValueError, match="no test at line 12; the nearest is TestA, lines 5 to 10"
-        ):
+        with pytest.raises(ValueError, match="no test at line 12; the nearest is TestA, lines 5 to 10"):
             find_test_at(file, line)
     else:
         assert find_test_at(file, line) == test
