@@ -137,8 +137,10 @@ class LocalTarget:
         if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
             budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
             budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
-        overcommits = _overcommits(config) and (inside_bytes is None or config.oversubscription is not None)
-        idle_cpus = machine.cpus if overcommits else None
+        oversubscribes = _oversubscribes(config) and (
+            inside_bytes is None or config.oversubscription is not None
+        )
+        idle_cpus = machine.cpus if oversubscribes else None
         return Capacity(
             slots=slots,
             budget_bytes=budget_bytes,
@@ -171,17 +173,17 @@ class LocalTarget:
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
-            from passmuster.host.host_budget import Seat, open_pool
+            from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = Seat(
+            seat = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
@@ -206,7 +208,7 @@ class LocalTarget:
             return tuple(explain(fleet, request.tasks))
 
     def _settings(self, request: BackendRequest) -> WorkerSettings:
-        config, capacity = request.config, self.capacity(request.config)
+        config, capacity = request.config, request.capacity
         return WorkerSettings(
             root=config.root,
             workdir=request.workdir,
@@ -264,7 +266,7 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _overcommits(config: TestConfig) -> bool:
+def _oversubscribes(config: TestConfig) -> bool:
     """Whether extra files start while CPUs are idle: by default only if the number of slots was not set."""
     if config.oversubscription is None:
         return config.max_workers is None
@@ -275,7 +277,7 @@ def _further_files(slots: int) -> Limit:
     """Return, for people, how many files may run at once beyond the usual number."""
     usual, waiting = slots * MAX_TIMES, slots * MAX_WAITING_TIMES
     value = f"up to {usual} at once while CPUs are idle, up to {waiting} if they mostly wait"
-    return Limit(name="further files", value=value, source="overcommit")
+    return Limit(name="further files", value=value, source="oversubscribe")
 
 
 def _state_dir(config: TestConfig) -> Path | None:

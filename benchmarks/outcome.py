@@ -15,7 +15,7 @@ from benchmarks.measure import plain_environment
 UNITTEST_RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 UNITTEST_VERDICT = re.compile(r"^(?:OK|FAILED|NO TESTS RAN)(?: \(([^)]*)\))?\s*$", re.MULTILINE)
 PYTEST_SUMMARY = re.compile(
-    r"^=* ?((?:\d+ [a-z]+(?:, )?)+|no tests ran) in [\d.]+s(?: \([\d:]+\))? ?=*\s*$", re.MULTILINE
+    r"^=* ?((?:\d+ [a-z ]+(?:, )?)+|no tests ran) in [\d.]+s(?: \([\d:]+\))? ?=*\s*$", re.MULTILINE
 )
 
 PYTEST_NAMES = {"errors": "error"}
@@ -58,8 +58,8 @@ def pytest_counts(output: str) -> tuple[tuple[str, int], ...]:
     summaries = PYTEST_SUMMARY.findall(output)
     if not summaries:
         return ()
-    parts = [part.split() for part in summaries[-1].split(", ") if part[0].isdigit()]
-    counts = {PYTEST_NAMES.get(name, name): int(number) for number, name in parts}
+    parts = [part.partition(" ") for part in summaries[-1].split(", ") if part[0].isdigit()]
+    counts = {PYTEST_NAMES.get(name, name): int(number) for number, _, name in parts}
     return tuple(sorted((name, number) for name, number in counts.items() if name in PYTEST_COUNTED))
 
 

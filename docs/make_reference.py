@@ -28,7 +28,18 @@ def settings_tables() -> str:
         rows = [_row(setting) for setting in SETTINGS if setting.group is group]
         head = ["| setting | arguments | variables | file | default |", "| --- | --- | --- | --- | --- |"]
         parts.append("\n".join([f"### {group.value.partition(' (')[0]}", "", *head, *rows]))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, _former_names()])
+
+
+def _former_names() -> str:
+    """Return a table of the names that work with a note until the next version."""
+    rows = [
+        f"| {_code(former)} | {_code(present)} |"
+        for setting in SETTINGS
+        for former, present in setting.renamed.items()
+    ]
+    note = "These names of settings still work, with a note, until the next version."
+    return "\n".join(["### Former names", "", note, "", "| former | now |", "| --- | --- |", *rows])
 
 
 def page_with_tables(page: str) -> str:

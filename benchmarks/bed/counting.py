@@ -12,7 +12,7 @@ UNITTEST_RAN = re.compile(r"Ran (\d+) tests? in ")
 UNITTEST_VERDICT = re.compile(
     r"^.*?(?:OK|FAILED|NO TESTS RAN) \(([a-z]+(?: [a-z]+)?=\d+[^)]*)\)\s*$", re.MULTILINE
 )
-PYTEST_SUMMARY = re.compile(r"((?:\d+ [a-z]+, )*\d+ [a-z]+) in [\d.]+s")
+PYTEST_SUMMARY = re.compile(r"((?:\d+ [a-z ]+, )*\d+ [a-z ]+) in [\d.]+s")
 STESTR_TOTAL = re.compile(
     r"^ - (Passed|Skipped|Expected Fail|Unexpected Success|Failed): (\d+)", re.MULTILINE
 )
@@ -54,8 +54,8 @@ def pytest_sum(output: str) -> Counts:
     """Return the sum over all pytest runs, and rstest's, that printed to one output."""
     total = Counts()
     for words in PYTEST_SUMMARY.findall(output):
-        pairs = (part.split() for part in words.split(", "))
-        total += of_pytest({name: int(number) for number, name in pairs})
+        pairs = (part.partition(" ") for part in words.split(", "))
+        total += of_pytest({name: int(number) for number, _, name in pairs})
     return total
 
 

@@ -29,6 +29,7 @@ class BedSuite:
         own_package: the package under test, for runs that import it before they fork; None: there is none.
         pytest_options: what every pytest needs besides.
         with_coverage: whether what is measured is a run with coverage.
+        writes_bytecode: whether runs may write bytecode; if not, PYTHONDONTWRITEBYTECODE is set.
         refused: beginnings of the names of runners that cannot run it, each with the reason, found by trying.
     """
 
@@ -42,6 +43,7 @@ class BedSuite:
     own_package: str | None = None
     pytest_options: tuple[str, ...] = ()
     with_coverage: bool = False
+    writes_bytecode: bool = True
     refused: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -11,8 +11,8 @@ from types import ModuleType
 
 from benchmarks.bed.model import BedSuite, Kind
 from benchmarks.environments import base_interpreter, ensure_environment, fingerprint
-from benchmarks.suites import cpython, heavy, sdists, trivial
-from benchmarks.suites.sdists import Package
+from benchmarks.suites import cpython, heavy, packages, trivial
+from benchmarks.suites.packages import Package
 
 PEERS = ("pytest-xdist==3.8.0", "pytest-zygote==0.1.1", "rstest==0.9.0")
 """What spreads pytest over processes; in each suite's environment, because it must import the tests."""
@@ -101,12 +101,12 @@ def _cpython(place: Place) -> BedSuite:
 def _package(name: str, package: Package, place: Place, *, with_coverage: bool = False) -> BedSuite:
     added = ("coverage==7.17.4",) if with_coverage else PEERS
     environment = "bed-coverage" if with_coverage else "bed-environment"
-    folder = place.cache / "suites" / "sdists"
-    suite = sdists.write_suite(folder, package, added=added, environment=environment)
+    folder = place.cache / "suites" / "packages"
+    suite = packages.write_suite(folder, package, added=added, environment=environment)
     files = suite.files
     if package.draw is not None:
         kept = folder / package.name / f"chosen-{place.seed}-{package.draw}.json"
-        files = sdists.draw_files(suite, wanted=package.draw, kept=kept, work=place.work, seed=place.seed)
+        files = packages.draw_files(suite, wanted=package.draw, kept=kept, work=place.work, seed=place.seed)
     return BedSuite(
         name=name,
         root=suite.root,
@@ -116,6 +116,7 @@ def _package(name: str, package: Package, place: Place, *, with_coverage: bool =
         own_package=package.own_package,
         pytest_options=package.pytest_options,
         with_coverage=with_coverage,
+        writes_bytecode=package.writes_bytecode,
         refused=package.refused,
     )
 
@@ -127,9 +128,20 @@ SUITES: Mapping[str, Callable[[Place], BedSuite]] = {
     "heavy": partial(_heavy, "heavy", Kind.SCRIPT),
     "heavy-pytest": partial(_heavy, "heavy-pytest", Kind.PYTEST),
     "cpython": _cpython,
-    "click": partial(_package, "click", sdists.NEWER_CLICK),
-    "werkzeug": partial(_package, "werkzeug", sdists.WERKZEUG),
-    "networkx": partial(_package, "networkx", sdists.NETWORKX),
-    "sqlalchemy": partial(_package, "sqlalchemy", sdists.SQLALCHEMY),
-    "jinja2-coverage": partial(_package, "jinja2-coverage", sdists.JINJA2, with_coverage=True),
+    "click": partial(_package, "click", packages.NEWER_CLICK),
+    "werkzeug": partial(_package, "werkzeug", packages.WERKZEUG),
+    "networkx": partial(_package, "networkx", packages.NETWORKX),
+    "sqlalchemy": partial(_package, "sqlalchemy", packages.SQLALCHEMY),
+    "pandas-series": partial(_package, "pandas-series", packages.PANDAS_SERIES),
+    "pandas-series-without-bytecode": partial(
+        _package, "pandas-series-without-bytecode", packages.PANDAS_SERIES_WITHOUT_BYTECODE
+    ),
+    "scikit-learn": partial(_package, "scikit-learn", packages.SCIKIT_LEARN),
+    "scipy": partial(_package, "scipy", packages.SCIPY),
+    "sympy": partial(_package, "sympy", packages.SYMPY),
+    "pydantic": partial(_package, "pydantic", packages.PYDANTIC),
+    "djangorestframework": partial(_package, "djangorestframework", packages.DJANGO_REST_FRAMEWORK),
+    "attrs": partial(_package, "attrs", packages.ATTRS),
+    "starlette": partial(_package, "starlette", packages.STARLETTE),
+    "jinja2-coverage": partial(_package, "jinja2-coverage", packages.JINJA2, with_coverage=True),
 }

@@ -30,11 +30,11 @@ from benchmarks.machine.model import OURS, RUNNERS, XDIST, AtOnce, Beside, read_
 from benchmarks.machine.summary import misses, page
 from benchmarks.measure import Measured, measure, plain_environment
 from benchmarks.ours import our_command
-from benchmarks.suites import heavy, sdists, trivial, working
+from benchmarks.suites import heavy, packages, trivial, working
 from benchmarks.tables import write_json
 
 RUNS_AT_ONCE = (1, 2, 4, 8)
-SUITES = (sdists.CLICK, sdists.MARSHMALLOW, sdists.WERKZEUG)
+SUITES = (packages.CLICK, packages.MARSHMALLOW, packages.WERKZEUG)
 
 LIMIT_BYTES = 4 * GIB
 LIMITED_RUNS = 4
@@ -141,7 +141,7 @@ def _beside_round(setting: Setting) -> Iterator[Beside]:
 
 def _real_suites(setting: Setting) -> Iterator[Suite]:
     for package in SUITES:
-        source = sdists.write_suite(
+        source = packages.write_suite(
             setting.cache / "suites" / "machine", package, added=(XDIST_REQUIREMENT,), environment="xdist"
         )
         yield _suite(setting, package.name, source.root, source.interpreter, source.files, runner="pytest")

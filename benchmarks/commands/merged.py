@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.commands.setting import Setting, forget_history
 from benchmarks.ours import REPOSITORY
-from benchmarks.suites import sdists
+from benchmarks.suites import packages
 from benchmarks.tables import print_table, write_json
 
 SHARDS = 4
@@ -56,7 +56,9 @@ class Compared:
 
 def run(setting: Setting) -> bool:
     """Compare and print; return whether there is no difference."""
-    compared = [_compare(setting, package) for package in (sdists.NEWER_CLICK, sdists.WERKZEUG, sdists.MAKO)]
+    compared = [
+        _compare(setting, package) for package in (packages.NEWER_CLICK, packages.WERKZEUG, packages.MAKO)
+    ]
     rows = [
         [one.suite, str(one.files), str(one.cases), str(one.lines), str(len(one.differences))]
         for one in compared
@@ -70,9 +72,9 @@ def run(setting: Setting) -> bool:
     return not any(one.differences for one in compared)
 
 
-def _compare(setting: Setting, package: sdists.Package) -> Compared:
+def _compare(setting: Setting, package: packages.Package) -> Compared:
     covered = dataclasses.replace(package, requirements=(*package.requirements, "coverage>=7.10"))
-    suite = sdists.write_suite(setting.cache / "suites" / "covered", covered)
+    suite = packages.write_suite(setting.cache / "suites" / "covered", covered)
     work = setting.work / "merged"
     shutil.rmtree(work, ignore_errors=True)
     source = package.own_package or package.name.partition("=")[0]

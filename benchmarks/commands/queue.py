@@ -132,7 +132,7 @@ def farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[Farm]:
             workers.append(worker)
         address = parse_broker(server.url, source="the benchmark")
         with closing(open_broker(address)) as client:
-            while len(WorkerDirectory(client).cards()) < len(slots):
+            while len(WorkerDirectory(client).statuses()) < len(slots):
                 time.sleep(0.05)
             server_pid = int(client.info("server")["process_id"])
         yield Farm(

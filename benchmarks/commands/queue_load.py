@@ -92,7 +92,7 @@ def _cards(url: str) -> float:
     with closing(open_broker(parse_broker(url, source="the benchmark"))) as client:
         board = WorkerDirectory(client)
         for number in range(CARDS):
-            board.announce(
+            board.publish(
                 WorkerStatus(
                     name=f"machine-{number}-0123abcd",
                     host=f"machine-{number}",
@@ -106,7 +106,7 @@ def _cards(url: str) -> float:
         crew = WorkerRegistry(version="0", timeout_s=60, now_s=0)
         started = time.process_time()
         for look in range(LOOKS):
-            crew.update(board.cards(), now_s=float(look))
+            crew.update(board.statuses(), now_s=float(look))
         return (time.process_time() - started) / LOOKS / CARDS
 
 

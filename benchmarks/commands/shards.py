@@ -25,7 +25,7 @@ from dispatcher.history.history import read_shared_history
 from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
-from dispatcher.planning.shard_selection import part_of
+from dispatcher.planning.shard_selection import select_shard
 from dispatcher.planning.simulation import simulate_run
 from passmuster.model.task import TestTask
 from passmuster.model.units import Amount
@@ -125,7 +125,14 @@ def _suites(setting: Setting) -> list[Suite]:
     made = [Suite(name="trivial", root=root, interpreter=base_interpreter())]
     root = fresh_suite(suites / "shards-waiting")
     waiting.write_suite(root, seed=setting.seed)
-    as_predicted = ("--jobs", str(SLOTS), "--overcommit", "off", "--memory-budget", str(waiting.BUDGET_BYTES))
+    as_predicted = (
+        "--jobs",
+        str(SLOTS),
+        "--oversubscribe",
+        "off",
+        "--memory-budget",
+        str(waiting.BUDGET_BYTES),
+    )
     made.append(
         Suite(
             name="waiting",
@@ -221,7 +228,7 @@ def _splits(
 ) -> dict[str, Split]:
     """Return every split by its name."""
     files = [TestFile(path=path, label=path, size_bytes=file.size_bytes) for path, file in known.items()]
-    whole = part_of(files, Shard(number=1, total=total), _config(suite), history=known).plan.whole
+    whole = select_shard(files, Shard(number=1, total=total), _config(suite), history=known).plan.whole
     paths = [path for path, _ in whole]
     seconds = {task.file_path: task.predicted_s or 0.0 for task in tasks}
     environments = setting.cache / "environments"

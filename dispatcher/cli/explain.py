@@ -9,17 +9,16 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import EXPLAIN
+from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import open_history
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import newest_run
-from dispatcher.insight.local_runs import local_runs, waits_of
+from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import FileKind, RunPlan, TestFile
 from dispatcher.run.runner import TestRunner
@@ -29,25 +28,21 @@ from passmuster.model.status import Status
 from passmuster.settings.values import on_one_line
 
 
-def show_explanation(call: SubcommandCall) -> int:
+def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[ExplainOptions]) -> int:
     """Print what is known about a file; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    called = EXPLAIN.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    config = called.config
+    config = arguments.config
     if len(config.paths) != 1:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(structs.replace(config, broker=None, cluster=None), call, called.options.run)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, arguments.options.run_id)
     local = local_runs(config.machine_folder, call.environ)
     what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
-    if called.options.json:
+    if arguments.options.json:
         call.write(explain_json(what).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in explain_lines(what)))
@@ -81,8 +76,8 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    runner = _runner(config, call)
-    plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
+    prepared = _runner(config, call).prepare()
+    plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
     place = _place(plan, what.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes
@@ -92,13 +87,13 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
     return structs.replace(
         what,
         planned=planned,
-        place=place + 1,
+        position=place + 1,
         total=len(plan.files),
         limit_bytes=limit_bytes,
         budget_bytes=budget_bytes,
-        rules=rules_of(what.file.path, config),
-        group_most=group_limits(config).get(group) if group else None,
-        way=way_of(planned, what.known, config),
+        overrides=overrides_of(what.file.path, config),
+        group_max=group_limits(config).get(group) if group else None,
+        start_method=start_method_of(planned, what.known, config),
     )
 
 

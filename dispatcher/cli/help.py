@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import COMPLETION, TABLES
+from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import SUBCOMMAND_HELP
+from dispatcher.config.file import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
-from passmuster.model.errors import ConfigurationError
-from passmuster.settings.completion import Shell, completion_script, completion_table
+from passmuster.settings.completion import completion_script, completion_table, requested_shell
 from passmuster.settings.help import entry, setting_lines
 from passmuster.settings.setting import Group
 
 PROGRAMS = ("run-tests", "run_tests.py", "./run_tests.py")
 """The names by which the program is called: the installed command, and the file in a repository."""
-
-_EXTRA = {"--help": "print the help text, and exit", "--version": "print the version, and exit"}
 
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
@@ -34,7 +32,7 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
 
     Args:
         argv: the words after the program's name. Wrong words next to `--help` do not matter.
-        program: the program's name as it was called.
+        program: the program's name as it was arguments.
     """
     arguments = RUN_PARSER.parse(argv)
     if arguments.wants_help:
@@ -91,24 +89,21 @@ def _notes(program: str) -> Iterable[str]:
         yield f"  {code.value:<4} {text}"
 
 
-def show_completion(call: SubcommandCall) -> int:
+def show_completion(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Print the completion script for one shell; return the exit status.
 
     Raises:
         ConfigurationError: the argument is not a supported shell.
     """
-    called = COMPLETION.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    if len(called.words) != 1 or called.words[0] not in tuple(Shell):
-        raise ConfigurationError(
-            f"completion needs one of {', '.join(Shell)}, got {list(called.words)}: {call.program} bash"
-        )
+    shell = requested_shell(arguments.words, program=call.program)
     subcommands = {
-        name.value: (SUBCOMMAND_HELP[name], completion_table(table.rows, _EXTRA))
-        for name, table in TABLES.items()
+        name: (SUBCOMMAND_HELP[name], completion_table(table.rows)) for name, table in SUBCOMMANDS.items()
     }
-    run = completion_table(RUN_PARSER.rows, _EXTRA)
-    call.write(completion_script(Shell(called.words[0]), PROGRAMS, run, subcommands))
+    call.write(completion_script(shell, PROGRAMS, completion_table(SETTINGS), subcommands))
+    return ExitCode.OK
+
+
+def show_schema(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+    """Print the JSON schema of the configuration file; return the exit status."""
+    call.write(f"{json.dumps(file_schema(), indent=2)}\n")
     return ExitCode.OK

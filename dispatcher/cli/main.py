@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
+from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
@@ -24,61 +23,39 @@ from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.terminal.tags import Tag, colored, tagged
 from passmuster.model.errors import PassmusterError
 from passmuster.model.text import one_line
 from passmuster.model.version import VERSION
 
 if TYPE_CHECKING:
+    from dispatcher.cli.subcommands import SubcommandArguments, SubcommandCall
     from dispatcher.merge.writer import RecordReporter
     from dispatcher.reporters.ci.plain import PlainOutput
 
 
-def _completion(call: SubcommandCall) -> int:
-    from dispatcher.cli.help import show_completion
+def _find_subcommand(name: str) -> Callable[[SubcommandCall, SubcommandArguments[Any]], int]:
+    """Return the function of a subcommand; it returns the exit status and may raise a `PassmusterError`.
 
-    return show_completion(call)
-
-
-def _status(call: SubcommandCall) -> int:
-    from dispatcher.cli.status import show_status
-
-    return show_status(call)
-
-
-def _explain(call: SubcommandCall) -> int:
-    from dispatcher.cli.explain import show_explanation
-
-    return show_explanation(call)
-
-
-def _plan(call: SubcommandCall) -> int:
-    from dispatcher.cli.plan import show_plan
-
-    return show_plan(call)
-
-
-def _merge(call: SubcommandCall) -> int:
-    from dispatcher.cli.merge import run_merge
-
-    return run_merge(call)
-
-
-def _migrate(call: SubcommandCall) -> int:
-    from dispatcher.cli.migrate import migrate
-
-    return migrate(call)
-
-
-SUBCOMMANDS: dict[str, Callable[[SubcommandCall], int]] = {
-    "completion": _completion,
-    "explain": _explain,
-    "merge": _merge,
-    "plan": _plan,
-    "migrate": _migrate,
-    "status": _status,
-}
-"""Each returns the exit status and may raise a `PassmusterError`. The words are those of the help."""
+    Imports that subcommand alone: some of them load much.
+    """
+    run: Callable[[SubcommandCall, SubcommandArguments[Any]], int]
+    match name:
+        case "completion":
+            from dispatcher.cli.help import show_completion as run
+        case "explain":
+            from dispatcher.cli.explain import show_explanation as run
+        case "merge":
+            from dispatcher.cli.merge import run_merge as run
+        case "migrate":
+            from dispatcher.cli.migrate import migrate as run
+        case "plan":
+            from dispatcher.cli.plan import show_plan as run
+        case "schema":
+            from dispatcher.cli.help import show_schema as run
+        case _:
+            from dispatcher.cli.status import show_status as run
+    return run
 
 
 class Command:
@@ -117,8 +94,8 @@ class Command:
     def run(self) -> int:
         """Execute the request and return the exit status."""
         try:
-            if self._argv and self._argv[0] in SUBCOMMANDS:
-                return self._subcommand(*self._argv)
+            if self._argv and self._argv[0] in SUBCOMMAND_HELP:
+                return self._run_subcommand(*self._argv)
             if any(map(_may_ask_early, self._argv)):
                 # Loading the help texts takes as long as a small test.
                 from dispatcher.cli.help import early_answer
@@ -136,26 +113,31 @@ class Command:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
             return ExitCode.INTERRUPTED
 
-    def _subcommand(self, word: str, *argv: str) -> int:
-        return SUBCOMMANDS[word](
-            SubcommandCall(
-                argv=argv,
-                environ=self._environ,
-                cwd=self._cwd,
-                program=f"{self._program} {word}",
-                write=self._out.write,
-                stdout=self._stdout,
-                stderr=self._stderr,
-                target=self._target,
-            )
+    def _run_subcommand(self, name: str, *argv: str) -> int:
+        from dispatcher.cli.subcommands import SUBCOMMANDS, SubcommandCall  # Few calls are of a subcommand.
+
+        call = SubcommandCall(
+            argv=argv,
+            environ=self._environ,
+            cwd=self._cwd,
+            program=f"{self._program} {name}",
+            write=self._out.write,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            target=self._target,
         )
+        arguments = SUBCOMMANDS[name].parse(call)
+        for note in arguments.notes:
+            self._warn(note, color=False)
+        if arguments.answer:
+            self._out.write(arguments.answer)
+            return ExitCode.OK
+        return _find_subcommand(name)(call, arguments)
 
     def _obey(self, loaded: Loaded) -> int:
         config = loaded.config
-        for warning in loaded.warnings:
-            self._err.write(
-                f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
-            )
+        for warning in (*loaded.warnings, *loaded.notes):
+            self._warn(warning, color=self._color(config, self._stderr))
         if config.mode is Mode.SHOW_CONFIG:
             from dispatcher.config.load import format_config  # As above: imported on demand.
 
@@ -176,33 +158,34 @@ class Command:
             cwd=self._cwd,
             origins=loaded.origins,
         )
-        files = runner.discover_tests()
+        selection = runner.selection
+        files, layout, shard_plan = selection.files, selection.layout, selection.shard_plan
         color = self._color(config, self._stdout)
-        if not files and not (runner.shard_plan and runner.shard_plan.whole):
-            line = nothing_found_line(include_integration=config.include_integration, color=color)
+        if not files and not (shard_plan and shard_plan.whole):
+            line = nothing_found_line(include_integration=config.include_integration)
             if config.failed_only:
-                line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
-            for notice in runner.notices:
+                line = tagged(Tag.INFO, "No file failed when it last ran")
+            for notice in selection.notices:
                 self._say(notice)
-            if runner.layout.headline:
-                self._say(f"Layout: {runner.layout}")
-            self._out.write(f"{line}\n")
-            is_scripts = runner.layout.kind is LayoutKind.SCRIPTS and not runner.layout.is_default
+            if layout.headline:
+                self._say(f"Layout: {layout}")
+            self._out.write(f"{colored(line) if color else line}\n")
+            is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
             is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
             # Nothing but the files stands on standard output.
-            for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
+            for line in (f"Layout: {layout}", *command_lines(files, config)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
             from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
-            lines = dry_run_lines(
-                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
-            )
-            self._out.write("".join(f"{line}\n" for line in lines))
+            prepared = runner.prepare()
+            lines = dry_run_lines(prepared.plan, str(layout), prepared.capacity, prepared.interpreter)
+            text = "".join(f"{line}\n" for line in lines)
+            self._out.write(colored(text) if color else text)
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
@@ -210,7 +193,7 @@ class Command:
         with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             # The current configuration: the project's pytest may have requested a report.
-            return self._run_tests(runner, runner.config, output, color=color)
+            return self._run_tests(runner, selection.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Send all further output of Passmuster through this object, up to the last error."""
@@ -242,6 +225,9 @@ class Command:
             )
             return join(config, host)
 
+    def _warn(self, line: str, *, color: bool) -> None:
+        self._err.write(f"{tagged(Tag.WARN, one_line(line), color=color)}\n")
+
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
@@ -260,7 +246,7 @@ class Command:
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
-            results = runner.run_tests(reporters, watched=live or wants_samples(config))
+            results = runner.run_tests(reporters, samples_usage=live or wants_samples(config))
         code: int = exit_code_of(results)
         if config.enable_coverage and results.records:
             code = max(code, self._report_coverage(runner, config, record, color=color))
@@ -323,7 +309,7 @@ class Command:
         """Return the command that reruns one file as this run ran it."""
         from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
 
-        return rerun_command(self._program, self._argv, record.file.label)
+        return rerun_command(self._program, self._argv, record)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
         return use_color(config.color, self._environ, is_terminal=is_terminal(stream))

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import MERGE
+from dispatcher.cli.subcommands import NoOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.rerun import rerun_command
@@ -28,21 +27,17 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError, Pas
 from passmuster.model.text import one_line
 
 
-def run_merge(call: SubcommandCall) -> int:
+def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Merge the records in the named directories; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, or no directory was named.
         InfrastructureError: there are no records, or they cannot be reported.
     """
-    called = MERGE.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    if not called.config.paths:
+    if not arguments.config.paths:
         raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
-    folders = find_all(call.cwd / path for path in called.config.paths)
-    return _Merge(call, called.config).run([read_record(folder) for folder in folders])
+    folders = find_all(call.cwd / path for path in arguments.config.paths)
+    return _Merge(call, arguments.config).run([read_record(folder) for folder in folders])
 
 
 def find_all(directories: Iterable[Path]) -> list[Path]:
@@ -74,8 +69,8 @@ class _Merge:
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
         proof = check_records(records)
-        if proof.strangers:
-            self._complain(proof.strangers)
+        if proof.mismatches:
+            self._complain(proof.mismatches)
             return ExitCode.INFRASTRUCTURE
         events = combine_records(
             records,
@@ -91,8 +86,8 @@ class _Merge:
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
             code = max(code, self._report_coverage(records))
-        self._complain((*proof.gaps, *lost))
-        return ExitCode.INFRASTRUCTURE if proof.gaps or lost else code
+        self._complain((*proof.incomplete, *lost))
+        return ExitCode.INFRASTRUCTURE if proof.incomplete or lost else code
 
     def _headline(self, records: Sequence[RecordedRun], last: RunFinished) -> str:
         header = records[0].header
@@ -106,7 +101,7 @@ class _Merge:
         program = self._call.program.removesuffix(" merge")
 
         def rerun(record: FileAttempts) -> str:
-            return rerun_command(program, (), record.file.label)
+            return rerun_command(program, (), record)
 
         console = ConsoleReporter(
             self._output.out,

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import MIGRATE, MigrateAction, MigrateOptions
+from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
@@ -104,7 +103,7 @@ _NOTHING_TO_CALL = (
 )
 
 
-def migrate(call: SubcommandCall) -> int:
+def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]) -> int:
     """Execute the request; return the exit status.
 
     Raises:
@@ -112,13 +111,9 @@ def migrate(call: SubcommandCall) -> int:
             back.
         InfrastructureError: git or the disk fails; nothing was changed.
     """
-    called = MIGRATE.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    root = _find_root(called.options.root, call.cwd, called.origins["root"])
-    migration = _Migration(call, called.options, root)
-    return migration.roll_back() if called.options.action is MigrateAction.ROLLBACK else migration.go()
+    root = _find_root(arguments.options.root, call.cwd, arguments.origins["root"])
+    migration = _Migration(call, arguments.options, root)
+    return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.go()
 
 
 def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import PLAN
+from dispatcher.cli.subcommands import PlanOptions, SubcommandArguments, SubcommandCall
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, predict
 from dispatcher.model.exit_codes import ExitCode
@@ -16,20 +15,16 @@ from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError
 
 
-def show_plan(call: SubcommandCall) -> int:
+def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions]) -> int:
     """Print the prediction for a run; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, or there is no history.
     """
-    called = PLAN.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    if not called.config.history:
+    if not arguments.config.history:
         raise ConfigurationError("plan needs the history, which is switched off")
     # The prediction is for this machine, or for several like it.
-    config = structs.replace(called.config, broker=None, cluster=None, shard=None)
+    config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
         target=call.target,
@@ -37,11 +32,12 @@ def show_plan(call: SubcommandCall) -> int:
         cwd=call.cwd,
     )
     if not runner.discover_tests():
-        line = nothing_found_line(include_integration=config.include_integration, color=False)
+        line = nothing_found_line(include_integration=config.include_integration)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
-    answer = answer_for(runner.plan(), runner.capacity(), nodes=called.options.nodes)
-    if called.options.json:
+    prepared = runner.prepare()
+    answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
+    if arguments.options.json:
         call.write(plan_json(answer).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in plan_lines(answer)))
@@ -67,8 +63,8 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     return PlanReport(
         files=len(planned),
         unknown=unknown,
-        usual_s=usual_s[0] if usual_s else None,
-        asked=asked,
-        others=alternatives(tasks, asked, groups=groups),
+        assumed_s=usual_s[0] if usual_s else None,
+        requested=asked,
+        alternatives=alternatives(tasks, asked, groups=groups),
         groups=plan.groups,
     )

@@ -5,33 +5,27 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.subcommands import STATUS
+from dispatcher.cli.subcommands import StatusOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.model import TestConfig
-from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
-from dispatcher.insight.local_runs import local_lines, local_runs
+from dispatcher.insight.status_report import BrokerState, local_lines, local_runs, status_json, status_lines
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_address
 from passmuster.model.errors import InfrastructureError
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.run_store import WorkerDirectory
 
 
-def show_status(call: SubcommandCall) -> int:
+def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptions]) -> int:
     """Print the runs on this machine, and the runs and workers of a broker; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    called = STATUS.parse(call.argv, call.environ, call.cwd, program=call.program)
-    if called.answer:
-        call.write(called.answer)
-        return ExitCode.OK
-    local = local_runs(called.config.machine_folder, call.environ)
-    state = _broker_state(called.config) if called.config.broker is not None else None
-    if called.options.json:
+    local = local_runs(arguments.config.machine_folder, call.environ)
+    state = _broker_state(arguments.config) if arguments.config.broker is not None else None
+    if arguments.options.json:
         call.write(status_json(state, local).decode("ascii"))
     else:
         lines = local_lines(local, now_at=time.time())
@@ -48,9 +42,9 @@ def _broker_state(config: TestConfig) -> BrokerState:
             return BrokerState(
                 broker=address.shown,
                 runs=tuple(BrokerInspector(client).runs()),
-                workers=tuple(WorkerDirectory(client).cards()),
+                workers=tuple(WorkerDirectory(client).statuses()),
             )
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error

@@ -2,10 +2,10 @@
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +14,10 @@ from dispatcher.config.choices import Subcommand
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, SETTINGS, WITHOUT_EFFECT
+from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.migrate.names import NewCommand
+from dispatcher.terminal.stream import TextStream
+from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import (
     ArgumentParser,
@@ -26,7 +29,7 @@ from passmuster.settings.argument_parser import (
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
 from passmuster.settings.locations import PathResolver
-from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.origins import NO_ORIGINS, Origins, rename_notes
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Conflict, Group, Setting, flag, option, rows_of, variable_name
 from passmuster.settings.values import PATH, TEXT, ValueType, choice, count
@@ -38,34 +41,52 @@ _JSON = flag("json", "one object on one line, for programs")
 _Options = TypeVar("_Options")
 
 
-class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
-    """A parsed call of a subcommand.
+class SubcommandCall(Struct, frozen=True, kw_only=True):
+    """The call of a subcommand, and the process it runs in."""
 
-    Args:
-        options: its own options.
-        origins: where each value of these comes from.
-        config: the configuration of a run, with the settings that the subcommand accepts.
-        words: the words that are not options, for a subcommand that takes no paths of a run.
-        answer: the help text or the version, if one was requested and nothing else is to be done.
-    """
+    argv: tuple[str, ...]
+    """The arguments behind its name."""
+    environ: Mapping[str, str]
+    cwd: Path
+    """Absolute."""
+    program: str
+    """The program and the subcommand, as the user called them."""
+    write: Callable[[str], None]
+    """Prints to `stdout`."""
+    stdout: TextStream
+    stderr: TextStream
+    target: ExecutionTarget
+    """Where files would run."""
+
+    __repr__ = repr_without("environ")
+
+
+class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
+    """The parsed arguments of a subcommand."""
 
     options: _Options
+    """Its own options."""
     origins: Origins = NO_ORIGINS
+    """Where each of these comes from."""
     config: TestConfig = TestConfig()
+    """The configuration of a run, with the settings that the subcommand accepts."""
     words: tuple[str, ...] = ()
+    """The arguments that are not options, for a subcommand that takes no paths of a run."""
+    notes: tuple[str, ...] = ()
+    """Lines about former names that were used."""
     answer: str = ""
+    """The help text or the version, if one was requested and nothing else is to be done."""
 
 
 class SubcommandTable(Generic[_Options]):
     """The arguments of one subcommand.
 
     Args:
-        name: its word.
         record: the class of its own options.
-        usage: the usage line after its word.
+        usage: the usage line after its name.
         notes: the last lines of its help.
-        renamed: further option names of settings that it accepts.
-        takes_words: whether it accepts words that are not options.
+        aliases: further options of settings that it accepts, by the setting's name.
+        takes_words: whether it accepts arguments that are not options.
     """
 
     def __init__(
@@ -76,55 +97,54 @@ class SubcommandTable(Generic[_Options]):
         usage: str,
         description: str,
         notes: Sequence[str] = (),
-        renamed: Mapping[str, str] = {},
+        aliases: Mapping[str, str] = {},
         takes_words: bool = False,
     ) -> None:
-        self._takes_words = takes_words
         self._usage, self._description, self._notes = usage, description, notes
         self._record = record
         self._own = rows_of(record)
-        taken = (row for row in SETTINGS if name in row.commands)
-        self._taken = tuple(
-            replace(row, options=(*row.options, renamed[row.name])) if row.name in renamed else row
-            for row in taken
+        self._settings = tuple(
+            replace(row, options=(*row.options, aliases[row.name])) if row.name in aliases else row
+            for row in SETTINGS
+            if name in row.commands
         )
-        self.words = ArgumentParser((*self._own, *self._taken), ignored=WITHOUT_EFFECT if self._taken else ())
+        self._takes_words = takes_words or any(row.name == PATHS.name for row in self._settings)
+        self.rows = (*self._own, *self._settings)
+        self._parser = ArgumentParser(self.rows, ignored=WITHOUT_EFFECT if self._settings else ())
 
-    def parse(
-        self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, *, program: str
-    ) -> SubcommandArguments[_Options]:
-        """Parse the words after a subcommand.
-
-        Args:
-            cwd: the current directory, absolute.
-            program: the program and the subcommand, as the user called them.
+    def parse(self, call: SubcommandCall) -> SubcommandArguments[_Options]:
+        """Parse the arguments behind the subcommand.
 
         Raises:
-            ConfigurationError: a word is unknown, or a value is wrong.
+            ConfigurationError: one is unknown, or a value is wrong.
         """
-        arguments = self.words.parse(argv)
-        if arguments.wants_help or arguments.wants_version:
-            answer = self._help(program) if arguments.wants_help else f"{program} {VERSION}\n"
-            return SubcommandArguments(options=self._record(), answer=answer)
-        takes_paths = self._takes_words or any(row.name == PATHS.name for row in self._taken)
+        arguments = self._parser.parse(call.argv)
+        if arguments.wants_help:
+            usage = f"{call.program} {self._usage}"
+            text = program_help(usage, self._description, self.rows, notes=self._notes)
+            return SubcommandArguments(options=self._record(), answer=f"{text}\n")
+        if arguments.wants_version:
+            return SubcommandArguments(options=self._record(), answer=f"{call.program} {VERSION}\n")
         refuse_problems(arguments)
-        refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
+        refuse_unknown(arguments.unknown, self._parser)
+        if not self._takes_words:
+            refuse_unknown(arguments.paths, self._parser)
         own = [one for one in arguments.given if one.setting in self._own]
-        given = (*read_variables(self._own, environ), *own)
-        bases = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
-        options = read_record(self._record, given, bases)
+        given = (*read_variables(self._own, call.environ), *own)
+        resolver = PathResolver(cwd=call.cwd, root=call.cwd, home=call.environ.get("HOME", ""))
+        options = read_record(self._record, given, resolver)
         origins = Origins({one.setting.name: one.origin for one in given})
         Relations(self._own, options, origins).check()
-        if not self._taken:
-            return SubcommandArguments(options=options, origins=origins, words=arguments.paths)
-        rest = [one for one in arguments.given if one.setting not in self._own]
-        loaded = config_of(replace(arguments, given=tuple(rest)), environ, cwd)
-        return SubcommandArguments(options=options, origins=origins, config=loaded.config)
-
-    def _help(self, program: str) -> str:
-        rows = (*self._own, *self._taken)
-        text = program_help(f"{program} {self._usage}", self._description, rows, notes=self._notes)
-        return f"{text}\n"
+        notes = rename_notes(given)
+        if not self._settings:
+            return SubcommandArguments(
+                options=options, origins=origins, words=tuple(arguments.paths), notes=notes
+            )
+        arguments.given = [one for one in arguments.given if one.setting not in self._own]
+        loaded = config_of(arguments, call.environ, call.cwd)
+        return SubcommandArguments(
+            options=options, origins=origins, config=loaded.config, notes=(*notes, *loaded.notes)
+        )
 
 
 class NoOptions(Struct, frozen=True, kw_only=True):
@@ -134,13 +154,14 @@ class NoOptions(Struct, frozen=True, kw_only=True):
 class ExplainOptions(Struct, frozen=True, kw_only=True):
     """The options of `explain`."""
 
-    run: Annotated[
+    run_id: Annotated[
         str | None,
         option(
-            "run",
+            "run-id",
             replace(TEXT, metavar="RUN"),
             "the run to report on; the last ten are kept",
             default="the last one with the file",
+            renamed_from="run",
         ),
     ] = None
     json: Annotated[bool, _JSON] = False
@@ -153,7 +174,7 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
         int,
         option(
             "nodes",
-            count(least=1, most=MAX_NODES),
+            count(minimum=1, maximum=MAX_NODES),
             "number of machines like this one, each with its shard of the files",
         ),
     ] = 1
@@ -175,14 +196,8 @@ class MigrateAction(StrEnum):
     ROLLBACK = "rollback"
 
 
-def _read_new_command(text: str) -> NewCommand:
-    try:
-        return NewCommand(text if text != "run_tests.py" else NewCommand.FILE)
-    except ValueError:
-        raise ValueError(f"expected {_NEW_COMMAND.allowed}, got {text!r}") from None
-
-
-_NEW_COMMAND = ValueType(read=_read_new_command, allowed=" or ".join(NewCommand), metavar="NAME")
+_NEW_COMMANDS = {"run_tests.py": NewCommand.FILE, **{command.value: command for command in NewCommand}}
+_NEW_COMMAND = ValueType(parse=_NEW_COMMANDS.get, expected=" or ".join(NewCommand), metavar="NAME")
 
 
 class MigrateOptions(Struct, frozen=True, kw_only=True):
@@ -243,6 +258,12 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+SCHEMA = SubcommandTable(
+    Subcommand.SCHEMA,
+    NoOptions,
+    usage="",
+    description="Prints the JSON schema of pyproject.toml with [tool.passmuster], for editors and checkers.",
+)
 COMPLETION = SubcommandTable(
     Subcommand.COMPLETION,
     NoOptions,
@@ -294,7 +315,7 @@ PLAN = SubcommandTable(
     usage="[--jobs N] [--memory SIZE] [--nodes N] [OPTION...] [PATH...]",
     description="Predicts the time and memory of a run of these files from earlier runs, shows what"
     " limits it, and compares other numbers of jobs, memory and machines. Runs nothing.",
-    renamed={"memory-budget": "--memory"},
+    aliases={"memory-budget": "--memory"},
 )
 STATUS = SubcommandTable(
     Subcommand.STATUS,
@@ -303,11 +324,12 @@ STATUS = SubcommandTable(
     description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
 )
-TABLES: Mapping[Subcommand, ArgumentParser] = {
-    Subcommand.COMPLETION: COMPLETION.words,
-    Subcommand.EXPLAIN: EXPLAIN.words,
-    Subcommand.MERGE: MERGE.words,
-    Subcommand.MIGRATE: MIGRATE.words,
-    Subcommand.PLAN: PLAN.words,
-    Subcommand.STATUS: STATUS.words,
+SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
+    "completion": COMPLETION,
+    "explain": EXPLAIN,
+    "merge": MERGE,
+    "migrate": MIGRATE,
+    "plan": PLAN,
+    "schema": SCHEMA,
+    "status": STATUS,
 }

@@ -10,7 +10,7 @@ from dispatcher.model.shard_option import ALLOWED as SHARDS_ALLOWED
 from dispatcher.model.shard_option import Shard, read_shard
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import Amount
-from passmuster.settings.values import Value, ValueType, quoted
+from passmuster.settings.values import Value, ValueType
 
 SERIAL = "serial: "
 """The prefix of the group names that `serial = true` creates: one of the group's files runs at a time."""
@@ -85,6 +85,7 @@ class Override(Struct, frozen=True, kw_only=True):
         retries: how often a failed file runs again.
         group: the files' concurrency group; empty: none.
         command: the words of the command that runs each file, as `TestConfig.command`.
+        pytest_arguments: further arguments of the files' pytest, instead of those of all files.
     """
 
     files: tuple[str, ...]
@@ -95,6 +96,7 @@ class Override(Struct, frozen=True, kw_only=True):
     retries: int | None = None
     group: str | None = None
     command: tuple[str, ...] | None = None
+    pytest_arguments: tuple[str, ...] | None = None
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):
@@ -117,6 +119,7 @@ class Subcommand(StrEnum):
     MERGE = "merge"
     MIGRATE = "migrate"
     PLAN = "plan"
+    SCHEMA = "schema"
     STATUS = "status"
 
 
@@ -125,6 +128,7 @@ SUBCOMMAND_HELP = {
     "explain": "print how a file last ran, and how and why it will run next (--json)",
     "merge": "check that the records cover every shard, and report them as one run",
     "plan": "predict a run's time and memory, and what would make it faster (--json)",
+    "schema": "print the JSON schema of [tool.passmuster] in pyproject.toml",
     "migrate": "replace calls of the shell scripts by this program (a preview; --apply makes the changes)",
     "status": "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
 }
@@ -137,18 +141,18 @@ AUTO_SHARD = Shard(number=0, total=0)
 """Stands for the shard that the CI's variables name, until they were read."""
 
 
-def _read_shard(text: str) -> Value:
+def _parse_shard(text: str) -> Value:
     return read_shard(text) or AUTO_SHARD
 
 
-def _read_report(text: str) -> str:
+def _parse_report(text: str) -> str | None:
     form, is_placed, path = text.strip().partition("=")
     if form.lower() != "html" or "\0" in path or (is_placed and not path):
-        raise ValueError(f"expected {REPORT.allowed}, got {quoted(text)}")
+        return None
     return path or IN_RUN
 
 
-SHARD = ValueType(read=_read_shard, allowed=SHARDS_ALLOWED, metavar="I/N")
+SHARD = ValueType(parse=_parse_shard, expected=SHARDS_ALLOWED, metavar="I/N")
 REPORT = ValueType(
-    read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True, is_output=True
+    parse=_parse_report, expected="html, or html=PATH", metavar="html[=PATH]", is_path=True, is_output=True
 )

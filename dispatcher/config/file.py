@@ -11,14 +11,15 @@ only are read here too:
     [tool.passmuster.groups.database]
     max = 2
 
-Their values are of the same kinds as those of the settings.
+Their values have the types of the settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+
+from msgspec.structs import replace
 
 from dispatcher.config.choices import SERIAL, FileGroup, Override
 from dispatcher.config.model import MAX_JOBS
@@ -26,8 +27,7 @@ from dispatcher.config.settings import BY_NAME, SETTINGS
 from passmuster.model.command_template import words_problem
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.path_patterns import normal_pattern
-from passmuster.model.status import Isolation, RunnerKind
-from passmuster.model.units import Amount
+from passmuster.model.status import RunnerKind
 from passmuster.settings.argument_parser import read_variables
 from passmuster.settings.origins import GivenValue, Origin, Source
 from passmuster.settings.setting import VARIABLE_PREFIX, Setting
@@ -35,7 +35,8 @@ from passmuster.settings.values import FLAG, TEXT, TEXTS, Value, ValueType, coun
 
 FILE_NAME = "pyproject.toml"
 _MARK = b"passmuster"
-_VARIABLES = frozenset(name for setting in SETTINGS for name in setting.variables)
+_VARIABLES = frozenset(name for row in SETTINGS for name in (*row.variables, *row.renamed))
+_FORMER_KEYS = {row.renamed_from: row for row in SETTINGS if row.renamed_from and row.in_file}
 
 _TOML_NAMES: dict[type, str] = {
     bool: "true or false",
@@ -46,18 +47,32 @@ _TOML_NAMES: dict[type, str] = {
     dict: "a table",
 }
 
+_OVERRIDE_FIELDS = {"timeout": "timeout_s", "pytest-args": "pytest_arguments"}
+"""The fields of `Override` whose names differ from their keys."""
+
+OVERRIDE_KEYS: dict[str, ValueType] = {
+    "files": TEXTS,
+    **{row.per_file: replace(row.type, none_words=()) for row in SETTINGS if row.per_file},
+    "group": TEXT,
+    "serial": FLAG,
+}
+"""The keys of an override: its files, the settings that may differ from file to file, and their group.
+
+`serial = true` creates a group of its own, of which one file runs at a time.
+"""
+
+GROUP_KEYS: dict[str, ValueType] = {"max": count(minimum=1, maximum=MAX_JOBS)}
+
 
 def read_environment(environ: Mapping[str, str]) -> tuple[GivenValue, ...]:
-    """Return the values from the environment. For each setting the strongest variable that is not empty
-    counts.
+    """Return the values from the environment: for each setting, its strongest variable that is not empty.
 
     Raises:
         ConfigurationError: a variable's name is almost that of a setting.
     """
     unknown = [name for name in environ if name.startswith(VARIABLE_PREFIX) and name not in _VARIABLES]
     if unknown:
-        # Rarely needed, so imported only here.
-        from dispatcher.config.unknown_words import refuse_variables
+        from dispatcher.config.unknown_words import refuse_variables  # Rarely needed.
 
         refuse_variables([name for name in unknown if environ[name]])
     return read_variables(SETTINGS, environ)
@@ -80,36 +95,30 @@ def read_file(root: Path) -> tuple[GivenValue, ...]:
     # Most projects have no such table; then neither the parser nor its import costs anything.
     if _MARK not in content:
         return ()
-    table = _our_table(_parse(content, path), path)
     given: dict[str, GivenValue] = {}
-    for key, value in table.items():
-        origin = f"[tool.passmuster] {on_one_line(key)} in {on_one_line(str(path))}"
-        setting = _setting_of(key, origin)
+    for key, value in _our_table(_parse(content, path), path).items():
+        place = f"[tool.passmuster] {on_one_line(key)} in {on_one_line(str(path))}"
+        setting = _find_setting(key, place)
         if setting.name in given:
             raise ConfigurationError(
-                f"{setting.name} is given twice, by {given[setting.name].origin} and {origin}"
+                f"{setting.name} is given twice, by {given[setting.name].origin} and {place}"
             )
-        given[setting.name] = _given(setting, value, origin)
+        if setting.is_table:
+            texts, records = _read_table(setting, value, place)
+        else:
+            texts, records = _texts_of(setting.name, setting.type, value, place), None
+        given[setting.name] = GivenValue(
+            setting=setting,
+            texts=texts,
+            origin=Origin(source=Source.FILE, name=place),
+            key=key.replace("_", "-"),
+            value=records,
+        )
     return tuple(given.values())
 
 
-def _given(setting: Setting, value: object, origin: str) -> GivenValue:
-    if not setting.is_table:
-        texts = texts_of(setting.name, setting.type, value, origin)
-        return GivenValue(setting=setting, texts=texts, origin=_in_file(origin))
-    # Few projects have such tables.
-
-    texts, records = read_table(setting, value, origin)
-    return GivenValue(setting=setting, texts=texts, origin=_in_file(origin), value=records)
-
-
-def _in_file(name: str) -> Origin:
-    return Origin(source=Source.FILE, name=name)
-
-
 def _parse(content: bytes, path: Path) -> Mapping[str, object]:
-    # Slow to import, and only needed by projects with such a table.
-    import tomllib
+    import tomllib  # Slow to import, and only needed by projects with such a table.
 
     try:
         return tomllib.loads(content.decode())
@@ -125,189 +134,139 @@ def _parse(content: bytes, path: Path) -> Mapping[str, object]:
 def _our_table(document: Mapping[str, object], path: Path) -> Mapping[str, object]:
     table: object = document
     for key in ("tool", "passmuster"):
-        if not isinstance(table, dict):
-            break
-        table = table.get(key, {})
+        if isinstance(table, dict):
+            table = table.get(key, {})
     if not isinstance(table, dict):
-        raise ConfigurationError(f"[tool.passmuster] in {path} must be a table, got {described(table)}")
+        raise ConfigurationError(f"[tool.passmuster] in {path} must be a table, got {_described(table)}")
     return table
 
 
-def _setting_of(key: str, origin: str) -> Setting:
-    setting = BY_NAME.get(key.replace("_", "-"))
+def _find_setting(key: str, place: str) -> Setting:
+    name = key.replace("_", "-")
+    setting = BY_NAME.get(name) or _FORMER_KEYS.get(name)
     if setting is not None and setting.in_file:
         return setting
     if setting is not None:
+        instead = " or ".join((*setting.arguments, *setting.variables))
+        advice = f"use {instead}" if instead else "name the files as arguments"
         raise ConfigurationError(
-            f"{setting.name} cannot be set by the configuration file ({origin}): {_elsewhere(setting)}"
+            f"{setting.name} cannot be set by the configuration file ({place}): {advice}"
         )
-    raise ConfigurationError(f"unknown key {on_one_line(key)!r} ({origin}): {_advice(key)}")
+    # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
+    names = {row.name: row.name for row in SETTINGS if row.in_file}
+    names |= {row.target.replace("_", "-"): row.name for row in SETTINGS if row.in_file}
+    raise _unknown_key(key, name.lower(), names, place, otherwise="see --help for the settings")
 
 
-def _elsewhere(setting: Setting) -> str:
-    words = (*setting.words, *setting.variables)
-    return f"use {' or '.join(words)}" if words else "name the files as arguments"
-
-
-def _advice(key: str) -> str:
+def _unknown_key(
+    key: str, typed: str, names: Mapping[str, str], place: str, *, otherwise: str
+) -> ConfigurationError:
     from difflib import get_close_matches  # Only needed after an error.
 
-    # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
-    names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
-    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file}
-    matches = get_close_matches(key.replace("_", "-").lower(), names, n=1)
-    return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
+    matches = get_close_matches(typed, names, n=1)
+    advice = f"did you mean {names[matches[0]]}?" if matches else otherwise
+    return ConfigurationError(f"unknown key {on_one_line(key)!r} ({place}): {advice}")
 
 
-def texts_of(name: str, kind: ValueType, value: object, origin: str) -> tuple[str, ...]:
-    """Return a value of the file as the texts that its kind reads; several only for a list.
+def _texts_of(name: str, type_: ValueType, value: object, place: str) -> tuple[str, ...]:
+    """Return a value of the file as the texts that its type reads; several only for a list.
 
     The type is compared exactly: in Python `true` is also a number, in a configuration that is a mistake.
     """
-    if type(value) in kind.toml_types:
+    if type(value) in type_.toml_types:
         if not isinstance(value, list):
             return (str(value).lower() if isinstance(value, bool) else str(value),)
         wrong = next((item for item in value if not isinstance(item, str)), None)
         if wrong is None:
             return tuple(value)
         value = wrong
-    raise ConfigurationError(
-        f"wrong type for {name}: expected {kind.allowed}, got {described(value)} (from {origin})"
+    raise _wrong_type(name, type_.allowed, value, place)
+
+
+def _wrong_type(name: str, allowed: str, value: object, place: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"wrong type for {name}: expected {allowed}, got {_described(value)} (from {place})"
     )
 
 
-def described(value: object) -> str:
+def _described(value: object) -> str:
     """Return a value of the file as messages show it: its type, and the value if it is short."""
-    kind = _TOML_NAMES.get(type(value), "a date or time")
+    name = _TOML_NAMES.get(type(value), "a date or time")
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, dict | list) or not shown.isprintable():
-        return kind
-    return f"{kind}: {shown}"
+        return name
+    return f"{name}: {shown}"
 
 
-_Type = TypeVar("_Type")
-
-OVERRIDE_KEYS: dict[str, ValueType] = {
-    "files": TEXTS,
-    **{row.per_file: row.type.without_none or row.type for row in SETTINGS if row.per_file},
-    "group": TEXT,
-    "serial": FLAG,
-}
-"""The keys of an override: its files, the settings that may differ from file to file, and their group.
-
-`serial = true` creates a group of its own, of which one file runs at a time.
-"""
-
-GROUP_KEYS: dict[str, ValueType] = {"max": count(least=1, most=MAX_JOBS)}
-"""The keys of a group."""
-
-
-def read_table(setting: Setting, value: object, origin: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
-    """Return the content of a table: a line for people and a record for each of its entries.
-
-    Args:
-        setting: `overrides` or `groups`.
-        value: as the parser returned it.
-        origin: file and key, for messages.
-
-    Raises:
-        ConfigurationError: it is not a table, or contains an unknown key or a wrong value.
-    """
-    kind = setting.type
-    if type(value) not in kind.toml_types:
-        raise _wrong_type(setting.name, kind.allowed, value, origin)
-    if isinstance(value, list):
-        overrides = [_override(item, f"{origin}, number {n}") for n, item in enumerate(value, start=1)]
+def _read_table(setting: Setting, value: object, place: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
+    """Return the content of `overrides` or `groups`: a line for people and a record for each entry."""
+    if isinstance(value, list) and list in setting.type.toml_types:
+        overrides = [_override(item, f"{place}, number {n}") for n, item in enumerate(value, start=1)]
         return tuple(map(_override_text, overrides)), tuple(overrides)
-    assert isinstance(value, dict)
-    groups = [_group(name, table, origin) for name, table in value.items()]
-    return tuple(f"{on_one_line(group.name)} (max {group.max_files})" for group in groups), tuple(groups)
+    if isinstance(value, dict) and dict in setting.type.toml_types:
+        groups = [_group(name, table, place) for name, table in value.items()]
+        return tuple(f"{on_one_line(group.name)} (max {group.max_files})" for group in groups), tuple(groups)
+    raise _wrong_type(setting.name, setting.type.allowed, value, place)
 
 
-def _override(value: object, origin: str) -> Override:
-    read = _read_keys("override", OVERRIDE_KEYS, value, origin)
-    files = read.get("files")
+def _override(value: object, place: str) -> Override:
+    read = _read_keys("override", OVERRIDE_KEYS, value, place)
+    files, group, serial = (read.pop(key, None) for key in ("files", "group", "serial"))
     if not isinstance(files, tuple) or not files:
-        raise ConfigurationError(f"an override needs files, a list of patterns ({origin})")
-    patterns = tuple(_pattern(str(pattern), origin) for pattern in files)
-    group = read.get("group")
-    serial = read.get("serial")
+        raise ConfigurationError(f"an override needs files, a list of patterns ({place})")
+    patterns = tuple(_pattern(pattern, place) for pattern in files)
     if group is not None and serial:
-        raise ConfigurationError(f"group and serial cannot be combined ({origin}): choose one")
+        raise ConfigurationError(f"group and serial cannot be combined ({place}): choose one")
     if serial is not None and group is None:
         group = SERIAL + ", ".join(patterns) if serial else ""
-    runner, command = read.get("runner"), read.get("command")
-    if command is not None:
-        assert isinstance(command, tuple)
-        if problem := words_problem(tuple(map(str, command))):
-            raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
-        if runner not in (None, RunnerKind.COMMAND):
-            raise ConfigurationError(f"runner {runner} and command cannot be combined ({origin}): choose one")
-        runner = RunnerKind.COMMAND
-    return Override(
-        files=patterns,
-        isolation=_of(Isolation, read.get("isolation")),
-        runner=_of(RunnerKind, runner),
-        command=None if command is None else tuple(map(str, command)),
-        timeout_s=_of(float, read.get("timeout")),
-        memory=_of(Amount, read.get("memory")),
-        retries=_of(int, read.get("retries")),
-        group=_of(str, group),
-    )
+    if isinstance(command := read.get("command"), tuple):
+        if problem := words_problem(command):
+            raise ConfigurationError(f"wrong value for command: {problem} (from {place})")
+        runner = read.get("runner", RunnerKind.COMMAND)
+        if runner is not RunnerKind.COMMAND:
+            raise ConfigurationError(f"runner {runner} and command cannot be combined ({place}): choose one")
+        read["runner"] = runner
+    fields = {_OVERRIDE_FIELDS.get(key, key): value for key, value in read.items()}
+    return replace(Override(files=patterns), group=group, **fields)
 
 
-def _pattern(text: str, origin: str) -> str:
+def _pattern(text: str, place: str) -> str:
     pattern = normal_pattern(text)
     if not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
         raise ConfigurationError(
             "wrong value for files: expected patterns relative to the root, without '..', "
-            f"got {text!r} (from {origin})"
+            f"got {text!r} (from {place})"
         )
     return pattern
 
 
-def _group(name: str, value: object, origin: str) -> FileGroup:
-    place = f"{origin}, {on_one_line(name)}"
+def _group(name: str, value: object, place: str) -> FileGroup:
     if not name.strip() or name.startswith(SERIAL):
-        raise ConfigurationError(f"a group cannot be called {name!r} (from {origin})")
-    most = _read_keys("group", GROUP_KEYS, value, place).get("max")
-    if not isinstance(most, int):
+        raise ConfigurationError(f"a group cannot be called {name!r} (from {place})")
+    place = f"{place}, {on_one_line(name)}"
+    max_files = _read_keys("group", GROUP_KEYS, value, place).get("max")
+    if not isinstance(max_files, int):
         raise ConfigurationError(f"a group needs max, {GROUP_KEYS['max'].allowed} ({place})")
-    return FileGroup(name=name, max_files=most)
+    return FileGroup(name=name, max_files=max_files)
 
 
-def _read_keys(what: str, kinds: Mapping[str, ValueType], value: object, origin: str) -> dict[str, Value]:
+def _read_keys(what: str, types: Mapping[str, ValueType], value: object, place: str) -> dict[str, Value]:
     """Return the values of one table by key."""
     if not isinstance(value, dict):
-        raise _wrong_type(what, "a table", value, origin)
+        raise _wrong_type(what, "a table", value, place)
     read: dict[str, Value] = {}
     for key, given in value.items():
-        kind = kinds.get(key)
-        if kind is None:
-            from difflib import get_close_matches  # Only needed after an error.
-
-            matches = get_close_matches(key, kinds, n=1)
-            advice = f"did you mean {matches[0]}?" if matches else f"known are {', '.join(kinds)}"
-            raise ConfigurationError(f"unknown key {on_one_line(key)!r} ({origin}): {advice}")
-        texts = texts_of(key, kind, given, origin)
+        type_ = types.get(key)
+        if type_ is None:
+            names = {name: name for name in types}
+            raise _unknown_key(key, key, names, place, otherwise=f"known are {', '.join(types)}")
+        texts = _texts_of(key, type_, given, place)
         try:
-            values = tuple(kind.read(text) for text in texts)
+            values = tuple(type_.read(text) for text in texts)
         except ValueError as error:
-            raise ConfigurationError(f"wrong value for {key}: {error} (from {origin})") from error
-        read[key] = values if kind.is_list else values[0]
+            raise ConfigurationError(f"wrong value for {key}: {error} (from {place})") from error
+        read[key] = values if type_.is_list else values[0]
     return read
-
-
-def _of(expected: type[_Type], value: Value) -> _Type | None:
-    """Return a value, converted to the type of its kind."""
-    assert value is None or isinstance(value, expected)
-    return value
-
-
-def _wrong_type(name: str, allowed: str, value: object, origin: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"wrong type for {name}: expected {allowed}, got {described(value)} (from {origin})"
-    )
 
 
 def _override_text(override: Override) -> str:
@@ -323,3 +282,25 @@ def _override_text(override: Override) -> str:
     )
     shown = " ".join(f"{name}={value}" for name, value in facts if value is not None)
     return on_one_line(f"{' '.join(override.files)}: {shown}")
+
+
+def file_schema() -> dict[str, object]:
+    """Return the JSON schema (draft 7) of a `pyproject.toml` with `[tool.passmuster]`."""
+    from passmuster.settings import schema  # Rarely needed.
+
+    def keys_schema(types: Mapping[str, ValueType], required: Iterable[str]) -> dict[str, object]:
+        properties = {key: schema.value_schema(type_) for key, type_ in types.items()}
+        return schema.object_schema(properties, required=required)
+
+    tables: dict[str, dict[str, object]] = {
+        "overrides": {"type": "array", "items": keys_schema(OVERRIDE_KEYS, ["files"])},
+        "groups": {"type": "object", "additionalProperties": keys_schema(GROUP_KEYS, ["max"])},
+    }
+    ours = schema.table_schema(SETTINGS, tables)
+    tool = {"type": "object", "properties": {"passmuster": ours}}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "pyproject.toml with [tool.passmuster]",
+        "type": "object",
+        "properties": {"tool": tool},
+    }

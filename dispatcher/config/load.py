@@ -17,34 +17,33 @@ from msgspec.structs import replace
 from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, ROOT, RUN_PARSER, SETTINGS
+from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
 from passmuster.settings.locations import PathResolver, is_directory
-from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list
+from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
 from passmuster.settings.values import Value, on_one_line
 
 _Record = TypeVar("_Record", bound=Struct)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A complete configuration.
-
-    Args:
-        origins: where each value comes from.
-        texts: the given values, as `--show-config` prints them, by the setting's name.
-        warnings: lines for the user that stop nothing, without a tag.
-    """
+    """A complete configuration."""
 
     config: TestConfig
     origins: Origins
     texts: Mapping[str, str]
+    """The given values, as `--show-config` prints them, by the setting's name."""
     warnings: tuple[str, ...] = ()
+    """Lines for the user, without a tag; none of them stops the run."""
+    notes: tuple[str, ...] = ()
+    """Lines about former names that were used."""
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
+_AFTER_DASHES = Origin(source=Source.ARGUMENT, name="the arguments after --")
 _THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directory")
 
 
@@ -73,10 +72,11 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     """Return the configuration of a run from words that were already read and checked; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
-    bases = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
+    resolver = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
     winners: dict[str, tuple[GivenValue, Value]] = {}
-    for given in (*read_file(root), *stronger):
-        winners[given.setting.name] = (given, _read(given, bases, environ))
+    all_given = (*read_file(root), *stronger)
+    for given in all_given:
+        winners[given.setting.name] = (given, _read(given, resolver, environ))
     if root_given is not None:
         winners[ROOT.name] = (root_given, root)
     config = _config_of(root, ((given, value) for given, value in winners.values()))
@@ -86,13 +86,23 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
     validate(config, origins)
     warnings = (*map(_unknown_warning, arguments.unknown), *warnings_of(config, origins))
-    return Loaded(config=config, origins=origins, texts=_texts(root, winners), warnings=warnings)
+    return Loaded(
+        config=config,
+        origins=origins,
+        texts=_texts(root, winners),
+        warnings=warnings,
+        notes=rename_notes(all_given),
+    )
 
 
 def _from_arguments(arguments: ParsedArguments) -> tuple[GivenValue, ...]:
     given = strongest_values(arguments.given)
     if arguments.paths:
-        given[PATHS.name] = GivenValue(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
+        given[PATHS.name] = GivenValue(setting=PATHS, texts=tuple(arguments.paths), origin=_THE_ARGUMENTS)
+    if arguments.passed_on:
+        given[PYTEST_ARGUMENTS.name] = GivenValue(
+            setting=PYTEST_ARGUMENTS, texts=tuple(arguments.passed_on), origin=_AFTER_DASHES
+        )
     return tuple(given.values())
 
 
@@ -103,8 +113,8 @@ def _find_root(
     given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
     if given is None:
         return Path(os.path.realpath(cwd)), None
-    bases = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
-    path = bases.locate(str(read_value(given)), from_file=False)
+    resolver = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+    path = resolver.locate(str(read_value(given)), from_file=False)
     if not is_directory(path):
         what = "is not a directory" if os.path.lexists(path) else "does not exist"
         raise ConfigurationError(
@@ -113,16 +123,16 @@ def _find_root(
     return Path(os.path.realpath(path)), given
 
 
-def _read(given: GivenValue, bases: PathResolver, environ: Mapping[str, str]) -> Value:
+def _read(given: GivenValue, resolver: PathResolver, environ: Mapping[str, str]) -> Value:
     value = read_value(given)
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:
         return Path()
     if given.setting.type.is_path:
-        return bases.locate(str(value), from_file=given.from_file)
+        return resolver.locate(str(value), from_file=given.from_file)
     if given.setting.name == "python":
-        return bases.locate_interpreter(str(value), from_file=given.from_file)
+        return resolver.locate_interpreter(str(value), from_file=given.from_file)
     return value
 
 

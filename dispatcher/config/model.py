@@ -22,10 +22,20 @@ from dispatcher.config.choices import (
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
+from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
-from passmuster.settings.setting import Conflict, Group, Requirement, Setting, layout, setting, switch, table
+from passmuster.settings.setting import (
+    Conflict,
+    Group,
+    Requirement,
+    Setting,
+    layout,
+    setting,
+    switch,
+    table,
+)
 from passmuster.settings.values import (
     BYTES,
     COMMAND,
@@ -46,16 +56,15 @@ from passmuster.settings.values import (
 MAX_JOBS = 4096
 """A higher number of files at once is a typing error: no supported machine has as many cores."""
 
-MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
-DEFAULT_SLOW_S = 60.0
+DEFAULT_SLOW_TIMEOUT_S = 60.0
 """Seconds after which a running file is reported as slow: a fifth of the default time limit."""
 
 DEFAULT_REGRESSION_FACTOR = 2.0
 """The allowed multiple of a file's usual time or memory: shared machines vary by half."""
 
-_COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
+_COUNT_FROM_ONE = optional(count(minimum=1, maximum=MAX_FILES))
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -134,66 +143,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     __test__: ClassVar[bool] = False
 
-    paths: Annotated[
-        tuple[str, ...],
-        Setting(
-            name="paths",
-            group=Group.SELECTION,
-            type=TEXTS,
-            summary="files or directories to run",
-            default="everything",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
-        ),
-    ] = ()
-    root: Annotated[
-        Path,
-        setting(
-            "root",
-            PATH,
-            Group.SELECTION,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
-        ),
-    ] = Path()
-    include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            Group.SELECTION,
-            "run integration tests too",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = False
-    failed_only: Annotated[
-        bool,
-        switch(
-            "failed",
-            Group.SELECTION,
-            "run only the files that did not pass in their last run",
-            aliases=("--lf", "--last-failed"),
-            in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-            needs=(Requirement(name="history", what="the history"),),
-        ),
-    ] = False
-    limit: Annotated[
-        int | None,
-        setting(
-            "limit",
-            _COUNT_FROM_ONE,
-            Group.SELECTION,
-            "run at most this many files",
-            default="no limit",
-            legacy="CI_TEST_LIMIT",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = None
     layout: Layout = Layout()
     runner: Annotated[
         RunnerKind,
@@ -290,7 +239,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         int,
         setting(
             "retries",
-            count(least=0, most=MAX_RETRIES),
+            count(minimum=0, maximum=MAX_RETRIES),
             Group.EXECUTION,
             "how often a failed file runs again",
             same_on_all=True,
@@ -325,7 +274,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         int | None,
         setting(
             "jobs",
-            optional(count(least=1, most=MAX_JOBS), word="auto"),
+            optional(count(minimum=1, maximum=MAX_JOBS), word="auto"),
             Group.LIMITS,
             "maximum number of files at once",
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
@@ -337,11 +286,12 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     oversubscription: Annotated[
         Oversubscription | None,
         setting(
-            "overcommit",
+            "oversubscribe",
             choice(Oversubscription),
             Group.LIMITS,
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
+            renamed_from="overcommit",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
@@ -429,10 +379,25 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = None
     slow_timeout_s: Annotated[
-        float, setting("slow", TIME, Group.LIMITS, "time after which a running file is reported as slow")
-    ] = DEFAULT_SLOW_S
+        float,
+        setting(
+            "slow-timeout",
+            TIME,
+            Group.LIMITS,
+            "time after which a running file is reported as slow",
+            renamed_from="slow",
+        ),
+    ] = DEFAULT_SLOW_TIMEOUT_S
     grace_period_s: Annotated[
-        float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
+        float,
+        setting(
+            "grace-period",
+            TIME,
+            Group.LIMITS,
+            "time between SIGTERM and SIGKILL",
+            renamed_from="grace",
+            same_on_all=True,
+        ),
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
         int | None,

@@ -11,11 +11,11 @@ from dispatcher.config.choices import SHARD, MixedWorkers, Mode, Subcommand
 from dispatcher.config.settings_reports import ReportSettings
 from dispatcher.model.shard_option import Shard
 from passmuster.model.hidden_fields import repr_without
-from passmuster.settings.setting import Conflict, Group, Requirement, Setting, setting, switch
-from passmuster.settings.values import OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
+from passmuster.settings.setting import Conflict, Group, Requirement, option, setting, switch
+from passmuster.settings.values import OUTPUT_DIRECTORY, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
 from passmuster.wire.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
 
-DEFAULT_WAIT_WORKERS_S = 60.0
+DEFAULT_WORKER_TIMEOUT_S = 60.0
 """Seconds to wait for the first worker: a container takes several to start."""
 
 MAX_WORKERS = 64
@@ -35,9 +35,14 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     worker_timeout_s: Annotated[
         float,
         setting(
-            "wait-workers", TIME, Group.QUEUE, "how long to wait for the first worker", many_machines=True
+            "worker-timeout",
+            TIME,
+            Group.QUEUE,
+            "how long to wait for the first worker",
+            renamed_from="wait-workers",
+            many_machines=True,
         ),
-    ] = DEFAULT_WAIT_WORKERS_S
+    ] = DEFAULT_WORKER_TIMEOUT_S
     mixed_workers: Annotated[
         MixedWorkers,
         setting(
@@ -52,7 +57,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         int | None,
         setting(
             "cluster",
-            optional(count(least=1, most=MAX_WORKERS)),
+            optional(count(minimum=1, maximum=MAX_WORKERS)),
             Group.QUEUE,
             "try a distributed run on this machine: start a server and this many workers for it",
             default="none",
@@ -140,7 +145,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         Path | None,
         setting(
             "record",
-            optional(OUT_FOLDER),
+            optional(OUTPUT_DIRECTORY),
             Group.SHARDS,
             "record the run's events below this directory, for merge",
             default="none",
@@ -151,14 +156,12 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     ] = None
     tail: Annotated[
         str | None,
-        Setting(
-            name="tail",
+        option(
+            "tail",
+            replace(TEXT, metavar="FILE"),
+            "run nothing; print the output of this file of a run on the broker until it finishes",
             group=Group.QUEUE,
-            type=replace(TEXT, metavar="FILE"),
-            summary="run nothing; print the output of this file of a run on the broker until it finishes",
             default="nothing",
-            options=("--tail",),
-            in_file=False,
             many_machines=True,
             conflicts=(
                 Conflict(name="mode", why="each asks for something else"),
@@ -168,14 +171,13 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     ] = None
     tail_run_id: Annotated[
         str | None,
-        Setting(
-            name="run",
+        option(
+            "run-id",
+            replace(TEXT, metavar="RUN"),
+            "the run that --tail follows, if several contain the file",
             group=Group.QUEUE,
-            type=replace(TEXT, metavar="RUN"),
-            summary="the run that --tail follows, if several contain the file",
             default="the one that contains the file",
-            options=("--run",),
-            in_file=False,
+            renamed_from="run",
             many_machines=True,
             needs=(Requirement(name="tail", what="the file to follow"),),
         ),

@@ -5,18 +5,17 @@
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Struct
-
 from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
-from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, one_of, optional
+from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, TEXTS, choice, one_of, optional
 
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
 
-class ReportSettings(Struct, frozen=True, kw_only=True):
+class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
 
     enable_coverage: Annotated[
@@ -34,7 +33,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path,
         setting(
             "coverage-dir",
-            OUT_FOLDER,
+            OUTPUT_DIRECTORY,
             Group.COVERAGE,
             "where the reports go",
             whole_run=True,
@@ -60,7 +59,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "coverage-xml",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.COVERAGE,
             "write a Cobertura XML report",
             default="none",
@@ -101,7 +100,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "junit-xml",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.OUTPUT,
             "write a JUnit XML report",
             default="none",
@@ -127,7 +126,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         setting(
             "events",
-            OUT_FILE,
+            OUTPUT_FILE,
             Group.OUTPUT,
             "write every event as one line of JSON",
             default="none",

@@ -50,7 +50,6 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
             and nothing else is tried.
         patterns: names of test files; None: those of the rules.
         excluded_names: excluded names and shell patterns of names.
-        excluded_paths: paths that the user excluded.
         script_excluded_paths: paths that the shell scripts excluded.
     """
 
@@ -129,7 +128,7 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         )
 
 
-def find_places(config: TestConfig) -> ResolvedLayout:
+def resolve_layout(config: TestConfig) -> ResolvedLayout:
     """Return the resolved layout of `config.root`.
 
     Raises:
@@ -176,7 +175,7 @@ def find_workdir(config: TestConfig) -> Path:
     Raises:
         ConfigurationError: the root or a configured working directory does not exist or lies outside.
     """
-    places = find_places(config)
+    places = resolve_layout(config)
     return Path(places.root, places.workdir)
 
 

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from dispatcher.model.plan import RunPlan, TestFile
@@ -54,6 +55,16 @@ class JournalWriter(Protocol):
         """
 
 
+class OpenedJournal(NamedTuple):
+    """A run's journal as it was found."""
+
+    journal: JournalWriter | None = None
+    """None: there is none, or it cannot be written."""
+    finished: FinishedAttempts = MappingProxyType({})
+    notice: str = ""
+    """A line for the user; empty: there is none."""
+
+
 class JoinedRunHandle(Protocol):
     """A run that several machines may lead, one after the other."""
 
@@ -61,15 +72,12 @@ class JoinedRunHandle(Protocol):
     def run_id(self) -> str:
         """The run's unique ID, the same on every machine."""
 
-    def open(
-        self, plan: RunPlan, coverage_dir: Path | None
-    ) -> tuple[RunPlan, JournalWriter, FinishedAttempts]:
-        """Return the plan, its journal, and the attempts that already finished on any machine.
+    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, OpenedJournal]:
+        """Return the plan and its journal, with the attempts that already finished on any machine.
 
         Files that passed in an earlier round are marked in the plan as needing no further investigation.
 
         Args:
-            plan: this machine's plan.
             coverage_dir: the directory for coverage data; None: coverage is off.
         """
 
@@ -94,20 +102,16 @@ class Journal:
         except BlockingIOError:
             os.close(self._descriptor)
             raise ConfigurationError(
-                f"run {path.parent.name} is still under way: wait for its end, or stop it"
+                f"run {path.parent.name} is still in progress: wait until it finishes, or stop it"
             ) from None
 
     def start(self, run_id: str, files: Sequence[TestFile]) -> None:
         """Write the first line, which identifies the run."""
-        known = {file.path: [file.size_bytes, file.mtime_ns] for file in files}
+        known = {file.path: _state_of(file) for file in files}
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
 
     def add(self, results: Sequence[TestResult]) -> None:
-        """Record finished attempts. They are on disk when this returns.
-
-        Raises:
-            OSError: they cannot be written.
-        """
+        """See `JournalWriter.add`."""
         from passmuster.wire.codec import encode_result  # No first test waits for it.
 
         for result in results:
@@ -119,11 +123,7 @@ class Journal:
             os.fdatasync(self._descriptor)
 
     def end(self) -> None:
-        """Record that the run is complete.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """See `JournalWriter.end`."""
         self._write(json.dumps(END))
 
     def close(self) -> None:
@@ -144,18 +144,6 @@ class Journal:
         return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
 
-class Opened(NamedTuple):
-    """A run's journal as it was found.
-
-    `journal` is None if it cannot be written; `ended` holds the finished attempts, and `notice` is a line for
-    the user.
-    """
-
-    journal: Journal | None
-    ended: FinishedAttempts
-    notice: str
-
-
 def open_journal(
     path: Path,
     run_id: str,
@@ -164,11 +152,10 @@ def open_journal(
     is_durable: bool,
     needs_data: bool,
     stack: ExitStack,
-) -> Opened:
+) -> OpenedJournal:
     """Return the journal of a new or resumed run, with the attempts that already finished.
 
     Args:
-        files: the files of the run.
         is_durable: as for `Journal`.
         needs_data: whether an attempt counts only if its coverage data still exists.
         stack: closes the journal.
@@ -180,31 +167,27 @@ def open_journal(
         journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
         if journal.is_new:
             journal.start(run_id, files)
-            return Opened(journal, {}, "")
+            return OpenedJournal(journal)
     except OSError as error:
-        notice = f"this run could not be resumed, its journal cannot be written: {error}"
-        return Opened(None, {}, notice)
-    ended, damaged = read_journal(path, files)
+        notice = f"this run cannot be resumed later, because its journal cannot be written: {error}"
+        return OpenedJournal(notice=notice)
+    finished, damaged = read_journal(path, files)
     if needs_data:
-        ended = {key: result for key, result in ended.items() if has_coverage_data(result)}
-    notice = resume_message(run_id, ended, len(files))
+        finished = {key: result for key, result in finished.items() if has_coverage_data(result)}
+    notice = resume_message(run_id, finished, len(files))
     if damaged:
-        notice += f"; {damaged} damaged line(s) of {path} ignored, their files run again"
-    return Opened(journal, ended, notice)
+        notice += f"; {damaged} damaged line(s) of {path} ignored, their files rerun"
+    return OpenedJournal(journal, finished, notice)
 
 
-def resume_message(run_id: str, ended: FinishedAttempts, total: int) -> str:
+def resume_message(run_id: str, finished: FinishedAttempts, total: int) -> str:
     """Return the line that says how much of a run is already done."""
-    paths = {file_path for file_path, _ in ended}
+    paths = {file_path for file_path, _ in finished}
     return f"resuming run {run_id}: {len(paths)} of {total} files have already run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
-    """Return the ID of the run to resume.
-
-    Args:
-        runs_dir: the directory of all runs.
-        wanted: its ID, or `last`.
+    """Return the ID of the run to resume; `wanted` is its ID, or `last`.
 
     Raises:
         ConfigurationError: there is no such run, or it cannot be resumed.
@@ -226,9 +209,6 @@ def find_run(runs_dir: Path, wanted: str) -> str:
 def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempts, int]:
     """Return the attempts of a run at files that are unchanged, and the number of damaged lines.
 
-    Args:
-        files: the current files of the run.
-
     Raises:
         ConfigurationError: the run has finished, had other files, or its first line is damaged.
     """
@@ -241,17 +221,17 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempt
             f"run {run_id} cannot be resumed, its journal {path}: {error}; start a new run without --resume"
         ) from error
     _compare(run_id, known, files)
-    unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
-    ended: dict[tuple[str, int], TestResult] = {}
+    unchanged = {file.path for file in files if known[file.path] == _state_of(file)}
+    finished: dict[tuple[str, int], TestResult] = {}
     damaged = 0
     for entry in read_entries(lines[:-1]):  # Text after the last complete line was cut off.
         if entry == END:
-            raise ConfigurationError(f"run {run_id} has come to its end: start one without --resume")
+            raise ConfigurationError(f"run {run_id} has finished: start a new one without --resume")
         if not isinstance(entry, TestResult):
             damaged += 1
         elif entry.file_path in unchanged:
-            ended[entry.file_path, entry.attempt] = entry
-    return ended, damaged
+            finished[entry.file_path, entry.attempt] = entry
+    return finished, damaged
 
 
 def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
@@ -292,6 +272,11 @@ def has_coverage_data(result: TestResult) -> bool:
     return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
 
 
+def _state_of(file: TestFile) -> list[object]:
+    """Return what must be the same for a result to count again: the file, and which of its tests run."""
+    return [file.size_bytes, file.mtime_ns, *file.selection.as_words()]
+
+
 def _known(head: object) -> dict[str, object]:
     number = head.get("format") if isinstance(head, dict) else None
     files = head.get("files") if isinstance(head, dict) else None
@@ -303,7 +288,7 @@ def _known(head: object) -> dict[str, object]:
 def _compare(run_id: str, known: Mapping[str, object], files: Sequence[TestFile]) -> None:
     """Refuse a run of other files; the message names its arguments or its tree."""
     now = {file.path for file in files}
-    for paths, words in ((now - known.keys(), "did not belong to it"), (known.keys() - now, "does now not")):
+    for paths, words in ((now - known.keys(), "is new"), (known.keys() - now, "is missing")):
         if paths:
             raise ConfigurationError(
                 f"run {run_id} cannot be resumed: {min(paths)} {words}"

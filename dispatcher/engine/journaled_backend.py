@@ -6,7 +6,6 @@ decisions from the same results.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from dispatcher.engine.backend import (
@@ -27,29 +26,31 @@ class JournaledBackend(WrappedBackend):
     Args:
         inner: runs the files without a result.
         journal: receives every result; its opener closes it.
-        ended: the results that already exist.
+        finished: the results that already exist.
     """
 
-    def __init__(self, inner: Backend, journal: JournalWriter, ended: FinishedAttempts) -> None:
+    def __init__(self, inner: Backend, journal: JournalWriter, finished: FinishedAttempts) -> None:
         super().__init__(inner)
-        self._journal, self._ended = journal, ended
-        self._again: deque[BackendEvent] = deque()
+        self._journal, self._finished = journal, finished
+        self._replayed: list[BackendEvent] = []
         self._is_broken = False
 
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks; those that already finished answer with the next `poll`."""
-        new = [task for task in tasks if (task.file_path, task.attempt) not in self._ended]
+        new = []
         for task in tasks:
-            result = self._ended.get((task.file_path, task.attempt))
-            if result is not None:
-                self._again += (TaskStarted(task=task), TaskFinished(task=task, result=result))
+            result = self._finished.get((task.file_path, task.attempt))
+            if result is None:
+                new.append(task)
+            else:
+                self._replayed += (TaskStarted(task=task), TaskFinished(task=task, result=result))
         if new:
             self._inner.submit(new, urgent=urgent, best_effort=best_effort)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened, after journaling it."""
-        if self._again:
-            found, self._again = tuple(self._again), deque()
+        if self._replayed:
+            found, self._replayed = tuple(self._replayed), []
             return found
         events = self._inner.poll(timeout_s)
         results = [event.result for event in events if isinstance(event, TaskFinished)]
@@ -62,7 +63,7 @@ class JournaledBackend(WrappedBackend):
             self._is_broken = True
             text = (
                 f"the journal of this run cannot be written: {error.strerror};"
-                " --resume would run again what ends from now on"
+                " --resume would rerun the files that finish from now on"
             )
             return (*events, BackendNotice(text=text))
         return events

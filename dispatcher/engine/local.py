@@ -24,7 +24,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 
-RETRY_PLACE_S = 0.1
+RETRY_START_S = 0.1
 """Seconds after which a waiting file is tried again although no file finished: other processes may have freed
 memory.
 """
@@ -37,20 +37,20 @@ be as many as the run has files.
 MAX_ENDED_THREADS = 64
 """How many threads of finished files are remembered; each is about to end as well."""
 
-WAITED_S = 0.05
+MIN_DELAY_S = 0.05
 """A file that found a free slot but no memory for longer than this is reported as having waited for memory.
 """
 
 MEMORY, PROCESSES = "memory", "processes"
 """What a file may wait for."""
 
-SAID_AFTER_S = 1.0
-SAID_AFTER_WORKING_S = 10.0
+NOTICE_IDLE_S = 1.0
+NOTICE_WORKING_S = 10.0
 """Seconds for which other runs keep this run from starting files until it says so: if none of its files runs,
 and if some do.
 """
 
-SAY_AGAIN_S = 300.0
+NOTICE_INTERVAL_S = 300.0
 """Seconds after which it is said again, if files still wait."""
 
 
@@ -72,18 +72,18 @@ class LocalBackend:
     ) -> None:
         self._executor = executor
         self.notices = tuple(notices)
-        self._line = ReadyQueue(groups=groups)
+        self._lock = threading.Lock()  # guards what follows
+        self._ready = ReadyQueue(groups=groups)
         self._best_effort: deque[TestTask] = deque()
         self._running_best_effort: set[str] = set()
-        self._lock = threading.Lock()
-        self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
-        self._is_broken = False
         self._threads: set[threading.Thread] = set()
         self._ended_threads: deque[threading.Thread] = deque(maxlen=MAX_ENDED_THREADS)
+        self._is_paused = False
+        self._is_broken = False
+        self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._short_since: float | None = None
         self._short_of = MEMORY
-        self._is_held = False
-        self._said_at_s = float("-inf")
+        self._noticed_at_s = float("-inf")
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the executor's limits."""
@@ -92,15 +92,15 @@ class LocalBackend:
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and start those that fit."""
         if not urgent:
-            self._executor.expect(tasks)
+            self._executor.prefetch(tasks)
         with self._lock:
             if best_effort:
                 self._best_effort.extend(tasks)
             elif urgent:
-                self._line.push_front(tasks)
+                self._ready.push_front(tasks)
             else:
-                self._line.push(tasks)
-        self._place()
+                self._ready.push(tasks)
+        self._start_tasks()
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened; see `Backend.poll`."""
@@ -109,13 +109,13 @@ class LocalBackend:
         while True:
             self._check_executor()
             with self._lock:
-                waiting = len(self._line) + len(self._best_effort) > 0
-            left = max(0.0, deadline - time.monotonic())
+                waiting = len(self._ready) + len(self._best_effort) > 0
+            left_s = max(0.0, deadline - time.monotonic())
             try:
-                found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
+                found = self._events.get(timeout=min(left_s, RETRY_START_S) if waiting else left_s)
             except queue.Empty:
-                self._place()
-                self._report_waiting()
+                self._start_tasks()
+                self._notice_other_runs()
                 if time.monotonic() < deadline:
                     continue
                 return ()
@@ -138,13 +138,13 @@ class LocalBackend:
     def withdraw(self) -> tuple[TestTask, ...]:
         """Remove tasks that have not started."""
         with self._lock:
-            spare = tuple(self._best_effort)
+            best_effort = tuple(self._best_effort)
             self._best_effort.clear()
-            return (*self._line.withdraw(), *spare)
+            return (*self._ready.withdraw(), *best_effort)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop running files."""
-        self._executor.stop(reason, grace_s=grace_s)
+        self._executor.stop_all(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
         """Return the usage of the running files."""
@@ -153,7 +153,7 @@ class LocalBackend:
     def close(self) -> None:
         """Stop all files and wait for the threads."""
         self.withdraw()
-        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
@@ -172,13 +172,13 @@ class LocalBackend:
                 self._events.put(event)
             raise
 
-    def _place(self) -> None:
+    def _start_tasks(self) -> None:
         """Start every task that fits now, unless a failure must be reported first."""
         with self._lock:
-            if self._is_held:
+            if self._is_paused:
                 return
             try:
-                self._start_what_fits()
+                self._start_ready()
                 self._start_best_effort()
             except InfrastructureError as error:
                 if not self._is_broken:
@@ -188,54 +188,53 @@ class LocalBackend:
     def _resume(self) -> None:
         """Resume after a failure once the run has received every event and polls again."""
         with self._lock:
-            if not self._is_held or not self._events.empty():
+            if not self._is_paused or not self._events.empty():
                 return
-            self._is_held = False
-        self._place()
+            self._is_paused = False
+        self._start_tasks()
 
-    def _start_what_fits(self) -> None:
+    def _start_ready(self) -> None:
         # A thread whose file has finished keeps its slot until its result is reported.
-        while len(self._line) and len(self._threads) < self._executor.usage().slots:
-            room = self._executor.room()
-            task = self._line.pop_first_fit(room)
+        while len(self._ready) and len(self._threads) < self._executor.usage().slots:
+            room = self._executor.free_capacity()
+            task = self._ready.pop_first_fit(room)
             if task is None:
-                is_held_up = room.slots > 0 or self._executor.usage().other_runs is not None
-                self._note_shortage(is_short=is_held_up and not self._line.is_held_by_groups)
+                has_slot = room.slots > 0 or self._executor.usage().other_runs is not None
+                self._note_shortage(MEMORY if has_slot and not self._ready.is_held_by_groups else "")
                 return
+            shortage = MEMORY
             try:
                 shortage = self._try_start(task)
-            except InfrastructureError:
-                self._line.requeue(task)  # To be withdrawn with the others.
-                raise
-            self._note_shortage(is_short=bool(shortage), of=shortage)
+            finally:
+                if shortage:
+                    self._ready.requeue(task)  # To be tried again, or withdrawn with the others.
+            self._note_shortage(shortage)
             if shortage:
-                self._line.requeue(task)
                 return
 
     def _start_best_effort(self) -> None:
         """Start the best-effort tasks that fit, while no other task waits and another file runs."""
-        while self._best_effort and not len(self._line) and self._has_idle_slot():
+        while self._best_effort and not len(self._ready) and self._has_idle_slot():
             task = self._pop_best_effort()
             if task is None:
                 return
-            has_started = False
+            shortage = MEMORY
             try:
-                has_started = not self._try_start(task)
+                shortage = self._try_start(task)
             finally:
-                if not has_started:
-                    self._line.release_group(task)
-                    self._best_effort.appendleft(task)  # To be tried again, or withdrawn with the others.
-            if not has_started:
+                if shortage:
+                    self._ready.release_group(task)
+                    self._best_effort.appendleft(task)
+            if shortage:
                 return
             self._running_best_effort.add(task.attempt_id)
 
     def _pop_best_effort(self) -> TestTask | None:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
-        self._line.push(
-            [self._best_effort.popleft() for _ in range(min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS))]
-        )
-        task = self._line.pop_first_fit(self._executor.room())
-        self._best_effort.extendleft(reversed(self._line.withdraw()))
+        count = min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS)
+        self._ready.push([self._best_effort.popleft() for _ in range(count)])
+        task = self._ready.pop_first_fit(self._executor.free_capacity())
+        self._best_effort.extendleft(reversed(self._ready.withdraw()))
         return task
 
     def _has_idle_slot(self) -> bool:
@@ -245,26 +244,26 @@ class LocalBackend:
         running = len(self._threads)
         return len(self._running_best_effort) < running < self._executor.usage().slots
 
-    def _report_waiting(self) -> None:
+    def _notice_other_runs(self) -> None:
         """Tell the user, once and then rarely, which other runs on this machine keep this one from starting
         files.
         """
         usage, now_s = self._executor.usage(), time.monotonic()
-        if usage.other_runs is None or now_s - self._said_at_s < SAY_AGAIN_S:
+        if usage.other_runs is None or now_s - self._noticed_at_s < NOTICE_INTERVAL_S:
             return
-        if usage.other_runs.seconds >= (SAID_AFTER_WORKING_S if usage.files else SAID_AFTER_S):
-            self._said_at_s = now_s
+        if usage.other_runs.seconds >= (NOTICE_WORKING_S if usage.files else NOTICE_IDLE_S):
+            self._noticed_at_s = now_s
             self._events.put(BackendNotice(text=f"this run {usage.other_runs}"))
 
-    def _note_shortage(self, *, is_short: bool, of: str = MEMORY) -> None:
-        """Record since when a free slot has found no file that fits, and what it lacks."""
-        if not is_short:
+    def _note_shortage(self, shortage: str) -> None:
+        """Record since when a free slot finds no file that fits, and what it lacks; empty: it found one."""
+        if not shortage:
             self._short_since = None
             return
         if self._short_since is None:
             self._short_since = time.monotonic()
         others = self._executor.usage().other_runs
-        self._short_of = of if others is None else others.what
+        self._short_of = shortage if others is None else others.what
         if others is not None and others.held_by:
             self._short_of += f" held by {others.held_by}"
 
@@ -277,12 +276,12 @@ class LocalBackend:
         if not self._executor.admit(task):
             return MEMORY
         short_s = 0.0 if self._short_since is None else time.monotonic() - self._short_since
-        waited_for = self._short_of if short_s > WAITED_S else ""
-        thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
+        delayed_by = self._short_of if short_s > MIN_DELAY_S else ""
+        thread = threading.Thread(target=self._run, args=(task, delayed_by), daemon=True)
         try:
             start_thread(thread)
         except NoThreadError:
-            self._executor.dismiss(task)
+            self._executor.release(task)
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
             return PROCESSES  # The resources of a running file become free when it finishes.
@@ -291,7 +290,7 @@ class LocalBackend:
         self._events.put(TaskStarted(task=task))
         return ""
 
-    def _run(self, task: TestTask, waited_for: str) -> None:
+    def _run(self, task: TestTask, delayed_by: str) -> None:
         try:
             result = self._executor.run_single_test(task)
         except Exception:  # The boundary of a thread: an internal error must not lose a file's result.
@@ -299,18 +298,18 @@ class LocalBackend:
                 file_path=task.file_path,
                 status=Status.LOST,
                 attempt=task.attempt,
-                error="a fault in the runner lost its result; the trace is in its output",
+                error="an internal error in Passmuster lost the result; its output holds the traceback",
                 output=traceback.format_exc(),
             )
-        if waited_for:
-            result = structs.replace(result, start_delayed_by=waited_for)
+        if delayed_by:
+            result = structs.replace(result, start_delayed_by=delayed_by)
         with self._lock:
             if result.status.is_failure:
                 # After it nothing further may start: the run, which decides that, must receive it first.
-                self._is_held = True
+                self._is_paused = True
             self._events.put(TaskFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
             self._ended_threads.append(threading.current_thread())
             self._running_best_effort.discard(task.attempt_id)
-            self._line.release_group(task)
-        self._place()
+            self._ready.release_group(task)
+        self._start_tasks()

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from dispatcher.config.choices import Oversubscription
-from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.engine.retry import (
     MAX_EXCLUSIVE_RERUNS,
@@ -23,6 +23,7 @@ from dispatcher.engine.retry import (
 )
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.engine.state import RunState
+from dispatcher.history.regressions import find_regressions
 from dispatcher.model.event_bus import EventBus
 from dispatcher.model.events import (
     AttemptFinished,
@@ -51,68 +52,10 @@ SAMPLE_S = 0.25
 IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
 
-
 VERIFY_SHARE = 0.05
 """The share of a run's time that verifications of forked passes may take after its last file: small enough to
 go unnoticed, large enough to verify all files after some runs.
 """
-
-
-class RunPolicy(Struct, frozen=True, kw_only=True):
-    """What a run does about failures and time.
-
-    Args:
-        retries: how often a failed file runs again.
-        max_fail: failed files after which nothing further starts; None: no limit.
-        run_timeout_s: seconds for the whole run; None: no limit.
-        slow_s: seconds after which a running file is reported as slow.
-        grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
-        allow_no_tests: whether a file that runs no test passes.
-        may_run_no_test: whether the run may pass although no test ran in any file: the user allows it, or
-            other shards may have all the tests.
-        watched: whether reporters want usage samples.
-        verify_isolation: whether every forked file runs spawned too.
-        recheck_alone: whether a file that failed while others ran, and passed in its last run, gets one
-            exclusive rerun.
-        regression_factor: the factor above the baseline from which a file counts as regressed.
-        fail_on_regression: whether a regression fails the run.
-    """
-
-    retries: int = 0
-    max_fail: int | None = None
-    run_timeout_s: float | None = None
-    slow_s: float = 60.0
-    grace_s: float = 5.0
-    allow_no_tests: bool = False
-    may_run_no_test: bool = False
-    watched: bool = False
-    verify_isolation: bool = False
-    recheck_alone: bool = True
-    regression_factor: float = DEFAULT_REGRESSION_FACTOR
-    fail_on_regression: bool = False
-
-    @classmethod
-    def of(cls, config: TestConfig, *, watched: bool) -> RunPolicy:
-        """Return the policy that a configuration sets."""
-        return cls(
-            retries=config.retries,
-            max_fail=config.max_fail,
-            run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_timeout_s,
-            grace_s=config.grace_period_s,
-            allow_no_tests=config.allow_no_tests,
-            may_run_no_test=config.allow_no_tests or config.shard is not None,
-            watched=watched,
-            verify_isolation=config.verify_isolation,
-            recheck_alone=config.oversubscription is not Oversubscription.OFF,
-            regression_factor=config.regression_factor,
-            fail_on_regression=config.fail_on_regression,
-        )
-
-    @property
-    def rules(self) -> RetryPolicy:
-        """The part of this policy that decides whether a file runs again."""
-        return RetryPolicy(retries=self.retries, verifies_forks=self.verify_isolation)
 
 
 class RunLoop:
@@ -120,7 +63,7 @@ class RunLoop:
 
     Args:
         backend: executes the tasks; the caller closes it.
-        reporters: receive the events.
+        samples_usage: whether reporters want usage samples.
         keepers: also receive the events; the run counts as complete even if one of them fails.
         notices: lines that every reporter receives at the start.
         clock: monotonic seconds.
@@ -132,21 +75,20 @@ class RunLoop:
         plan: RunPlan,
         backend: Backend,
         reporters: Sequence[Reporter],
-        policy: RunPolicy,
+        config: TestConfig,
         *,
+        samples_usage: bool = False,
         keepers: Sequence[Reporter] = (),
         notices: Sequence[str] = (),
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
-        self._plan = plan
-        self._backend = backend
-        self._policy = policy
-        self._notices = tuple(notices)
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._state = RunState(plan.files, retries=policy.retries)
-        self._announce = EventBus(reporters, keepers)
+        self._plan, self._backend, self._config = plan, backend, config
+        self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
+        self._samples_usage, self._notices = samples_usage, tuple(notices)
+        self._clock, self._wall_clock = clock, wall_clock
+        self._state = RunState(plan.files, retries=config.retries)
+        self._emit = EventBus(reporters, keepers)
         self._start_s = clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
@@ -154,23 +96,19 @@ class RunLoop:
         self._is_over = False
         self._overtime_ends_s: float | None = None
         self._waiting = 0
-        self._rechecks = 0
-        self._breakdown = ""
+        self._exclusive_reruns = 0
+        self.breakdown = ""
+        """Why the backend could not run all files; empty: it could."""
 
     @property
     def lost_reports(self) -> tuple[str, ...]:
         """Why reports are incomplete, a line each."""
-        return self._announce.failures
-
-    @property
-    def breakdown(self) -> str:
-        """Why the backend could not run all files; empty: it could."""
-        return self._breakdown
+        return self._emit.failures
 
     def execute(self) -> TestResults:
         """Run every file of the plan, or as many as the policy and the user allow."""
         with watch_interrupts(self._backend.wake) as interrupts:
-            self._announce(
+            self._emit(
                 RunStarted(
                     at_s=0.0,
                     started_at=self._wall_clock(),
@@ -179,7 +117,7 @@ class RunLoop:
                 )
             )
             for text in (*self._notices, *self._backend.notices):
-                self._announce(Notice(at_s=0.0, text=text))
+                self._emit(Notice(at_s=0.0, text=text))
             tasks = [planned.task for planned in self._plan.files]
             self._waiting = len(tasks)
             self._backend.submit(tasks)
@@ -187,26 +125,32 @@ class RunLoop:
                 self._listen()
                 self._check_limits(interrupts)
                 self._end_best_effort()
-            results = self._state.results(
-                duration_s=self._now(),
-                peak_bytes=self._backend.usage().peak_bytes,
-                interrupted=self._cause is StopCause.INTERRUPT,
-                is_verified=self._policy.verify_isolation,
-                regression_factor=self._policy.regression_factor,
-                fails_on_regression=self._policy.fail_on_regression,
-                allows_no_tests=self._policy.may_run_no_test,
-            )
-            self._announce(RunFinished(at_s=self._now(), results=results))
+            results = self._results()
+            self._emit(RunFinished(at_s=self._now(), results=results))
         return results
+
+    def _results(self) -> TestResults:
+        config, records = self._config, self._state.records()
+        return TestResults(
+            records=records,
+            duration_s=self._now(),
+            peak_bytes=self._backend.usage().peak_bytes,
+            interrupted=self._cause is StopCause.INTERRUPT,
+            is_verified=config.verify_isolation,
+            regressions=find_regressions(self._plan.files, records, factor=config.regression_factor),
+            fails_on_regression=config.fail_on_regression,
+            # Other shards may have all the tests.
+            allows_no_tests=config.allow_no_tests or config.shard is not None,
+        )
 
     def _listen(self) -> None:
         """Wait for events of the backend."""
         try:
             events = self._backend.poll(self._poll_s())
         except InfrastructureError as error:
-            self._breakdown = str(error)
-            self._announce(Notice(at_s=self._now(), text=str(error)))
-            self._stop(StopCause.BROKEN, StopReason.CANCELLED, self._policy.grace_s)
+            self.breakdown = str(error)
+            self._emit(Notice(at_s=self._now(), text=str(error)))
+            self._stop(StopCause.BROKEN, StopReason.CANCELLED, self._config.grace_period_s)
             return
         for event in events:
             match event:
@@ -215,16 +159,16 @@ class RunLoop:
                 case TaskFinished():
                     self._on_finished(event.task, event.result)
                 case BackendNotice():
-                    self._announce(Notice(at_s=self._now(), text=event.text))
+                    self._emit(Notice(at_s=self._now(), text=event.text))
 
     def _now(self) -> float:
         return self._clock() - self._start_s
 
     def _poll_s(self) -> float:
-        wait_s = SAMPLE_S if self._policy.watched else IDLE_POLL_S
+        wait_s = SAMPLE_S if self._samples_usage else IDLE_POLL_S
         if self._overtime_ends_s is not None and self._overtime_ends_s > self._now():
             wait_s = min(wait_s, self._overtime_ends_s - self._now())
-        limit_s = self._policy.run_timeout_s
+        limit_s = self._config.run_timeout_s
         if self._is_timed(limit_s):
             wait_s = min(wait_s, max(0.0, limit_s - self._now()))
         return wait_s
@@ -238,76 +182,75 @@ class RunLoop:
             self._backend.submit([following.task], best_effort=True)
             return
         self._waiting += 1
-        self._rechecks += following.reason is RerunReason.EXCLUSIVE
+        self._exclusive_reruns += following.reason is RerunReason.EXCLUSIVE
         self._backend.submit([following.task], urgent=following.is_urgent)
 
     def _on_started(self, task: TestTask, worker: str) -> None:
-        path, now = task.file_path, self._now()
-        if not self._state.start(path, now):
+        state, now = self._state[task.file_path], self._now()
+        if not self._state.start(task.file_path, now):
             return
-        self._waiting -= not self._state.is_best_effort(path)
-        reason = self._state.context(path).reason
-        self._announce(
+        self._waiting -= not state.is_best_effort
+        self._emit(
             AttemptStarted(
                 at_s=now,
-                file=self._state.file(path),
+                file=state.file,
                 attempt=task.attempt,
-                attempt_reason=reason,
+                attempt_reason=state.reason,
                 worker=worker,
             )
         )
 
     def _on_finished(self, task: TestTask, result: TestResult) -> None:
-        path, rules = task.file_path, self._policy.rules
+        path, policy = task.file_path, self._policy
         if not self._state.is_expected(path, result.attempt):
             return
-        past = self._state.context(path, may_run_alone=self._has_chance_alone())
-        result = self._apply_policy(task, result, past.reason)
-        if is_inconclusive(result, past=past, rules=rules) and self._settle(path):
+        context = self._state[path].context(exclusive_allowed=self._is_exclusive_allowed())
+        result = self._apply_policy(task, result, context.reason)
+        if is_inconclusive(result, context=context, policy=policy) and self._settle(path):
             return
         following = None
         if self._cause is None and not self._is_over:
             needs_room = result.is_evicted or result.status is Status.MEMORY
             budget_bytes = self._backend.usage().budget_bytes if needs_room else None
-            following = next_attempt(task, result, past=past, rules=rules, budget_bytes=budget_bytes)
-        self._state.end_attempt(path, result, is_final=following is None, following=following)
-        again = following.reason if following is not None else None
-        record = self._state.record(path)
+            following = next_attempt(task, result, context=context, policy=policy, budget_bytes=budget_bytes)
+        self._state.end_attempt(path, result, following)
+        rerun_reason = following.reason if following is not None else None
+        record = self._state[path].record()
         is_overruled = following is None and record.status.is_pass is not result.status.is_pass
-        self._announce(
+        self._emit(
             AttemptFinished(
                 at_s=self._now(),
                 file=record.file,
                 result=result,
-                rerun_reason=RerunReason.SETTLED if is_overruled else again,
-                attempt_reason=past.reason,
+                rerun_reason=RerunReason.SETTLED if is_overruled else rerun_reason,
+                attempt_reason=context.reason,
                 finding=record.finding if following is None and not is_overruled else None,
             )
         )
         if is_overruled:
-            self._announce_settled(record, past.reason)
+            self._emit_settled(record, context.reason)
         if following is not None:
             self._submit(following)
 
-    def _has_chance_alone(self) -> bool:
+    def _is_exclusive_allowed(self) -> bool:
         """Whether a file that fails now may rerun exclusively; a failure that ends the run may not."""
-        if not self._policy.recheck_alone or self._rechecks >= MAX_EXCLUSIVE_RERUNS:
+        is_off = self._config.oversubscription is Oversubscription.OFF
+        if is_off or self._exclusive_reruns >= MAX_EXCLUSIVE_RERUNS:
             return False
-        max_fail = self._policy.max_fail
+        max_fail = self._config.max_fail
         return max_fail is None or self._state.failed_files + 1 < max_fail
 
     def _settle(self, path: str) -> bool:
         """Make the provisional verdict of a file final; False: it has none."""
-        reason = self._state.context(path).reason
         record = self._state.settle(path)
         if record is None:
             return False
-        self._announce_settled(record, reason)
+        self._emit_settled(record, self._state[path].reason)
         return True
 
-    def _announce_settled(self, record: FileAttempts, reason: RerunReason | None) -> None:
+    def _emit_settled(self, record: FileAttempts, reason: RerunReason | None) -> None:
         assert reason is not None  # The first attempt always counts: there is none before it.
-        self._announce(
+        self._emit(
             VerdictSettled(
                 at_s=self._now(),
                 file=record.file,
@@ -317,12 +260,12 @@ class RunLoop:
             )
         )
 
-    def _withdraw(self, why: str) -> None:
+    def _withdraw(self, reason: str) -> None:
         """Withdraw what has not started: provisional verdicts become final, other files are cancelled."""
         for task in self._backend.withdraw():
-            self._waiting -= not self._state.is_best_effort(task.file_path)
+            self._waiting -= not self._state[task.file_path].is_best_effort
             if not self._settle(task.file_path):
-                self._state.cancel(task.file_path, why)
+                self._state.cancel(task.file_path, reason)
 
     def _end_best_effort(self) -> None:
         """End the run when only best-effort attempts are left."""
@@ -345,18 +288,17 @@ class RunLoop:
         now = self._now()
         overtime_s = VERIFY_SHARE * now
         waiting = self._backend.withdraw()
-        fitting = [task for task in waiting if self._state.last_duration_s(task.file_path) <= overtime_s]
+        fitting = [task for task in waiting if self._state[task.file_path].last_duration_s <= overtime_s]
         for task in waiting:
             if task not in fitting:
                 self._settle(task.file_path)
         self._overtime_ends_s = now + overtime_s
         if fitting:
             # As ordinary tasks: a best-effort task starts only while another file runs.
-            self._backend.submit(sorted(fitting, key=self._confirm_order))
-
-    def _confirm_order(self, task: TestTask) -> tuple[int, str]:
-        """Return the sort key that puts the files that are unchanged for longest first."""
-        return self._state.file(task.file_path).mtime_ns, task.file_path
+            by_age = sorted(
+                fitting, key=lambda one: (self._state[one.file_path].file.mtime_ns, one.file_path)
+            )
+            self._backend.submit(by_age)
 
     def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""
@@ -366,7 +308,7 @@ class RunLoop:
         if result.is_evicted and self._cause is not None:
             # It was evicted and would run again if the run continued.
             return structs.replace(result, status=Status.CANCELLED)
-        is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy.rules)
+        is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy)
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
             # Only a spawned attempt could prove a failure, and nothing further starts.
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
@@ -378,27 +320,26 @@ class RunLoop:
 
         A module of helpers may be named like a test file; but a file that the user named must run tests.
         """
-        is_helper = result.note == HOLDS_NO_TESTS and not self._state.planned(result.file_path).is_named
-        return is_helper or self._policy.allow_no_tests
+        is_helper = result.note == HOLDS_NO_TESTS and not self._state[result.file_path].planned.is_named
+        return is_helper or self._config.allow_no_tests
 
     def _check_limits(self, interrupts: Interrupts) -> None:
         """Apply timeouts, signals and failure limits."""
         now = self._now()
-        for file in self._state.newly_slow(now, self._policy.slow_s):
-            seconds = self._state.seconds_running(file.path, now)
-            self._announce(FileSlow(at_s=now, file=file, seconds=seconds))
-        if self._policy.watched and now - self._sampled_s >= SAMPLE_S:
+        for file, seconds in self._state.newly_slow(now, self._config.slow_timeout_s):
+            self._emit(FileSlow(at_s=now, file=file, seconds=seconds))
+        if self._samples_usage and now - self._sampled_s >= SAMPLE_S:
             self._sampled_s = now
             usage = self._backend.usage()
-            self._announce(UsageSampled(at_s=now, usage=usage, waiting=self._waiting))
+            self._emit(UsageSampled(at_s=now, usage=usage, waiting=self._waiting))
         if interrupts.count and self._cause is not StopCause.INTERRUPT:
-            self._stop(StopCause.INTERRUPT, StopReason.CANCELLED, self._policy.grace_s)
+            self._stop(StopCause.INTERRUPT, StopReason.CANCELLED, self._config.grace_period_s)
         elif interrupts.count > 1 and not self._is_hurried:
             self._is_hurried = True
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
-        limit_s, max_fail = self._policy.run_timeout_s, self._policy.max_fail
+        limit_s, max_fail = self._config.run_timeout_s, self._config.max_fail
         if self._is_timed(limit_s) and now >= limit_s:
-            self._stop(StopCause.RUN_TIMEOUT, StopReason.RUN_TIMEOUT, self._policy.grace_s)
+            self._stop(StopCause.RUN_TIMEOUT, StopReason.RUN_TIMEOUT, self._config.grace_period_s)
         if self._cause is None and max_fail is not None and self._state.failed_files >= max_fail:
             self._stop(StopCause.MAX_FAIL, None, 0.0)
 
@@ -406,6 +347,6 @@ class RunLoop:
         """Start nothing further. Stop running files if a reason is given, else let them finish."""
         self._cause = cause
         self._withdraw(f"not run: {cause.value}")
-        self._announce(RunStopping(at_s=self._now(), cause=cause))
+        self._emit(RunStopping(at_s=self._now(), cause=cause))
         if reason is not None:
             self._backend.stop(reason, grace_s=grace_s)

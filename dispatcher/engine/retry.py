@@ -56,50 +56,39 @@ POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """What a run does about finished attempts.
-
-    Args:
-        retries: how often a failed file runs again, unless its task sets its own number.
-        verifies_forks: whether every forked file runs spawned too, whatever is known and whatever it costs.
-    """
+    """What a run does about finished attempts."""
 
     retries: int = 0
+    """How often a failed file runs again, unless its task sets its own number."""
     verifies_forks: bool = False
+    """Whether every forked file runs spawned too, whatever is known and whatever it costs."""
 
 
 class AttemptContext(Struct, frozen=True, kw_only=True):
-    """What happened before the end of an attempt.
-
-    Args:
-        reason: why the attempt was made; None: it was the first. An attempt after an eviction keeps the
-            reason of the evicted one.
-        failures: earlier failed attempts at the file; without this one, without evicted ones, and without
-            forked ones that were verified because they were not fair.
-        forked_status: the status of the forked attempt that was verified; None: none was.
-        evictions: earlier evicted attempts.
-        is_confirmed: whether an earlier run saw this version of the file pass forked and spawned.
-        may_run_alone: whether it may rerun exclusively.
-        spawned_bytes: peak bytes to reserve for it when spawned; None: unknown.
-        before: the attempt before, evicted ones not counted; None: there was none.
-    """
+    """What happened before the end of an attempt."""
 
     reason: RerunReason | None = None
+    """Why the attempt was made; None: it was the first. An attempt after an eviction keeps the reason of the
+    evicted one.
+    """
     failures: int = 0
+    """Earlier failed attempts at the file; without this one, without evicted ones, and without forked ones
+    that were verified because they were not fair.
+    """
     forked_status: Status | None = None
+    """The status of the forked attempt that was verified; None: none was."""
     evictions: int = 0
-    is_confirmed: bool = False
-    may_run_alone: bool = False
+    is_fork_verified: bool = False
+    """Whether an earlier run saw this version of the file pass forked and spawned."""
+    exclusive_allowed: bool = False
     spawned_bytes: int | None = None
+    """Peak bytes to reserve for it when spawned; None: unknown."""
     before: TestResult | None = None
+    """The attempt before, evicted ones not counted; None: there was none."""
 
 
 class NextAttempt(Struct, frozen=True, kw_only=True):
-    """A further attempt.
-
-    Args:
-        again: why it is made.
-        is_best_effort: whether it is best effort.
-    """
+    """A further attempt."""
 
     task: TestTask
     reason: RerunReason
@@ -107,7 +96,7 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it is urgent: the user waits for its verdict."""
+        """Whether the user waits for its verdict."""
         return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
 
     @property
@@ -120,75 +109,93 @@ def next_attempt(
     task: TestTask,
     result: TestResult,
     *,
-    past: AttemptContext,
-    rules: RetryPolicy,
+    context: AttemptContext,
+    policy: RetryPolicy,
     budget_bytes: int | None = None,
 ) -> NextAttempt | None:
     """Return the attempt that follows this one; None: the verdict is final.
 
     Args:
         task: the attempt that finished.
-        past: what happened before.
+        context: what happened before.
         budget_bytes: the memory budget of all files together, which bounds every prediction; None: unknown
             here.
     """
     if result.is_evicted:
-        return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
-    if result.status.is_cancelled or past.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
+        return _after_eviction(task, result, context=context, budget_bytes=budget_bytes)
+    if result.status.is_cancelled or context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
         return None
-    if past.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
-        further = _next_of_proof(task, result, past=past, budget_bytes=budget_bytes)
-        if further is not None or past.reason is not RerunReason.VERIFY_FAILURE:
+    if context.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
+        further = _next_of_proof(task, result, context=context, budget_bytes=budget_bytes)
+        if further is not None or context.reason is not RerunReason.VERIFY_FAILURE:
             return further
-    elif needs_verification(task, result, rules):
-        if not result.status.is_pass:
-            check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
-            return NextAttempt(
-                task=replace(check, wanted_worker=result.worker), reason=RerunReason.VERIFY_FAILURE
-            )
-        if rules.verifies_forks or not past.is_confirmed:
-            is_best_effort = not rules.verifies_forks
-            confirm = replace(_spawned(_following(task), past), wanted_worker=result.worker)
-            return NextAttempt(task=confirm, reason=RerunReason.VERIFY_PASS, is_best_effort=is_best_effort)
+    elif needs_verification(task, result, policy):
+        verification = _verification(task, result, context=context, policy=policy, budget_bytes=budget_bytes)
+        if verification is not None:
+            return verification
     if result.status.is_pass:
         return None
-    retries = rules.retries if task.retries is None else task.retries
-    if result.status not in NEVER_RETRIED and past.failures < retries:
-        retry = _with_room(task, result, budget_bytes=budget_bytes)
+    retries = policy.retries if task.retries is None else task.retries
+    if result.status not in NEVER_RETRIED and context.failures < retries:
+        retry = _with_corrected_memory(task, result, budget_bytes=budget_bytes)
         return NextAttempt(task=replace(retry, wanted_worker=""), reason=RerunReason.RETRY)
     if (
-        past.may_run_alone
+        context.exclusive_allowed
         and result.status in POSSIBLY_INTERFERENCE
         and not (result.was_alone or task.exclusive)
     ):
-        isolation, worker = result.isolation, result.worker
-        alone = replace(_following(task), exclusive=True, isolation=isolation, wanted_worker=worker)
-        return NextAttempt(task=alone, reason=RerunReason.EXCLUSIVE)
+        rerun = replace(
+            _following(task), exclusive=True, isolation=result.isolation, wanted_worker=result.worker
+        )
+        return NextAttempt(task=rerun, reason=RerunReason.EXCLUSIVE)
     return None
+
+
+def _verification(
+    task: TestTask,
+    result: TestResult,
+    *,
+    context: AttemptContext,
+    policy: RetryPolicy,
+    budget_bytes: int | None,
+) -> NextAttempt | None:
+    """Return the spawned attempt that verifies a forked one; None: a pass that was verified before."""
+    if not result.status.is_pass:
+        reason = RerunReason.VERIFY_FAILURE
+        following = _with_corrected_memory(task, result, budget_bytes=budget_bytes)
+    elif policy.verifies_forks or not context.is_fork_verified:
+        reason, following = RerunReason.VERIFY_PASS, _following(task)
+    else:
+        return None
+    return NextAttempt(
+        task=replace(_spawned(following, context), wanted_worker=result.worker),
+        reason=reason,
+        is_best_effort=result.status.is_pass and not policy.verifies_forks,
+    )
 
 
 def _next_of_proof(
-    task: TestTask, result: TestResult, *, past: AttemptContext, budget_bytes: int | None
+    task: TestTask, result: TestResult, *, context: AttemptContext, budget_bytes: int | None
 ) -> NextAttempt | None:
     """Return the attempt that a proof for or against forking needs after an attempt for this reason."""
-    if past.before is not None and not past.before.is_comparable(result):
+    if context.before is not None and not context.before.is_comparable(result):
         return None
     passes = result.status.is_pass
-    was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
-    if past.reason is RerunReason.VERIFY_FAILURE and passes and was_checked:
+    was_checked = context.forked_status is not None and not context.forked_status.is_infrastructure
+    if context.reason is RerunReason.VERIFY_FAILURE and passes and was_checked:
         return NextAttempt(task=_following(task), reason=RerunReason.RECHECK)
-    if past.reason is RerunReason.RECHECK and passes and was_checked:
+    if context.reason is RerunReason.RECHECK and passes and was_checked:
         return NextAttempt(
             task=replace(_following(task), isolation=Isolation.AUTO), reason=RerunReason.REFORK
         )
-    if past.reason is RerunReason.VERIFY_PASS and not passes:
+    if context.reason is RerunReason.VERIFY_PASS and not passes:
         return NextAttempt(
-            task=_with_room(task, result, budget_bytes=budget_bytes), reason=RerunReason.RECHECK
+            task=_with_corrected_memory(task, result, budget_bytes=budget_bytes), reason=RerunReason.RECHECK
         )
     return None
 
 
-def needs_verification(task: TestTask, result: TestResult, rules: RetryPolicy) -> bool:
+def needs_verification(task: TestTask, result: TestResult, policy: RetryPolicy) -> bool:
     """Whether a forked attempt must be repeated spawned.
 
     If the user demands forks they are trusted, except with verification on.
@@ -196,31 +203,30 @@ def needs_verification(task: TestTask, result: TestResult, rules: RetryPolicy) -
     if result.isolation is not Isolation.FORK:
         return False
     # A worker that forked although the task said spawn is not asked again.
-    return task.isolation is Isolation.AUTO or (rules.verifies_forks and task.isolation is Isolation.FORK)
+    return task.isolation is Isolation.AUTO or (policy.verifies_forks and task.isolation is Isolation.FORK)
 
 
-def is_inconclusive(result: TestResult, *, past: AttemptContext, rules: RetryPolicy) -> bool:
+def is_inconclusive(result: TestResult, *, context: AttemptContext, policy: RetryPolicy) -> bool:
     """Whether an attempt after a provisional verdict leaves the verdict unchanged: it was stopped, or was not
     fair.
     """
-    if past.reason is RerunReason.VERIFY_PASS and not rules.verifies_forks:
-        no_chance = result.is_evicted or result.status.is_infrastructure
-        return no_chance or result.status.is_cancelled
-    if past.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.RECHECK):
+    if context.reason is RerunReason.VERIFY_PASS and not policy.verifies_forks:
+        return result.is_evicted or result.status.is_infrastructure or result.status.is_cancelled
+    if context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.RECHECK):
         return result.status.is_cancelled or result.status.is_infrastructure
-    return past.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
+    return context.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
 
 
 def _after_eviction(
-    task: TestTask, result: TestResult, *, past: AttemptContext, budget_bytes: int | None
+    task: TestTask, result: TestResult, *, context: AttemptContext, budget_bytes: int | None
 ) -> NextAttempt | None:
-    if past.evictions >= MAX_EVICTIONS and not result.was_alone:
+    if context.evictions >= MAX_EVICTIONS and not result.was_alone:
         return None
     again = replace(
         _following(task),
         predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
         # The second prediction was wrong as well; an exclusive file is never evicted for another one.
-        exclusive=task.exclusive or past.evictions > 0,
+        exclusive=task.exclusive or context.evictions > 0,
     )
     return NextAttempt(task=again, reason=RerunReason.EVICTED)
 
@@ -229,13 +235,13 @@ def _following(task: TestTask) -> TestTask:
     return replace(task, attempt=task.attempt + 1)
 
 
-def _spawned(task: TestTask, past: AttemptContext) -> TestTask:
+def _spawned(task: TestTask, context: AttemptContext) -> TestTask:
     """Return a task that is spawned. Its memory differs from forked, because no pages are shared."""
-    predicted_bytes = task.predicted_bytes if task.exclusive else past.spawned_bytes
+    predicted_bytes = task.predicted_bytes if task.exclusive else context.spawned_bytes
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
 
 
-def _with_room(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> TestTask:
+def _with_corrected_memory(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> TestTask:
     """Return the following attempt, exclusive after one that exceeded a memory limit."""
     again = _following(task)
     if result.status is not Status.MEMORY:

@@ -22,55 +22,30 @@ KEPT_RUNS = 10
 """Runs whose outputs are kept: enough to look back over an afternoon, a few MiB each."""
 
 
-class RunLock:
-    """Keeps `prune_runs` from removing a run's directory while this object and its process exist."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._release = weakref.finalize(self, os.close, descriptor)
-
-    def release(self) -> None:
-        """Let the directory be removed."""
-        self._release()
-
-
-class TemporaryRun:
-    """A directory that is removed with this object, or with the process.
-
-    `tempfile.TemporaryDirectory` would warn about a leak, visibly for a user of the API.
-    """
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="pm-run-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-    def cleanup(self) -> None:
-        """Remove it now."""
-        self._remove()
-
-
-class Storage(Struct, frozen=True, kw_only=True):
+class Storage(Struct, frozen=True, kw_only=True, weakref=True):
     """The directories of one run.
 
-    Args:
-        state_dir: `.passmuster/` of the root; None: nothing is kept there.
-        run_dir: the run's own directory, which exists.
-        temporary: removes `run_dir` once this object is gone; None: it stays.
-        notice: why nothing can be kept although it was wanted; empty: it can, or was not wanted.
-        lock: keeps other runs from removing `run_dir`; None: it is temporary.
+    When this object or its process is gone, `prune_runs` may remove the run's directory; a temporary one is
+    removed at once.
     """
 
-    state_dir: Path | None
+    state_dir: Path | None = None
+    """`.passmuster/` of the root; None: nothing is kept there, and `run_dir` is temporary."""
     run_dir: Path
-    temporary: TemporaryRun | None = None
+    """The run's own directory, which exists."""
     notice: str = ""
-    lock: RunLock | None = None
+    """Why nothing can be kept although it was wanted; empty: it can, or was not wanted."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether nothing of the run is kept."""
+        return self.state_dir is None
 
 
 def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
     """Make the directories of a run.
 
     Args:
-        run_id: names the run's directory.
         wanted: whether anything is to be kept in the root; if not, or if the root cannot be written, a
             temporary directory serves for the run.
     """
@@ -79,14 +54,18 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
         state_dir = root / STATE_DIRECTORY
         run_dir = state_dir / "runs" / run_id
         try:
-            lock = _make_locked(run_dir)
+            descriptor = _make_locked(run_dir)
         except OSError as error:
             notice = f"outputs and history of this run are not kept: {state_dir}: {error.strerror}"
         else:
             ignore_by_git(state_dir)
-            return Storage(state_dir=state_dir, run_dir=run_dir, lock=lock)
-    temporary = TemporaryRun()
-    return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
+            storage = Storage(state_dir=state_dir, run_dir=run_dir)
+            weakref.finalize(storage, os.close, descriptor)
+            return storage
+    storage = Storage(run_dir=Path(tempfile.mkdtemp(prefix="pm-run-")), notice=notice)
+    # `tempfile.TemporaryDirectory` would warn about a leak, visibly for a user of the API.
+    weakref.finalize(storage, shutil.rmtree, storage.run_dir, ignore_errors=True)
+    return storage
 
 
 def make_state_dir(root: Path) -> None:
@@ -97,8 +76,11 @@ def make_state_dir(root: Path) -> None:
         ignore_by_git(state_dir)
 
 
-def _make_locked(run_dir: Path) -> RunLock:
-    """Make a run's directory, which already exists for a resumed run, and lock it.
+def _make_locked(run_dir: Path) -> int:
+    """Make a run's directory, which already exists for a resumed run, and lock it against `prune_runs`.
+
+    Returns:
+        The descriptor that holds the lock.
 
     Raises:
         OSError: it cannot be made or locked.
@@ -110,7 +92,7 @@ def _make_locked(run_dir: Path) -> RunLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             # Another run may have removed it before it was locked.
             if run_dir.exists() and os.path.samestat(os.fstat(descriptor), run_dir.stat()):
-                return RunLock(descriptor)
+                return descriptor
         except BaseException:
             os.close(descriptor)
             raise

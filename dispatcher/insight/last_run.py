@@ -26,7 +26,7 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
 
     result: TestResult
     after_s: float
-    beside: int
+    concurrent_files: int
     output: str = ""
 
 
@@ -34,7 +34,6 @@ class PastRun(Struct, frozen=True, kw_only=True):
     """One file in a past run.
 
     Args:
-        attempts: in their order.
         is_complete: whether the run finished; else it was interrupted, or is active.
     """
 
@@ -47,7 +46,6 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
     """Return the newest kept run that ran a file, reduced to that file; None: there is none.
 
     Args:
-        runs_dir: the directory of all runs.
         path: relative to the root.
         wanted: the only run to look at; None: all.
 
@@ -64,7 +62,7 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
         raise ConfigurationError(f"there is no run {shown} in {runs_dir}; {kept}")
     run = _read(runs_dir / wanted / JOURNAL, path)
     if run is None:
-        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run")
+        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run-id")
     return run
 
 
@@ -92,7 +90,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
             PastAttempt(
                 result=result,
                 after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
-                beside=_count_beside(result, results),
+                concurrent_files=_count_beside(result, results),
                 output=_output(journal.parent, result),
             )
             for result in own

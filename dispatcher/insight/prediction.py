@@ -22,13 +22,7 @@ from passmuster.model.task import TestTask
 def assign_to_machines(
     tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
 ) -> list[list[TestTask]]:
-    """Return the files of each machine, in their original order.
-
-    Args:
-        slots: how many files one machine runs at once.
-        budget_bytes: the memory budget of one machine.
-        groups: how many files of each group one machine runs at once.
-    """
+    """Return the files of each machine, in their original order."""
     places = assign_shards(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
     parts: list[list[TestTask]] = [[] for _ in range(total)]
     for task in tasks:
@@ -44,8 +38,6 @@ class MachineSpec(Struct, frozen=True, kw_only=True):
     """The size of each machine.
 
     Args:
-        slots: the usual number of files at once.
-        budget_bytes: the memory budget of all files together.
         cpus: its CPUs; None: unknown, and no limit.
         idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
     """
@@ -75,12 +67,11 @@ class LowerBound(Struct, frozen=True, kw_only=True):
     """One lower bound for the time of a machine's shard.
 
     Args:
-        least_s: seconds.
         name: the path of the file, or the group.
     """
 
     kind: LowerBoundKind
-    least_s: float
+    lower_bound_s: float
     name: str = ""
 
 
@@ -88,10 +79,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     """The prediction for a run.
 
     Args:
-        machine: the size of each machine.
-        nodes: the number of machines.
         wall_s: seconds until the last machine finishes.
-        peak_bytes: the highest memory reserved on one machine at any moment.
         bounds: those of the machine that finishes last, the tightest first.
         longest: the longest file of all machines.
     """
@@ -122,8 +110,6 @@ def predict(
 
     Args:
         tasks: at least one, in starting order, each with a time.
-        nodes: the number of machines.
-        groups: how many files of each group one machine runs at once.
     """
     slots, budget_bytes = machine.slots, machine.budget_bytes
     parts = [tasks]
@@ -135,7 +121,7 @@ def predict(
         slowest,
         nodes=nodes,
         peak_bytes=max(one.peak_bytes for one in found),
-        longest=max((one.longest for one in found), key=lambda bound: bound.least_s),
+        longest=max((one.longest for one in found), key=lambda bound: bound.lower_bound_s),
     )
 
 
@@ -148,9 +134,9 @@ def _predict_one(tasks: Sequence[TestTask], machine: MachineSpec, groups: Mappin
         groups=groups,
     )
     task = max(tasks, key=lambda task: (_seconds(task), task.file_path))
-    longest = LowerBound(kind=LowerBoundKind.FILE, least_s=_seconds(task), name=task.file_path)
-    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.least_s)
-    cpu_s = max((bound.least_s for bound in bounds if bound.kind is LowerBoundKind.CPUS), default=0.0)
+    longest = LowerBound(kind=LowerBoundKind.FILE, lower_bound_s=_seconds(task), name=task.file_path)
+    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.lower_bound_s)
+    cpu_s = max((bound.lower_bound_s for bound in bounds if bound.kind is LowerBoundKind.CPUS), default=0.0)
     return Prediction(
         machine=machine,
         nodes=1,
@@ -166,15 +152,15 @@ def _bounds(
 ) -> Iterator[LowerBound]:
     if machine.cpus is not None:
         cpu_s = sum(_cpu_s(task) for task in tasks)
-        yield LowerBound(kind=LowerBoundKind.CPUS, least_s=cpu_s / machine.cpus)
+        yield LowerBound(kind=LowerBoundKind.CPUS, lower_bound_s=cpu_s / machine.cpus)
     area = sum(_seconds(task) * _share(task, machine) for task in tasks)
-    yield LowerBound(kind=LowerBoundKind.MEMORY, least_s=area)
+    yield LowerBound(kind=LowerBoundKind.MEMORY, lower_bound_s=area)
     at_once = max_slots(machine.slots, cpus=machine.idle_cpus)
-    yield LowerBound(kind=LowerBoundKind.JOBS, least_s=sum(map(_seconds, tasks)) / at_once)
+    yield LowerBound(kind=LowerBoundKind.JOBS, lower_bound_s=sum(map(_seconds, tasks)) / at_once)
     for name, most in groups.items():
         group_s = sum(_seconds(task) for task in tasks if task.group == name)
         if group_s:
-            yield LowerBound(kind=LowerBoundKind.GROUP, least_s=group_s / most, name=name)
+            yield LowerBound(kind=LowerBoundKind.GROUP, lower_bound_s=group_s / most, name=name)
 
 
 def _seconds(task: TestTask) -> float:
@@ -237,4 +223,4 @@ def _machines(
 
 def is_limited_by_longest_file(prediction: Prediction) -> bool:
     """Whether more machines do not help: one file alone takes as long as all."""
-    return prediction.wall_s <= prediction.longest.least_s * NEARLY
+    return prediction.wall_s <= prediction.longest.lower_bound_s * NEARLY

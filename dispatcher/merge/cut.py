@@ -21,16 +21,13 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 class CutFile(NamedTuple):
-    """A planned file of an incomplete record.
-
-    Args:
-        is_lost: whether the record ends before a verdict.
-        settled: why the unfinished attempt was made, if an earlier verdict stands; else None.
-    """
+    """A planned file of an incomplete record."""
 
     record: FileAttempts
     is_lost: bool
+    """Whether the record ends before a verdict."""
     settled: RerunReason | None
+    """Why the unfinished attempt was made, if an earlier attempt decided the file; else None."""
 
 
 def cut_files(record: RecordedRun) -> list[CutFile]:
@@ -50,11 +47,10 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
             case AttemptFinished(file=file, result=result, rerun_reason=again) if file.path in planned:
-                is_final = again in (None, RerunReason.SETTLED)
-                following = (
-                    NextAttempt(task=planned[file.path].task, reason=again) if again is not None else None
-                )
-                state.end_attempt(file.path, result, is_final=is_final, following=following)
+                following = None
+                if again is not None and again is not RerunReason.SETTLED:
+                    following = NextAttempt(task=planned[file.path].task, reason=again)
+                state.end_attempt(file.path, result, following)
                 last[file.path] = event
             case VerdictSettled(file=file) if file.path in planned:
                 state.settle(file.path)
@@ -63,12 +59,12 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
     found = []
     for path in planned:
         # A verdict that only awaited verification stands. For a decided file neither has an effect.
-        reason = state.context(path).reason
+        reason = state[path].reason
         is_settled, is_lost = state.settle(path) is not None, False
         if not is_settled:
             lost = _lost(path, record, last.get(path), used.get(path))
-            is_lost = state.end_attempt(path, lost, is_final=True)
-        found.append(CutFile(state.record(path), is_lost, reason if is_settled else None))
+            is_lost = state.end_attempt(path, lost)
+        found.append(CutFile(state[path].record(), is_lost, reason if is_settled else None))
     return found
 
 
@@ -77,24 +73,24 @@ def _lost(
 ) -> TestResult:
     """Return what is known about an attempt without a result."""
     shard = record.header.shard
-    where = f"the record of shard {shard.number} of {shard.total} breaks off"
+    where = f"the record of shard {shard.number} of {shard.total} ends"
     match last:
         case None:
-            return TestResult(file_path=path, status=Status.LOST, error=f"it had not begun when {where}")
+            return TestResult(file_path=path, status=Status.LOST, error=f"not started when {where}")
         case AttemptFinished(result=result):
-            error = f"it was to run again when {where}"
+            error = f"waiting to rerun when {where}"
             return TestResult(file_path=path, status=Status.LOST, error=error, attempt=result.attempt + 1)
     seconds = record.events[-1].at_s - last.at_s
     memory_bytes = used.used_bytes if used is not None else 0
     memory = f", with {format_bytes(memory_bytes)} when last measured," if memory_bytes else ""
-    began_at = record.started.started_at if record.started is not None else 0.0
+    run_started_at = record.started.started_at if record.started is not None else 0.0
     return TestResult(
         file_path=path,
         status=Status.LOST,
-        error=f"it had been running for {format_seconds(seconds)}{memory} when {where}",
+        error=f"running for {format_seconds(seconds)}{memory} when {where}",
         attempt=last.attempt,
         duration=seconds,
         peak_bytes=memory_bytes or None,
-        started_at=began_at + last.at_s,
+        started_at=run_started_at + last.at_s,
         worker=last.worker,
     )

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.migrate.legacy_discovery import LegacyFiles, old_files
 from dispatcher.model.plan import TestFile
 
@@ -38,9 +38,6 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """The result of the comparison.
 
     Args:
-        unit: how many unit test files the scripts found.
-        integration: how many files they found with `--integration`.
-        differences: the differences with the current settings.
         exclude: the value of `exclude` that removes all differences; empty: none is needed, or none helps.
     """
 
@@ -91,7 +88,7 @@ def _excluding(
     """Return the shortest list that excludes what the scripts did not run: whole links, else files."""
     if not differences or any(one.is_lost for one in differences):
         return ()
-    workdir = find_places(config).workdir
+    workdir = resolve_layout(config).workdir
     prefix = f"{workdir}/" if workdir else ""
     excluded = dict.fromkeys(_first_link(config.root, one.path) for one in differences)
     if not all(path.startswith(prefix) for path in excluded):

@@ -18,7 +18,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.units import format_bytes
 from passmuster.source.files import tree_files
-from passmuster.source.git import ask_git, git_prefix
+from passmuster.source.git import git_prefix, run_git
 
 VENDORED = frozenset(
     {
@@ -50,8 +50,6 @@ class Document(Struct, frozen=True, kw_only=True):
     """A file that refers to the scripts.
 
     Args:
-        path: relative to the root.
-        content: its bytes.
         text: its text, with surrogates for invalid UTF-8.
         after: the text with all references changed that need no person.
     """
@@ -79,14 +77,7 @@ class ManualEdit(Struct, frozen=True, kw_only=True):
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """The references to the scripts in a repository.
-
-    Args:
-        files: the number of files that were read.
-        documents: those that refer to the scripts.
-        links: links to the scripts.
-        notes: what was not read.
-    """
+    """The references to the scripts in a repository."""
 
     files: int
     documents: tuple[Document, ...]
@@ -232,7 +223,7 @@ def _addresses(root: Path) -> frozenset[str]:
     try:
         if git_prefix(root) != "":
             return frozenset()
-        answer = os.fsdecode(ask_git(root, "config", "--get-regexp", r"^remote\..*\.url$"))
+        answer = os.fsdecode(run_git(root, "config", "--get-regexp", r"^remote\..*\.url$"))
     except InfrastructureError:
         # git fails when there is no such setting.
         return frozenset()

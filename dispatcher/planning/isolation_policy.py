@@ -19,7 +19,7 @@ from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.status import Isolation
 
-ALIKE_SHARE = 0.9
+SAME_PEERS_SHARE = 0.9
 """The minimum share of an earlier run's files that a similar run includes. With fewer, a file may be the last
 one that needs a module, and then has to import it itself.
 """
@@ -27,10 +27,6 @@ one that needs a module, and then has to import it itself.
 
 class IsolationPolicy:
     """The start methods of a run's files.
-
-    Args:
-        remembered: the history of the files, by path.
-        rules: the overrides for some files.
 
     Attributes:
         remembered: the same, with the time and memory that each file uses with its start method.
@@ -54,10 +50,10 @@ class IsolationPolicy:
             if (known := remembered.get(file.path)) is not None
         }
 
-    def is_alike(self, known: FileHistory) -> bool:
+    def ran_with_same_peers(self, known: FileHistory) -> bool:
         """Whether the same files run now that ran next to a file in its last run; those of a shard do."""
         run_id = known.last_run_id
-        return self._config.shard is not None or self._now[run_id] >= ALIKE_SHARE * self._then[run_id]
+        return self._config.shard is not None or self._now[run_id] >= SAME_PEERS_SHARE * self._then[run_id]
 
     def isolation(self, file: TestFile) -> Isolation:
         """Return the start method of a file.
@@ -69,23 +65,23 @@ class IsolationPolicy:
             return asked_for
         return Isolation.SPAWN if known.is_spawned(file) else Isolation.AUTO
 
-    def needs_room(self, file: TestFile) -> bool:
+    def must_be_exclusive(self, file: TestFile) -> bool:
         """Whether a file must run exclusively, because it was seen to fail when other files ran."""
         known = self._known.get(file.path)
-        return known is not None and known.needs_room(file)
+        return known is not None and known.must_be_exclusive(file)
 
     def mark(self, planned: PlannedFile) -> PlannedFile:
         """Return a planned file with the history that the run needs to judge its results."""
         known = self._known.get(planned.file.path)
         if known is None:
             return planned
-        peak_bytes = known.peak_bytes
+        peak_bytes = known.spawned.peak_bytes
         return structs.replace(
             planned,
             failed_before=known.last_status.is_failure,
-            is_fork_verified=known.is_confirmed(planned.file),
+            is_fork_verified=known.is_fork_verified(planned.file),
             spawned_bytes=None if peak_bytes is None else math.ceil(peak_bytes * MEMORY_MARGIN),
-            baseline=known.baseline(planned.file, is_alike=self.is_alike(known)),
+            baseline=known.baseline(planned.file, ran_with_same_peers=self.ran_with_same_peers(known)),
         )
 
     def _requested(self, file: TestFile) -> Isolation:

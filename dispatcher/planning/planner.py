@@ -29,8 +29,6 @@ def make_plan(
     """Return the plan of a run.
 
     Args:
-        files: the discovered files.
-        remembered: the history of the files, by path.
         slots: how many files run at once; decides how densely the early tier is mixed in.
         budget_bytes: the memory budget of all files together; bounds each file and is the base of memory
             shares.
@@ -43,7 +41,7 @@ def make_plan(
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
     rules = Overrides(config.overrides)
-    ways = IsolationPolicy(files, remembered, config, rules)
+    policy = IsolationPolicy(files, remembered, config, rules)
 
     def task_of(ordered: Ordered) -> TestTask:
         rule = rules.rule_for(ordered.file.path)
@@ -54,20 +52,23 @@ def make_plan(
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
-            isolation=ways.isolation(ordered.file),
-            exclusive=ways.needs_room(ordered.file),
+            isolation=policy.isolation(ordered.file),
+            exclusive=policy.must_be_exclusive(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,
             coverage=coverage,
+            selection=ordered.file.selection,
         )
 
     return RunPlan(
         run_id=run_id,
         groups=tuple(group_limits(config).items()),
         files=tuple(
-            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), order_reason=ordered.because))
-            for ordered in order_files(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
+            policy.mark(
+                PlannedFile(file=ordered.file, task=task_of(ordered), order_reason=ordered.order_reason)
+            )
+            for ordered in order_files(files, policy.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
 

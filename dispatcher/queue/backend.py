@@ -20,7 +20,7 @@ from passmuster.model.executor import Limit, Usage
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import DamagedRecordError, StreamEntry, WorkerStatus
+from passmuster.wire.broker_messages import DamagedDataError, StreamEntry, WorkerStatus
 from passmuster.wire.run_store import RunStore
 
 TICK_S = 1.0
@@ -109,7 +109,7 @@ class QueueBackend:
 
     def _attach(self) -> str:
         """Attach to the run on the broker and return its epoch; empty: the broker has none."""
-        found = self._store.recall()
+        found = self._store.load_states()
         if found is None:
             return ""
         epoch, states = found
@@ -120,7 +120,7 @@ class QueueBackend:
 
     def _create_run(self, deliveries: Mapping[str, int]) -> None:
         epoch = secrets.token_hex(8)
-        self._store.seed(deliveries, epoch=epoch, terms=self._spec)
+        self._store.seed(deliveries, epoch=epoch, spec=self._spec)
         self._epoch = epoch
 
     def limits(self) -> tuple[Limit, ...]:
@@ -193,7 +193,7 @@ class QueueBackend:
         """Call the broker; False: it is unavailable, and everything is to be retried later."""
         try:
             step()
-        except DamagedRecordError as error:
+        except DamagedDataError as error:
             self._damage = self._damage or str(error)
             return False
         except self._unavailable as error:
@@ -259,9 +259,9 @@ class QueueBackend:
         """Return what an entry of the stream means for the run."""
         match entry.kind:
             case "started":
-                return self._tracker.started(entry.path, entry.attempt, entry.worker)
+                return self._tracker.started(entry.path, entry.delivery, entry.worker)
             case "released":
-                self._tracker.returned(entry.path, entry.attempt)
+                self._tracker.returned(entry.path, entry.delivery)
             case "refused":
                 reason = self._decoder.refusal(entry)
                 return [BackendNotice(text=text) for text in self._registry.refused(entry.worker, reason)]
@@ -273,23 +273,23 @@ class QueueBackend:
         return ()
 
     def _handle_result(self, entry: StreamEntry) -> Sequence[BackendEvent]:
-        task = self._tracker.task(entry.path, entry.attempt)
+        task = self._tracker.task(entry.path, entry.delivery)
         if task is None:
             return ()
         try:
             result = self._decoder.result(entry, task)
         except PassmusterError as error:
-            return self._tracker.result_rejected(entry.path, entry.attempt, entry.worker, str(error))
-        return self._tracker.finished(entry.path, entry.attempt, result)
+            return self._tracker.result_rejected(entry.path, entry.delivery, entry.worker, str(error))
+        return self._tracker.finished(entry.path, entry.delivery, result)
 
     def _tick(self) -> None:
         if self._is_store_unsure or self._store.epoch() != self._epoch:
             self._recreate_run()
             return
-        self._store.beat(self._tracker.backlog)
+        self._store.heartbeat(self._tracker.backlog)
         now_s = self._clock()
         names = self._registry.names
-        has_waiting = self._store.queued() > 0
+        has_waiting = self._store.queue_length() > 0
         self._notice(*self._registry.update(self._read_statuses(), now_s=now_s, has_waiting=has_waiting))
         self._outbox += self._tracker.unbind(self._registry.names, now_s=now_s)
         if names - self._registry.names:
@@ -302,7 +302,7 @@ class QueueBackend:
             has_expired = self._store.expire(lease)
             self._is_store_unsure = False
             if has_expired:
-                self._events += self._tracker.lease_expired(lease.path, lease.attempt, lease.worker)
+                self._events += self._tracker.lease_expired(lease.path, lease.delivery, lease.worker)
         self._republish_lost()
 
     def _recreate_run(self) -> None:
@@ -317,7 +317,7 @@ class QueueBackend:
 
     def _republish_lost(self) -> None:
         """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
-        paths = [] if self._store.queued() else list(self._tracker.deliveries())
+        paths = [] if self._store.queue_length() else list(self._tracker.deliveries())
         states = self._store.states(paths)
         if all(states.get(path, ("", 0))[0] == "R" for path in paths):
             self._empty_since = None

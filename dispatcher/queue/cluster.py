@@ -61,11 +61,11 @@ class ClusterTarget:
 
     def _worker_arguments(self, request: BackendRequest) -> dict[str, list[str]]:
         """Return the arguments of each worker, by its name. The workers share this machine evenly."""
-        capacity, count = self.capacity(request.config), request.config.cluster or 1
+        capacity, count = request.capacity, request.config.cluster or 1
         shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
         return {
             f"worker-{number}": [
-                *("--grace", "0.1s"),
+                *("--grace-period", "0.1s"),
                 *("--slots", str(max(1, slots))),
                 *("--memory-budget", str(capacity.budget_bytes // count)),
                 *worker_arguments(request.config, workdir=request.workdir, interpreter=request.interpreter),
@@ -79,7 +79,9 @@ def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
         directory = WorkerDirectory(client)
-        while missing := {worker.name for worker in workers} - {status.name for status in directory.cards()}:
+        while missing := {worker.name for worker in workers} - {
+            status.name for status in directory.statuses()
+        }:
             for worker in workers:
                 if problem := worker.exit_problem():
                     raise InfrastructureError(f"{worker.name} of --cluster {problem}")

@@ -15,10 +15,10 @@ from redis import RedisError, ResponseError
 
 from dispatcher.queue.delivery_tracker import Message
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_client import damage_named
+from passmuster.wire.broker_client import translate_damage
 from passmuster.wire.broker_keys import (
-    PRIORITY_FIRST,
     PRIORITY_NORMAL,
+    PRIORITY_URGENT,
     RUN_TTL_S,
     TASK_NAME,
     WORKER_QUEUE_TTL_S,
@@ -62,13 +62,13 @@ class Publisher:
         Raises:
             Exception: one of `BROKEN`: the broker is unavailable. Some messages may have arrived
                 nevertheless.
-            DamagedRecordError: the broker's data is not a queue.
+            DamagedDataError: the broker's data is not a queue.
         """
         try:
             self._publish(messages)
         except BatchPublishError as error:
             if isinstance(error.__cause__, ResponseError):
-                with damage_named():
+                with translate_damage():
                     raise error.__cause__ from None
             raise
 
@@ -79,14 +79,14 @@ class Publisher:
                 producer.channel.queue_declare(queue=queue, arguments={"x-expires": seconds * 1000})
             for message in messages:
                 task = self._complete(message.task)
-                text = self._envelope.seal(TASK_KIND, encode_task(task), str(message.delivery))
+                text = self._envelope.sign(TASK_KIND, encode_task(task), str(message.delivery))
                 self._app.send_task(
                     TASK_NAME,
                     args=[text],
                     task_id=f"{task.attempt_id}/{message.delivery}",
                     producer=producer,
                     queue=self._queue_of(message),
-                    priority=PRIORITY_FIRST if message.is_urgent else PRIORITY_NORMAL,
+                    priority=PRIORITY_URGENT if message.is_urgent else PRIORITY_NORMAL,
                     declare=[],
                     retry=False,
                     argsrepr="",  # Otherwise the message repeats everything in a form for people.

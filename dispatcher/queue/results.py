@@ -37,7 +37,7 @@ class ResultDecoder:
             PassmusterError: the entry has no valid result: it is damaged, of another task, or not from a
                 worker of this run.
         """
-        parts = self._envelope.open(result_kind(task.run_id), entry.body)
+        parts = self._envelope.verify(result_kind(task.run_id), entry.body)
         if len(parts) != 2:
             raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
         result, coverage = decode_result(parts[0]), parts[1]
@@ -61,7 +61,7 @@ class ResultDecoder:
     def refusal(self, entry: StreamEntry) -> str:
         """Return why a worker refuses the run."""
         try:
-            (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
+            (reason,) = self._envelope.verify(REFUSED_KIND, entry.body)
         except (PassmusterError, ValueError):
             return "its reason is signed with another secret: give the same one to all"
         return reason

@@ -16,7 +16,7 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_access
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.text import TailText
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, HEARTBEAT_S, LEASE_S
 from passmuster.wire.broker_messages import FileStage, FileStatus
@@ -58,7 +58,7 @@ def follow_file(
             run_id, path = find_file(inspector, name, config)
             follower = Follower(inspector, OutputStream(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error
@@ -92,22 +92,22 @@ class Follower:
             self._say(f"{path} {_describe_state(first)} in run {run_id}: there is nothing to follow")
             return
         self._say(f"{path} of run {run_id} runs on {first.worker}; its output follows")
-        take, news_s = first.take, self._clock()
+        take, news_s = first.delivery, self._clock()
         while True:
             # In this order: all output of a file is available before it is reported as finished.
-            self._stream.want(run_id, path)
+            self._stream.subscribe(run_id, path)
             now = self._inspector.file(run_id, path)
             runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
-            if now is not None and runs and now.take != take:
+            if now is not None and runs and now.delivery != take:
                 self._write(self._text.end())
                 self._say(f"{path} was redelivered to {now.worker}")
-                take, self._text = now.take, TailText()
+                take, self._text = now.delivery, TailText()
             if self._read(run_id, path, take, block_s=READ_S if runs else 0.0):
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
             end = "" if runs else _describe_state(now, take)
-            if now is not None and runs and self._inspector.silent_s(run_id, path, now) > LEASE_S:
+            if now is not None and runs and self._inspector.expired_for_s(run_id, path, now) > LEASE_S:
                 end = f"is no longer followed: its worker {now.worker} sends no heartbeat"
             if end:
                 self._write(self._text.end())
@@ -121,14 +121,14 @@ class Follower:
             self._problem = problem
             self._say(f"part of the output cannot be shown: {problem}")
         for piece in pieces:
-            if piece.take == take:  # Else it is left over from the file's attempt before this one.
+            if piece.delivery == take:  # Else it is left over from the file's attempt before this one.
                 self._write(self._text.take(piece.start, piece.data))
         return bool(pieces)
 
 
 def _is_same_attempt(status: FileStatus, take: int) -> bool:
     """Whether at most the worker differs: another attempt is the run's answer to the end of this one."""
-    return status.take // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
+    return status.delivery // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
 
 
 def _describe_state(status: FileStatus | None, take: int | None = None) -> str:
@@ -164,7 +164,7 @@ def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tupl
             f"no run on the broker has published a file {wanted!r}: {_listed('its runs are', runs)}"
         )
     if len(found) > 1:
-        raise ConfigurationError(f"several runs have {wanted!r}: say --run, {_listed('one of', found)}")
+        raise ConfigurationError(f"several runs have {wanted!r}: say --run-id, {_listed('one of', found)}")
     [(run_id, paths)] = found.items()
     if len(paths) > 1:
         raise ConfigurationError(f"several files are called {wanted!r}: {_listed('say which of', paths)}")

@@ -35,7 +35,7 @@ from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import TERMS_KIND, RunSpec, encode_terms
+from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from passmuster.wire.signing_secret import secret_warnings
 
@@ -144,7 +144,7 @@ class BrokerTarget:
         while True:
             problem: InfrastructureError | None = None
             try:
-                registry.update(directory.cards(), now_s=time.monotonic())
+                registry.update(directory.statuses(), now_s=time.monotonic())
             except BROKEN as error:
                 problem = unusable_broker(error)
             if registry.usage() and problem is None:
@@ -192,7 +192,7 @@ def open_backend(
         directory = WorkerDirectory(client)
         registry = _new_registry(config, request.run_id)
         try:
-            registry.update(directory.cards(), now_s=time.monotonic())
+            registry.update(directory.statuses(), now_s=time.monotonic())
         except BROKEN as error:
             raise unusable_broker(error) from error
         envelope = Envelope(secret)
@@ -204,8 +204,8 @@ def open_backend(
             publisher.publish,
             ResultDecoder(envelope, request.coverage_dir),
             registry,
-            directory.cards,
-            spec=envelope.seal(TERMS_KIND, encode_terms(_run_spec(request, source or RunSource()))),
+            directory.statuses,
+            spec=envelope.sign(SPEC_KIND, encode_run_spec(_run_spec(request, source or RunSource()))),
             unavailable=BROKEN,
             limits=_limits(registry, address),
             groups=group_limits(config),

@@ -93,7 +93,7 @@ class WorkerRegistry:
             notices.append("no worker is left; waiting for another one")
         fetching = [status for status in serving if self._run_id in status.runs]
         late = [status.name for status in serving if self._run_id and status not in fetching]
-        idle = [status.name for status in fetching if has_waiting and status.taken < status.slots]
+        idle = [status.name for status in fetching if has_waiting and status.accepted < status.slots]
         return [
             *notices,
             *self._mixture_warnings(fetching),

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.replica.environment import Environment, HostResources, setup_ci_environment, this_machine
-from dispatcher.replica.words import ROWS, WORDS, ReplicaArguments, format_help
+from dispatcher.replica.words import PROGRAMS, ROWS, WORDS, ReplicaArguments, format_help
 from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
@@ -41,8 +41,6 @@ class CIReplicaRunner:
     """Runs the unit tests of a project as CI would.
 
     Args:
-        run: runs the tests.
-        environ: the caller's environment.
         root: the project root, which must be the current directory of the caller.
         cpus: CPUs to imitate; None: those of GitHub's standard runner.
         memory: memory to imitate; None: that of GitHub's standard runner.
@@ -188,11 +186,6 @@ def run_replica_command(
 ) -> int:
     """Run `run_ci_replica.py` in the current directory; return its exit status.
 
-    Args:
-        argv: the arguments, without the program's name.
-        environ: the caller's environment.
-        run: runs the tests.
-
     Raises:
         ConfigurationError: an argument has a wrong value, or is misspelt.
     """
@@ -200,6 +193,11 @@ def run_replica_command(
     if arguments.wants_help or arguments.wants_version:
         program = Path(sys.argv[0]).name
         sys.stdout.write(f"{format_help(program) if arguments.wants_help else f'{program} {VERSION}'}\n")
+        return ExitCode.OK
+    if argv and argv[0] == "completion":
+        from passmuster.settings.completion import completion_of_program  # Rarely needed.
+
+        sys.stdout.write(completion_of_program(PROGRAMS, ROWS, argv[1:]))
         return ExitCode.OK
     refuse_problems(arguments)
     refuse_unknown(arguments.unknown, WORDS, only_misspelt=True)

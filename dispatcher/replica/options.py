@@ -11,7 +11,7 @@ from dispatcher.replica.expressions import Unknowns
 from passmuster.settings.setting import Setting
 
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
-_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}
+_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.arguments}
 
 
 OF_MANY_MACHINES = frozenset(
@@ -24,7 +24,6 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
     """The forwarded options, and those that are not.
 
     Args:
-        arguments: the forwarded ones.
         elsewhere: options about other machines, which are dropped, for people.
         unknown: options and paths with an unknown part, which are dropped, for people.
     """

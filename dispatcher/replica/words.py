@@ -25,7 +25,7 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
 
     cpus: Annotated[
         int | None,
-        option("cpus", count(least=1, most=MAX_CPUS), "CPUs of the runner to imitate", default="4"),
+        option("cpus", count(minimum=1, maximum=MAX_CPUS), "CPUs of the runner to imitate", default="4"),
     ] = None
     memory: Annotated[
         Amount | None, option("memory", SIZE, "memory of the runner to imitate", default="16GiB")
@@ -50,6 +50,9 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
         bool, flag("dry-run", "with --workflow: only say what it would run", needs=_OF_A_WORKFLOW)
     ] = False
 
+
+PROGRAMS = ("run-ci-replica", "run_ci_replica.py", "./run_ci_replica.py")
+"""The names by which the program is called: the installed command, and the file in a repository."""
 
 ROWS = rows_of(ReplicaArguments)
 WORDS = ArgumentParser(ROWS)

@@ -28,12 +28,12 @@ from msgspec import Struct, structs
 from passmuster.host.capacity import machine_bytes
 from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
-    Arena,
     BudgetRequest,
-    Holding,
-    Lack,
-    Need,
-    find_lack,
+    FileNeed,
+    HeldResources,
+    SharedResources,
+    Shortage,
+    find_shortage,
     first_bytes,
     further_bytes,
 )
@@ -80,13 +80,10 @@ RACY_NS = 1_000_000_000
 """A folder changed less than this ago may change again without its time showing it: it ticks coarsely."""
 
 
-class Seat(Struct, frozen=True, kw_only=True):
+class RunProfile(Struct, frozen=True, kw_only=True):
     """The properties of a run when it joins.
 
     Args:
-        root: the folder of its project.
-        budget_bytes: the most memory its files may use.
-        slots: how many files it runs at once usually.
         is_nice: whether it leaves to other runs whatever they wait for.
         machine_memory: what the files of all runs together may use, of what the machine can give.
     """
@@ -104,7 +101,7 @@ class HostBudget:
     def __init__(
         self,
         folder: Path,
-        seat: Seat,
+        seat: RunProfile,
         *,
         levels: Callable[[], Sequence[Level]],
         is_shared: bool = False,
@@ -113,11 +110,7 @@ class HostBudget:
         """Join the runs on this machine.
 
         Args:
-            folder: where the claims lie; it exists and was checked (`open_pool` sees to it).
-            seat: what this run says of itself.
-            levels: reads what the machine and the control groups around this process have left.
-            is_shared: whether other users must be able to read the claim.
-            clock: seconds that only go forward.
+            folder: where the claims lie; it exists and was checked (`open_host_budget` sees to it).
 
         Raises:
             OSError: the folder cannot be written.
@@ -162,18 +155,13 @@ class HostBudget:
         """Number of other runs at the last reading."""
         return len(self._others)
 
-    def try_start(self, need: Need, held: Holding) -> Lack | None:
-        """Reserve the needs of one more file; return the resource it must wait for if it cannot start now.
-
-        Args:
-            need: what the file needs.
-            held: what this run's running files hold.
-        """
+    def try_start(self, need: FileNeed, held: HeldResources) -> Shortage | None:
+        """Reserve the needs of one more file; return the resource it must wait for if it cannot start now."""
         with self._mutex, self._exclusively() as is_held:
             if not is_held:
-                return self._claim_lack() or Lack.MEMORY
+                return self._claim_lack() or Shortage.MEMORY
             self._read_others()
-            lack = self._find_lack(need, held)
+            lack = self._find_shortage(need, held)
             if lack is None:
                 self._asked_at_s = float("-inf")
                 self._write(held.with_one_more(need))
@@ -181,21 +169,21 @@ class HostBudget:
                 self._wait(need, held, lack)
             return lack
 
-    def find_lack(self, need: Need, held: Holding) -> Lack | None:
+    def find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
         """Return the resource that one more file would have to wait for, without reserving anything.
 
         Cheap: other claims are read ten times a second at most.
         """
         with self._mutex:
             self._refresh()
-            return self._find_lack(need, held)
+            return self._find_shortage(need, held)
 
-    def wait(self, need: Need, held: Holding, lack: Lack) -> None:
+    def wait(self, need: FileNeed, held: HeldResources, lack: Shortage) -> None:
         """Publish that a file waits for a resource of other runs, without requesting it now."""
         with self._mutex:
             self._wait(need, held, lack)
 
-    def free_bytes(self, held: Holding) -> int:
+    def free_bytes(self, held: HeldResources) -> int:
         """Return the memory that the other runs leave for the next file."""
         with self._mutex:
             self._refresh()
@@ -203,14 +191,14 @@ class HostBudget:
             left = first_bytes if held.files == 0 else further_bytes
             return min(left(own, arena) for arena in self._arenas(held))
 
-    def surplus_bytes(self, held: Holding) -> int:
+    def surplus_bytes(self, held: HeldResources) -> int:
         """Return the bytes that this run must free because the files of all runs use too much."""
         with self._mutex:
             self._refresh()
             own = self._own(held)
             return max(surplus_of(own, arena) for arena in self._arenas(held))
 
-    def spare_bytes(self, held: Holding) -> int:
+    def spare_bytes(self, held: HeldResources) -> int:
         """Return the shared memory that the files of all runs leave free, as last measured."""
         with self._mutex:
             self._refresh()
@@ -225,13 +213,13 @@ class HostBudget:
             self._refresh()
             return sum(claim.held.reserved_bytes for claim in self._claims())
 
-    def machine_bytes(self, held: Holding) -> int:
+    def machine_bytes(self, held: HeldResources) -> int:
         """Return the memory that the files of all runs together may use."""
         with self._mutex:
             self._refresh()
             return min(arena.memory_bytes for arena in self._arenas(held))
 
-    def report(self, held: Holding) -> None:
+    def report(self, held: HeldResources) -> None:
         """Publish what this run holds now: after a file ended, and while files run."""
         with self._mutex:
             self._write(held)  # A single write of this run's own request needs no lock.
@@ -283,25 +271,25 @@ class HostBudget:
             raise
         return claim_fd
 
-    def _find_lack(self, need: Need, held: Holding) -> Lack | None:
+    def _find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
         own = self._own(held)
-        lacks = [find_lack(own, need, arena) for arena in self._arenas(held)]
+        lacks = [find_shortage(own, need, arena) for arena in self._arenas(held)]
         return next((lack for lack in lacks if lack is not None), None)
 
-    def _own(self, held: Holding) -> BudgetRequest:
+    def _own(self, held: HeldResources) -> BudgetRequest:
         return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
 
-    def _claim_lack(self) -> Lack | None:
-        return Lack(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
+    def _claim_lack(self) -> Shortage | None:
+        return Shortage(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
     def _claims(self) -> list[BudgetRequest]:
         """Return the claims of the others as the rule has them."""
         return [other.as_claim for other in self._others.values() if other.as_claim is not None]
 
-    def _arenas(self, held: Holding) -> Iterator[Arena]:
+    def _arenas(self, held: HeldResources) -> Iterator[SharedResources]:
         """Yield what is shared: the machine with all runs, each control group with those inside it."""
         for level in self._levels:
             inside = [
@@ -316,9 +304,9 @@ class HostBudget:
                 memory_bytes = machine_bytes(
                     self._seat.machine_memory, can_give_bytes=level.left_bytes + used_bytes
                 )
-            yield Arena(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
+            yield SharedResources(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
 
-    def _wait(self, need: Need, held: Holding, lack: Lack) -> None:
+    def _wait(self, need: FileNeed, held: HeldResources, lack: Shortage) -> None:
         """Publish that a file waits, since now or since its wait started."""
         now_s, wall_s = self._clock(), time.time()
         since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
@@ -335,7 +323,7 @@ class HostBudget:
         )
         self._write(held)
 
-    def _write(self, held: Holding) -> None:
+    def _write(self, held: HeldResources) -> None:
         """Replace this run's request; a failure only leaves the other runs with older figures."""
         is_waiting = self._is_waiting()
         self._claim = structs.replace(
@@ -430,7 +418,7 @@ class _Other(Struct, frozen=True):
         changed_at_s = self.changed_at_s if is_same else now_s
         as_claim = _as_claim(claim, is_waiting=bool(claim.waits_for))
         if now_s - changed_at_s > FROZEN_S:
-            used = Holding(
+            used = HeldResources(
                 files=as_claim.held.files,
                 reserved_bytes=claim.used_bytes,
                 firm_bytes=claim.used_bytes,
@@ -453,20 +441,20 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
         budget_bytes=claim.budget_bytes,
         slots=claim.slots,
         is_nice=claim.nice,
-        held=Holding(
+        held=HeldResources(
             files=claim.files,
             reserved_bytes=claim.reserved_bytes,
             firm_bytes=claim.firm_bytes,
             used_bytes=claim.used_bytes,
             cpus=claim.cpus,
         ),
-        wanted=Need(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
+        wanted=FileNeed(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
         waiting_since_s=claim.waiting_since_s,
     )
 
 
-def open_pool(
-    seat: Seat,
+def open_host_budget(
+    seat: RunProfile,
     *,
     levels: Callable[[], Sequence[Level]],
     environment: Mapping[str, str],
@@ -476,9 +464,6 @@ def open_pool(
     empty.
 
     Args:
-        seat: what this run says of itself.
-        levels: reads what the machine and the control groups around this process have left.
-        environment: the runner's environment.
         folder: the folder of `machine-folder`, which other users may share; None: the user's own.
     """
     if INSIDE_A_TEST in environment:

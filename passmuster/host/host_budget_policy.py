@@ -30,14 +30,14 @@ GROWTH_SHARE = 0.95
 """Share of the machine's memory at which a file is killed; it keeps growing until the kill takes effect."""
 
 
-class Lack(StrEnum):
+class Shortage(StrEnum):
     """The resource of other runs that a run waits for."""
 
     MEMORY = "memory"
     PROCESSORS = "processors"
 
 
-class Holding(Struct, frozen=True, kw_only=True):
+class HeldResources(Struct, frozen=True, kw_only=True):
     """The resources that the running files of one run hold."""
 
     files: int = 0
@@ -49,9 +49,9 @@ class Holding(Struct, frozen=True, kw_only=True):
     cpus: float = 0.0
     """CPUs that they keep busy, measured or predicted."""
 
-    def with_one_more(self, need: Need) -> Holding:
+    def with_one_more(self, need: FileNeed) -> HeldResources:
         """Return the holding after one more file has started."""
-        return Holding(
+        return HeldResources(
             files=self.files + 1,
             reserved_bytes=self.reserved_bytes + need.memory_bytes,
             firm_bytes=self.firm_bytes + need.memory_bytes,
@@ -60,12 +60,10 @@ class Holding(Struct, frozen=True, kw_only=True):
         )
 
 
-class Need(Struct, frozen=True, kw_only=True):
+class FileNeed(Struct, frozen=True, kw_only=True):
     """What a file is expected to need.
 
     Args:
-        memory_bytes: its peak.
-        cpus: processors that it keeps busy.
         may_intrude: whether a first file that needs little starts whatever the other runs hold. Not one that
             had to be stopped after it did so.
     """
@@ -82,10 +80,6 @@ class BudgetRequest(Struct, frozen=True, kw_only=True):
         run: a name that no other run has; it breaks ties.
         busy_since_s: since when it has had a file running, on a clock that all runs share; only the order
             counts.
-        budget_bytes: the most memory it may reserve: its own budget.
-        slots: the most processors it may keep busy.
-        is_nice: whether it leaves everything that other runs wait for to them.
-        held: what its running files hold.
         wanted: what the file needs that it waits with; None: it does not wait.
         waiting_since_s: when that wait began, on the same clock.
     """
@@ -95,8 +89,8 @@ class BudgetRequest(Struct, frozen=True, kw_only=True):
     budget_bytes: int = 1 << 62
     slots: int = 1
     is_nice: bool = False
-    held: Holding = Holding()
-    wanted: Need | None = None
+    held: HeldResources = HeldResources()
+    wanted: FileNeed | None = None
     waiting_since_s: float = 0.0
 
     @property
@@ -110,12 +104,10 @@ class BudgetRequest(Struct, frozen=True, kw_only=True):
         return self.wanted.memory_bytes if self.wanted is not None else 0
 
 
-class Arena(Struct, frozen=True, kw_only=True):
+class SharedResources(Struct, frozen=True, kw_only=True):
     """Memory and processors that some runs share: those of the machine, or of a control group.
 
     Args:
-        others: the claims of the other runs in it.
-        memory_bytes: what the files of all of them together may use.
         cpus: processors; None: not shared here.
     """
 
@@ -124,24 +116,18 @@ class Arena(Struct, frozen=True, kw_only=True):
     cpus: int | None
 
 
-def find_lack(own: BudgetRequest, need: Need, arena: Arena) -> Lack | None:
-    """Return what keeps `own` from starting a file now; None: it may start.
-
-    Args:
-        own: the run that asks.
-        need: what the file needs.
-        arena: what it shares, and with which runs.
-    """
+def find_shortage(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> Shortage | None:
+    """Return what keeps `own` from starting a file now; None: it may start."""
     if own.held.files == 0:
-        return None if _may_start_first(own, need, arena) else Lack.MEMORY
+        return None if _may_start_first(own, need, arena) else Shortage.MEMORY
     if not _has_memory(own, need, arena):
-        return Lack.MEMORY
+        return Shortage.MEMORY
     if not _has_processors(own, need, arena):
-        return Lack.PROCESSORS
+        return Shortage.PROCESSORS
     return None
 
 
-def further_bytes(own: BudgetRequest, arena: Arena) -> int:
+def further_bytes(own: BudgetRequest, arena: SharedResources) -> int:
     """Return the memory that all reservations, and the first files that wait, leave for files of `own`."""
     left_bytes = arena.memory_bytes - own.held.reserved_bytes
     for other in arena.others:
@@ -151,7 +137,7 @@ def further_bytes(own: BudgetRequest, arena: Arena) -> int:
     return max(0, left_bytes)
 
 
-def first_bytes(own: BudgetRequest, arena: Arena, *, may_intrude: bool = True) -> int:
+def first_bytes(own: BudgetRequest, arena: SharedResources, *, may_intrude: bool = True) -> int:
     """Return what the first file of `own` may need; it has none running."""
     if not any(other.held.files or _goes_first_with_first_file(other, own) for other in arena.others):
         return max(arena.memory_bytes, own.budget_bytes)
@@ -164,7 +150,7 @@ def first_bytes(own: BudgetRequest, arena: Arena, *, may_intrude: bool = True) -
     return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
 
 
-def surplus_bytes(own: BudgetRequest, arena: Arena) -> int:
+def surplus_bytes(own: BudgetRequest, arena: SharedResources) -> int:
     """Return by how many bytes `own` must reduce what its files use, because all together use too much.
 
     Runs with more than one file give up the further ones first, those that use most before the others. Only
@@ -200,7 +186,7 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _may_start_first(own: BudgetRequest, need: Need, arena: Arena) -> bool:
+def _may_start_first(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
     return need.memory_bytes <= first_bytes(own, arena, may_intrude=need.may_intrude)
 
 
@@ -213,7 +199,7 @@ def _goes_first_with_first_file(other: BudgetRequest, own: BudgetRequest) -> boo
     return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
 
 
-def _has_memory(own: BudgetRequest, need: Need, arena: Arena) -> bool:
+def _has_memory(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
     if need.memory_bytes > further_bytes(own, arena):
         return False
     return not _must_leave_it(
@@ -227,7 +213,7 @@ def _has_memory(own: BudgetRequest, need: Need, arena: Arena) -> bool:
     )
 
 
-def _has_processors(own: BudgetRequest, need: Need, arena: Arena) -> bool:
+def _has_processors(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
     busy = [other for other in arena.others if other.held.files or other.wanted is not None]
     if arena.cpus is None or not busy:
         return True
@@ -258,10 +244,6 @@ def _must_leave_it(
     """Return whether `own` must leave what is free to another run that waits.
 
     Args:
-        own: the run that asks.
-        need: how much more it asks for.
-        others: the other runs.
-        capacity: what all of them share.
         held: returns what a run holds of it.
         most: returns what a run may hold at most.
         least: how far a run must be below its share to count as below.

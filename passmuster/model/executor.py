@@ -34,7 +34,7 @@ class FreeCapacity(Struct, frozen=True, kw_only=True):
     """Whether, although no file runs, a file that fits `free_bytes` precedes one that does not, because other
     runs on this machine hold the rest."""
 
-    def takes(self, task: TestTask) -> bool:
+    def has_slot_for(self, task: TestTask) -> bool:
         """Whether there is a slot for `task`, regardless of memory."""
         return self.slots > 0 or (self.io_bound_slots > 0 and task.is_io_bound)
 
@@ -129,13 +129,13 @@ class Limit(Struct, frozen=True, kw_only=True):
 class Stoppable(Protocol):
     """Anything whose running files can be stopped."""
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop all running files: SIGTERM, then SIGKILL after `grace_s` seconds. Does not wait.
 
         A second call can shorten the grace period. Tasks admitted later are cancelled immediately.
         """
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """Stop only these attempts, running or admitted, as `stop` does. Does not wait.
 
         Args:
@@ -151,10 +151,10 @@ class Executor(Stoppable, Protocol):
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force, each with its source."""
 
-    def expect(self, tasks: Sequence[TestTask]) -> None:
+    def prefetch(self, tasks: Sequence[TestTask]) -> None:
         """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         """Return the free capacity."""
 
     def admit(self, task: TestTask) -> bool:
@@ -163,7 +163,7 @@ class Executor(Stoppable, Protocol):
         After True, `run_single_test` or `dismiss` must be called for it, once.
         """
 
-    def dismiss(self, task: TestTask) -> None:
+    def release(self, task: TestTask) -> None:
         """Release the slot and the reservation of an admitted task that will not run."""
 
     def run_single_test(self, task: TestTask) -> TestResult:

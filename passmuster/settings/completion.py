@@ -7,11 +7,12 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.setting import Setting
 
 
 class Shell(StrEnum):
-    """The shells that complete words."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -19,32 +20,63 @@ class Shell(StrEnum):
 
 
 class CompletionTable(Struct, frozen=True, kw_only=True):
-    """What is completed behind a program's name, or behind the word of a subcommand.
-
-    Args:
-        options: each option with its help.
-        values: the words that an option's value is one of; none: it takes something else.
-        paths: options whose value is a path.
-        others: options with any other value.
-    """
+    """The completions behind a program's name, or behind a subcommand."""
 
     options: Mapping[str, str]
+    """Each option with its help text."""
     values: Mapping[str, Sequence[str]]
+    """The allowed words of each option whose value is a choice."""
     paths: Sequence[str]
+    """Options whose value is a path."""
     others: Sequence[str]
+    """Options with any other value."""
 
 
-def completion_table(rows: Iterable[Setting], extra: Mapping[str, str]) -> CompletionTable:
-    """Return what rows say; `extra` are options that no row has."""
+_EVERYWHERE = {"--help": "print the help text, and exit", "--version": "print the version, and exit"}
+
+
+def completion_table(rows: Iterable[Setting]) -> CompletionTable:
+    """Return the completions of the options in `rows`, and of those that every program has."""
     rows = tuple(rows)
-    helps = {word: row.help_of(word) for row in rows for word in row.words}
-    valued = {word: row.type for row in rows for word in row.options}
+    types = {option: row.type for row in rows for option in row.options}
     return CompletionTable(
-        options={**helps, **extra},
-        values={word: kind.choices for word, kind in valued.items() if kind.choices},
-        paths=[word for word, kind in valued.items() if kind.is_path],
-        others=[word for word, kind in valued.items() if not (kind.choices or kind.is_path)],
+        options={option: row.help_of(option) for row in rows for option in row.arguments} | _EVERYWHERE,
+        values={option: type.choices for option, type in types.items() if type.choices},
+        paths=[option for option, type in types.items() if type.is_path],
+        others=[option for option, type in types.items() if not (type.choices or type.is_path)],
     )
+
+
+COMMAND = "completion"
+COMMAND_HELP = "print the completion script for bash, zsh, or fish"
+
+
+def completion_of_program(programs: Sequence[str], rows: Iterable[Setting], words: Sequence[str]) -> str:
+    """Return the script for a program whose only subcommand is `completion`.
+
+    Args:
+        programs: the names by which it is called.
+        words: the arguments behind `completion`.
+
+    Raises:
+        ConfigurationError: the shell is missing or not supported.
+    """
+    shell = requested_shell(words, program=f"{programs[0]} {COMMAND}")
+    subcommands = {COMMAND: (COMMAND_HELP, completion_table(()))}
+    return completion_script(shell, programs, completion_table(rows), subcommands)
+
+
+def requested_shell(words: Sequence[str], *, program: str) -> Shell:
+    """Return the shell that the only word names.
+
+    Raises:
+        ConfigurationError: it is missing or not supported.
+    """
+    if len(words) != 1 or words[0] not in tuple(Shell):
+        raise ConfigurationError(
+            f"{COMMAND} needs one of {', '.join(Shell)}, got {list(words)}: {program} {Shell.BASH}"
+        )
+    return Shell(words[0])
 
 
 def completion_script(
@@ -53,24 +85,22 @@ def completion_script(
     run: CompletionTable,
     subcommands: Mapping[str, tuple[str, CompletionTable]],
 ) -> str:
-    """Return the text that a shell reads to complete the words of a program.
+    """Return the script that a shell reads to complete the arguments of a program.
 
     Args:
-        shell: which shell.
-        programs: the names that the program is called by.
-        run: what is completed without a subcommand.
-        subcommands: the help of each, and what is completed behind it.
+        programs: the names by which the program is called.
+        run: the completions without a subcommand.
+        subcommands: the help text of each, and the completions behind it.
     """
     tables = {"": run, **{name: table for name, (_, table) in subcommands.items()}}
     if shell is Shell.BASH:
         return _bash(programs, tables)
-    if shell is Shell.ZSH:
-        return _zsh(programs, tables, {name: text for name, (text, _) in subcommands.items()})
-    return _fish(programs, tables, {name: text for name, (text, _) in subcommands.items()})
+    helps = {name: text for name, (text, _) in subcommands.items()}
+    return (_zsh if shell is Shell.ZSH else _fish)(programs, tables, helps)
 
 
 _BASH = """\
-_run_tests() {
+FUNCTION() {
   local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" command="" words=""
   [[ $word == "=" ]] && word=""
   [[ $before == "=" ]] && before="${COMP_WORDS[COMP_CWORD-2]}"
@@ -90,7 +120,7 @@ OPTIONS
   fi
   COMPREPLY+=($(compgen -W "$words" -- "$word"))
 }
-complete -o filenames -F _run_tests PROGRAMS
+complete -o filenames -F FUNCTION PROGRAMS
 """
 
 
@@ -108,11 +138,17 @@ def _bash(programs: Sequence[str], tables: Mapping[str, CompletionTable]) -> str
     names = [name for name in tables if name]
     text = _BASH.replace("SUBCOMMANDS", "|".join(names)).replace("NAMES", " ".join(names))
     text = text.replace("VALUES", "\n".join(values)).replace("OPTIONS", "\n".join(options))
-    return text.replace("PROGRAMS", " ".join(programs))
+    return text.replace("PROGRAMS", " ".join(programs)).replace("FUNCTION", _function(programs))
 
 
 def _zsh(programs: Sequence[str], tables: Mapping[str, CompletionTable], helps: Mapping[str, str]) -> str:
-    lines = [f"#compdef {' '.join(programs)}", "_run_tests() {", "  local -a specs", '  case "$words[2]" in']
+    function = _function(programs)
+    lines = [
+        f"#compdef {' '.join(programs)}",
+        f"{function}() {{",
+        "  local -a specs",
+        '  case "$words[2]" in',
+    ]
     for name, table in (*list(tables.items())[1:], ("", tables[""])):
         specs = [f"      {_quoted(_zsh_spec(option, text, table))}" for option, text in table.options.items()]
         lines += [f"    {name or '*'}) specs=(", *specs, "    ) ;;"]
@@ -123,7 +159,7 @@ def _zsh(programs: Sequence[str], tables: Mapping[str, CompletionTable], helps: 
         "  (( CURRENT == 2 )) && [[ $words[2] != -* ]] && _describe subcommand subcommands",
         "  _arguments -S $specs '*:file:_files'",
         "}",
-        "compdef _run_tests " + " ".join(programs),
+        f"compdef {function} {' '.join(programs)}",
         "",
     ]
     return "\n".join(lines)
@@ -155,6 +191,10 @@ def _fish(programs: Sequence[str], tables: Mapping[str, CompletionTable], helps:
                     value = f" -x -a {_fish_quoted(' '.join(table.values[option]))}"
                 lines.append(f"{start} -n '{seen}' {word}{value} -d {_fish_quoted(text)}")
     return "\n".join([*lines, ""])
+
+
+def _function(programs: Sequence[str]) -> str:
+    return "_" + programs[0].replace("-", "_")
 
 
 def _quoted(text: str) -> str:

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from textwrap import wrap
 
 from passmuster.settings.setting import Setting
 
 COLUMN = 30
 """Column at which the texts of options start."""
 
-WIDTH = 100
+_wrap = partial(wrap, width=100, break_long_words=False, break_on_hyphens=False)
 
 
-def program_help(
-    usage: str, description: str, rows: Iterable[Setting], *, notes: Sequence[str] = (), version: bool = True
-) -> str:
+def program_help(usage: str, description: str, rows: Iterable[Setting], *, notes: Sequence[str] = ()) -> str:
     """Return the help text of a program that has few options, without a final newline.
 
     Args:
         usage: the call, behind "usage: ".
-        description: what the program does; as long as it likes.
-        rows: its settings.
         notes: lines that follow.
-        version: whether it tells its version.
     """
-    lines = [f"usage: {usage}", "", *_wrapped(description), ""]
+    lines = [f"usage: {usage}", "", *_wrap(description), ""]
     lines += [line for row in rows for line in setting_lines(row)]
-    if version:
-        lines += entry("-V, --version", "print the version, and exit")
+    lines += entry("-V, --version", "print the version, and exit")
     lines += entry("-h, --help", "print this text, and exit")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
 def setting_lines(row: Setting) -> list[str]:
-    """Return what the help says of a setting; nothing of paths, which have no argument."""
+    """Return the lines of a setting; none for paths, which have no option."""
     words: dict[str, str] = {}
     for word, value in row.constants:
         words[value] = f"{words[value]}, {word}" if value in words else word
@@ -54,24 +50,6 @@ def setting_lines(row: Setting) -> list[str]:
 def entry(head: str, text: str) -> list[str]:
     """Return one option and its text, wrapped, the text in a column of its own."""
     indent = " " * COLUMN
-    lines: list[str] = []
-    line = f"  {head}".ljust(COLUMN)
-    if len(line.rstrip()) > COLUMN - 2:
-        lines.append(line.rstrip())
-        line = indent
-    start = len(line)
-    for word in text.split():
-        if len(line) > start and len(line) + 1 + len(word) > WIDTH:
-            lines.append(line)
-            line, start = indent, COLUMN
-        line += word if len(line) == start else f" {word}"
-    return [*lines, line]
-
-
-def _wrapped(text: str) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + 1 + len(word) > WIDTH:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return lines
+    if len(head) + 2 > COLUMN - 2:
+        return [f"  {head}", *_wrap(text, initial_indent=indent, subsequent_indent=indent)]
+    return _wrap(text, initial_indent=f"  {head}".ljust(COLUMN), subsequent_indent=indent)

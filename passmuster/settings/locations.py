@@ -1,7 +1,7 @@
-"""The one rule for relative paths in a configuration.
+"""Resolves the relative paths of a configuration.
 
-A path from an argument or a variable is relative to the directory the user stands in; a path from the
-configuration file is relative to the project's root, where that file lies.
+A path from an argument or a variable is relative to the caller's current directory; a path from the
+configuration file is relative to the project's root, which contains that file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 def is_directory(path: Path | str) -> bool:
-    """Return whether `path` is a directory; False also where it is too long or may not be looked at."""
+    """Return whether `path` is a directory; False also if it is too long or cannot be inspected."""
     try:
         return Path(path).is_dir()
     except OSError:
@@ -21,17 +21,12 @@ def is_directory(path: Path | str) -> bool:
 
 
 class PathResolver(Struct, frozen=True, kw_only=True):
-    """What relative paths are relative to.
-
-    Args:
-        cwd: the caller's current directory, absolute.
-        root: the project's root, absolute.
-        home: the user's home for a leading `~/`; empty: unknown, and `~` is a plain name.
-    """
+    """Resolves paths against two absolute directories."""
 
     cwd: Path
     root: Path
     home: str = ""
+    """The user's home for a leading `~/`; empty: unknown, and `~` is a plain name."""
 
     def locate(self, text: str, *, from_file: bool) -> Path:
         """Return `text` as an absolute path. It need not exist."""
@@ -42,10 +37,10 @@ class PathResolver(Struct, frozen=True, kw_only=True):
         return Path(os.path.realpath(path)) if ".." in path.parts else path
 
     def locate_interpreter(self, text: str, *, from_file: bool) -> str:
-        """Return an interpreter as an absolute path, or as it is when it is a name to look up on PATH.
+        """Return an interpreter as an absolute path, or unchanged if it is a name to look up on PATH.
 
         A symlink at its end is never followed: a virtual environment's `python` is one, and its target
-        knows nothing of the environment.
+        does not know the environment.
         """
         path = (self.root if from_file else self.cwd) / text
         if "/" not in text:

@@ -21,22 +21,18 @@ class Source(Enum):
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where a value was given.
-
-    Args:
-        source: the kind of place.
-        name: the place as messages name it: an option as typed, a variable, or a key with its file.
-    """
+    """Where a value was given."""
 
     source: Source
     name: str
+    """The place as messages name it: an option as typed, a variable, or a key with its file."""
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def is_of_this_call(self) -> bool:
-        """Whether this call gave the value: what stands in the configuration file is for other calls too."""
+        """Whether this call gave the value: the configuration file applies to other calls too."""
         return self.source in (Source.VARIABLE, Source.ARGUMENT)
 
 
@@ -61,31 +57,37 @@ class Origins(Mapping[str, Origin]):
 
 
 NO_ORIGINS = Origins()
-"""For a configuration that was made in Python: each value is its caller's."""
+"""For a configuration that was made in Python: the caller gave each value."""
 
 
 class GivenValue(Struct, frozen=True, kw_only=True):
-    """A value that was given, still as text.
-
-    Args:
-        setting: what it is for.
-        texts: one text, or for a list each of its items.
-        origin: where it was given. Paths from the configuration file are relative to the root, all others to
-            the current directory.
-        value: what a table was read as; None: the texts are still to be read.
-    """
+    """A value that was given, still as text."""
 
     setting: Setting
     texts: tuple[str, ...]
+    """One text, or for a list each of its items."""
     origin: Origin
+    key: str = ""
+    """The key in the configuration file; empty: it is not from there."""
     value: tuple[object, ...] | None = None
+    """The content of a table; None: the texts are still to be read."""
 
     @property
     def from_file(self) -> bool:
-        """Whether the configuration file gave it."""
+        """Whether the configuration file gave it: its paths are then relative to the root."""
         return self.origin.source is Source.FILE
 
 
+def rename_notes(given: Iterable[GivenValue]) -> tuple[str, ...]:
+    """Return a line for each former name of a setting that was used."""
+    spellings = [(one.setting, one.key or one.origin.name, one.origin) for one in given]
+    return tuple(
+        f"{origin} is now {setting.renamed[spelling]}; the next version no longer accepts the old name"
+        for setting, spelling, origin in spellings
+        if spelling in setting.renamed
+    )
+
+
 def printable_list(texts: Iterable[str]) -> str:
-    """Return texts joined by commas, on one line whatever they hold."""
+    """Return texts joined by commas, on one line whatever they contain."""
     return ", ".join(on_one_line(text) for text in texts)

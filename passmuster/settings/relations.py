@@ -11,13 +11,7 @@ from passmuster.settings.values import NONE, on_one_line
 
 
 class Relations:
-    """The settings of one program, with their values and where these came from.
-
-    Args:
-        rows: the settings.
-        record: holds their values.
-        origins: where the values came from.
-    """
+    """The settings of one program, with a record of their values and where these came from."""
 
     def __init__(self, rows: Sequence[Setting], record: object, origins: Origins) -> None:
         self._rows = {row.name: row for row in rows}
@@ -25,10 +19,10 @@ class Relations:
         self._origins = origins
 
     def check(self) -> None:
-        """Refuse settings that exclude each other, and those that lack what they need.
+        """Refuse settings that exclude each other, and those without a setting that they need.
 
         Raises:
-            ConfigurationError: there are such; the message names both and where they came from.
+            ConfigurationError: there are any; the message names both and where they came from.
         """
         given = [row for row in self._rows.values() if (row.conflicts or row.needs) and self._is_set(row)]
         for row in given:
@@ -42,12 +36,12 @@ class Relations:
             for need in row.needs:
                 counts = self._origins[row.name].is_of_this_call or not need.of_this_call
                 if counts and not self.is_on(need.name):
-                    raise self._lack(row, self._rows[need.name], need)
+                    raise self._missing(row, self._rows[need.name], need)
 
     def without_effect(self) -> tuple[str, ...]:
         """Return a warning for each value of this call that has no effect without another setting.
 
-        What stands in the configuration file is meant for the runs that have the other setting.
+        A value in the configuration file is meant for the runs that have the other setting.
         """
         return tuple(
             f"{self._origins[row.name]} has no effect without {_option(self._rows[row.only_with[0]])}"
@@ -65,13 +59,13 @@ class Relations:
 
     def _conflict(self, row: Setting, other: Setting, conflict: Conflict) -> ConfigurationError:
         advice = "leave out one of them"
-        if self._origins[other.name].source is not Source.ARGUMENT and other.type.without_none is not None:
+        if self._origins[other.name].source is not Source.ARGUMENT and other.type.none_words:
             advice += f", or give {_option(other)} {NONE}"
         value = str(other.value_in(self._record)) if conflict.values and other.options else ""
         pair = f"{self._named(row)} cannot be combined with {self._named(other, value)}"
         return ConfigurationError(f"{pair}: {conflict.why}; {advice}")
 
-    def _lack(self, row: Setting, other: Setting, need: Requirement) -> ConfigurationError:
+    def _missing(self, row: Setting, other: Setting, need: Requirement) -> ConfigurationError:
         origin, named = self._origins[other.name], self._named(row)
         if origin.source is Source.DEFAULT:
             metavar = f" {other.type.metavar}" if other.options else ""
@@ -90,13 +84,13 @@ class Relations:
         origin, value = self._origins[row.name], f" {value}" if value else ""
         if origin.source is not Source.ARGUMENT:
             return f"{row.name}{value} (from {origin})"
-        if row.words:
+        if row.arguments:
             return f"{origin}{value}"
         values = row.value_in(self._record)
         return on_one_line(str(values[0] if isinstance(values, tuple) and values else values))
 
 
 def _option(row: Setting) -> str:
-    """Return the argument that gives a setting a value or switches it on, or its name where there is none."""
+    """Return the argument that sets a value or switches it on, or the setting's name if it has none."""
     words = (*row.options, *(word for word, text in row.constants if text != "false"))
     return next((word for word in words if word.startswith("--")), row.name)

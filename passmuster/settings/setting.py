@@ -1,9 +1,9 @@
-"""What one setting is: a row of a table, written as the annotation of the field that holds its value.
+"""Defines what one setting is: a row, written as the annotation of the field that holds its value.
 
     timeout_s: Annotated[float, setting("timeout", TIME, Group.LIMITS, "time for each file")] = 300.0
 
-Everything that is said about a setting is said there: the readers of arguments, variables and the
-configuration file, the checks, the help, the reference and the shell completion all go by the rows.
+The row describes the setting completely: the readers of arguments, variables and the configuration file, the
+checks, the help, the reference, shell completion and the JSON schema all use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from passmuster.settings.values import FLAG, Value, ValueType
 
 VARIABLE_PREFIX = "PASSMUSTER_"
-"""What the variables of all settings start with."""
+"""The prefix of the environment variables of all settings."""
 
 
 class Group(StrEnum):
@@ -37,99 +37,98 @@ class Group(StrEnum):
 
 
 class Conflict(Struct, frozen=True, kw_only=True):
-    """A setting that this one cannot be combined with.
-
-    Args:
-        name: the other setting.
-        why: the reason, as it follows a colon.
-        values: the values of the other setting that this holds for; empty: every one but its default.
-        of_this_call: whether it holds only for a value that this call gives, not for one from the file.
-    """
+    """A setting that this one cannot be combined with."""
 
     name: str
+    """The other setting."""
     why: str
+    """The reason, as it follows a colon."""
     values: tuple[Value, ...] = ()
+    """The conflicting values of the other setting; empty: every one but its default."""
     of_this_call: bool = False
+    """Whether the conflict exists only for a value that this call gives, not for one from the file."""
 
 
 class Requirement(Struct, frozen=True, kw_only=True):
-    """A setting that this one is nothing without.
-
-    Args:
-        name: the other setting.
-        what: what it stands for, as it follows "needs".
-        of_this_call: as for `With`.
-    """
+    """A setting that this one needs."""
 
     name: str
     what: str
+    """What the needed setting stands for, as it follows "needs"."""
     of_this_call: bool = False
+    """As in `Conflict`."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One thing a user may set.
-
-    Args:
-        name: its name for `--show-config`, and its key in the configuration file.
-        group: the heading of the help text under which it stands.
-        kind: how its text is read.
-        summary: the help text, a fragment without a full stop.
-        target: the field that holds its value; `layout.X` for one of a record in the field `layout`.
-        fallback: the field's default.
-        default: the default in words, where it is worked out at run time; empty: `fallback` as text.
-        options: arguments that take a value.
-        constants: arguments that stand for a value, each with that value's text.
-        values_help: the help text of each value, where each has its own.
-        variables: environment variables, the strongest first.
-        is_exclusive: whether its words exclude each other; else the last one counts.
-        in_file: whether the configuration file may set it.
-        is_table: whether it is a table of the configuration file, which `file.py` reads.
-        whole_run: whether it says which files run, or what is made of all of them: nothing for a single file.
-        same_on_all: whether all machines of a joined run must have the same value.
-        many_machines: whether it is about other machines, so that a run on this one alone leaves it out.
-        per_file: its key in an override, which sets it for some files; empty: it has none.
-        commands: the subcommands that take it, besides a run.
-        is_secret: whether its value, or the file it names, holds a secret: tests never see its variables.
-        worker_option: whether a worker that the run starts on this machine gets it, by the same name.
-        only_with: settings of which one must be on, else it has no effect.
-        conflicts: what it cannot be combined with.
-        needs: what must be on.
-    """
+    """One thing that a user can set."""
 
     name: str
+    """Its name for `--show-config`, and its key in the configuration file."""
     group: Group
     type: ValueType
     summary: str
+    """The help text, a fragment without a full stop."""
     target: str = ""
+    """The field that holds its value; `layout.X` for one of a record in the field `layout`."""
     fallback: Value = None
+    """The field's default."""
     default: str = ""
+    """The default in words if it is determined at run time; empty: `fallback` as text."""
     options: tuple[str, ...] = ()
+    """Arguments that take a value."""
     constants: tuple[tuple[str, str], ...] = ()
+    """Arguments that stand for a value, each with the text of that value."""
     values_help: tuple[tuple[str, str], ...] = ()
+    """The help text of each value, if each has its own."""
     variables: tuple[str, ...] = ()
+    """Environment variables, the strongest first."""
+    renamed_from: str = ""
+    """Its former name, which still works with a note for one version: as option, variable and key."""
     is_exclusive: bool = False
+    """Whether its arguments exclude each other; else the last one counts."""
     in_file: bool = True
+    """Whether the configuration file can set it."""
     is_table: bool = False
+    """Whether it is a table of the configuration file, which `file.py` reads."""
     whole_run: bool = False
+    """Whether it applies to the run as a whole, so that a rerun of a single file leaves it out."""
     same_on_all: bool = False
+    """Whether all machines of a joined run must have the same value."""
     many_machines: bool = False
+    """Whether it is about other machines, so that a run on this one alone leaves it out."""
     per_file: str = ""
+    """Its key in an override, which sets it for some files; empty: it has none."""
     commands: tuple[str, ...] = ()
+    """The subcommands that accept it, in addition to a run."""
     is_secret: bool = False
+    """Whether its value, or the file it names, contains a secret: tests never see its variables."""
     worker_option: bool = False
+    """Whether the workers that a run starts on this machine receive it, by the same name."""
     only_with: tuple[str, ...] = ()
+    """Settings of which one must be on, else it has no effect."""
     conflicts: tuple[Conflict, ...] = ()
     needs: tuple[Requirement, ...] = ()
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """All its arguments."""
-        return (*self.options, *(word for word, _ in self.constants))
+    def arguments(self) -> tuple[str, ...]:
+        """All its arguments, without former names."""
+        return (*self.options, *(argument for argument, _ in self.constants))
 
-    def help_of(self, word: str) -> str:
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The former option, variable and key, each with its present spelling."""
+        if not self.renamed_from:
+            return {}
+        spellings = (self.name, *self.arguments, *self.variables)
+        forms = ("{}", "--{}", "--no-{}")
+        pairs = [(form.format(self.renamed_from), form.format(self.name)) for form in forms]
+        pairs.append((variable_name(self.renamed_from), variable_name(self.name)))
+        return {former: present for former, present in pairs if present in spellings}
+
+    def help_of(self, argument: str) -> str:
         """Return the help text of one of its arguments."""
-        text = dict(self.constants).get(word, "")
-        if dict(self.values_help).get(text):
+        text = dict(self.constants).get(argument, "")
+        if text in dict(self.values_help):
             return dict(self.values_help)[text]
         return f"do not {self.summary}" if text == "false" else self.summary
 
@@ -139,20 +138,20 @@ class Setting(Struct, frozen=True, kw_only=True):
         return self.default or self.type.write(self.fallback)
 
     def value_in(self, record: object) -> Value:
-        """Return the value that a record of the table holds."""
+        """Return the value in a record of the table."""
         for name in self.target.split("."):
             record = getattr(record, name)
         return record
 
 
 def variable_name(name: str) -> str:
-    """Return the environment variable of a setting: `memory-limit` is `PASSMUSTER_MEMORY_LIMIT`."""
+    """Return the environment variable of a setting: `PASSMUSTER_MEMORY_LIMIT` for `memory-limit`."""
     return f"{VARIABLE_PREFIX}{name.upper().replace('-', '_')}"
 
 
 def setting(
     name: str,
-    kind: ValueType,
+    type: ValueType,
     group: Group,
     summary: str,
     *,
@@ -165,24 +164,19 @@ def setting(
     """Return the row of a setting whose argument takes a value.
 
     Args:
-        name: see `Setting`.
-        kind: see `Setting`.
-        group: see `Setting`.
-        summary: see `Setting`.
         short: the one-letter option, such as `-j`.
         aliases: names of the option in other test runners.
         legacy: the equivalent variable of the shell scripts.
         option: the option if it is not `--NAME`; empty: none.
-        others: further fields of `Setting`.
     """
     long = f"--{name}" if option is None else option
     return Setting(
         name=name,
         group=group,
-        type=kind,
+        type=type,
         summary=summary,
-        options=tuple(word for word in (short, long, *aliases) if word),
-        variables=tuple(word for word in (variable_name(name), legacy) if word),
+        options=tuple(filter(None, (short, long, *aliases))),
+        variables=tuple(filter(None, (variable_name(name), legacy))),
         **others,
     )
 
@@ -199,12 +193,7 @@ def switch(
     """Return the row of a setting that `--NAME` or an alias switches on, and `--no-NAME` off.
 
     Args:
-        name: see `Setting`.
-        group: see `Setting`.
-        summary: see `Setting`.
         is_on: whether it is on by default; the help shows the option that changes the default.
-        aliases: names of the option in other test runners.
-        others: further fields of `Setting`.
     """
     constants = ((f"--{name}", "true"), (f"--no-{name}", "false"))
     return Setting(
@@ -218,63 +207,63 @@ def switch(
     )
 
 
-def option(name: str, kind: ValueType, summary: str, **others: Any) -> Setting:
-    """Return the row of a program's own argument `--NAME VALUE`, for which there is no variable."""
+def option(
+    name: str,
+    type: ValueType,
+    summary: str,
+    *,
+    group: Group = Group.OTHER,
+    aliases: tuple[str, ...] = (),
+    **others: Any,
+) -> Setting:
+    """Return the row of a program's own argument `--NAME VALUE`, which has no variable and no key."""
     return Setting(
         name=name,
-        group=Group.OTHER,
-        type=kind,
+        group=group,
+        type=type,
         summary=summary,
-        options=(f"--{name}",),
+        options=(f"--{name}", *aliases),
         in_file=False,
         **others,
     )
 
 
-def flag(name: str, summary: str, **others: Any) -> Setting:
-    """Return the row of a program's own argument `--NAME`, for which there is no variable."""
+def flag(name: str, summary: str, *, aliases: tuple[str, ...] = (), **others: Any) -> Setting:
+    """Return the row of a program's own argument `--NAME`, which has no variable and no key."""
     return Setting(
         name=name,
         group=Group.OTHER,
         type=FLAG,
         summary=summary,
-        constants=((f"--{name}", "true"),),
+        constants=tuple((argument, "true") for argument in (f"--{name}", *aliases)),
         in_file=False,
         **others,
     )
 
 
-def layout(name: str, kind: ValueType, summary: str, default: str) -> Setting:
-    """Return the row of a setting about where tests lie, for which there is no argument."""
-    return setting(name, kind, Group.LAYOUT, summary, option="", default=default)
+def layout(name: str, type: ValueType, summary: str, default: str) -> Setting:
+    """Return the row of a setting about the location of tests, which has no argument."""
+    return setting(name, type, Group.LAYOUT, summary, option="", default=default)
 
 
-def table(name: str, kind: ValueType, summary: str, **others: Any) -> Setting:
-    """Return the row of a setting that only the configuration file has, as a table of its own or several."""
+def table(name: str, type: ValueType, summary: str, **others: Any) -> Setting:
+    """Return the row of a setting that only the configuration file has, as one table or several."""
     return Setting(
-        name=name,
-        group=Group.BY_FILE,
-        type=kind,
-        summary=summary,
-        default="none",
-        is_table=True,
-        **others,
+        name=name, group=Group.BY_FILE, type=type, summary=summary, default="none", is_table=True, **others
     )
 
 
 def rows_of(record: type) -> tuple[Setting, ...]:
-    """Return the rows of a record's fields, by the headings of the help text, each in the fields' order.
+    """Return the rows of a record's fields, in the order of the headings, then of the fields.
 
     A field without a row holds another record with rows.
 
     Args:
-        record: a class of which every field has a default. Its annotations must not be strings: its module
+        record: a class whose fields all have defaults. Its annotations must not be strings: its module
             has no `from __future__ import annotations`.
     """
-    return tuple(sorted(_rows(record, ""), key=lambda row: _ORDER[row.group]))
-
-
-_ORDER = {group: place for place, group in enumerate(Group)}
+    groups = list(Group)
+    return tuple(sorted(_rows(record, ""), key=lambda row: groups.index(row.group)))
 
 
 def _rows(record: type, prefix: str) -> Iterator[Setting]:

@@ -1,13 +1,14 @@
-"""Kinds of values: how the text of a setting is read, and what is said when it is wrong.
+"""The types of setting values: how each is read from text, and which texts are allowed.
 
-`settings.py` gives every setting one of these kinds. Whatever a value came from, it is read from text
-here, so a variable and a key of the configuration file cannot mean different things.
+Arguments, variables and keys of the configuration file are all read from text here, so that they cannot mean
+different things.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -18,26 +19,25 @@ from passmuster.model.command_template import EXAMPLE, check_word
 from passmuster.model.units import (
     SIZES_ALLOWED,
     TIMES_ALLOWED,
-    Amount,
     format_bytes,
     parse_amount,
     parse_seconds,
 )
 
 Value = object
-"""What a setting holds. Its field's type says more, and a test compares that with the setting's kind."""
+"""The value of a setting. The type of its field is more precise; a test compares the two."""
 
 MAX_NAME_CHARS = 200
-"""Characters of a name of a run: enough for a repository, a workflow and a number."""
+"""Characters of a run's name: enough for a repository, a workflow and a number."""
 
 MAX_SHOWN_CHARS = 80
-"""Characters of a wrong value that a message shows, where it may be long."""
+"""Characters of a wrong value that a message shows, if the value may be long."""
 
-LONGEST_S = 365 * 86400.0
-"""Seconds in a year. The system's waiting calls overflow somewhat above; no test runs longer."""
+MAX_SECONDS = 365 * 86400.0
+"""One year. The system's waiting calls overflow somewhat above; no test runs longer."""
 
 NONE = "none"
-"""The word that takes back a value of a weaker source, for settings that may be without one."""
+"""The word that removes the value of a weaker source, for settings that may have no value."""
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -46,233 +46,252 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
 
 
 class ValueType(Struct, frozen=True, kw_only=True):
-    """One kind of value.
+    """One type of value."""
 
-    Args:
-        read: turns text into the value; raises ValueError with `expected X, got Y`.
-        allowed: what is allowed, as it follows "expected".
-        metavar: what stands for the value in the help text; empty: the option takes none.
-        toml_types: types that a key of the configuration file may have.
-        choices: the words of which the text is one, where there are only few.
-        is_list: several values, separated by commas; a list in the configuration file.
-        is_path: the text is a path that still has to be made absolute.
-        is_output: the run writes to that path: a folder where `is_folder`, else a file.
-        is_folder: see there.
-        shown: turns the text into what people may see of it; None: all of it.
-        write: turns a value into text that `read` reads as that value.
-        without_none: of a kind with the word `none`, the same one without it.
-    """
-
-    read: Callable[[str], Value]
-    allowed: str
+    parse: Callable[[str], Value]
+    """Returns the value of a text, or None if the text is not allowed. May raise ValueError with a message of
+    its own, `expected X, got Y`."""
+    expected: str
+    """The allowed texts, as they follow "expected"; without `none_words`."""
     metavar: str
+    """The placeholder for the value in the help text; empty: the option takes no value."""
     toml_types: tuple[type, ...] = (str,)
+    """The types of a key of the configuration file."""
     choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
     is_list: bool = False
+    """Several values: separated by commas in a text, a list in the configuration file."""
+    splitter: Callable[[str], Sequence[str]] | None = None
+    """Splits the text of a list whose values are not separated by commas."""
     is_path: bool = False
+    """The text is a path that still has to be made absolute."""
     is_output: bool = False
-    is_folder: bool = False
+    """The run writes to that path: a directory if `is_directory`, else a file."""
+    is_directory: bool = False
     shown: Callable[[str], str] | None = None
+    """Returns the part of a text that may be shown to people; None: all of it."""
     write: Callable[[Any], str] = str
-    without_none: ValueType | None = None
+    """Returns a text that `read` reads as this value."""
+    none_words: tuple[str, ...] = ()
+    """Words that stand for no value."""
+
+    def read(self, text: str) -> Value:
+        """Return the value of a text.
+
+        Raises:
+            ValueError: the text is not allowed; the message is `expected X, got Y`.
+        """
+        if text.strip().lower() in self.none_words:
+            return None
+        value = self.parse(text)
+        if value is None:
+            raise ValueError(f"expected {self.allowed}, got {text!r}")
+        return value
+
+    @property
+    def allowed(self) -> str:
+        """The allowed texts, as they follow "expected"."""
+        if not self.none_words:
+            return self.expected
+        *others, last = self.none_words
+        return ", ".join((self.expected, *others, f"or {last}"))
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Return the texts of which one argument or variable is made: several only for a list."""
+        """Return the texts in one argument or variable; several only for a list."""
+        if self.splitter is not None:
+            return tuple(self.splitter(text))
         return tuple(text.split(",")) if self.is_list else (text,)
 
 
-def quoted(text: str) -> str:
-    """Return text in quotes, on one line whatever it holds."""
-    return repr(text)
-
-
 def on_one_line(text: str) -> str:
-    """Return text as it is when it can be printed on one line, else escaped."""
+    """Return a text unchanged if it can be printed on one line, else escaped."""
     return text if text.isprintable() else ascii(text)
 
 
-def _read_flag(text: str) -> bool:
+def _parse_flag(text: str) -> bool | None:
     word = text.strip().lower()
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
-    raise ValueError(f"expected {FLAG.allowed}, got {quoted(text)}")
+    return word in _TRUE if word in (*_TRUE, *_FALSE) else None
 
 
-def _read_text(text: str) -> str:
-    if not text.strip() or "\0" in text:
-        raise ValueError(f"expected a text that is not empty, got {quoted(text)}")
-    return text
+def _parse_text(text: str) -> str | None:
+    return text if text.strip() and "\0" not in text else None
 
 
-def _read_module(text: str) -> str:
+def _parse_path(text: str) -> str | None:
+    return text if text and "\0" not in text else None
+
+
+def _split_arguments(text: str) -> Sequence[str]:
+    import shlex  # Only few runs pass arguments on.
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]
+
+
+def _parse_module(text: str) -> str | None:
     name = text.strip()
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise ValueError(f"expected {MODULES.allowed}, got {quoted(text)}")
-    return name
+    return name if all(part.isidentifier() for part in name.split(".")) else None
 
 
-def _read_run_name(text: str) -> str:
-    if not (text.isprintable() and 0 < len(text) <= MAX_NAME_CHARS and text.strip()):
-        raise ValueError(f"expected {RUN_NAME.allowed}, got {quoted(text)[:MAX_SHOWN_CHARS]}")
+def _parse_run_name(text: str) -> str:
+    if not (text.isprintable() and text.strip() and len(text) <= MAX_NAME_CHARS):
+        raise ValueError(f"expected {RUN_NAME.expected}, got {text!r:.{MAX_SHOWN_CHARS}}")
     return text
 
 
-def _write_flag(value: bool) -> str:  # noqa: FBT001 - the value itself
-    return "true" if value else "false"
+def _parse_table(text: str) -> Value:
+    raise ValueError(f"expected a table of the configuration file, got {text!r}")
 
 
-def _write_time(seconds: float) -> str:
-    return f"{seconds:g}s"
-
-
-def _write_bytes(size_bytes: int) -> str:
-    return format_bytes(size_bytes).replace(" ", "")
-
-
-def _write_amount(amount: Amount) -> str:
-    return str(amount if amount.size_bytes is None else amount.size_bytes)
-
-
-def _read_table(text: str) -> Value:
-    raise ValueError(f"expected a table of the configuration file, got {quoted(text)}")
-
-
-def _read_path(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError(f"expected {PATH.allowed}, got {quoted(text)}")
-    return text
-
-
-def _read_time(text: str) -> float:
-    seconds = parse_seconds(text)
-    if seconds > LONGEST_S:
-        raise ValueError(f"expected at most {LONGEST_S / 86400:.0f} days, got {quoted(text)}")
+def _parse_time(text: str) -> float | None:
+    seconds = None
+    with suppress(ValueError):
+        seconds = parse_seconds(text)
+    if seconds is not None and seconds > MAX_SECONDS:
+        raise ValueError(f"expected at most {MAX_SECONDS / 86400:.0f} days, got {text!r}")
     return seconds
 
 
-def _read_bytes(text: str) -> int:
-    amount = parse_amount(text)
-    if amount.size_bytes is None:
-        raise ValueError(f"expected {BYTES.allowed}, got {quoted(text)}")
-    return amount.size_bytes
+def _parse_bytes(text: str) -> int | None:
+    return parse_amount(text).size_bytes
 
 
-def _read_percent(text: str) -> float:
+def _parse_percentage(text: str) -> float | None:
     word = text.strip().removesuffix("%")
-    if _NUMBER.fullmatch(word) is None or not 0 <= float(word) <= 100:
-        raise ValueError(f"expected {PERCENT.allowed}, got {quoted(text)}")
-    return float(word)
+    return float(word) if _NUMBER.fullmatch(word) and 0 <= float(word) <= 100 else None
 
 
-def _read_ratio(text: str) -> float:
+def _parse_factor(text: str) -> float | None:
     word = text.strip()
-    if _NUMBER.fullmatch(word) is None or not 1 < float(word) <= 1000:
-        raise ValueError(f"expected {RATIO.allowed}, got {quoted(text)}")
-    return float(word)
+    return float(word) if _NUMBER.fullmatch(word) and 1 < float(word) <= 1000 else None
 
 
-def count(*, least: int, most: int) -> ValueType:
-    """Return the kind of whole numbers from `least` to `most`."""
-    allowed = f"a whole number from {least} to {most}"
+def count(*, minimum: int, maximum: int) -> ValueType:
+    """Return the type of whole numbers from `minimum` to `maximum`."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int | None:
         word = text.strip()
-        if _WHOLE_NUMBER.fullmatch(word) is None or not least <= int(word) <= most:
-            raise ValueError(f"expected {allowed}, got {quoted(text)}")
-        return int(word)
+        return int(word) if _WHOLE_NUMBER.fullmatch(word) and minimum <= int(word) <= maximum else None
 
-    return ValueType(read=read, allowed=allowed, metavar="N", toml_types=(int,))
+    return ValueType(
+        parse=parse,
+        expected=f"a whole number from {minimum} to {maximum}",
+        metavar="N",
+        toml_types=(int,),
+        minimum=minimum,
+        maximum=maximum,
+    )
 
 
 def one_of(words: Sequence[str]) -> ValueType:
-    """Return the kind of words of which one is chosen."""
-    allowed = f"one of {', '.join(words)}"
+    """Return the type of a choice between words; capitals do not count."""
 
-    def read(text: str) -> str:
+    def parse(text: str) -> str | None:
         word = text.strip().lower()
-        if word not in words:
-            raise ValueError(f"expected {allowed}, got {quoted(text)}")
-        return word
+        return word if word in words else None
 
-    return ValueType(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
+    return ValueType(
+        parse=parse, expected=f"one of {', '.join(words)}", metavar="|".join(words), choices=tuple(words)
+    )
 
 
 def choice(members: type[StrEnum]) -> ValueType:
-    """Return the kind of words of which one is chosen, as a member of an enumeration."""
-    kind = one_of([member.value for member in members])
-    return replace(kind, read=lambda text: members(str(kind.read(text))))
+    """Return the type of a choice between the members of an enumeration."""
+    by_word = {member.value: member for member in members}
+    return replace(one_of(tuple(by_word)), parse=lambda text: by_word.get(text.strip().lower()))
 
 
-def optional(kind: ValueType, word: str = "") -> ValueType:
-    """Return `kind` with the word `none` added, and another `word`, which stand for the default."""
-    words = {word, NONE} - {""}
-    added = f"{word}, or {NONE}" if word else f"or {NONE}"
-
-    def read(text: str) -> Value:
-        if text.strip().lower() in words:
-            return None
-        try:
-            return kind.read(text)
-        except ValueError as error:
-            expected, separator, got = str(error).rpartition(", got ")
-            raise ValueError(f"{expected}, {added}{separator}{got}") from None
-
-    # Without `str` the file could not say none at all, and the reader rejects other words by itself.
-    types = kind.toml_types if str in kind.toml_types else (*kind.toml_types, str)
-    return replace(kind, read=read, allowed=f"{kind.allowed}, {added}", toml_types=types, without_none=kind)
+def optional(type: ValueType, word: str = "") -> ValueType:
+    """Return a type with the word `none` added, and another `word`, which stand for the default."""
+    # Without `str` the file could not say none at all, and the parser rejects other words by itself.
+    toml_types = type.toml_types if str in type.toml_types else (*type.toml_types, str)
+    return replace(type, none_words=(word, NONE) if word else (NONE,), toml_types=toml_types)
 
 
 FLAG = ValueType(
-    read=_read_flag,
-    allowed="true or false (also 1, 0, yes, no, on, off)",
+    parse=_parse_flag,
+    expected="true or false (also 1, 0, yes, no, on, off)",
     metavar="",
     toml_types=(bool,),
-    write=_write_flag,
+    write=lambda value: str(value).lower(),
 )
-TEXT = ValueType(read=_read_text, allowed="a text", metavar="TEXT")
+TEXT = ValueType(parse=_parse_text, expected="a text that is not empty", metavar="TEXT")
 RUN_NAME = ValueType(
-    read=_read_run_name, allowed=f"a name of 1 to {MAX_NAME_CHARS} printable characters", metavar="TEXT"
+    parse=_parse_run_name, expected=f"a name of 1 to {MAX_NAME_CHARS} printable characters", metavar="TEXT"
 )
 TEXTS = ValueType(
-    read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
+    parse=_parse_text,
+    expected="a list of texts that are not empty",
+    metavar="TEXT[,...]",
+    toml_types=(list, str),
+    is_list=True,
+)
+TEST_IDS = replace(
+    TEXTS, expected="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+ARGUMENTS = replace(
+    TEXTS,
+    expected="a list of arguments, such as --runslow",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
+    splitter=_split_arguments,
 )
 MODULES = ValueType(
-    read=_read_module,
-    allowed="a list of importable names such as mypackage or mypackage.models",
+    parse=_parse_module,
+    expected="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
     toml_types=(list, str),
     is_list=True,
 )
 COMMAND = ValueType(
-    read=check_word,
-    allowed=f"a list of words, such as {EXAMPLE}",
+    parse=check_word,
+    expected=f"a list of words, such as {EXAMPLE}",
     metavar="[WORD, ...]",
     toml_types=(list,),
     is_list=True,
 )
-TABLES = ValueType(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
-TABLE = ValueType(
-    read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,)
+TABLES = ValueType(
+    parse=_parse_table, expected="a list of tables", metavar="[TABLE, ...]", toml_types=(list,)
 )
-PATH = ValueType(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
-OUT_FILE = replace(PATH, is_output=True)
-OUT_FOLDER = replace(PATH, is_output=True, is_folder=True)
+TABLE = ValueType(
+    parse=_parse_table, expected="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,)
+)
+PATH = ValueType(parse=_parse_path, expected="a path", metavar="PATH", is_path=True)
+OUTPUT_FILE = replace(PATH, is_output=True)
+OUTPUT_DIRECTORY = replace(PATH, is_output=True, is_directory=True)
 TIME = ValueType(
-    read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float), write=_write_time
+    parse=_parse_time,
+    expected=TIMES_ALLOWED,
+    metavar="TIME",
+    toml_types=(str, int, float),
+    write=lambda seconds: f"{seconds:g}s",
 )
 SIZE = ValueType(
-    read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int), write=_write_amount
-)
-BYTES = ValueType(
-    read=_read_bytes,
-    allowed="a size such as 512KiB or 2MB",
+    parse=parse_amount,
+    expected=SIZES_ALLOWED,
     metavar="SIZE",
     toml_types=(str, int),
-    write=_write_bytes,
+    write=lambda amount: str(amount if amount.size_bytes is None else amount.size_bytes),
+)
+BYTES = ValueType(
+    parse=_parse_bytes,
+    expected="a size such as 512KiB or 2MB",
+    metavar="SIZE",
+    toml_types=(str, int),
+    write=lambda size_bytes: format_bytes(size_bytes).replace(" ", ""),
 )
 RATIO = ValueType(
-    read=_read_ratio, allowed="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
+    parse=_parse_factor,
+    expected="a number above 1, such as 1.5",
+    metavar="N",
+    toml_types=(int, float, str),
 )
 PERCENT = ValueType(
-    read=_read_percent, allowed="a percentage from 0 to 100", metavar="PERCENT", toml_types=(int, float, str)
+    parse=_parse_percentage,
+    expected="a percentage from 0 to 100",
+    metavar="PERCENT",
+    toml_types=(int, float, str),
 )

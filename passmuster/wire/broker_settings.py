@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from passmuster.wire.broker import BrokerAddress
 
 SECRET_VARIABLE = "PASSMUSTER_SECRET"
-"""The secret that signs messages. It has no argument: everybody on the machine could read it there."""
+"""The secret that signs messages. It has no option: all users of the machine can read arguments."""
 
 BROKER_VARIABLE = "PASSMUSTER_BROKER_URL"
-"""The variable that messages recommend for the broker's address."""
+"""The broker's address."""
 
 
 def _read_broker(text: str) -> str:
-    from passmuster.wire.broker import read_address  # Few runs have one.
+    from passmuster.wire.broker import read_address  # Few runs have a broker.
 
     return read_address(text.strip()).url
 
@@ -34,14 +34,14 @@ def _shown_broker(text: str) -> str:
 
 
 BROKER = ValueType(
-    read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
+    parse=_read_broker, expected="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
 )
 
 BROKER_ROW = setting(
     "broker",
     optional(BROKER),
     Group.QUEUE,
-    "the Redis or Valkey server over which workers elsewhere run the files",
+    "the Redis or Valkey server through which workers on other machines run the files",
     default="none: this machine runs them",
     legacy=BROKER_VARIABLE,
     is_secret=True,
@@ -50,7 +50,7 @@ PASSWORD_FILE_ROW = setting(
     "broker-password-file",
     optional(PATH),
     Group.QUEUE,
-    "a file that holds the server's password, so that no address has to",
+    "file with the broker's password, so that the address need not contain it",
     default="none",
     is_secret=True,
 )
@@ -58,27 +58,22 @@ SECRET_FILE_ROW = setting(
     "secret-file",
     optional(PATH),
     Group.QUEUE,
-    "a file that holds the secret by which this program and its workers know each other",
+    "file with the secret that signs messages between dispatcher and workers",
     default=f"${SECRET_VARIABLE}",
     is_secret=True,
 )
 
 
 def private_variables(rows: Iterable[Setting]) -> tuple[str, ...]:
-    """Return the variables with a secret, and those that say where one is."""
+    """Return the variables that contain a secret, or name a file with one."""
     return (SECRET_VARIABLE, *(name for row in rows if row.is_secret for name in row.variables))
 
 
 def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:
-    """Return a warning if an address that was given as an argument holds a password.
-
-    Args:
-        address: the broker's.
-        option: the option whose value it was.
-    """
+    """Return a warning if the address that was given as the argument `option` contains a password."""
     if not address.password:
         return None
     return (
-        f"everybody on this machine can read the password in {option} while this runs: "
+        f"all users of this machine can read the password in {option} while this runs: "
         f"use {BROKER_VARIABLE} or --broker-password-file"
     )

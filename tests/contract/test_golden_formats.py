@@ -46,7 +46,7 @@ from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, Stop
 from passmuster.model.task import CoverageRequest, Limits, TestTask
 from passmuster.source.manifest import EntryType, TreeEntry, TreeManifest, decode_manifest, encode_manifest
 from passmuster.wire.codec import decode_result, decode_task, encode_result, encode_task
-from passmuster.wire.run_spec import RunSpec, decode_terms, encode_terms
+from passmuster.wire.run_spec import RunSpec, decode_run_spec, encode_run_spec
 from tests.support.recorded import shard_plan
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -176,14 +176,14 @@ def test_messages() -> None:
         "task": encode_task(TASK),
         "plain task": encode_task(PLAIN_TASK),
         "result": encode_result(RESULT),
-        "terms": encode_terms(terms),
+        "terms": encode_run_spec(terms),
         "manifest": encode_manifest(manifest).decode("ascii"),
     }
 
     assert_golden("messages.txt", "".join(f"{name}: {text}\n" for name, text in texts.items()).encode())
     assert decode_task(texts["task"]) == TASK
     assert decode_result(texts["result"]) == RESULT
-    assert decode_terms(texts["terms"]) == terms
+    assert decode_run_spec(texts["terms"]) == terms
     assert decode_manifest(texts["manifest"].encode()) == manifest
 
 

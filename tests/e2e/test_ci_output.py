@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,32 +81,44 @@ CIS: Mapping[str, Mapping[str, str]] = {
 _VARYING = (
     (r"[0-9.]+ ?(?:s|ms|[KMG]iB|B)\b", "N"),
     (r"0x[0-9a-f]+", "ADDRESS"),
+    (r"/cis\d+/\w+/", "/BASE/"),
 )
 
 
 def run(project: Project, environ: Mapping[str, str], *arguments: str) -> Outcome:
     """Run the project's files for one CI; all else is as for any other."""
-    (project.root / "ran_before").unlink(missing_ok=True)
     variables = {"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), **environ}
     return project.run(*ARGUMENTS, *arguments, env=variables, events=False)
 
 
 @pytest.fixture(scope="module")
-def outputs(shared_project: Project) -> dict[str, Outcome]:
-    """What is printed for each CI, and for none although one is there."""
-    shared_project.write(FILES)
-    summary = shared_project.base / "summary.md"
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cis")
+
+
+@pytest.fixture(scope="module")
+def outputs(base: Path, bare_environment: Path) -> dict[str, Outcome]:
+    """What is printed for each CI, and with CI output switched off. The runs wait together for timeouts."""
+
+    def output(name: str) -> Outcome:
+        (base / name).mkdir()
+        project = Project(base=base / name, python_home=bare_environment)
+        project.write(FILES)
+        outcome = run(project, environs[name])
+        project.check_nothing_is_left()
+        return outcome
+
     github = {
         **CIS["github"],
-        "GITHUB_WORKSPACE": str(shared_project.base),
-        "GITHUB_STEP_SUMMARY": str(summary),
+        "GITHUB_WORKSPACE": str(base / "github"),
+        "GITHUB_STEP_SUMMARY": str(base / "summary.md"),
         "GITHUB_SERVER_URL": "https://github.com",
         "GITHUB_REPOSITORY": "o/r",
         "GITHUB_SHA": "abcdef0123",
     }
-    made = {"none": run(shared_project, {**CIS["github"], "PASSMUSTER_CI": "none"})}
-    for name, environ in CIS.items():
-        made[name] = run(shared_project, github if name == "github" else environ)
+    environs = {**CIS, "github": github, "none": {**CIS["github"], "PASSMUSTER_CI": "none"}}
+    with ThreadPoolExecutor() as pool:
+        made = dict(zip(environs, pool.map(output, environs), strict=True))
     assert {outcome.code for outcome in made.values()} == {1}, made
     return made
 
@@ -230,10 +243,10 @@ def test_azure_obeys_our_commands_alone(outputs: dict[str, Outcome]) -> None:
 
 
 def test_the_summary_of_the_step_says_it_all_and_runs_nothing(
-    outputs: dict[str, Outcome], shared_project: Project
+    outputs: dict[str, Outcome], base: Path
 ) -> None:
     assert outputs["github"].stderr == ""
-    text = (shared_project.base / "summary.md").read_text()
+    text = (base / "summary.md").read_text()
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
 
     assert "<h2>❌ 5 of 7 test files failed</h2>" in page

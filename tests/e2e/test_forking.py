@@ -203,7 +203,7 @@ def test_a_verification_of_a_sound_project_passes_and_confirms(project: Project)
 
 def test_a_pass_is_confirmed_while_others_run_and_once(project: Project) -> None:
     project.write({"tests/test_long.py": STAYS_UNTIL_TWO_ENDED, "tests/test_new.py": script(VISITED)})
-    first = project.run("--jobs", "2", "--overcommit", "off")
+    first = project.run("--jobs", "2", "--oversubscribe", "off")
     assert first.code == 0, str(first)
     assert [ended.isolation for ended in first.attempts("tests/test_new.py")] == ["fork", "spawn"]
     assert (project.root / "visits").read_text() == "xx"
@@ -224,7 +224,7 @@ def test_confirmations_are_given_up_where_nothing_else_is_left(project: Project)
 
 def test_a_confirmation_that_fails_twice_makes_the_file_fail(project: Project) -> None:
     project.write({"tests/test_long.py": STAYS_UNTIL_TWO_ENDED, "tests/test_needs.py": NEEDS_A_FORK})
-    outcome = project.run("--jobs", "2", "--overcommit", "off")
+    outcome = project.run("--jobs", "2", "--oversubscribe", "off")
     assert (outcome.code, outcome.statuses()["tests/test_needs.py"]) == (1, "FAIL"), str(outcome)
     attempts = outcome.attempts("tests/test_needs.py")
     assert [(ended.isolation, ended.status) for ended in attempts] == [
@@ -235,7 +235,7 @@ def test_a_confirmation_that_fails_twice_makes_the_file_fail(project: Project) -
 
 def test_ctrl_c_leaves_nothing_of_forked_files(project: Project) -> None:
     project.write({"tests/test_waits.py": script(DAEMON + "    time.sleep(600)\n"), "tests/test_x.py": WAITS})
-    running = project.start("--jobs", "2", "--grace", "300ms", "--isolation", "fork")
+    running = project.start("--jobs", "2", "--grace-period", "300ms", "--isolation", "fork")
     running.wait_for_file("daemon")
     running.send(signal.SIGINT)
     outcome = running.end(timeout_s=20)

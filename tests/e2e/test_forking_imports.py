@@ -165,7 +165,7 @@ def test_ctrl_c_does_not_wait_for_a_module_that_hangs_in_a_server(environment: E
     environment.install("stuck.py", DEAR + "    time.sleep(600)\n")
     project.write(use("stuck"))
     env = {"VIRTUAL_ENV": str(environment.home), "IMPORTS": str(environment.imports)}
-    running = project.start("--jobs", "1", "--grace", "300ms", env=env)
+    running = project.start("--jobs", "1", "--grace-period", "300ms", env=env)
     running.wait_for_file(str(environment.imports))
     running.send(signal.SIGINT)
     assert running.end(timeout_s=20).code == 130

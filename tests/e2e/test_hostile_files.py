@@ -24,7 +24,7 @@ from tests.e2e.support.unprivileged import UNPRIVILEGED
 def hostile_run(shared_project: Project) -> Outcome:
     shared_project.write({f"tests/{file.name}": file.source for file in HOSTILE_FILES})
     # Without a chance alone for those that fail: each runs once, and is judged by that.
-    return shared_project.run("--jobs", "4", "--overcommit", "off")
+    return shared_project.run("--jobs", "4", "--oversubscribe", "off")
 
 
 def label_of(file: Hostile) -> str:

@@ -57,7 +57,7 @@ def test_the_tmpdir_of_a_file_that_fails_is_kept_when_wanted(project: Project) -
     write = "open(os.path.join(os.environ['TMPDIR'], 'trace'), 'w').write('what happened')\n"
     project.write({"tests/test_good.py": script(write), "tests/test_bad.py": script(f"{write}sys.exit(1)")})
     project.may_leave_tmp = True
-    outcome = project.run("--keep-tmp", "--overcommit", "off")
+    outcome = project.run("--keep-tmp", "--oversubscribe", "off")
     kept = outcome.final("tests/test_bad.py").kept_tmp
     assert f"    TMPDIR kept at: {kept}" in outcome.lines
     assert (Path(kept) / "trace").read_text() == "what happened"

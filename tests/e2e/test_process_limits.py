@@ -57,7 +57,7 @@ def test_more_files_at_once_than_descriptors_allow_wait_for_each_other(
     project: Project, isolation: str
 ) -> None:
     project.write({f"tests/test_{number}.py": script("time.sleep(1)") for number in range(64)})
-    options = ("-j", "64", "--overcommit", "off", "--isolation", isolation)
+    options = ("-j", "64", "--oversubscribe", "off", "--isolation", isolation)
     outcome = project.run(*options, prefix=("prlimit", "--nofile=199:199"))
     assert outcome.code == 0, str(outcome)
     assert list(outcome.statuses().values()) == ["PASS"] * 64, str(outcome)

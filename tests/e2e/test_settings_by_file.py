@@ -40,7 +40,7 @@ def test_a_time_limit_holds_for_the_files_it_was_given_for(project: Project) -> 
         }
     )
 
-    outcome = project.run("-j", "2", "--grace", "100ms")
+    outcome = project.run("-j", "2", "--grace-period", "100ms")
 
     assert outcome.code == 1
     assert "TIMEOUT" in outcome.stdout

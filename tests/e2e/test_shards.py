@@ -95,7 +95,7 @@ def test_machines_that_differ_agree(nine: Project, history: Path) -> None:
     (nine.base / "other").mkdir()
     other = Project(base=nine.base / "other", python_home=nine.python_home)
     shutil.copytree(nine.root / "tests", other.root / "tests")
-    moved = other.run(*options, "--overcommit", "off", "--no-history")
+    moved = other.run(*options, "--oversubscribe", "off", "--no-history")
 
     assert told(first) == told(again) == told(moved)
     assert {finished.label for finished in first.finished()} == {

@@ -67,7 +67,7 @@ def test_the_first_signal_ends_what_runs_with_grace_and_starts_nothing_more(
     project: Project, number: signal.Signals
 ) -> None:
     project.write({"tests/test_polite.py": POLITE, "tests/test_x.py": "", "tests/test_y.py": ""})
-    running = project.start("--jobs", "1", "--grace", "30s")
+    running = project.start("--jobs", "1", "--grace-period", "30s")
     pid = int(running.wait_for_file("polite_pid"))
     running.send(number)
     outcome = running.end(timeout_s=20)
@@ -78,7 +78,7 @@ def test_the_first_signal_ends_what_runs_with_grace_and_starts_nothing_more(
 
 def test_a_file_that_ignores_sigterm_is_killed_after_the_grace(project: Project) -> None:
     project.write({"tests/test_stubborn.py": STUBBORN})
-    running = project.start("--grace", "300ms")
+    running = project.start("--grace-period", "300ms")
     running.wait_for_file("stubborn_pid")
     running.wait_for_file("daemon_pid")
     running.send(signal.SIGINT)
@@ -96,7 +96,7 @@ def test_the_second_signal_ends_everything_at_once(
     project: Project, first: signal.Signals, second: signal.Signals
 ) -> None:
     project.write({"tests/test_stubborn.py": STUBBORN, "tests/test_z.py": ""})
-    running = project.start("--jobs", "1", "--grace", "10m")
+    running = project.start("--jobs", "1", "--grace-period", "10m")
     running.wait_for_file("stubborn_pid")
     running.wait_for_file("daemon_pid")
     running.send(first)
@@ -109,7 +109,7 @@ def test_the_second_signal_ends_everything_at_once(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_impatient_user_gets_the_same_report(project: Project, number: signal.Signals) -> None:
     project.write({"tests/test_stubborn.py": STUBBORN})
-    running = project.start("--grace", "10m")
+    running = project.start("--grace-period", "10m")
     running.wait_for_file("daemon_pid")
     deadline = time.monotonic() + 20
     while running.process.poll() is None and time.monotonic() < deadline:

@@ -49,7 +49,7 @@ def test_a_file_that_hangs_and_ignores_sigterm_is_killed_and_shows_where_every_p
     project: Project,
 ) -> None:
     project.write({"tests/test_family.py": FAMILY, "tests/test_good.py": PASSING})
-    outcome = project.run("--timeout", "1s", "--grace", "300ms")
+    outcome = project.run("--timeout", "1s", "--grace-period", "300ms")
     assert outcome.code == 1
     assert outcome.statuses() == {"tests/test_family.py": "TIMEOUT", "tests/test_good.py": "PASS"}
     ended = outcome.final("tests/test_family.py")
@@ -85,7 +85,7 @@ def test_a_file_may_clean_up_after_sigterm(project: Project) -> None:
             )
         }
     )
-    outcome = project.run("--timeout", "500ms", "--grace", "30s")
+    outcome = project.run("--timeout", "500ms", "--grace-period", "30s")
     ended = outcome.final("tests/test_tidy.py")
     assert (ended.status, ended.output, ended.exit_code) == ("TIMEOUT", "tidied up\n", 0)
     assert outcome.duration_s < 20
@@ -110,7 +110,7 @@ def test_the_time_of_the_whole_run_is_limited(
             "tests/test_b_waits.py": PASSING,
         }
     )
-    outcome = project.run("--jobs", "1", "--grace", "200ms", *arguments, env=env)
+    outcome = project.run("--jobs", "1", "--grace-period", "200ms", *arguments, env=env)
     assert outcome.code == 1
     assert outcome.statuses() == {"tests/test_a_hangs.py": "CANCELLED", "tests/test_b_waits.py": "NOT_RUN"}
     assert "  Not run: 2" in outcome.lines
@@ -122,7 +122,7 @@ def test_the_time_of_the_whole_run_is_limited(
 
 def test_a_slow_file_is_mentioned_once(project: Project) -> None:
     project.write({"tests/test_slow.py": script("time.sleep(1.5)")})
-    outcome = project.run("--slow", "300ms")
+    outcome = project.run("--slow-timeout", "300ms")
     assert outcome.statuses() == {"tests/test_slow.py": "PASS"}
     assert len(outcome.of_kind("file-slow")) == 1
     assert len([line for line in outcome.lines if "tests/test_slow.py: still running after" in line]) == 1

@@ -89,12 +89,24 @@ def remembered(place: Place) -> int:
     return int(count)
 
 
-def test_github_shards_are_one_run_and_the_next_run_is_split_by_its_history(
+def test_a_lost_github_shard_is_run_again_and_the_next_run_is_split_by_the_history(
     place: Place, project: GitProject
 ) -> None:
-    first = Run(place=place).run(EXAMPLES / "github-shards.yml")
+    run = Run(place=place, vanished=frozenset({("shard", 2)}))
+    lost = dict(run.run(EXAMPLES / "github-shards.yml"))
 
+    assert [log.result for log in lost["shard"]] == ["success", "success", "failure", "success"], told(lost)
+    assert result_of(lost["merge"]) == "failure"
+    said = lost["merge"][0].output
+    assert "[FAIL] shard 3 of 4 left no record: 2 file(s) (tests/test_" in said, said
+
+    run.vanished = frozenset()
+    run.run_failed_again(EXAMPLES / "github-shards.yml")
+
+    first = run.logs
     assert results(first) == {"history": "success", "shard": "success", "merge": "success"}, told(first)
+    ran_again = [log is not before for log, before in zip(first["shard"], lost["shard"], strict=True)]
+    assert ran_again == [False, False, True, False]
     assert sorted(name for log in first["shard"] for name in ran(log)) == FILES, told(first)
     assert all(len(ran(log)) == 2 for log in first["shard"]), told(first)
     assert suites(place, "report") == dict.fromkeys(FILES, True)
@@ -114,28 +126,6 @@ def test_github_shards_are_one_run_and_the_next_run_is_split_by_its_history(
     assert [log.summary for log in second["shard"]] == [""] * 4
     assert "history" in place.artifacts
     assert not any("balanced by the number of files" in log.output for log in second["shard"]), told(second)
-
-
-def test_a_github_shard_that_vanished_makes_merge_red_until_it_ran_again(place: Place) -> None:
-    run = Run(place=place, vanished=frozenset({("shard", 2)}))
-    logs = dict(run.run(EXAMPLES / "github-shards.yml"))
-
-    assert [log.result for log in logs["shard"]] == ["success", "success", "failure", "success"], told(logs)
-    assert result_of(logs["merge"]) == "failure"
-    said = logs["merge"][0].output
-    assert "[FAIL] shard 3 of 4 left no record: 2 file(s) (tests/test_" in said, said
-
-    run.vanished = frozenset()
-    run.run_failed_again(EXAMPLES / "github-shards.yml")
-
-    assert results(run.logs)["merge"] == "success", told(run.logs)
-    assert [log is before for log, before in zip(run.logs["shard"], logs["shard"], strict=True)] == [
-        True,
-        True,
-        False,
-        True,
-    ]
-    assert suites(place, "report") == dict.fromkeys(FILES, True)
 
 
 def test_gitlab_jobs_are_one_run_which_a_failure_and_a_lost_job_make_red(

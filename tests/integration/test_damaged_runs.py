@@ -21,7 +21,7 @@ from passmuster.wire.broker_keys import (
     results_key,
     state_key,
 )
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.run_store import RunStore, WorkerDirectory
 from tests.support.queue_worker import Run, Start, until
 
@@ -53,7 +53,7 @@ def of_another_type(client: Any, key: str) -> None:
 
 DAMAGE: dict[str, Callable[[Any, str], object]] = {
     "meta of another type": lambda client, run: of_another_type(client, meta_key(run)),
-    "no time in meta": lambda client, run: client.hset(meta_key(run), "dispatcher_beat", "soon"),
+    "no time in meta": lambda client, run: client.hset(meta_key(run), "heartbeat", "soon"),
     "slots that are none": lambda client, run: client.hset(meta_key(run), "slots:x", "many"),
     "slots of 5,000 digits": lambda client, run: client.hset(meta_key(run), "slots:x", f"{MANY_DIGITS}:1"),
     "states of another type": lambda client, run: of_another_type(client, state_key(run)),
@@ -97,7 +97,7 @@ def test_a_file_of_a_run_that_gets_damaged_is_ended(run: Run, other: Run, start:
     status, output = worker.end()
     assert status == 0, output
     assert "Traceback" not in output
-    assert f"leaves run {other.run_id} alone: what the broker has is damaged" in output
+    assert f"leaves run {other.run_id} alone: the data on the broker is damaged" in output
 
 
 @pytest.mark.parametrize(
@@ -105,18 +105,18 @@ def test_a_file_of_a_run_that_gets_damaged_is_ended(run: Run, other: Run, start:
     [
         ("", "the state of 'a.py' is ''"),
         ("Z:101", "the state of 'a.py' is 'Z:101'"),
-        ("Q:x", "the take of 'a.py' is 'x'"),
-        (f"R:{MANY_DIGITS}:w", "the take of 'a.py' is '1111"),
-        ("D:-1", "the take of 'a.py' is '-1'"),
-        ("D:١", r"the take of 'a.py' is '\u0661'"),
+        ("Q:x", "the delivery of 'a.py' is 'x'"),
+        (f"R:{MANY_DIGITS}:w", "the delivery of 'a.py' is '1111"),
+        ("D:-1", "the delivery of 'a.py' is '-1'"),
+        ("D:١", r"the delivery of 'a.py' is '\u0661'"),
     ],
 )
 def test_a_state_that_is_none_is_named(run: Run, state: str, complaint: str) -> None:
     run.record.seed({"a.py": FIRST}, epoch="e")
     run.client.hset(state_key(run.run_id), "a.py", state)
 
-    for read in (lambda: run.record.states(["a.py"]), run.record.recall):
-        with pytest.raises(DamagedRecordError) as error:
+    for read in (lambda: run.record.states(["a.py"]), run.record.load_states):
+        with pytest.raises(DamagedDataError) as error:
             read()
         assert complaint in str(error.value)
         assert len(str(error.value)) < 300
@@ -127,7 +127,7 @@ def test_a_lease_that_is_none_is_named(run: Run, member: str) -> None:
     run.record.seed({"a.py": FIRST}, epoch="e")
     run.client.zadd(lease_key(run.run_id), {member: 1})
 
-    with pytest.raises(DamagedRecordError, match="lease"):
+    with pytest.raises(DamagedDataError, match="lease"):
         run.record.expired()
 
 
@@ -135,9 +135,9 @@ def test_a_lease_that_is_none_is_named(run: Run, member: str) -> None:
     "fields",
     [
         {"x": "y"},
-        {"kind": "finished", "path": "a.py", "attempt": MANY_DIGITS, "worker": "w", "body": ""},
-        {"kind": "finished", "path": "a.py", "attempt": "-1", "worker": "w", "body": ""},
-        {"kind": "finished", "path": "a.py", "attempt": "101", "worker": "w"},
+        {"kind": "finished", "path": "a.py", "delivery": MANY_DIGITS, "worker": "w", "body": ""},
+        {"kind": "finished", "path": "a.py", "delivery": "-1", "worker": "w", "body": ""},
+        {"kind": "finished", "path": "a.py", "delivery": "101", "worker": "w"},
     ],
 )
 def test_a_damaged_entry_hides_none_of_the_others(run: Run, fields: Any) -> None:
@@ -156,9 +156,9 @@ def test_numbers_of_a_stream_that_have_run_out_are_named(run: Run) -> None:
     last = "18446744073709551615-18446744073709551615"
     run.client.xadd(results_key(run.run_id), {"x": "y"}, id=last)
 
-    with pytest.raises(DamagedRecordError):
+    with pytest.raises(DamagedDataError):
         run.record.claim("a.py", FIRST, "w")
-    with pytest.raises(DamagedRecordError):
+    with pytest.raises(DamagedDataError):
         run.record.trim(last)
 
 
@@ -168,8 +168,8 @@ def test_what_all_runs_share_is_named_too(run: Run, key: str) -> None:
     members = kept.smembers(key)
     of_another_type(kept, key)
     try:
-        with pytest.raises(DamagedRecordError, match="WRONGTYPE"):
-            RunStore.active_runs(run.client) if key == RUNS_KEY else WorkerDirectory(run.client).cards()
+        with pytest.raises(DamagedDataError, match="WRONGTYPE"):
+            RunStore.active_runs(run.client) if key == RUNS_KEY else WorkerDirectory(run.client).statuses()
     finally:
         kept.delete(key)
         if members:

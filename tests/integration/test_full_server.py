@@ -27,7 +27,8 @@ def test_a_worker_outlives_a_server_that_is_full(tmp_path: Path) -> None:
 
             # Taking a message is allowed then, noting that it was taken is not.
             until(
-                lambda: not run.record.queued() or worker.process.poll() is not None, "the message is taken"
+                lambda: not run.record.queue_length() or worker.process.poll() is not None,
+                "the message is taken",
             )
             client.config_set("maxmemory", 0)
             run.publish(task, 101)

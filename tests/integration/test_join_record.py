@@ -27,8 +27,8 @@ def name() -> str:
 
 
 def let_the_claim_run_out(client: Any, name: str) -> None:
-    assert 0 < client.pttl(join_key(name, "claim")) <= LEADER_LEASE_MS
-    client.delete(join_key(name, "claim"))
+    assert 0 < client.pttl(join_key(name, "lease")) <= LEADER_LEASE_MS
+    client.delete(join_key(name, "lease"))
 
 
 def keys(client: Any, name: str) -> list[str]:
@@ -36,9 +36,9 @@ def keys(client: Any, name: str) -> list[str]:
 
 
 def test_the_first_terms_hold(client: Any, name: str) -> None:
-    assert JoinStore(client, name, terms="first").agree() == "first"
-    assert JoinStore(client, name, terms="second").agree() == "first"
-    assert JoinStore(client, f"{name}!", terms="second").agree() == "second"
+    assert JoinStore(client, name, spec="first").propose_spec() == "first"
+    assert JoinStore(client, name, spec="second").propose_spec() == "first"
+    assert JoinStore(client, f"{name}!", spec="second").propose_spec() == "second"
 
 
 def test_a_machine_is_seen_once_in_each_round(client: Any, name: str) -> None:
@@ -54,10 +54,10 @@ def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
     record.enter("x")
     assert record.claim(first)
     assert not record.claim(second)
-    assert record.look(1) == (1, True, "a", False)
+    assert record.status(1) == (1, True, "a", False)
 
     let_the_claim_run_out(client, name)
-    assert record.look(1).is_claimed is False
+    assert record.status(1).is_led is False
     assert record.renew(first)  # Nobody took it meanwhile.
     let_the_claim_run_out(client, name)
     assert record.claim(second)
@@ -66,9 +66,9 @@ def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
     with pytest.raises(NotLeadingError):
         record.append(first, ["late"])
     with pytest.raises(NotLeadingError):
-        record.done(first, "late", is_green=True)
+        record.finish_round(first, "late", is_green=True)
     record.give_up(first)
-    assert record.look(1) == (1, True, "b", False)
+    assert record.status(1) == (1, True, "b", False)
     assert list(record.entries()) == []
 
 
@@ -90,8 +90,8 @@ def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -
     record.append(claim, ["one", "two"])
     assert not record.start_round(1, "x", "too early")
 
-    record.done(claim, "outcome of 1", is_green=False)
-    assert record.look(1).has_outcome
+    record.finish_round(claim, "outcome of 1", is_green=False)
+    assert record.status(1).has_outcome
     assert not record.claim(LeaderLease("b", 1))
     assert record.enter("x") == EnterReply(1, True, 1, True)
 
@@ -100,8 +100,8 @@ def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -
     assert not again.start_round(1, "y", "second round")
     assert again.enter("x") == EnterReply(2, False, 2, True)
     assert record.claim(LeaderLease("b", 2))
-    assert record.look(1).has_outcome
-    assert not record.look(2).has_outcome
+    assert record.status(1).has_outcome
+    assert not record.status(2).has_outcome
     assert record.outcome(1) == "outcome of 1"
     assert list(record.entries()) == [("result", "one"), ("result", "two"), ("round", "second round")]
 
@@ -112,23 +112,23 @@ def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
     record.claim(claim)
     record.append(claim, ["one"])
 
-    record.done(claim, "outcome", is_green=True)
+    record.finish_round(claim, "outcome", is_green=True)
 
     assert list(record.entries()) == []
     assert record.outcome(1) == "outcome"
 
 
 def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str) -> None:
-    record, claim = JoinStore(client, name, attempt=3, terms="terms"), LeaderLease("a", 2)
-    record.agree()
+    record, claim = JoinStore(client, name, attempt=3, spec="terms"), LeaderLease("a", 2)
+    record.propose_spec()
     record.enter("x", 2)
     record.claim(claim)
     client.flushdb()
 
     record.append(claim, ["result"])
 
-    assert record.look(2) == (2, True, "a", False)
-    assert JoinStore(client, name, terms="others").agree() == "terms"
+    assert record.status(2) == (2, True, "a", False)
+    assert JoinStore(client, name, spec="others").propose_spec() == "terms"
     assert list(record.entries()) == [("result", "result")]
 
     client.flushdb()
@@ -139,15 +139,15 @@ def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str)
 
 
 def test_all_of_it_expires(client: Any, name: str) -> None:
-    record, claim = JoinStore(client, name, terms="terms"), LeaderLease("a", 1)
-    record.agree()
+    record, claim = JoinStore(client, name, spec="terms"), LeaderLease("a", 1)
+    record.propose_spec()
     record.enter("x")
-    record.pulse("a")
+    record.heartbeat("a")
     record.claim(claim)
     record.append(claim, ["result"])
     record.put_chunk(1, "run.record", 0, "part")
     left = {key: client.ttl(key) for key in keys(client, name)}
-    record.done(claim, "outcome", is_green=False)
+    record.finish_round(claim, "outcome", is_green=False)
     left |= {key: client.ttl(key) for key in keys(client, name)}
 
     assert len(left) == 9
@@ -156,14 +156,14 @@ def test_all_of_it_expires(client: Any, name: str) -> None:
 
 def test_machines_know_of_each_other(client: Any, name: str) -> None:
     record = JoinStore(client, name)
-    assert record.pulse("a") == 0
-    assert record.pulse("b") == 1
-    record.part("a")
-    assert record.pulse("b") == 0
+    assert record.heartbeat("a") == 0
+    assert record.heartbeat("b") == 1
+    record.leave("a")
+    assert record.heartbeat("b") == 0
 
-    record.pulse("a")
+    record.heartbeat("a")
     client.hset(join_key(name, "members"), "a", "1")
-    assert record.pulse("b") == 0
+    assert record.heartbeat("b") == 0
 
 
 def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) -> None:
@@ -174,7 +174,7 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
     old.seed({"a.py": DELIVERIES_PER_ATTEMPT + 1}, epoch="e")
     old.claim("a.py", DELIVERIES_PER_ATTEMPT + 1, "w")
     let_the_claim_run_out(client, name)
-    old.beat()  # Silent for long, and yet nobody has taken over.
+    old.heartbeat()  # Silent for long, and yet nobody has taken over.
     assert record.claim(LeaderLease("b", 1))
     new = RunStore(client, name)
     entries = new.read("0", block_s=0)
@@ -183,7 +183,7 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
         lambda: old.seed({}, epoch="other"),
         lambda: old.add({"b.py": DELIVERIES_PER_ATTEMPT + 1}),
         lambda: old.withdraw("a.py", DELIVERIES_PER_ATTEMPT + 1),
-        old.beat,
+        old.heartbeat,
         old.cancel,
         old.end,
         lambda: old.trim(entries[-1].entry_id),
@@ -192,7 +192,7 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
             change()
 
     assert new.epoch() == "e"
-    assert new.recall() == ("e", {"a.py": ("R", DELIVERIES_PER_ATTEMPT + 1)})
+    assert new.load_states() == ("e", {"a.py": ("R", DELIVERIES_PER_ATTEMPT + 1)})
     assert new.read("0", block_s=0) == entries
     new.end()
 

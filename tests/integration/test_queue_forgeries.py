@@ -74,19 +74,19 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
         "a message has a wrong signature",
     ),
     "unsigned": (
-        lambda message: with_text(message, json.dumps([1, "task", "t{}", "t101", ""])),
+        lambda message: with_text(message, json.dumps([2, "task", "t{}", "t101", ""])),
         "a message has a wrong signature",
     ),
     "another secret": (
-        lambda message: with_text(message, Envelope("").seal("task", "{}", "101")),
+        lambda message: with_text(message, Envelope("").sign("task", "{}", "101")),
         "a message has a wrong signature",
     ),
     "another kind": (
-        lambda message: with_text(message, Envelope(SECRET).seal("result", "{}", "")),
+        lambda message: with_text(message, Envelope(SECRET).sign("result", "{}", "")),
         "a message is of the kind 'result', 'task' was expected",
     ),
     "no task": (
-        lambda message: with_text(message, Envelope(SECRET).seal("task", "{}", "101")),
+        lambda message: with_text(message, Envelope(SECRET).sign("task", "{}", "101")),
         "the task lacks the key",
     ),
 }
@@ -133,7 +133,7 @@ def test_a_replayed_message_starts_nothing(run: Run, start: Start, root: Path) -
 
 def test_a_message_of_another_run_on_this_queue_starts_nothing(run: Run, start: Start, root: Path) -> None:
     other = Run(run.url)
-    other.seed(other.task("evil.py"), terms=other.sealed_terms(version="0"))
+    other.seed(other.task("evil.py"), spec=other.signed_spec(version="0"))
     message = json.dumps(genuine(other))
     run.seed(run.task("ok.py"))
     worker = start()
@@ -176,7 +176,7 @@ def test_a_task_cannot_name_a_path_that_leads_upwards(run: Run, start: Start, ro
     worker = start()
     text = encode_task(run.task("evil.py")).replace("evil.py", "../outside.py")
 
-    run.publish_text(Envelope(SECRET).seal("task", text, "101"))
+    run.publish_text(Envelope(SECRET).sign("task", text, "101"))
     run.publish(run.task("ok.py"), 101)
     run.wait(1)
     worker.process.terminate()

@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def serves(run: Run, worker: WorkerProcess) -> bool:
-    cards = WorkerDirectory(run.client).cards()
+    cards = WorkerDirectory(run.client).statuses()
     return any(card.name == worker.name and run.run_id in card.runs for card in cards)
 
 
@@ -65,15 +65,15 @@ def test_a_run_that_a_worker_cannot_serve_is_refused_and_nothing_of_it_is_taken(
     run: Run, start: Start, changes: dict[str, Any], complaint: str
 ) -> None:
     worker = start("--allow-env", "TZ")
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(**changes))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(**changes))
     run.publish(run.task("ok.py"), 101)
 
     name, body = refusal(run)
 
     assert name == worker.name
-    [reason] = Envelope(SECRET).open("refused", body)
+    [reason] = Envelope(SECRET).verify("refused", body)
     assert complaint in reason
-    assert run.record.queued() == 1
+    assert run.record.queue_length() == 1
     assert run.started == []
     worker.process.terminate()
     assert worker.end()[1].count(f"does not serve run {run.run_id}: {reason}") == 1
@@ -85,23 +85,23 @@ def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
     venv.create(tmp_path / "bare", with_pip=False)
     start("--python", str(tmp_path / "bare/bin/python"))
 
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(has_coverage=True))
 
-    reason = Envelope(SECRET).open("refused", refusal(run)[1])[0]
+    reason = Envelope(SECRET).verify("refused", refusal(run)[1])[0]
     assert "the run measures coverage" in reason
     assert "No module named 'coverage'" in reason
 
 
 def test_another_secret_is_refused_with_the_worker_s_own(run: Run, start: Start) -> None:
     worker = start()
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(secret="another"))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(secret="another"))
 
     name, body = refusal(run)
 
     assert name == worker.name
-    assert "wrong signature" in Envelope(SECRET).open("refused", body)[0]
+    assert "wrong signature" in Envelope(SECRET).verify("refused", body)[0]
     with pytest.raises(EnvelopeError, match="wrong signature"):
-        Envelope("another").open("refused", body)
+        Envelope("another").verify("refused", body)
 
 
 def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, start: Start) -> None:
@@ -109,11 +109,11 @@ def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, 
     run.seed(run.task("ok.py"))
     until(lambda: serves(run, worker), "it serves the run")
     seconds = int(time.time()) - DISPATCHER_TIMEOUT_S - 60
-    run.client.hset(meta_key(run.run_id), "dispatcher_beat", str(seconds * 1000))
+    run.client.hset(meta_key(run.run_id), "heartbeat", str(seconds * 1000))
     until(lambda: not serves(run, worker), "it has left the run")
     run.publish(run.task("ok.py"), 101)
 
-    run.record.beat()
+    run.record.heartbeat()
 
     assert run.wait(1)["ok.py"].status is Status.PASS
 
@@ -131,7 +131,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     name, body = refusal(run)
 
     assert name == worker.name
-    assert f"cannot execute {python}" in Envelope(SECRET).open("refused", body)[0]
+    assert f"cannot execute {python}" in Envelope(SECRET).verify("refused", body)[0]
     assert run.released == [("ok.py", 101, worker.name)]
     assert waiting(run.record, ["ok.py"]) == {"ok.py": 101}
     status, output = worker.end()
@@ -144,7 +144,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
 
 def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> None:
     other = Run(run.url)
-    worker = start("--only-run", run.run_id)
+    worker = start("--only-run-id", run.run_id)
     try:
         other.submit(other.task("ok.py"))
         run.submit(run.task("ok.py"))
@@ -153,7 +153,7 @@ def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> 
         other.look()
         assert other.started == []
         assert not serves(other, worker)
-        (card,) = [card for card in WorkerDirectory(run.client).cards() if card.name == worker.name]
+        (card,) = [card for card in WorkerDirectory(run.client).statuses() if card.name == worker.name]
         assert card.only_run == run.run_id
     finally:
         other.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_message_put_back_is_no_traceback_in_the_log(run: Run, start: Start) -
     big.signal(signal.SIGSTOP)
     for task in tasks:
         run.publish(task, 101)
-    until(lambda: run.record.queued() <= len(tasks) - 2, "the small one has taken a message")
+    until(lambda: run.record.queue_length() <= len(tasks) - 2, "the small one has taken a message")
     big.signal(signal.SIGCONT)
     assert {result.worker for result in run.wait(len(tasks)).values()} == {big.name}
 
@@ -98,7 +99,7 @@ def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start)
 
 
 def serving(run: Run) -> set[str]:
-    return {card.name for card in WorkerDirectory(run.client).cards() if run.run_id in card.runs}
+    return {card.name for card in WorkerDirectory(run.client).statuses() if run.run_id in card.runs}
 
 
 def test_what_is_published_for_one_worker_runs_there_alone(run: Run, start: Start) -> None:
@@ -119,10 +120,14 @@ def test_what_a_worker_puts_back_onto_its_own_queue_expires_after_its_death(run:
     task = run.task("f0.py", predicted_bytes=2 * GIB)
     run.seed(task)
     until(lambda: serving(run) == {small.name, big.name}, "both serve the run")
-    run.publish_for(small.name, task, 101)
     key = worker_queue_keys(run.run_id, small.name)[1]
-    # The worker takes it again within milliseconds, so one look between two pauses would miss it.
-    until(lambda: any(run.client.pttl(key) > 0 for _ in range(1000)), "it was put back")
+    client: Any = run.client
+    client.config_set("notify-keyspace-events", "Kgl")
+    with client.pubsub() as changes:
+        changes.subscribe(f"__keyspace@0__:{key}")
+        run.publish_for(small.name, task, 101)
+        # The worker takes the message again within milliseconds; only it sets a lifetime.
+        until(lambda: (changes.get_message() or {}).get("data") in ("expire", "pexpire"), "it was put back")
 
     small.signal(signal.SIGSTOP)  # It might have the message at this moment.
     small.signal(signal.SIGKILL)

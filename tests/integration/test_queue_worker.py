@@ -25,7 +25,7 @@ from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 from tests.support.valkey import private_server
 from worker.queue.celery_app import make_app
-from worker.queue.transport import guard, made_anew
+from worker.queue.transport import install_guarded_transport, rebuild_message
 
 FILES = {
     "ok.py": "print('hello')\n",
@@ -105,7 +105,7 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
     start("--python", str(PYTEST_PYTHON))
 
-    run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("half.py"), spec=run.signed_spec(has_coverage=True))
     run.publish(run.task("half.py", with_coverage=True), 101)
 
     assert run.wait(1)["half.py"].status is Status.PASS
@@ -116,7 +116,7 @@ def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Star
     start("--python", str(PYTEST_PYTHON))
     measured = run.task("half.py", with_coverage=True)
 
-    run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("ok.py"), measured, spec=run.signed_spec(has_coverage=True))
     run.publish(run.task("ok.py"), 101)
     run.publish(measured, 101)
 
@@ -176,7 +176,7 @@ def test_a_file_that_another_worker_finished_is_ended_without_a_result(run: Run,
 
 
 def test_sigterm_releases_what_runs_and_ends_with_status_0(run: Run, start: Start) -> None:
-    worker = start("--grace", "100ms")
+    worker = start("--grace-period", "100ms")
     run.submit(run.task("hangs.py"))
     run.wait_for_start()
 
@@ -195,7 +195,7 @@ def test_sigterm_lets_a_file_finish_within_the_grace(run: Run, start: Start, roo
     (root / "waits.py").write_text(
         "import pathlib, time\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.01)\n"
     )
-    worker = start("--grace", "60s")
+    worker = start("--grace-period", "60s")
     run.submit(run.task("waits.py"))
     run.wait_for_start()
 
@@ -207,7 +207,7 @@ def test_sigterm_lets_a_file_finish_within_the_grace(run: Run, start: Start, roo
 
 
 def test_a_second_signal_does_not_wait_for_the_grace(run: Run, start: Start) -> None:
-    worker = start("--grace", "10m")
+    worker = start("--grace-period", "10m")
     run.submit(run.task("hangs.py"))
     run.wait_for_start()
 
@@ -218,7 +218,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(run: Run, start: Start) -> 
 
 
 def test_it_ends_with_its_standard_input(run: Run, start: Start) -> None:
-    worker = start("--exit-with-stdin", "--grace", "10m")
+    worker = start("--exit-with-stdin", "--grace-period", "10m")
     run.submit(run.task("hangs.py"))
     run.wait_for_start()
 
@@ -321,7 +321,7 @@ def test_a_wrong_password_is_told_apart(server: EmbeddedServer, root: Path) -> N
     status, output = worker.end()
 
     assert status == 3
-    assert "refuses the password" in output
+    assert "rejects the password" in output
     assert ":wrong@" not in output
 
 
@@ -346,7 +346,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     for scheme in ("redis", "rediss"):
         monkeypatch.setitem(TRANSPORT_ALIASES, scheme, TRANSPORT_ALIASES[scheme])
-    guard(lambda *_, **__: None)
+    install_guarded_transport(lambda *_, **__: None)
 
 
 def taken(connection: Connection, run_id: str) -> Any:
@@ -354,7 +354,7 @@ def taken(connection: Connection, run_id: str) -> Any:
     body = base64.b64encode(json.dumps([["sealed"], {}, {}]).encode()).decode()
     sent = {"headers": {"task": TASK_NAME}, "body": body, "properties": {}}
     channel: Any = connection.default_channel
-    message = channel.Message(made_anew(sent, queue_name(run_id)), channel=channel)
+    message = channel.Message(rebuild_message(sent, queue_name(run_id)), channel=channel)
     channel.qos.append(message, message.delivery_tag)
     return channel
 

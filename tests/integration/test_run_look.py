@@ -40,27 +40,27 @@ def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunStore) 
     record.claim("a.py", FIRST, "w1")
     record.claim("b.py", FIRST, "w1")
     record.finish("b.py", FIRST, "w1", "body")
-    record.beat(40)
-    begun_ms, beat_ms = client.hmget(meta_key(run_id), "begun", "dispatcher_beat")
+    record.heartbeat(40)
+    begun_ms, beat_ms = client.hmget(meta_key(run_id), "started", "heartbeat")
     client.hset(
         meta_key(run_id),
-        mapping={"begun": int(begun_ms) - 60_000, "dispatcher_beat": int(beat_ms) - 20_000},
+        mapping={"started": int(begun_ms) - 60_000, "heartbeat": int(beat_ms) - 20_000},
     )
 
     [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]
 
     assert (run.waiting, run.running, run.done) == (42, 1, 1)
     assert 60 <= run.seconds < 90
-    assert 20 <= run.silent_s < 50
-    assert run.begun_at == (int(begun_ms) - 60_000) / 1000
+    assert 20 <= run.heartbeat_age_s < 50
+    assert run.started_at == (int(begun_ms) - 60_000) / 1000
 
 
 def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: str, record: RunStore) -> None:
-    client.hset(meta_key(run_id), "begun", "12000")
+    client.hset(meta_key(run_id), "started", "12000")
 
-    record.beat()
+    record.heartbeat()
 
-    assert client.hget(meta_key(run_id), "begun") == "12000"
+    assert client.hget(meta_key(run_id), "started") == "12000"
 
 
 def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: Any) -> None:
@@ -68,7 +68,7 @@ def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: 
     try:
         for name, record in runs.items():
             record.seed({}, epoch="e")
-            client.hset(meta_key(name), "begun", {"late": 3000, "early": 1000, "gone": 2000}[name])
+            client.hset(meta_key(name), "started", {"late": 3000, "early": 1000, "gone": 2000}[name])
         client.delete(meta_key("gone"))
 
         found = [run.run_id for run in BrokerInspector(client).runs() if run.run_id in runs]
@@ -83,12 +83,12 @@ def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: 
 def test_a_file_is_seen_on_its_way(client: Any, run_id: str, record: RunStore) -> None:
     look = BrokerInspector(client)
 
-    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.WAITING, take=FIRST)
+    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.WAITING, delivery=FIRST)
     record.claim("a.py", FIRST, "w:1")
-    running = FileStatus(stage=FileStage.RUNNING, take=FIRST, worker="w:1")
+    running = FileStatus(stage=FileStage.RUNNING, delivery=FIRST, worker="w:1")
     assert look.file(run_id, "a.py") == running
     record.finish("a.py", FIRST, "w:1", "body")
-    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.DONE, take=FIRST)
+    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.DONE, delivery=FIRST)
     assert look.file(run_id, "z.py") is None
     assert look.paths(run_id) == ["a.py", "b.py", "c.py", "d.py"]
 
@@ -98,13 +98,13 @@ def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, recor
     record.claim("a.py", FIRST, "w1")
     running = look.file(run_id, "a.py")
     assert running is not None
-    assert look.silent_s(run_id, "a.py", running) == 0
+    assert look.expired_for_s(run_id, "a.py", running) == 0
 
     seconds, _ = client.time()
     [member] = client.zrange(lease_key(run_id), 0, -1)
     client.zadd(lease_key(run_id), {member: (seconds - 30) * 1000})
 
-    assert 30 <= look.silent_s(run_id, "a.py", running) < 60
+    assert 30 <= look.expired_for_s(run_id, "a.py", running) < 60
 
 
 @pytest.mark.parametrize("key", [meta_key, state_key])
@@ -122,15 +122,15 @@ def test_a_damaged_run_is_named_and_hides_none_of_the_others(
         damaged.end()
 
     assert runs[run_id].waiting == 4
-    assert "what the broker has is damaged" in runs["damaged"].damage
+    assert "the data on the broker is damaged" in runs["damaged"].damage
 
 
 def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunStore) -> None:
-    client.hset(meta_key(run_id), mapping={"begun": "-5", "kept": "9" * 99, "dispatcher_beat": "x"})
+    client.hset(meta_key(run_id), mapping={"started": "-5", "backlog": "9" * 99, "heartbeat": "x"})
     client.hset(state_key(run_id), mapping={"odd.py": "what", "none.py": ""})
 
     [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]
 
-    assert (run.begun_at, run.waiting) == (0.0, 4)
+    assert (run.started_at, run.waiting) == (0.0, 4)
     assert BrokerInspector(client).file(run_id, "odd.py") is None
     assert BrokerInspector(client).file(run_id, "none.py") is None

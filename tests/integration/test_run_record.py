@@ -80,26 +80,26 @@ def test_a_file_goes_from_waiting_to_running_to_done(record: RunStore) -> None:
 
 
 def test_no_two_workers_of_a_run_get_the_same_slots(record: RunStore) -> None:
-    assert record.take_slots("w1", 4) == SlotRange(first=0, total=4)
-    assert record.take_slots("w2", 2) == SlotRange(first=4, total=6)
-    assert record.take_slots("w1", 4) == SlotRange(first=0, total=6)
-    assert record.take_slots("w1", 3) == SlotRange(first=6, total=9), "it was started anew with others"
+    assert record.assign_slots("w1", 4) == SlotRange(first=0, total=4)
+    assert record.assign_slots("w2", 2) == SlotRange(first=4, total=6)
+    assert record.assign_slots("w1", 4) == SlotRange(first=0, total=6)
+    assert record.assign_slots("w1", 3) == SlotRange(first=6, total=9), "it was started anew with others"
 
 
 def test_a_broker_that_lost_its_memory_gives_each_worker_the_slots_it_had(record: RunStore) -> None:
-    first, second = record.take_slots("w1", 2), record.take_slots("w2", 2)
+    first, second = record.assign_slots("w1", 2), record.assign_slots("w2", 2)
     record.seed({"a.py": FIRST}, epoch="e2")
 
-    assert record.take_slots("w2", 2, second) == SlotRange(first=2, total=4)
-    assert record.take_slots("w3", 1) == SlotRange(first=4, total=5)
-    assert record.take_slots("w1", 2, first) == SlotRange(first=0, total=5)
-    assert record.take_slots("w4", 2, second) == SlotRange(first=5, total=7), "others have these"
+    assert record.assign_slots("w2", 2, second) == SlotRange(first=2, total=4)
+    assert record.assign_slots("w3", 1) == SlotRange(first=4, total=5)
+    assert record.assign_slots("w1", 2, first) == SlotRange(first=0, total=5)
+    assert record.assign_slots("w4", 2, second) == SlotRange(first=5, total=7), "others have these"
 
 
 def test_a_run_that_has_ended_gives_no_slots(record: RunStore) -> None:
     record.end()
 
-    assert record.take_slots("w1", 2) is None
+    assert record.assign_slots("w1", 2) is None
 
 
 def test_a_second_copy_of_a_message_gets_nothing(record: RunStore) -> None:
@@ -127,7 +127,7 @@ def test_the_first_result_counts_and_only_once(record: RunStore) -> None:
 
 def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
-    lease = Lease(path="a.py", attempt=FIRST, worker="w1")
+    lease = Lease(path="a.py", delivery=FIRST, worker="w1")
     assert record.expired() == []
     assert not record.expire(lease)
 
@@ -235,19 +235,19 @@ def test_only_who_has_a_file_can_give_it_back(record: RunStore) -> None:
 def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunStore) -> None:
     record.claim("b.py", FIRST, "w1")
 
-    assert record.waits("a.py", FIRST)
-    assert not record.waits("a.py", AGAIN)
-    assert not record.waits("b.py", FIRST)
+    assert record.is_queued("a.py", FIRST)
+    assert not record.is_queued("a.py", AGAIN)
+    assert not record.is_queued("b.py", FIRST)
     record.cancel()
-    assert not record.waits("a.py", FIRST)
+    assert not record.is_queued("a.py", FIRST)
 
 
 def test_terms_are_kept_as_they_came(record: RunStore) -> None:
-    assert record.terms() == ""
-    record.seed({}, epoch="e2", terms="sealed")
-    assert record.terms() == "sealed"
+    assert record.spec() == ""
+    record.seed({}, epoch="e2", spec="sealed")
+    assert record.spec() == "sealed"
     record.end()
-    assert record.terms() is None
+    assert record.spec() is None
 
 
 def test_a_refusal_is_told_while_there_is_a_run(client: Any, record: RunStore) -> None:
@@ -263,10 +263,10 @@ def test_a_run_whose_dispatcher_is_silent_is_not_active_until_it_speaks(
     client: Any, record: RunStore
 ) -> None:
     seconds, _ = client.time()
-    client.hset(meta_key(run_of(record)), "dispatcher_beat", (seconds - DISPATCHER_TIMEOUT_S - 1) * 1000)
+    client.hset(meta_key(run_of(record)), "heartbeat", (seconds - DISPATCHER_TIMEOUT_S - 1) * 1000)
     assert run_of(record) not in RunStore.active_runs(client)
 
-    record.beat()
+    record.heartbeat()
 
     assert run_of(record) in RunStore.active_runs(client)
 
@@ -307,7 +307,7 @@ def test_a_broker_that_forgot_is_told_again_and_the_running_file_goes_on(
     assert record.renew("a.py", FIRST, "w1") is RenewReply.UNKNOWN
     assert record.claim("b.py", FIRST, "w1") is ClaimReply.GONE
     assert not record.finish("a.py", FIRST, "w1", "body")
-    record.beat()
+    record.heartbeat()
     assert record.epoch() is None
 
     record.seed({"a.py": AGAIN, "b.py": AGAIN}, epoch="e2")
@@ -341,7 +341,7 @@ def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunSto
     record.claim("a.py", FIRST, "w1")
     for key in queue_keys(run_of(record)):
         client.lpush(key, "message")
-    record.beat()
+    record.heartbeat()
 
     for key in (*client.keys(f"*{run_of(record)}*"), RUNS_KEY):
         assert RUN_TTL_S - 60 < client.ttl(key) <= RUN_TTL_S, key
@@ -407,7 +407,7 @@ def test_any_name_of_a_file_survives(client: Any, record: RunStore, path: str) -
     record.add({path: FIRST})
     assert record.claim(path, FIRST, "w:1|x") is ClaimReply.OK
     let_time_pass(client, record)
-    lease = Lease(path=path, attempt=FIRST, worker="w:1|x")
+    lease = Lease(path=path, delivery=FIRST, worker="w:1|x")
     assert record.expired() == [lease]
     assert record.finish(path, FIRST, "w:1|x", "body")
     assert record.is_settled()

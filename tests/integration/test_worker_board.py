@@ -34,33 +34,33 @@ def client() -> Iterator[Any]:
 
 def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:
     board = WorkerDirectory(client)
-    assert board.cards() == []
+    assert board.statuses() == []
 
-    board.announce(CARD)
-    assert board.cards() == [CARD]
+    board.publish(CARD)
+    assert board.statuses() == [CARD]
     for key in (worker_key("w1"), WORKERS_KEY):
         assert 0 < client.ttl(key) <= WORKER_TTL_S, key
 
     board.remove("w1")
-    assert board.cards() == []
+    assert board.statuses() == []
 
 
 def test_a_card_that_nobody_renewed_is_forgotten(client: Any) -> None:
     board = WorkerDirectory(client)
-    board.announce(CARD)
+    board.publish(CARD)
     client.delete(worker_key("w1"))
 
-    assert board.cards() == []
+    assert board.statuses() == []
     assert not client.sismember(WORKERS_KEY, "w1")
 
 
 def test_a_card_of_another_version_is_told_as_such(client: Any) -> None:
     board = WorkerDirectory(client)
-    board.announce(CARD)
+    board.publish(CARD)
     client.set(worker_key("w2"), '{"name":"w2"}')
     client.sadd(WORKERS_KEY, "w2")
 
-    assert [(card.name, card.version) for card in board.cards()] == [
+    assert [(card.name, card.version) for card in board.statuses()] == [
         ("w1", "0.1.0"),
         ("w2", UNREADABLE_VERSION),
     ]

@@ -46,13 +46,13 @@ def ask(url: str, root: Path) -> tuple[int, str]:
 def test_a_worker_of_this_host_is_found(
     server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path
 ) -> None:
-    board.announce(CARD)
+    board.publish(CARD)
 
     assert ask(server.url, tmp_path) == (0, "")
 
 
 def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path) -> None:
-    board.announce(structs.replace(CARD, host="elsewhere"))
+    board.publish(structs.replace(CARD, host="elsewhere"))
 
     status, output = ask(server.url, tmp_path)
 

@@ -213,8 +213,8 @@ class SimulatedRun:
         following = next_attempt(
             running.task,
             result,
-            past=AttemptContext(evictions=self._evicted[running.file.path]),
-            rules=RetryPolicy(),
+            context=AttemptContext(evictions=self._evicted[running.file.path]),
+            policy=RetryPolicy(),
             budget_bytes=self._budget_bytes,
         )
         assert following is not None

@@ -93,7 +93,7 @@ _files = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     figures=_files,
     slots=st.integers(1, 6),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from dispatcher.engine.loop import RunPolicy
+from dispatcher.config.choices import Oversubscription
+from dispatcher.config.model import TestConfig
 from passmuster.model.status import Isolation, Status, StopReason
 from tests.unit.dispatcher.engine.scripted_backend import Step
 
@@ -19,11 +20,11 @@ STEPS = st.builds(
 
 SCRIPTS = st.dictionaries(st.sampled_from("abcde"), st.lists(STEPS, max_size=8), min_size=1)
 
-POLICIES = st.builds(
-    RunPolicy,
+CONFIGS = st.builds(
+    TestConfig,
     retries=st.integers(0, 2),
     max_fail=st.none() | st.integers(1, 3),
     run_timeout_s=st.none() | st.floats(0.1, 60),
     verify_isolation=st.booleans(),
-    recheck_alone=st.booleans(),
+    oversubscription=st.sampled_from([None, Oversubscription.OFF]),
 )

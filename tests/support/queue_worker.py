@@ -23,7 +23,7 @@ from passmuster.wire.broker_keys import PRIORITY_NORMAL, TASK_NAME, queue_name, 
 from passmuster.wire.broker_messages import result_kind
 from passmuster.wire.codec import decode_result, encode_result, encode_task
 from passmuster.wire.envelope import Envelope, unpack_bytes
-from passmuster.wire.run_spec import RunSpec, encode_terms
+from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from worker.queue.celery_app import make_app
 
@@ -125,30 +125,29 @@ class Run:
         self.released: list[tuple[str, int, str]] = []
         self.refused: list[tuple[str, str]] = []
 
-    def submit(self, *tasks: TestTask, **terms: Any) -> None:
-        """Begin the run with these tasks, and with terms that differ from the plain ones."""
-        self.seed(*tasks, terms=self.sealed_terms(**terms))
+    def submit(self, *tasks: TestTask, **changes: Any) -> None:
+        """Start the run with these tasks, and with these changes to the plain spec."""
+        self.seed(*tasks, spec=self.signed_spec(**changes))
         for task in tasks:
             self.publish(task, task.attempt * 100 + 1)
 
-    def seed(self, *tasks: TestTask, terms: str | None = None) -> None:
+    def seed(self, *tasks: TestTask, spec: str | None = None) -> None:
         """Let these tasks wait, without a message."""
         takes = {task.file_path: task.attempt * 100 + 1 for task in tasks}
-        self.record.seed(takes, epoch="word", terms=self.sealed_terms() if terms is None else terms)
+        self.record.seed(takes, epoch="word", spec=self.signed_spec() if spec is None else spec)
 
-    def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
+    def signed_spec(self, *, secret: str = SECRET, **changes: object) -> str:
         plain = RunSpec(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
-        terms = structs.replace(plain, **changes)
-        return Envelope(secret).seal("terms", encode_terms(terms))
+        return Envelope(secret).sign(SPEC_KIND, encode_run_spec(structs.replace(plain, **changes)))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
-        self.publish_text(Envelope(secret).seal("task", encode_task(task), str(take)))
+        self.publish_text(Envelope(secret).sign("task", encode_task(task), str(take)))
 
     def publish_for(self, worker: str, task: TestTask, take: int) -> None:
         """Put a message on one worker's queue."""
-        text = Envelope(SECRET).seal("task", encode_task(task), str(take))
+        text = Envelope(SECRET).sign("task", encode_task(task), str(take))
         self.publish_text(text, name=worker_queue_name(self.run_id, worker))
 
     def publish_text(self, text: str, *, name: str = "") -> None:
@@ -174,13 +173,13 @@ class Run:
         for entry in self.record.read(self._last_id, block_s=0.1):
             self._last_id = entry.entry_id
             if entry.kind == "started":
-                self.started.append((entry.path, entry.attempt, entry.worker))
+                self.started.append((entry.path, entry.delivery, entry.worker))
             elif entry.kind == "released":
-                self.released.append((entry.path, entry.attempt, entry.worker))
+                self.released.append((entry.path, entry.delivery, entry.worker))
             elif entry.kind == "refused":
                 self.refused.append((entry.worker, entry.body))
             else:
-                text, packed = self._envelope.open(result_kind(self.run_id), entry.body)
+                text, packed = self._envelope.verify(result_kind(self.run_id), entry.body)
                 assert entry.path not in self.results, "a second result"
                 self.results[entry.path] = decode_result(text)
                 if packed:
@@ -188,7 +187,7 @@ class Run:
 
     def opened_refusals(self) -> list[str]:
         """Return what workers said that do not serve the run."""
-        return [self._envelope.open("refused", body)[0] for _, body in self.refused]
+        return [self._envelope.verify("refused", body)[0] for _, body in self.refused]
 
     def wait(self, count: int) -> dict[str, TestResult]:
         """Wait for so many results; return all there are."""
@@ -208,17 +207,17 @@ class Run:
         until(is_there, f"{count} files run")
 
     def workers(self) -> list[str]:
-        return [card.name for card in WorkerDirectory(self.client).cards()]
+        return [card.name for card in WorkerDirectory(self.client).statuses()]
 
     def busy(self, name: str) -> int | None:
         """Return how many files a worker says it runs."""
-        cards = WorkerDirectory(self.client).cards()
+        cards = WorkerDirectory(self.client).statuses()
         return next((card.busy for card in cards if card.name == name), None)
 
     def body(self, name: str) -> str:
         """Return the message of a pass by another worker."""
         result = TestResult(file_path=name, status=Status.PASS, worker="somebody")
-        return self._envelope.seal(result_kind(self.run_id), encode_result(result), "")
+        return self._envelope.sign(result_kind(self.run_id), encode_result(result), "")
 
     def close(self) -> None:
         self.record.end()

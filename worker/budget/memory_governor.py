@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from passmuster.host.host_budget import HostBudget
-from passmuster.host.host_budget_policy import Lack, Need
+from passmuster.host.host_budget_policy import FileNeed, Shortage
 from passmuster.host.host_resources import PROC
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import FreeCapacity, Usage
@@ -205,10 +205,10 @@ class MemoryGovernor:
             room = replace(room, free_bytes=min(room.free_bytes, self._pool.free_bytes(held)))
             if room.is_idle:
                 return replace(room, must_fit=self._pool.others > 0)
-            lack = self._pool.find_lack(Need(memory_bytes=1, cpus=0.0), held)
+            lack = self._pool.find_shortage(FileNeed(memory_bytes=1, cpus=0.0), held)
             is_short = lack is not None or room.free_bytes < room.unknown_bytes
             if is_short and self._pool.others:
-                self._pool.wait(Need(memory_bytes=room.unknown_bytes), held, lack or Lack.MEMORY)
+                self._pool.wait(FileNeed(memory_bytes=room.unknown_bytes), held, lack or Shortage.MEMORY)
             return room if lack is None else replace(room, slots=0, io_bound_slots=0)
 
     def admit(self, task: TestTask) -> int | None:
@@ -223,7 +223,7 @@ class MemoryGovernor:
                 return None
             if self._pool is not None:
                 stopped_bytes = self._stopped_for_others.get(task.file_path)
-                need = Need(
+                need = FileNeed(
                     memory_bytes=max(self._ledger.asked_bytes(task), stopped_bytes or 0),
                     cpus=task.predicted_cpus,
                     may_intrude=stopped_bytes is None,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from passmuster.host.cpu_use import CpuMeter
-from passmuster.host.host_budget_policy import Holding
+from passmuster.host.host_budget_policy import HeldResources
 from passmuster.model.executor import FileUsage, FreeCapacity, Usage
 from passmuster.model.oversubscription import FreeSlots, free_slots, max_slots
 from passmuster.model.status import StopReason
@@ -256,14 +256,14 @@ class MemoryLedger:
         """Use of all running files and of the fork servers."""
         return self.held_bytes + self.used_bytes
 
-    def holding(self, *, now_s: float) -> Holding:
+    def holding(self, *, now_s: float) -> HeldResources:
         """Return the share of the machine that the running files hold.
 
         While no file runs, the share is empty even if fork servers exist. Otherwise two runs that wait for
         their first file could wait for each other.
         """
         if not self._entries:
-            return Holding()
+            return HeldResources()
         unknown_bytes, load = self.unknown_bytes(), self.load or MachineLoad()
         reserved_bytes = firm_bytes = self.held_bytes
         cpus = 0.0
@@ -274,7 +274,7 @@ class MemoryLedger:
             firm_bytes += min(reserved, int(entry.used_bytes * UNKNOWN_MARGIN)) if is_ripe else reserved
             used_cpus = entry.used_cpus(load)
             cpus += max(1.0, used_cpus) if load.is_saturated and used_cpus >= WORKS_CPUS else used_cpus
-        return Holding(
+        return HeldResources(
             files=len(self._entries),
             reserved_bytes=min(self.total_bytes, reserved_bytes),
             firm_bytes=min(self.total_bytes, firm_bytes),
@@ -351,7 +351,7 @@ class MemoryLedger:
         room = self.room()
         if room.is_idle:
             return True
-        return room.takes(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
+        return room.has_slot_for(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Reserve memory and the lowest free slot for `task`, which must fit."""

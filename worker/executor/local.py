@@ -101,7 +101,7 @@ class LocalExecutor:
         )
         self._tmp = PrivateTmp(settings.tmp_parent)
 
-    def expect(self, tasks: Sequence[TestTask]) -> None:
+    def prefetch(self, tasks: Sequence[TestTask]) -> None:
         """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
         self._governor.expect(tasks)
         self._fleet.expect(tasks)
@@ -110,7 +110,7 @@ class LocalExecutor:
         """Return the slots and the budget, each with its source."""
         return self._settings.limits
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         """Return the free capacity."""
         return self._governor.room()
 
@@ -123,7 +123,7 @@ class LocalExecutor:
             self._slots[task.attempt_id] = slot
         return True
 
-    def dismiss(self, task: TestTask) -> None:
+    def release(self, task: TestTask) -> None:
         """Release the slot and the reservation of an admitted task that will not run."""
         self._forget(task)
 
@@ -146,7 +146,7 @@ class LocalExecutor:
         finally:
             self._forget(task)
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop all running files; tasks admitted later are stopped immediately."""
         with self._lock:
             self._stopping = (reason, grace_s)
@@ -156,7 +156,7 @@ class LocalExecutor:
         for attempt in running:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """Stop only these attempts. Those that are admitted but have not started are stopped at their
         start."""
         with self._lock:
@@ -190,7 +190,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Stop running files, process supervisors and sampling, and remove the temporary directory."""
-        self.stop(StopReason.CANCELLED, grace_s=0)
+        self.stop_all(StopReason.CANCELLED, grace_s=0)
         self._fleet.close()
         self._governor.close()
         if self._pool is not None:
@@ -253,7 +253,8 @@ class LocalExecutor:
         while True:
             is_last_try = time.monotonic() > give_up_at
             try:
-                launch = self._fleet.of(task).launch(task, slot)
+                fleet = self._fleet.of(task)
+                launch = fleet.launch(task, slot)
                 attempt = RunningAttempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
@@ -261,7 +262,8 @@ class LocalExecutor:
                     tmp_dir,
                     coverage_file,
                     partial(self._governor.attach, task.attempt_id),
-                    self._fleet.environment,
+                    fleet.environment,
+                    fleet.code_dir,
                 )
                 failed = supervised.failed
                 if failed is None or failed.errno not in EXHAUSTED or is_last_try:

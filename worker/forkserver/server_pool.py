@@ -15,12 +15,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from passmuster.model.errors import InfrastructureError
 from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
@@ -29,6 +30,7 @@ from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
 from worker.process.supervisor_client import SupervisorClient, start_keeper
+from worker.process.temporary import PrivateTmp
 
 if TYPE_CHECKING:
     from worker.forkserver.fork_advice import ForkAdvice, ForkAdvisor
@@ -85,11 +87,15 @@ class ServerPool:
         self._is_loading_conftests = False
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
+        self._tmp = _private_tmp(settings.tmp_parent)
+        self.code_dir = None if self._tmp is None else self._tmp.make("code")
+        """Where test processes keep compiled code that Python does not keep; None: nowhere."""
         self._tree = ServerTree(
             settings,
             self._environment,
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
             on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+            code_dir=self.code_dir,
         )
         self._known_advisor: ForkAdvisor | None = None
 
@@ -231,6 +237,8 @@ class ServerPool:
         for keeper in keepers:
             keeper.close()
         self._tree.close()
+        if self._tmp is not None:
+            self._tmp.close(keep=False)
         if self._known_advisor is not None:
             self._known_advisor.close()
 
@@ -265,7 +273,9 @@ class ServerPool:
     def _best_server(self, task: TestTask, advice: ForkAdvice) -> tuple[ServerKey, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
         plain = ServerKey(base=advice.base)
-        session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
+        # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
+        is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
+        session = replace(plain, session=advice.base == PYTEST and is_shared)
         deepest = replace(session, conftests=session.session and self._has_conftests())
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
@@ -357,6 +367,14 @@ def why_never() -> str:
     if sys.platform != "linux":
         return f"forking is not supported on {sys.platform}"
     return ""
+
+
+def _private_tmp(parent: Path) -> PrivateTmp | None:
+    """Return a directory for what only saves time; None if there is no room, which the first file reports."""
+    try:
+        return PrivateTmp(parent)
+    except InfrastructureError:
+        return None
 
 
 def _start_helper(thread: threading.Thread) -> None:

@@ -62,7 +62,7 @@ class Admission:
             InfrastructureError: memory can no longer be measured.
         """
         is_too_big = (task.predicted_bytes or 0) > self._budget_bytes
-        if is_too_big and self._neighbours.have_room(task.run_id, task.predicted_bytes or 0):
+        if is_too_big and self._neighbours.can_fit(task.run_id, task.predicted_bytes or 0):
             return False
         needs_all = task.exclusive or is_too_big
         until = self._clock() + ADMIT_S

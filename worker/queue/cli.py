@@ -13,7 +13,7 @@ from collections.abc import MutableMapping, Sequence
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.version import VERSION
-from worker.queue.command_line import PRIVATE_VARIABLES, WORDS, format_help
+from worker.queue.command_line import PRIVATE_VARIABLES, ROWS, WORDS, format_help
 from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
@@ -36,8 +36,13 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
         say(format_help(PROGRAM) if asked.wants_help else f"{PROGRAM} {VERSION}")
         return 0
     try:
+        if words and words[0] == "completion":
+            from passmuster.settings.completion import completion_of_program  # Rarely needed.
+
+            say(completion_of_program((PROGRAM,), ROWS, words[1:]))
+            return 0
         options = read_options(words, own)
-        tests_environ = put_aside(own)
+        tests_environ = split_environment(own)
         for warning in options.warnings:
             _complain(warning)
         try:
@@ -68,7 +73,7 @@ def say(line: str) -> None:
         sys.stdout.flush()
 
 
-def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
+def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove from `environ` what Celery must not see.
 
     Tests see neither the secret nor the broker's password, nor where these are.

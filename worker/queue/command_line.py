@@ -42,7 +42,7 @@ def _matching(pattern: re.Pattern[str], allowed: str, *, is_list: bool = False) 
             raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
         return text
 
-    return ValueType(read=read, allowed=allowed, metavar="NAME", is_list=is_list)
+    return ValueType(parse=read, expected=allowed, metavar="NAME", is_list=is_list)
 
 
 WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
@@ -89,7 +89,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
         int | None,
         option(
             "slots",
-            count(least=1, most=MAX_SLOTS),
+            count(minimum=1, maximum=MAX_SLOTS),
             "files at once",
             default="what CPUs and memory allow",
         ),
@@ -142,13 +142,22 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         option("allow-env", VARIABLE_NAMES, "variables that runs may set; may be repeated", default="none"),
     ] = ()
-    only_run: Annotated[
+    only_run_id: Annotated[
         str,
         option(
-            "only-run", replace(TEXT, metavar="RUN"), "serve the run of this id alone", default="all runs"
+            "only-run-id",
+            replace(TEXT, metavar="RUN"),
+            "serve only the run with this ID",
+            default="all runs",
+            renamed_from="only-run",
         ),
     ] = ""
-    grace: Annotated[float, option("grace", TIME, "how long files may go on at SIGTERM")] = DEFAULT_GRACE_S
+    grace_period: Annotated[
+        float,
+        option(
+            "grace-period", TIME, "how long running files may continue after SIGTERM", renamed_from="grace"
+        ),
+    ] = DEFAULT_GRACE_S
     log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "lines, or JSON")] = (
         LogFormat.PLAIN
     )

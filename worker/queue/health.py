@@ -45,7 +45,7 @@ class Health:
         self._has_run = False
         self._in_a_row = 0
 
-    def why_not_now(self) -> str:
+    def problem(self) -> str:
         """Return why nothing should be started now; empty: it may."""
         if not self._root.is_dir():
             return f"the project's root {self._root} is gone: start the worker again once it is there"
@@ -62,12 +62,12 @@ class Health:
             f" {format_bytes(MIN_FREE_BYTES)} are needed: free some space there or set TMPDIR to another one"
         )
 
-    def has_run(self) -> None:
+    def count_run(self) -> None:
         """Note that a file ran, however it ended."""
         with self._lock:
             self._has_run, self._in_a_row = True, 0
 
-    def has_failed(self) -> bool:
+    def count_failure(self) -> bool:
         """Note that a file could not be started; return whether this worker should take no more of them."""
         with self._lock:
             self._in_a_row += 1

@@ -21,16 +21,16 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         environ: the environment. What must not be seen by Celery is removed from it.
     """
     from passmuster.model.errors import PassmusterError
-    from worker.queue.cli import put_aside, say
+    from worker.queue.cli import say, split_environment
     from worker.queue.options import read_options
 
     try:
         options = read_options(argv, environ)
-        put_aside(environ)
+        split_environment(environ)
         from passmuster.wire.access import open_broker
         from passmuster.wire.run_store import WorkerDirectory
 
-        cards = WorkerDirectory(open_broker(options.broker)).cards()
+        cards = WorkerDirectory(open_broker(options.broker)).statuses()
     except PassmusterError as error:
         say(str(error))
         return 1

@@ -17,7 +17,7 @@ from typing import Protocol
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
 from passmuster.wire.broker_keys import HEARTBEAT_S
-from passmuster.wire.broker_messages import DamagedRecordError, RenewReply, WorkerStatus
+from passmuster.wire.broker_messages import DamagedDataError, RenewReply, WorkerStatus
 from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say
 from worker.queue.task_handler import KEEP_RESULT_S, LeaseStore
@@ -33,7 +33,7 @@ the result after it, less than the five seconds that a dispatcher waits."""
 class WorkerDirectory(Protocol):
     """The directory of worker statuses; see `passmuster.wire.run_store.WorkerDirectory`."""
 
-    def announce(self, card: WorkerStatus) -> None:
+    def publish(self, card: WorkerStatus) -> None:
         """Publish a status, which expires."""
 
     def remove(self, name: str) -> None:
@@ -46,7 +46,7 @@ class RunFollower(Protocol):
     def follow(self, runs: Collection[str]) -> None:
         """Serve exactly these runs. Must not block."""
 
-    def leave_alone(self, run_id: str, why: str) -> None:
+    def abandon(self, run_id: str, why: str) -> None:
         """Stop serving a run whose data on the broker is damaged."""
 
 
@@ -88,7 +88,7 @@ class Heartbeat:
         self._tails = tails
         self._record, self._active_runs, self._runs = record, active_runs, runs
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
-        self._unusable: tuple[type[Exception], ...] = (*broken, DamagedRecordError)
+        self._unusable: tuple[type[Exception], ...] = (*broken, DamagedDataError)
         self._unknown_since: dict[str, float] = {}
         self._is_away = False
         self._seen: set[str] = set()
@@ -118,7 +118,7 @@ class Heartbeat:
                 self._renew(one)
             self._forget_all_but(held)
             if not self._roster.is_closed:
-                self._board.announce(self._card(held))
+                self._board.publish(self._card(held))
                 self._seen = self._active_runs()
                 self._runs.follow(self._seen)
             self._tails(held)
@@ -152,10 +152,10 @@ class Heartbeat:
     def _renew(self, held: InFlightFile) -> None:
         record = self._record(held.run_id)
         try:
-            self._obey(held, record.renew(held.path, held.take, self._name), record)
-        except DamagedRecordError as error:
+            self._obey(held, record.renew(held.path, held.delivery, self._name), record)
+        except DamagedDataError as error:
             # It cannot be finished either, and other runs wait for its place.
-            self._runs.leave_alone(held.run_id, str(error))
+            self._runs.abandon(held.run_id, str(error))
             self._end(held, AbortReason.LOST, grace_s=0)
 
     def _obey(self, held: InFlightFile, hold: RenewReply, record: LeaseStore) -> None:
@@ -165,7 +165,7 @@ class Heartbeat:
             case RenewReply.HELD:
                 if not self._roster.has_claimed(held.attempt_id):
                     # The file was returned at this moment, and this renewal leased it again.
-                    record.release(held.path, held.take, self._name)
+                    record.release(held.path, held.delivery, self._name)
             case RenewReply.LOST:
                 self._end(held, AbortReason.LOST, grace_s=0)
             case RenewReply.CANCELLED:
@@ -178,9 +178,9 @@ class Heartbeat:
                     self._end(held, AbortReason.LOST, grace_s=0)
 
     def _end(self, held: InFlightFile, fate: AbortReason, *, grace_s: float) -> None:
-        if self._roster.doom(held.attempt_id, fate):
+        if self._roster.mark_aborted(held.attempt_id, fate):
             self._say(f"ends a file: it is {fate}", about=held)
-            self._executor.end([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
+            self._executor.stop_attempts([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
 
     def _forget_all_but(self, held: tuple[InFlightFile, ...]) -> None:
         here = {one.attempt_id for one in held}

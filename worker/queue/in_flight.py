@@ -16,7 +16,7 @@ class InFlightFile(Struct, frozen=True, kw_only=True):
 
     run_id: str
     path: str
-    take: int
+    delivery: int
     """The number of its delivery."""
     attempt_id: str
     cancel_grace_s: float = 0.0
@@ -50,16 +50,16 @@ class InFlightFiles:
         return self._is_closed
 
     @property
-    def has_given_up(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether running files are stopped because the worker shuts down."""
         return self._has_given_up
 
     @property
-    def ran(self) -> int:
+    def finished(self) -> int:
         """Number of files that ran to their own end."""
         return self._ran
 
-    def enter(self, held: InFlightFile) -> bool:
+    def add(self, held: InFlightFile) -> bool:
         """Add a file; return False if no file is accepted any more, or this attempt is already held."""
         with self._changed:
             if self._is_closed or held.attempt_id in self._entered:
@@ -81,12 +81,12 @@ class InFlightFiles:
         """Whether this worker holds the lease of the file."""
         return attempt_id in self._claimed
 
-    def note_run(self) -> None:
+    def count_finished(self) -> None:
         """Count a file that ran to its own end."""
         with self._changed:
             self._ran += 1
 
-    def leave(self, attempt_id: str) -> None:
+    def remove(self, attempt_id: str) -> None:
         """Remove a file."""
         with self._changed:
             del self._entered[attempt_id]
@@ -100,11 +100,11 @@ class InFlightFiles:
             return tuple(held for key, held in self._entered.items() if key in self._claimed)
 
     @property
-    def taken(self) -> int:
+    def accepted(self) -> int:
         """Number of files here, running or waiting for admission."""
         return len(self._entered)
 
-    def doom(self, attempt_id: str, fate: AbortReason) -> bool:
+    def mark_aborted(self, attempt_id: str, fate: AbortReason) -> bool:
         """Mark a file to be stopped; return False if it is no longer held or was marked before."""
         with self._changed:
             if attempt_id not in self._entered or self._fates.get(attempt_id) in (fate, AbortReason.LOST):
@@ -112,7 +112,7 @@ class InFlightFiles:
             self._fates[attempt_id] = fate
             return True
 
-    def fate(self, attempt_id: str) -> AbortReason | None:
+    def abort_reason(self, attempt_id: str) -> AbortReason | None:
         """Return why a file must stop, or None if it may continue."""
         return self._fates.get(attempt_id)
 
@@ -121,7 +121,7 @@ class InFlightFiles:
         with self._changed:
             self._is_closed = True
 
-    def give_up(self) -> None:
+    def mark_stopping(self) -> None:
         """Record that running files are stopped because the worker shuts down."""
         with self._changed:
             self._is_closed = self._has_given_up = True

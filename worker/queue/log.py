@@ -62,7 +62,9 @@ class WorkerLog:
     ) -> None:
         """Write a line."""
         run, path, attempt = (
-            ("", "", 0) if about is None else (about.run_id, about.path, about.take // DELIVERIES_PER_ATTEMPT)
+            ("", "", 0)
+            if about is None
+            else (about.run_id, about.path, about.delivery // DELIVERIES_PER_ATTEMPT)
         )
         if self._form is LogFormat.PLAIN:
             words = "" if about is None else f" run={run} file={_printable(path)} attempt={attempt}"

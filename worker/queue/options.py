@@ -25,7 +25,7 @@ from passmuster.settings.argument_parser import (
     strongest_values,
 )
 from passmuster.settings.locations import PathResolver
-from passmuster.settings.origins import Origin, Origins, Source
+from passmuster.settings.origins import Origin, Origins, Source, rename_notes
 from passmuster.settings.relations import Relations
 from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE, visible_password_warning
@@ -113,7 +113,7 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         broker = with_password(broker, read_secret_file(found.broker_password_file, source=source.name))
     secret, secret_file = _secret(found, environ, origins["secret-file"])
     require_secret(broker, secret)
-    warnings = [warning] if warning else []
+    warnings = [*rename_notes(given.values()), *([warning] if warning else [])]
     warnings += secret_warnings(broker, secret, file=secret_file)
     root, workdir = _folders(found.root, found.workdir)
     return Options(
@@ -133,9 +133,9 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         preload=found.preload,
         keep_tmp=found.keep_tmp,
         name=found.name or f"{_host()}-{secrets.token_hex(4)}",
-        grace_s=found.grace,
+        grace_s=found.grace_period,
         allowed=found.allow_env,
-        only_run=found.only_run,
+        only_run=found.only_run_id,
         ends_with_stdin=found.exit_with_stdin,
         log_format=found.log_format,
         warnings=tuple(warnings),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from passmuster.model.errors import PassmusterError
-from passmuster.wire.broker_keys import MAX_TAIL_BYTES
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_keys import MAX_PIECE_BYTES
+from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.output_stream import OutputPiece
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile
@@ -22,10 +22,10 @@ from worker.queue.in_flight import InFlightFile
 class OutputSink(Protocol):
     """Where wishes and pieces are; see `passmuster.wire.output_stream.OutputStream`."""
 
-    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+    def are_subscribed(self, files: Sequence[tuple[str, str]]) -> list[bool]:
         """Return for each file, given by run and path, whether it is wanted."""
 
-    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+    def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
         """Send a piece."""
 
 
@@ -58,7 +58,7 @@ class OutputStreamer:
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
 
-    def look(self, held: Sequence[InFlightFile]) -> None:
+    def stream(self, held: Sequence[InFlightFile]) -> None:
         """Send the new output of all subscribed files; called with each heartbeat.
 
         Args:
@@ -68,17 +68,19 @@ class OutputStreamer:
             Exception: the broker is away.
         """
         files = [(one.run_id, one.path) for one in held]
-        wanted = [one for one, is_wanted in zip(held, self._board.wanted(files), strict=True) if is_wanted]
+        wanted = [
+            one for one, is_wanted in zip(held, self._board.are_subscribed(files), strict=True) if is_wanted
+        ]
         for watched in self._follow(wanted):
             # At its end the file's own thread sends; it may wait for the broker longer than a heartbeat can.
             if watched.lock.acquire(blocking=False):
                 try:
-                    with contextlib.suppress(DamagedRecordError):  # Only the subscriber misses output.
+                    with contextlib.suppress(DamagedDataError):  # Only the subscriber misses output.
                         self._send(watched)
                 finally:
                     watched.lock.release()
 
-    def end(self, held: InFlightFile) -> None:
+    def finish(self, held: InFlightFile) -> None:
         """Send the rest of a watched file that has ended, before its result is sent; of others nothing."""
         with self._lock:
             watched = self._watched.pop(held.attempt_id, None)
@@ -100,8 +102,8 @@ class OutputStreamer:
             return list(self._watched.values())
 
     def _send(self, watched: _Watched) -> None:
-        start, data = watched.capture.since(watched.sent, most_bytes=MAX_TAIL_BYTES)
+        start, data = watched.capture.since(watched.sent, most_bytes=MAX_PIECE_BYTES)
         if data:
-            piece = OutputPiece(take=watched.held.take, start=start, data=data)
-            self._board.put(watched.held.run_id, watched.held.path, piece)
+            piece = OutputPiece(delivery=watched.held.delivery, start=start, data=data)
+            self._board.publish(watched.held.run_id, watched.held.path, piece)
             watched.sent = start + len(data)

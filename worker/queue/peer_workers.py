@@ -33,7 +33,7 @@ class PeerWorkers:
         self._cards: tuple[WorkerStatus, ...] = ()
         self._asked_at = float("-inf")
 
-    def have_room(self, run_id: str, needed_bytes: int) -> bool:
+    def can_fit(self, run_id: str, needed_bytes: int) -> bool:
         """Whether another worker that serves the run has so much memory for files at all."""
         return any(
             run_id in card.runs and card.budget_bytes >= needed_bytes

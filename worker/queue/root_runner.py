@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.host.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from passmuster.host.host_budget import Seat, open_pool
+from passmuster.host.host_budget import RunProfile, open_host_budget
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.interpreter import find_interpreter
 from passmuster.host.interpreter_probe import coverage_problem, probe_packages
@@ -53,7 +53,7 @@ class WorkerCapacity(Struct, frozen=True, kw_only=True):
     cpus: int | None = None
 
 
-def read_share(options: Options) -> WorkerCapacity:
+def read_capacity(options: Options) -> WorkerCapacity:
     """Return what this machine, and what the worker was started with, allow."""
     machine = read_machine()
     slots, slots_source = options.slots, "asked for"
@@ -88,13 +88,13 @@ class RootRunner:
         self._executor, self._files, self._settings = executor, files, settings
         self.python = settings.interpreter_identity
 
-    def why_not(self, terms: RunSpec) -> str:
+    def run_problem(self, terms: RunSpec) -> str:
         """Return why a run cannot be served here, or "" if it can."""
         if not terms.has_coverage:
             return ""
         return coverage_problem(self._settings.interpreter, self._settings.environ) or ""
 
-    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
+    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come.
 
         Args:
@@ -103,11 +103,11 @@ class RootRunner:
         """
         coverage = CoverageRequest() if terms.has_coverage else None
         tasks = [TestTask(run_id=terms.run_id, file_path=path, coverage=coverage) for path in paths]
-        self._executor.expect([task for task in tasks if not why_not_executable(task, self._settings)])
+        self._executor.prefetch([task for task in tasks if not why_not_executable(task, self._settings)])
 
-    def take(self, text: str) -> bool:
+    def handle_message(self, text: str) -> bool:
         """Handle a message; return False if it must be put back."""
-        return self._files.take(text)
+        return self._files.handle_message(text)
 
     def usage(self) -> Usage:
         """Return the use of the running files."""
@@ -117,13 +117,13 @@ class RootRunner:
         """Return the capture of a running file's output, or None if it does not run."""
         return self._executor.output(attempt_id)
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
-        self._executor.stop(reason, grace_s=grace_s)
+        self._executor.stop_all(reason, grace_s=grace_s)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """End only these attempts."""
-        self._executor.end(attempt_ids, reason, grace_s=grace_s)
+        self._executor.stop_attempts(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
         """Stop running files, fork servers and process supervisors, and remove temporary files."""
@@ -171,20 +171,20 @@ class RootRunnerFactory:
         """
         settings = self._settings(root, self._workdir(root, workdir))
         health = Health(settings.root, settings.tmp_parent)
-        if why := health.why_not_now():
+        if why := health.problem():
             raise InfrastructureError(why)
         require_open_files()
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(CoveragePools(settings)))
             fleet.warm_up(settings.slots)
-            seat = Seat(
+            seat = RunProfile(
                 root=str(root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=self._options.nice,
                 machine_memory=self._options.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat,
                 levels=read_levels,
                 environment=settings.environ,

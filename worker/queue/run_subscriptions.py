@@ -16,9 +16,9 @@ from typing import Protocol
 from passmuster.model.errors import PassmusterError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
-from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import REFUSED_KIND, TERMS_KIND, RunSpec, decode_terms
+from passmuster.wire.run_spec import REFUSED_KIND, SPEC_KIND, RunSpec, decode_run_spec
 from worker.queue.log import LogLevel, Say
 
 Check = Callable[[RunSpec], str]
@@ -31,10 +31,10 @@ OWN_NAMES = "PASSMUSTER_"
 class RunSpecStore(Protocol):
     """What is asked of the broker about a run; see `wire.run_store.RunStore`, which explains more."""
 
-    def terms(self) -> str | None:
+    def spec(self) -> str | None:
         """Return the signed spec, or None if the broker does not know the run."""
 
-    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+    def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
         """Return a worker's slot numbers in the run, or None if the broker does not know the run."""
 
     def refuse(self, worker: str, body: str) -> None:
@@ -121,7 +121,7 @@ class RunSubscriptions:
             thread.start()
         self._subscriptions.sync()
 
-    def terms(self, run_id: str) -> RunSpec | None:
+    def spec_of(self, run_id: str) -> RunSpec | None:
         """Return the spec of a run, or None if this worker does not serve it."""
         membership = self._seen.get(run_id)
         return None if membership is None else membership.terms
@@ -130,12 +130,12 @@ class RunSubscriptions:
         """Return the numbers of this worker's slots in a run that it has joined."""
         return self._ranges[run_id]
 
-    def served(self) -> tuple[str, ...]:
+    def served_runs(self) -> tuple[str, ...]:
         """Return the ids of the runs that are served."""
         with self._lock:
             return tuple(sorted(run_id for run_id, one in self._seen.items() if one.terms is not None))
 
-    def leave_alone(self, run_id: str, why: str) -> None:
+    def abandon(self, run_id: str, why: str) -> None:
         """Stop serving a run whose data on the broker is damaged, and log that once; other runs continue.
 
         Args:
@@ -165,7 +165,7 @@ class RunSubscriptions:
                 self._subscriptions.leave(run_id)
         for run_id in served:
             with contextlib.suppress(
-                DamagedRecordError, *self._broken
+                DamagedDataError, *self._broken
             ):  # A dispatcher sees too that the worker is gone.
                 self._refuse(run_id, reason)
 
@@ -175,7 +175,7 @@ class RunSubscriptions:
         membership = self._seen.get(run_id)
         try:
             record = self._record(run_id)
-            text = record.terms()
+            text = record.spec()
             if text is None:  # It has ended meanwhile.
                 return
             terms, reason = self._judged(run_id, text)
@@ -183,11 +183,11 @@ class RunSubscriptions:
                 if self._seen.get(run_id) is membership:
                     self._refuse(run_id, reason)
                 return
-            numbers = record.take_slots(self._name, self._slots, self._ranges.get(run_id))
+            numbers = record.assign_slots(self._name, self._slots, self._ranges.get(run_id))
             if numbers is None:  # It has ended meanwhile.
                 return
-        except DamagedRecordError as error:
-            self.leave_alone(run_id, str(error))
+        except DamagedDataError as error:
+            self.abandon(run_id, str(error))
             return
         except self._broken:
             with self._lock:
@@ -208,14 +208,14 @@ class RunSubscriptions:
         try:
             if not text:
                 return None, f"the run has no terms, worker {self._name} needs them: {_same_version()}"
-            parts = self._envelope.open(TERMS_KIND, text)
+            parts = self._envelope.verify(SPEC_KIND, text)
             if len(parts) != 1:
                 return None, f"the run's terms have {len(parts)} parts, 1 was expected: {_same_version()}"
             self._envelope.answer_run(run_id, text)
-            terms = decode_terms(parts[0])
+            terms = decode_run_spec(parts[0])
             found = (check(terms) for check in (_same_run(run_id), same_version, *self._checks))
             return terms, next(filter(None, found), "")
-        except DamagedRecordError:
+        except DamagedDataError:
             raise
         except self._broken:
             raise
@@ -230,7 +230,7 @@ class RunSubscriptions:
         if (run_id, line) not in self._told:
             self._told.add((run_id, line))
             self._say(f"does not serve run {run_id}: {line}", level=LogLevel.WARNING)
-        self._record(run_id).refuse(self._name, self._envelope.seal(REFUSED_KIND, line, run_id=run_id))
+        self._record(run_id).refuse(self._name, self._envelope.sign(REFUSED_KIND, line, run_id=run_id))
 
 
 def same_version(terms: RunSpec) -> str:
@@ -240,11 +240,11 @@ def same_version(terms: RunSpec) -> str:
     return f"the dispatcher has version {terms.version[:20]}, the worker {VERSION}: {_same_version()}"
 
 
-def allowed_names(allowed: Collection[str]) -> Check:
+def check_variables(allowed: Collection[str]) -> Check:
     """Return a check that a run sets only Passmuster's own variables and those that this worker allows."""
 
     def check(terms: RunSpec) -> str:
-        wrong = not_allowed(terms.environment_names, allowed)
+        wrong = forbidden_variables(terms.environment_names, allowed)
         if not wrong:
             return ""
         known = ", ".join(sorted(allowed)) or "none"
@@ -256,7 +256,7 @@ def allowed_names(allowed: Collection[str]) -> Check:
     return check
 
 
-def not_allowed(names: Collection[str], allowed: Collection[str]) -> list[str]:
+def forbidden_variables(names: Collection[str], allowed: Collection[str]) -> list[str]:
     """Return the names that are neither allowed nor Passmuster's own."""
     return sorted(name for name in names if not name.startswith(OWN_NAMES) and name not in allowed)
 

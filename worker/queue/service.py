@@ -20,7 +20,7 @@ from pathlib import Path
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import SlotRange
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
-from passmuster.wire.access import BROKEN, UNUSABLE, open_broker
+from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS, open_broker
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.output_stream import OutputStream
 from passmuster.wire.run_spec import RunSpec
@@ -37,11 +37,11 @@ from worker.queue.log import LogLevel, Say, WorkerLog
 from worker.queue.options import Options
 from worker.queue.output_streamer import OutputStreamer
 from worker.queue.peer_workers import PeerWorkers
-from worker.queue.root_runner import RootRunnerFactory, read_share
-from worker.queue.run_subscriptions import RunSubscriptions, allowed_names
+from worker.queue.root_runner import RootRunnerFactory, read_capacity
+from worker.queue.run_subscriptions import RunSubscriptions, check_variables
 from worker.queue.shutdown import Shutdown
 from worker.queue.task_handler import TaskHandler
-from worker.queue.transport import guard
+from worker.queue.transport import install_guarded_transport
 from worker.queue.worker_status import make_worker_status
 from worker.queue.workspace import Workspace
 from worker.trees.cache import TreeCache, default_base
@@ -67,7 +67,7 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client = open_broker(options.broker)
     board = WorkerDirectory(client)
-    if any(card.name == options.name for card in board.cards()):
+    if any(card.name == options.name for card in board.statuses()):
         raise ConfigurationError(
             f"a worker called {options.name} is there already: give another --name, or none; "
             "after a killed worker its name is free within seconds"
@@ -87,11 +87,11 @@ class _Service:
         self._envelope, self._roster, self._failure = Envelope(options.secret), InFlightFiles(), ""
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
         self._neighbours = PeerWorkers(
-            WorkerDirectory(self._client).cards, name=options.name, broken=UNUSABLE
+            WorkerDirectory(self._client).statuses, name=options.name, broken=BROKER_OR_DATA_ERRORS
         )
         self._heartbeat: Heartbeat | None = None
         self._joining: RunSubscriptions | None = None
-        self._share = read_share(options)
+        self._share = read_capacity(options)
         self._trees = ShippedTrees(
             lambda: TreeCache(default_base(environ)),
             TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),
@@ -105,7 +105,7 @@ class _Service:
         )
         self._place = Workspace(options.root, self._trees, maker.make, self._roster)
         tails = OutputStream(self._heart_client, self._envelope)
-        self._tails = OutputStreamer(self._place.output, tails, broken=BROKEN)
+        self._tails = OutputStreamer(self._place.output, tails, broken=BROKER_ERRORS)
         self._ending = Shutdown(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
 
     def close(self) -> None:
@@ -117,9 +117,9 @@ class _Service:
         self._place.open()
         for limit in self._share.limits:
             self._say(f"{limit.name}: {limit.value} ({limit.source})")
-        guard(self._say)
+        install_guarded_transport(self._say)
         app = make_app(self._options.broker.url)
-        register(app, self._place.take)
+        register(app, self._place.handle_message)
         self._ending.start()
         if self._options.ends_with_stdin:
             threading.Thread(target=self._end_with_stdin, name="stdin", daemon=True).start()
@@ -136,7 +136,7 @@ class _Service:
                 self._heartbeat.close()
         if not self._ending.is_asked:
             self._failure = self._failure or "Celery has ended by itself; its output says why"
-        self._say(f"ran {self._roster.ran} file(s)")
+        self._say(f"ran {self._roster.finished} file(s)")
         self._ending.done()
         if self._failure:
             self._say(f"ended because it can run nothing any more: {self._failure}", level=LogLevel.ERROR)
@@ -148,15 +148,15 @@ class _Service:
             self._record,
             self._envelope,
             (
-                allowed_names(self._options.allowed),
-                self._place.why_other_source,
+                check_variables(self._options.allowed),
+                self._place.source_problem,
                 self._place.enter,
                 self._expect,
             ),
             queues,
             name=self._options.name,
             slots=self._share.slots,
-            broken=BROKEN,
+            broken=BROKER_ERRORS,
             say=self._say,
             leave=self._place.leave,
         )
@@ -175,14 +175,14 @@ class _Service:
                 self._place.usage(),
                 held,
                 host=socket.gethostname(),
-                runs=joining.served(),
+                runs=joining.served_runs(),
                 only_run=self._options.only_run,
-                taken=self._roster.taken,
+                taken=self._roster.accepted,
                 python=self._place.python(),
             ),
-            broken=BROKEN,
+            broken=BROKER_ERRORS,
             say=self._say,
-            tails=self._tails.look,
+            tails=self._tails.stream,
         )
         self._heartbeat.start()
         what = "" if self._options.root is not None else ", for runs with --ship alone"
@@ -198,18 +198,18 @@ class _Service:
             self._record,
             self._terms,
             self._roster,
-            broken=BROKEN,
+            broken=BROKER_ERRORS,
             say=self._say,
             fail=self._fail,
             leave_alone=self._leave_alone,
             allowed=self._options.allowed,
-            on_end=self._tails.end,
+            on_end=self._tails.finish,
         )
 
     def _expect(self, terms: RunSpec) -> str:
         """Scan a run's files in advance. This only makes them faster, so a failure does not refuse the
         run."""
-        self._place.expect(terms, self._record(terms.run_id).some_paths(MAX_EXPECTED))
+        self._place.prefetch(terms, self._record(terms.run_id).sample_paths(MAX_EXPECTED))
         return ""
 
     def _wanted(self, runs: set[str]) -> set[str]:
@@ -226,14 +226,14 @@ class _Service:
         return self._joining.slots_of(run_id)
 
     def _terms(self, run_id: str) -> RunSpec | None:
-        return None if self._joining is None else self._joining.terms(run_id)
+        return None if self._joining is None else self._joining.spec_of(run_id)
 
     def _is_damaged(self, run_id: str) -> None:
         self._leave_alone(run_id, "whether the run is under way cannot be read from the broker")
 
     def _leave_alone(self, run_id: str, why: str) -> None:
         if self._joining is not None:
-            self._joining.leave_alone(run_id, why)
+            self._joining.abandon(run_id, why)
 
     def _fail(self, reason: str) -> None:
         if not self._failure:
@@ -256,5 +256,5 @@ class _Service:
         """Exit although the main thread does not end; stop the files first, so that none is left running."""
         self._place.close()
         shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
-        self._say(f"ran {self._roster.ran} file(s)")
+        self._say(f"ran {self._roster.finished} file(s)")
         os._exit(3 if self._failure else 0)

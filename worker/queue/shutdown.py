@@ -77,13 +77,13 @@ class Shutdown:
         until = self._clock() + self._grace_s
         while not is_urgent and self._clock() < until and not self._roster.wait_until_empty(LOOK_S):
             is_urgent = self._is_asked_again()
-        self._roster.give_up()
-        self._executor.stop(StopReason.CANCELLED, grace_s=0 if is_urgent else TERM_S)
+        self._roster.mark_stopping()
+        self._executor.stop_all(StopReason.CANCELLED, grace_s=0 if is_urgent else TERM_S)
         until = self._clock() + LEAVE_S
         while self._clock() < until and not self._ended.wait(LOOK_S):
             if not is_urgent and self._is_asked_again():
                 is_urgent = True
-                self._executor.stop(StopReason.CANCELLED, grace_s=0)
+                self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         if not self._ended.is_set():
             self._leave()
 

@@ -22,7 +22,7 @@ from passmuster.model.executor import Executor
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedRecordError, RenewReply, result_kind
+from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedDataError, RenewReply, result_kind
 from passmuster.wire.codec import decode_task, encode_result
 from passmuster.wire.envelope import Envelope, EnvelopeError
 from passmuster.wire.run_spec import RunSpec
@@ -33,7 +33,7 @@ from worker.queue.coverage import pack_coverage
 from worker.queue.health import Health
 from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say
-from worker.queue.run_subscriptions import not_allowed
+from worker.queue.run_subscriptions import forbidden_variables
 
 PUT_BACK_S = 0.5
 """Seconds before a message is put back, so that it does not come again and again without a pause."""
@@ -62,7 +62,7 @@ class LeaseStore(Protocol):
     def release(self, path: str, attempt: int, worker: str) -> None:
         """Return a file without a result: it is queued again."""
 
-    def waits(self, path: str, attempt: int) -> bool:
+    def is_queued(self, path: str, attempt: int) -> bool:
         """Whether the run is active and this file is queued with this delivery number."""
 
     def epoch(self) -> str | None:
@@ -119,7 +119,7 @@ class TaskHandler:
         self._on_end = on_end
         self._clock, self._pause = clock, pause
 
-    def take(self, text: str) -> bool:
+    def handle_message(self, text: str) -> bool:
         """Handle a message; return False if it must be put back for another worker or a later time."""
         try:
             task, take = self._opened(text)
@@ -130,20 +130,20 @@ class TaskHandler:
         held = InFlightFile(
             run_id=task.run_id,
             path=task.file_path,
-            take=take,
+            delivery=take,
             attempt_id=task.attempt_id,
             cancel_grace_s=0.0 if terms is None else terms.grace_s,
         )
         record = self._record(held.run_id)
-        if terms is None or not self._roster.enter(held):
+        if terms is None or not self._roster.add(held):
             return self._put_back(record, held)
         try:
             return self._run_if_ours(task, held, record) or self._put_back(record, held)
-        except DamagedRecordError as error:
+        except DamagedDataError as error:
             self._leave_alone(held.run_id, str(error))
             return True
         finally:
-            self._roster.leave(held.attempt_id)
+            self._roster.remove(held.attempt_id)
 
     def _put_back(self, record: LeaseStore, held: InFlightFile) -> bool:
         """Pause, then return False to put the message back, or True to drop it if its delivery is obsolete.
@@ -152,14 +152,14 @@ class TaskHandler:
         """
         self._pause(PUT_BACK_S)
         try:
-            return not record.waits(held.path, held.take)
-        except DamagedRecordError:
+            return not record.is_queued(held.path, held.delivery)
+        except DamagedDataError:
             return True
         except self._broken:
             return False
 
     def _opened(self, text: str) -> tuple[TestTask, int]:
-        parts = self._envelope.open(TASK_KIND, text)
+        parts = self._envelope.verify(TASK_KIND, text)
         if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
             raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its take")
         return decode_task(parts[0]), int(parts[1])
@@ -174,7 +174,7 @@ class TaskHandler:
             answer = self._claim(record, held)
         finally:
             if answer is not ClaimReply.OK and not refusal:
-                self._executor.dismiss(task)
+                self._executor.release(task)
         if answer is ClaimReply.OK:
             self._roster.claim(held.attempt_id)
             result = _not_started(task, refusal) if refusal else self._run(task)
@@ -184,7 +184,7 @@ class TaskHandler:
 
     def _why_refused(self, task: TestTask) -> str:
         """Return why this worker must not run a task, whatever the run store says, or "" if it may."""
-        if wrong := not_allowed([name for name, _ in task.environment], self._allowed):
+        if wrong := forbidden_variables([name for name, _ in task.environment], self._allowed):
             return (
                 f"worker {self._settings.name} lets no task set {', '.join(wrong)}: "
                 "start it with --allow-env NAME for each of them"
@@ -193,8 +193,8 @@ class TaskHandler:
 
     def _is_well(self) -> bool:
         """Whether this worker can start a file at all."""
-        reason = self._health.why_not_now()
-        if reason and self._health.has_failed():
+        reason = self._health.problem()
+        if reason and self._health.count_failure():
             self._roster.close()
             self._fail(reason)
         return not reason
@@ -204,8 +204,8 @@ class TaskHandler:
 
         def is_wanted() -> bool:
             try:
-                return record.waits(held.path, held.take)
-            except DamagedRecordError:
+                return record.is_queued(held.path, held.delivery)
+            except DamagedDataError:
                 return False
             except self._broken:
                 return True
@@ -221,7 +221,7 @@ class TaskHandler:
         """Claim the lease of a file; return None if the broker is unavailable, so the reply is unknown."""
         name = self._settings.name
         try:
-            return record.claim(held.path, held.take, name)
+            return record.claim(held.path, held.delivery, name)
         except self._broken:
             pass
         # The claim may have succeeded although no reply arrived: a renewal tells whether it did.
@@ -231,7 +231,7 @@ class TaskHandler:
             try:
                 return (
                     ClaimReply.OK
-                    if record.renew(held.path, held.take, name) is RenewReply.HELD
+                    if record.renew(held.path, held.delivery, name) is RenewReply.HELD
                     else ClaimReply.GONE
                 )
             except self._broken:
@@ -252,24 +252,24 @@ class TaskHandler:
 
     def _deliver(self, record: LeaseStore, held: InFlightFile, result: TestResult) -> None:
         """Give a file back: with its result, or without one where it was not the file that ended."""
-        fate = self._roster.fate(held.attempt_id)
+        fate = self._roster.abort_reason(held.attempt_id)
         is_ours = result.status.is_cancelled or result.is_worker_fault
-        if fate is None and self._roster.has_given_up and is_ours:
+        if fate is None and self._roster.is_stopping and is_ours:
             self._release(record, held)
             return
         if fate is None and result.is_worker_fault:
             self._own_up(record, held, result.error)
             return
         if result.status is not Status.START_ERROR:
-            self._health.has_run()
-        self._roster.note_run()
+            self._health.count_run()
+        self._roster.count_finished()
         self._say(f"{result.status} after {result.duration:.2f} s", about=held)
         if fate is not AbortReason.LOST:
             self._finish(record, held, self._body(result, held.run_id))
 
     def _own_up(self, record: LeaseStore, held: InFlightFile, reason: str) -> None:
         """Give a file back that could not be started because of this worker, which may be the last straw."""
-        is_last = self._health.has_failed()
+        is_last = self._health.count_failure()
         if is_last:
             self._roster.close()  # Before it waits again, or it could come here once more.
         self._say(f"gives a file back: {reason}", about=held, level=LogLevel.WARNING)
@@ -281,21 +281,21 @@ class TaskHandler:
         # First: a concurrent renewal could lease the file again. The heartbeat checks this after each
         # renewal.
         self._roster.unclaim(held.attempt_id)
-        with contextlib.suppress(DamagedRecordError, *self._broken):  # Its lease runs out by itself.
-            record.release(held.path, held.take, self._settings.name)
+        with contextlib.suppress(DamagedDataError, *self._broken):  # Its lease runs out by itself.
+            record.release(held.path, held.delivery, self._settings.name)
 
     def _finish(self, record: LeaseStore, held: InFlightFile, body: str) -> None:
         until = self._clock() + KEEP_RESULT_S
-        while self._roster.fate(held.attempt_id) is not AbortReason.LOST:
+        while self._roster.abort_reason(held.attempt_id) is not AbortReason.LOST:
             try:
-                is_counted = record.finish(held.path, held.take, self._settings.name, body)
+                is_counted = record.finish(held.path, held.delivery, self._settings.name, body)
                 if is_counted or record.epoch() is not None:
                     return
-                if self._roster.fate(held.attempt_id) is AbortReason.CANCELLED:
+                if self._roster.abort_reason(held.attempt_id) is AbortReason.CANCELLED:
                     return  # The run has ended, and nobody will tell the broker of it again.
             except self._broken:
                 pass
-            if self._clock() >= until or self._roster.has_given_up:
+            if self._clock() >= until or self._roster.is_stopping:
                 self._say(
                     "its result was given up: the broker does not take it", about=held, level=LogLevel.ERROR
                 )
@@ -309,7 +309,7 @@ class TaskHandler:
         plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
+            return self._envelope.sign(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -318,7 +318,7 @@ class TaskHandler:
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
             )
-            return self._envelope.seal(result_kind(run_id), encode_result(lost), "", run_id=run_id)
+            return self._envelope.sign(result_kind(run_id), encode_result(lost), "", run_id=run_id)
 
 
 def _not_started(task: TestTask, refusal: str) -> TestResult:

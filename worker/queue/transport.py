@@ -57,7 +57,7 @@ class ForgetfulQoS(virtual.QoS):
         return []
 
 
-def guard(say: Say) -> None:
+def install_guarded_transport(say: Say) -> None:
     """Filter all messages that this process consumes, and log those that are dropped."""
 
     set_aside: set[str] = set()
@@ -114,7 +114,7 @@ def guard(say: Say) -> None:
 
         def _deliver(self, message: object, queue: str) -> None:
             try:
-                passed = made_anew(message, queue)
+                passed = rebuild_message(message, queue)
             except ForeignMessageError as error:
                 say(f"a message was dropped: {error}", level=LogLevel.WARNING)
             else:
@@ -125,7 +125,7 @@ def guard(say: Say) -> None:
         aliases[scheme] = lambda: GuardedTransport
 
 
-def made_anew(message: object, queue: str) -> dict[str, object]:
+def rebuild_message(message: object, queue: str) -> dict[str, object]:
     """Return a message that has nothing of the one that came but its text and its priority.
 
     Args:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from passmuster.model.executor import Usage
 from passmuster.model.version import VERSION
 from passmuster.wire.broker_messages import (
-    MAX_CARD_FILES,
-    MAX_CARD_PATH_CHARS,
+    MAX_STATUS_FILES,
+    MAX_STATUS_PATH_CHARS,
     RunningFileStatus,
     WorkerStatus,
 )
@@ -52,7 +52,7 @@ def make_worker_status(
         used_bytes=usage.used_bytes,
         runs=runs,
         only_run=only_run,
-        taken=taken,
+        accepted=taken,
         python=python,
         files=tuple(_bounded(_files(usage, held))),
     )
@@ -71,9 +71,9 @@ def _files(usage: Usage, held: Sequence[InFlightFile]) -> Iterator[RunningFileSt
 
 def _bounded(files: Iterator[RunningFileStatus]) -> Iterator[RunningFileStatus]:
     """Yield as many of them as a card can hold."""
-    left_chars = MAX_CARD_PATH_CHARS
+    left_chars = MAX_STATUS_PATH_CHARS
     for number, file in enumerate(files):
         left_chars -= len(file.path) + len(file.run_id)
-        if number == MAX_CARD_FILES or left_chars < 0:
+        if number == MAX_STATUS_FILES or left_chars < 0:
             return
         yield file

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.status import StopReason
-from passmuster.source.identity import may_have_the_same_files, tree_identity, tree_mismatch, why_other_files
+from passmuster.source.identity import tree_identity, tree_mismatch
 from passmuster.wire.run_spec import RunSpec
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFiles
@@ -35,10 +36,10 @@ class FileRunner(Protocol):
     python: str
     """Its interpreter, described; empty: unknown."""
 
-    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
+    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Prepare the imports of these files before their tasks arrive."""
 
-    def take(self, text: str) -> bool:
+    def handle_message(self, text: str) -> bool:
         """Handle a message; return False if it must be put back."""
 
     def usage(self) -> Usage:
@@ -47,13 +48,13 @@ class FileRunner(Protocol):
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return the capture of a running file's output, or None if it does not run."""
 
-    def why_not(self, terms: RunSpec) -> str:
+    def run_problem(self, terms: RunSpec) -> str:
         """Return why a run cannot be served here, or "" if it can."""
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """End only these attempts."""
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ class Trees(Protocol):
     def prepare(self, digest: str) -> Path:
         """Return the folder of a tree, clean and ready for tests."""
 
-    def differing(self, listing: str, root: Path) -> Sequence[str]:
+    def differing_files(self, listing: str, root: Path) -> Sequence[str]:
         """Return the paths at which a root differs from a manifest."""
 
 
@@ -123,34 +124,34 @@ class Workspace:
         if self._own_root is not None:
             self._install(self._build(self._own_root, None), "")
 
-    def take(self, text: str) -> bool:
+    def handle_message(self, text: str) -> bool:
         """Do what a message asks for, in the present root; False: it is to be put back."""
         bench = self._bench
         if bench is None:
             time.sleep(PUT_BACK_S)  # So that it does not come again and again without a pause.
             return False
-        return bench.take(text)
+        return bench.handle_message(text)
 
-    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
+    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files of a run need that is here."""
         bench = self._bench
         if bench is not None:
-            bench.expect(terms, paths)
+            bench.prefetch(terms, paths)
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs, and start nothing any more."""
         with self._changed:
             self._stopped = (reason, grace_s)
             bench = self._bench
             self._changed.notify_all()
         if bench is not None:
-            bench.stop(reason, grace_s=grace_s)
+            bench.stop_all(reason, grace_s=grace_s)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """End only these attempts."""
         bench = self._bench
         if bench is not None:
-            bench.end(attempt_ids, reason, grace_s=grace_s)
+            bench.stop_attempts(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
         """Stop running files, and release all resources."""
@@ -159,7 +160,7 @@ class Workspace:
         if bench is not None:
             bench.close()
 
-    def why_other_source(self, terms: RunSpec) -> str:
+    def source_problem(self, terms: RunSpec) -> str:
         """Return why a run is not one of this worker's own tree; empty: it is, or it ships its own."""
         if terms.tree:
             return ""
@@ -168,10 +169,9 @@ class Workspace:
         wanted = terms.source_identity
         if not wanted or _is_of_the_run(self._own_root, terms.run_id):
             return ""
-        here = tree_identity(self._own_root)
-        if here != wanted and terms.listing and may_have_the_same_files(here, wanted):
-            return why_other_files(self._trees.differing(terms.listing, self._own_root), here, wanted)
-        return tree_mismatch(here, wanted)
+        root, listing = self._own_root, terms.listing
+        differing = partial(self._trees.differing_files, listing, root) if listing else None
+        return tree_mismatch(tree_identity(root), wanted, differing=differing) or ""
 
     def enter(self, terms: RunSpec) -> str:
         """Wait for a run's turn, and make its root ready; after that it is here until `leave`.
@@ -196,7 +196,7 @@ class Workspace:
             self._runs.add(run_id)
         reason = None
         try:
-            reason = self._prepare(terms).why_not(terms)
+            reason = self._prepare(terms).run_problem(terms)
         finally:
             with self._changed:
                 self._is_preparing = False
@@ -241,7 +241,7 @@ class Workspace:
             self._bench, self._bench_of = bench, owner
             stopped = self._stopped
         if stopped is not None:
-            bench.stop(stopped[0], grace_s=stopped[1])
+            bench.stop_all(stopped[0], grace_s=stopped[1])
         return bench
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,6 +16,7 @@ from passmuster.wire.broker_messages import result_kind
 from passmuster.wire.codec import encode_result
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_store import RunStore, connect
+from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import script
@@ -27,9 +30,12 @@ sys.exit(1)
 """)
 
 
+NO_PASSWORD = "user default on nopass ~* &* +@all"
+
+
 @pytest.fixture
 def server() -> Iterator[BrokerServer]:
-    with broker_server("user default on nopass ~* &* +@all") as server:
+    with broker_server(NO_PASSWORD) as server:
         yield server
 
 
@@ -50,7 +56,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         (run_id,) = RunStore.active_runs(client)
         take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
         result = TestResult(file_path=path, status=Status.PASS, worker="forger")
-        body = Envelope("a guess").seal(result_kind(run_id), encode_result(result), "")
+        body = Envelope("a guess").sign(result_kind(run_id), encode_result(result), "")
         if way == "as a worker does":
             assert RunStore(client, run_id).finish(path, take, "forger", body)
         else:
@@ -92,28 +98,60 @@ DAMAGE: dict[str, Callable[[Any, str], object]] = {
 }
 
 
+class Damaged(NamedTuple):
+    """A run that ended after its data on the broker was damaged."""
+
+    outcome: Outcome
+    worker_log: str
+    report: str
+    left_keys: list[str]
+
+
+def run_damaged(project: Project, damage: str) -> Damaged:
+    project.write({"tests/test_a.py": script("pass"), "tests/test_b.py": WAITS_AND_FAILS})
+    with broker_server(NO_PASSWORD) as server:
+        url = f"redis://127.0.0.1:{server.port}"
+        env = {"PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": SECRET}
+        with Worker(project, "--grace-period", "300ms", env=env) as worker:
+            worker.wait_until_ready()
+            running = project.start("--junit-xml", "report.xml", "--grace-period", "300ms", env=env)
+            running.wait_for_file("is_running")
+            client: Any = connect(url, timeout_s=5)
+            (run_id,) = RunStore.active_runs(client)
+            DAMAGE[damage](client, run_id)
+            outcome = running.end()
+            left = [key for key in client.scan_iter("pm:*") if run_id in key]
+            client.close()
+    project.check_nothing_is_left()
+    return Damaged(outcome, worker.log, (project.root / "report.xml").read_text(), left)
+
+
+@pytest.fixture(scope="module")
+def damaged(
+    tmp_path_factory: pytest.TempPathFactory, bare_environment: Path
+) -> Iterator[dict[str, Future[Damaged]]]:
+    """All damaged runs, three at a time: each waits some seconds for its broker."""
+    with ThreadPoolExecutor(3) as pool:
+        yield {
+            damage: pool.submit(
+                run_damaged,
+                Project(base=tmp_path_factory.mktemp("damaged"), python_home=bare_environment),
+                damage,
+            )
+            for damage in DAMAGE
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_to_a_run_is_named_and_ends_it_with_its_reports(
-    project: Project, server: BrokerServer, damage: str
+    damaged: dict[str, Future[Damaged]], damage: str
 ) -> None:
-    url = f"redis://127.0.0.1:{server.port}"
-    env = {"PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": SECRET}
-    project.write({"tests/test_a.py": script("pass"), "tests/test_b.py": WAITS_AND_FAILS})
+    ended = damaged[damage].result()
 
-    with Worker(project, env=env) as worker:
-        worker.wait_until_ready()
-        running = project.start("--junit-xml", "report.xml", "--grace", "1s", env=env)
-        running.wait_for_file("is_running")
-        client: Any = connect(url, timeout_s=5)
-        (run_id,) = RunStore.active_runs(client)
-        DAMAGE[damage](client, run_id)
-        outcome = running.end()
-        left = [key for key in client.scan_iter("pm:*") if run_id in key]
-        client.close()
-
-    said = outcome.stdout + outcome.stderr
-    assert outcome.code == 3, f"{said}\n{worker.log}"
-    assert "Traceback" not in said + worker.log
+    said = ended.outcome.stdout + ended.outcome.stderr
+    assert ended.outcome.code == 3, f"{said}\n{ended.worker_log}"
+    assert "Traceback" not in said + ended.worker_log
     assert "what the broker has is damaged" in said
-    assert "tests/test_b.py" in (project.root / "report.xml").read_text()
-    assert left == []
+    assert "tests/test_b.py" in ended.report
+    assert ended.left_keys == []

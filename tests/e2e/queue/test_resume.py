@@ -86,7 +86,7 @@ def test_a_run_that_ended_or_has_other_files_is_not_gone_on_with(project: Projec
 
     over = project.run("--resume", "last")
     assert over.code == 2
-    assert "has come to its end: start one without --resume" in over.stderr
+    assert "has finished: start a new one without --resume" in over.stderr
 
     unknown = project.run("--resume", "yesterday")
     assert unknown.code == 2

@@ -83,7 +83,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
             )
         )
         log.close()
-        wait_until(lambda: name in {card.name for card in board.cards()}, f"{name} is not there")
+        wait_until(lambda: name in {card.name for card in board.statuses()}, f"{name} is not there")
         return name
 
     yield begin
@@ -91,7 +91,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
         worker.terminate()
     for worker in workers:
         worker.wait(30)
-    wait_until(lambda: not board.cards(), "workers are still there")
+    wait_until(lambda: not board.statuses(), "workers are still there")
 
 
 def test_what_lies_on_the_laptop_runs_where_there_is_nothing(
@@ -125,7 +125,7 @@ def test_a_worker_of_another_commit_refuses_and_nobody_else_is_there(
     clone = git.clone(tmp_path / "clone")
     name = start("--root", str(clone.root))
 
-    ended = project.run("--broker", server.url, "--wait-workers", "2s", env=SECRET)
+    ended = project.run("--broker", server.url, "--worker-timeout", "2s", env=SECRET)
 
     assert ended.code == 3, str(ended)
     commit = git.git("rev-parse", "HEAD")[:12]
@@ -157,7 +157,7 @@ def test_a_copy_without_git_is_compared_file_by_file(
 
     same = project.run("--broker", server.url, env=SECRET)
     git.write("tests/shop.py", "PRICE = 2  # changed\n")
-    other = project.run("--broker", server.url, "--wait-workers", "2s", env=SECRET)
+    other = project.run("--broker", server.url, "--worker-timeout", "2s", env=SECRET)
 
     assert same.code == 0, str(same)
     assert other.code == 3, str(other)

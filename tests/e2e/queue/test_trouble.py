@@ -30,7 +30,7 @@ def env(server: BrokerServer) -> dict[str, str]:
 def test_without_a_worker_it_says_how_to_start_one(project: Project, env: dict[str, str]) -> None:
     project.write({"tests/test_a.py": PASSING})
 
-    outcome = project.run("--wait-workers", "1s", env=env)
+    outcome = project.run("--worker-timeout", "1s", env=env)
 
     assert outcome.code == 3, str(outcome)
     assert "no worker was there for 1 s: start one with run-tests-worker" in outcome.stderr.splitlines()[-1]
@@ -39,11 +39,11 @@ def test_without_a_worker_it_says_how_to_start_one(project: Project, env: dict[s
 def test_a_worker_of_another_version_does_not_count(project: Project, env: dict[str, str]) -> None:
     project.write({"tests/test_a.py": PASSING})
     client = connect(env["PASSMUSTER_BROKER_URL"], timeout_s=5)
-    WorkerDirectory(client).announce(
+    WorkerDirectory(client).publish(
         WorkerStatus(name="old", host="h", slots=1, busy=0, budget_bytes=1 << 30, version="0.0.1")
     )
 
-    outcome = project.run("--wait-workers", "1s", env=env)
+    outcome = project.run("--worker-timeout", "1s", env=env)
     client.close()
 
     assert outcome.code == 3, str(outcome)
@@ -55,7 +55,7 @@ def test_a_worker_with_another_secret_is_named(project: Project, env: dict[str, 
 
     with Worker(project, env={**env, "PASSMUSTER_SECRET": "another"}) as worker:
         worker.wait_until_ready()
-        outcome = project.run("--wait-workers", "3s", env=env)
+        outcome = project.run("--worker-timeout", "3s", env=env)
 
     assert outcome.code == 3, str(outcome)
     (line, *_) = [line for line in outcome.stderr.splitlines() if "no worker can serve this run" in line]
@@ -131,7 +131,7 @@ def test_workers_with_other_packages_are_refused_where_the_user_says_so(
         first.wait_until_ready()
         with Worker(project, *with_packages, env=env) as second:
             wait_until(lambda: second.log.count("ready: ") == 2, "both are ready")
-            outcome = project.run("--mixed-workers", "refuse", "--grace", "1s", env=env)
+            outcome = project.run("--mixed-workers", "refuse", "--grace-period", "1s", env=env)
 
     assert outcome.code == 3, str(outcome)
     said = outcome.stdout + outcome.stderr

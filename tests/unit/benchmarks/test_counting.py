@@ -12,6 +12,7 @@ from benchmarks.bed.counting import (
     unittest_sum,
 )
 from benchmarks.bed.model import Counts
+from benchmarks.outcome import pytest_counts
 
 
 def test_unittest_runs_in_one_output_are_added_up() -> None:
@@ -37,6 +38,13 @@ def test_pytest_runs_in_one_output_are_added_up() -> None:
 
 def test_a_summary_without_its_line_is_rstests() -> None:
     assert pytest_sum("\n1 failed, 18 passed, 1 xpassed in 0.58s\n") == Counts(ran=20, failed=1)
+
+
+def test_subtests_are_counted_apart_and_are_no_tests() -> None:
+    line = "==== 2 failed, 15 passed, 1 skipped, 89 subtests passed in 25.47s ===="
+
+    assert pytest_sum(line) == Counts(ran=18, failed=2, skipped=1)
+    assert dict(pytest_counts(line)) == {"failed": 2, "passed": 15, "skipped": 1}
 
 
 def test_unittests_unexpected_success_is_a_failure() -> None:

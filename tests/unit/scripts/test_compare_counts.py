@@ -63,14 +63,23 @@ def test_the_last_line_is_the_plain_count(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "3 passed, 2 failed, 1 skipped"
 
 
-def test_further_reports_count_in_the_last_line(tmp_path: Path) -> None:
-    path, also = report(tmp_path / "1.xml", "pp"), report(tmp_path / "2.xml", "pfs")
-
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--also", str(also), str(path), str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
+def test_only_files_below_the_given_folders_are_compared(tmp_path: Path) -> None:
+    by_pytest, ours = report(tmp_path / "1.xml", "pp"), tmp_path / "2.xml"
+    ours.write_text(
+        '<testsuites><testsuite name="tests/a/test_1.py"><testcase/></testsuite>'
+        '<testsuite name="tests/ab/test_2.py"><testcase><failure/></testcase></testsuite>'
+        '<testsuite name="tests/c/test_3.py"><testcase/></testsuite></testsuites>'
     )
+    below = ["--below", "tests/a", "--below", "tests/c"]
 
-    assert done.stdout.splitlines()[-1] == "3 passed, 1 failed, 1 skipped"
+    done = [
+        subprocess.run(
+            [sys.executable, str(SCRIPT), *options, str(by_pytest), str(ours)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for options in (below, below[:2], [])
+    ]
+
+    assert [one.returncode for one in done] == [0, 1, 1], [one.stdout for one in done]

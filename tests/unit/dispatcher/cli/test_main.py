@@ -240,7 +240,7 @@ def test_a_pass_that_was_confirmed_is_not_confirmed_again(root: Path) -> None:
     assert second.backends[0].spare == []
 
 
-@pytest.mark.parametrize(("argv", "is_alone"), [((), True), (("--overcommit", "off"), False)])
+@pytest.mark.parametrize(("argv", "is_alone"), [((), True), (("--oversubscribe", "off"), False)])
 def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next_run(
     root: Path, argv: tuple[str, ...], is_alone: bool
 ) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from dispatcher.cli.help import format_help
-from dispatcher.cli.main import SUBCOMMANDS, Command
-from dispatcher.config.choices import SUBCOMMAND_HELP
+from dispatcher.cli.main import Command
+from dispatcher.cli.subcommands import SUBCOMMANDS
+from dispatcher.config.choices import SUBCOMMAND_HELP, Subcommand
+from dispatcher.config.file import file_schema
 from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
@@ -70,7 +73,7 @@ def test_a_configuration_file_may_name_the_broker(tmp_path: Path) -> None:
 
 def test_each_has_a_help_of_its_own_and_stands_in_the_help(tmp_path: Path) -> None:
     text = format_help("run-tests").splitlines()
-    assert [*SUBCOMMANDS] == [*SUBCOMMAND_HELP]
+    assert {*SUBCOMMANDS} == {*SUBCOMMAND_HELP} == {*Subcommand}
     for word in SUBCOMMANDS:
         status, out, _ = run(tmp_path, word, "--help")
         assert status == 0
@@ -85,3 +88,16 @@ def test_a_folder_of_that_name_is_given_as_a_path(tmp_path: Path) -> None:
     status, out, _ = run(tmp_path, "--list", "./status")
 
     assert (status, out) == (0, "status/test_a.py\n")
+
+
+def test_a_former_name_works_behind_a_subcommand_with_a_note(tmp_path: Path) -> None:
+    status, _, err = run(tmp_path, "plan", "--overcommit", "off")
+
+    assert status == 0
+    assert err.startswith("[WARN] --overcommit is now --oversubscribe; ")
+
+
+def test_the_schema_of_the_configuration_file_is_printed_as_json(tmp_path: Path) -> None:
+    status, out, _ = run(tmp_path, "schema")
+
+    assert (status, json.loads(out)) == (0, file_schema())

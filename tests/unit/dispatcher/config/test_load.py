@@ -43,26 +43,26 @@ def test_nothing_given_is_the_default_configuration_in_the_current_directory(tmp
 
 
 def test_an_origin_says_whether_this_call_gave_the_value(tmp_path: Path) -> None:
-    configure(tmp_path, "grace = 3")
-    origins = load(tmp_path, "--timeout", "9", PASSMUSTER_SLOW="7").origins
-    assert [origins[name].source for name in ("timeout", "slow", "grace", "retries")] == [
+    configure(tmp_path, "grace-period = 3")
+    origins = load(tmp_path, "--timeout", "9", PASSMUSTER_SLOW_TIMEOUT="7").origins
+    assert [origins[name].source for name in ("timeout", "slow-timeout", "grace-period", "retries")] == [
         Source.ARGUMENT,
         Source.VARIABLE,
         Source.FILE,
         Source.DEFAULT,
     ]
-    assert [name for name in origins if origins[name].is_of_this_call] == ["slow", "timeout"]
+    assert [name for name in origins if origins[name].is_of_this_call] == ["slow-timeout", "timeout"]
 
 
 def test_arguments_are_stronger_than_the_environment_and_that_than_the_file(tmp_path: Path) -> None:
-    configure(tmp_path, "timeout = 1\nslow = 2\ngrace = 3")
-    loaded = load(tmp_path, "--timeout", "9", PASSMUSTER_TIMEOUT="8", PASSMUSTER_SLOW="7")
+    configure(tmp_path, "timeout = 1\nslow-timeout = 2\ngrace-period = 3")
+    loaded = load(tmp_path, "--timeout", "9", PASSMUSTER_TIMEOUT="8", PASSMUSTER_SLOW_TIMEOUT="7")
     config = loaded.config
     assert (config.timeout_s, config.slow_timeout_s, config.grace_period_s) == (9.0, 7.0, 3.0)
-    assert [loaded.origins[name].name for name in ("timeout", "slow", "grace", "retries")] == [
+    assert [loaded.origins[name].name for name in ("timeout", "slow-timeout", "grace-period", "retries")] == [
         "--timeout",
-        "PASSMUSTER_SLOW",
-        f"[tool.passmuster] grace in {tmp_path}/pyproject.toml",
+        "PASSMUSTER_SLOW_TIMEOUT",
+        f"[tool.passmuster] grace-period in {tmp_path}/pyproject.toml",
         "default",
     ]
 
@@ -70,8 +70,8 @@ def test_arguments_are_stronger_than_the_environment_and_that_than_the_file(tmp_
 def test_every_argument_reaches_its_field(tmp_path: Path) -> None:
     (tmp_path / "a.py").touch()
     argv = """a.py --integration --coverage --runner pytest --python py -j 3 --memory-budget 2GiB
-    --memory-limit 50% --timeout 10 --run-timeout 20 --slow 3 --grace 2 --retries 1 --max-fail 4
-    --limit 5 --failed --allow-no-tests --keep-tmp --output-limit 1KiB --coverage-dir cov
+    --memory-limit 50% --timeout 10 --run-timeout 20 --slow-timeout 3 --grace-period 2 --retries 1
+    --max-fail 4 --limit 5 --failed --allow-no-tests --keep-tmp --output-limit 1KiB --coverage-dir cov
     --coverage-source a --coverage-source b --coverage-xml c.xml --coverage-fail-under 80
     --coverage-key-file k.py --junit-xml j.xml --events e.jsonl --color never -v --list"""
     assert load(tmp_path, *argv.split()).config == TestConfig(

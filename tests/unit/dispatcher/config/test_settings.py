@@ -15,8 +15,8 @@ from passmuster.settings.setting import Group, Setting, variable_name
 
 EXAMPLES = {
     "a path": "/x",
-    "a text": "x",
-    "a list of texts": "x",
+    "a text that is not empty": "x",
+    "a list of texts that are not empty": "x",
     "a percentage from 0 to 100, or none": "80",
 }
 
@@ -82,8 +82,8 @@ def test_no_name_argument_or_variable_is_used_twice() -> None:
 
 def test_the_arguments_that_users_were_promised_exist() -> None:
     promised = """--root --integration --coverage --runner --python --jobs -j --memory-budget --memory-limit
-    --timeout --run-timeout --slow --grace --retries --isolation --preload --verify-isolation
-    --overcommit --explain --max-fail -x --fail-fast --limit --failed
+    --timeout --run-timeout --slow-timeout --grace-period --retries --isolation --preload --verify-isolation
+    --oversubscribe --explain --max-fail -x --fail-fast --limit --failed
     --allow-no-tests --keep-tmp --output-limit --coverage-dir --coverage-source --coverage-xml
     --coverage-fail-under --coverage-key-file --junit-xml --events --color -q --quiet -v
     --verbose --no-history --list --dry-run --show-config --strict-args --version -h --help

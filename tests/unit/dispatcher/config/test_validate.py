@@ -122,7 +122,7 @@ def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--run", "r1"], "--run needs the file to follow: give --tail FILE, or leave out --run"),
+        (["--run-id", "r1"], "--run-id needs the file to follow: give --tail FILE, or leave out --run-id"),
         (
             ["--tail", "a.py", "--list"],
             "--tail cannot be combined with --list: each asks for something else",

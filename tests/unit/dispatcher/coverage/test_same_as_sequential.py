@@ -144,17 +144,15 @@ TESTS = {
 
 SETTINGS = {
     "lines": "[run]\n",
-    "branches": "[run]\nbranch = true\n",
     "own source, relative names": "[run]\nsource = shop\nrelative_files = true\n[report]\nprecision = 2\n",
-    "source package": "[run]\nsource_pkgs = shop\nbranch = true\n",
-    "omitted file": "[run]\nomit = */never.py\n",
+    "source package, branches": "[run]\nsource_pkgs = shop\nbranch = true\nomit = */never.py\n",
     "multiprocessing": "[run]\nconcurrency = multiprocessing\nbranch = true\n",
     "subprocesses and exits": "[run]\npatch = subprocess, _exit\n",
     "sigterm": "[run]\nsigterm = true\n",
 }
 # With `sigterm`, a forked child that is terminated overwrites what `--append` had gathered.
 NEED_PARALLEL_DATA = ("multiprocessing", "subprocesses and exits", "sigterm")
-NAME_A_SOURCE = ("own source, relative names", "source package")
+NAME_A_SOURCE = ("own source, relative names", "source package, branches")
 
 Covered = dict[str, tuple[list[int], list[tuple[int, int]]]]
 

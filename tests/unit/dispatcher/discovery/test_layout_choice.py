@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import Layout, TestConfig
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.project_signs import Sign, find_configurations, sign_in
 from passmuster.model.status import RunnerKind
@@ -31,7 +31,7 @@ def choose(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     config = TestConfig(root=root, layout=layout or Layout(), runner=runner)
-    return choose_layout(config, find_places(config), has_pytest=lambda: has_pytest, origins=origins)
+    return choose_layout(config, resolve_layout(config), has_pytest=lambda: has_pytest, origins=origins)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
-from dispatcher.engine.loop import RunLoop, RunPolicy
+from dispatcher.engine.loop import RunLoop
 from dispatcher.model.events import Reporter, RunEvent
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.errors import InfrastructureError
@@ -202,15 +203,18 @@ def make_run(
     backend: ScriptedBackend,
     paths: Sequence[str],
     reporters: Sequence[Reporter],
-    policy: RunPolicy,
+    config: TestConfig,
     plan: RunPlan | None = None,
+    *,
+    samples_usage: bool = False,
 ) -> RunLoop:
     """Return a run on the script's clock."""
     return RunLoop(
         plan or plan_of(*paths),
         backend,
         reporters,
-        policy,
+        config,
+        samples_usage=samples_usage,
         notices=("a notice",),
         clock=lambda: backend.now_s,
         wall_clock=lambda: 1000.0,

@@ -18,7 +18,7 @@ from dispatcher.engine.journal import (
     read_journal,
 )
 from dispatcher.model.plan import TestFile
-from dispatcher.run.runner import new_run_id
+from dispatcher.run.prepare import new_run_id
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -90,8 +90,8 @@ def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ([A], "test_b.py does now not"),
-        ([A, B, TestFile(path="test_c.py", label="test_c.py")], "test_c.py did not belong to it"),
+        ([A], "test_b.py is missing"),
+        ([A, B, TestFile(path="test_c.py", label="test_c.py")], "test_c.py is new"),
     ],
 )
 def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], words: str) -> None:
@@ -104,7 +104,7 @@ def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], word
 def test_a_run_that_came_to_its_end_is_refused(path: Path) -> None:
     written(path, PASS_A, is_over=True)
 
-    with pytest.raises(ConfigurationError, match="has come to its end"):
+    with pytest.raises(ConfigurationError, match="has finished"):
         read_journal(path, [A, B])
 
 
@@ -157,7 +157,7 @@ def test_what_is_ignored_is_said_to_the_user(path: Path) -> None:
         opened = open_journal(path, "r", [A, B], is_durable=False, needs_data=False, stack=stack)
 
     assert "1 damaged line(s) of" in opened.notice
-    assert "their files run again" in opened.notice
+    assert "their files rerun" in opened.notice
 
 
 def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
@@ -179,7 +179,7 @@ def test_runs_that_start_within_one_second_sort_by_their_start() -> None:
 def test_a_run_under_way_is_not_gone_on_with(path: Path) -> None:
     journal = Journal(path, is_durable=False)
 
-    with pytest.raises(ConfigurationError, match="is still under way"):
+    with pytest.raises(ConfigurationError, match="is still in progress"):
         Journal(path, is_durable=False)
     journal.close()
     Journal(path, is_durable=False).close()

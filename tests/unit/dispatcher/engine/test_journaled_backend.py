@@ -53,6 +53,6 @@ def test_a_full_disk_loses_no_result_and_leaves_no_gap_in_the_journal() -> None:
     (said,) = [event.text for event in events if isinstance(event, BackendNotice)]
     assert said == (
         "the journal of this run cannot be written: No space left on device;"
-        " --resume would run again what ends from now on"
+        " --resume would rerun the files that finish from now on"
     )
     assert journal.kept == ["a"]

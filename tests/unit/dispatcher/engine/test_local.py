@@ -44,10 +44,10 @@ class ScriptedExecutor:
     def limits(self) -> tuple[Limit, ...]:
         return (Limit(name="slots", value=str(self.slots), source="the script"),)
 
-    def expect(self, tasks: Sequence[TestTask]) -> None:
+    def prefetch(self, tasks: Sequence[TestTask]) -> None:
         self.expected = tuple(tasks)
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         if self.trouble is not None:
             raise self.trouble
         with self._changed:
@@ -85,14 +85,14 @@ class ScriptedExecutor:
             self._ended.update(names)
             self._changed.notify_all()
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append((reason, grace_s))
         self.let_end(*self._running)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         raise AssertionError("the local backend ends everything or nothing")
 
-    def dismiss(self, task: TestTask) -> None:
+    def release(self, task: TestTask) -> None:
         with self._changed:
             del self._running[task.file_path]
 

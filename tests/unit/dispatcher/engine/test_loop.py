@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import TaskStarted
-from dispatcher.engine.loop import RunPolicy
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -42,10 +40,10 @@ HANGS = Step(hangs=True)
 
 
 def execute(
-    backend: ScriptedBackend, paths: Sequence[str] = "abc", policy: RunPolicy | None = None
+    backend: ScriptedBackend, paths: Sequence[str] = "abc", config: TestConfig | None = None
 ) -> tuple[TestResults, Listener]:
     listener = Listener()
-    results = make_run(backend, list(paths), [listener], policy or RunPolicy()).execute()
+    results = make_run(backend, list(paths), [listener], config or TestConfig()).execute()
     return results, listener
 
 
@@ -74,7 +72,7 @@ def test_a_run_tells_its_start_every_file_and_its_end() -> None:
 def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes() -> None:
     backend = ScriptedBackend(script={"a": [FAIL, CRASH]})
 
-    results, listener = execute(backend, policy=RunPolicy(retries=2))
+    results, listener = execute(backend, config=TestConfig(retries=2))
 
     assert [record.file.path for record in results.flaky] == ["a"]
     assert [event.rerun_reason for event in listener.of(AttemptFinished)][:3] == [
@@ -86,7 +84,7 @@ def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes()
 
 
 def test_retries_end_and_the_last_result_counts() -> None:
-    results, _ = execute(ScriptedBackend(script={"a": [FAIL, CRASH, FAIL]}), "a", RunPolicy(retries=1))
+    results, _ = execute(ScriptedBackend(script={"a": [FAIL, CRASH, FAIL]}), "a", TestConfig(retries=1))
 
     [record] = results.records
     assert [attempt.status for attempt in record.attempts] == [Status.FAIL, Status.CRASH]
@@ -96,7 +94,7 @@ def test_retries_end_and_the_last_result_counts() -> None:
 def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> None:
     backend = ScriptedBackend(script={"a": [EVICTED, EVICTED, FAIL]})
 
-    results, listener = execute(backend, "ab", RunPolicy(retries=1))
+    results, listener = execute(backend, "ab", TestConfig(retries=1))
 
     assert statuses(results) == {"a": Status.PASS, "b": Status.PASS}
     agains = [event.rerun_reason for event in listener.of(AttemptFinished) if event.file.path == "a"]
@@ -108,7 +106,7 @@ def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> N
 def test_after_too_many_failures_nothing_starts_and_what_runs_may_finish() -> None:
     backend = ScriptedBackend(script={"a": [FAIL], "b": [Step(seconds=5)]}, slots=2)
 
-    results, listener = execute(backend, "abcd", RunPolicy(max_fail=1, retries=0))
+    results, listener = execute(backend, "abcd", TestConfig(max_fail=1, retries=0))
 
     assert statuses(results)["b"] is Status.PASS
     assert statuses(results)["d"] is Status.CANCELLED
@@ -121,7 +119,7 @@ def test_after_too_many_failures_nothing_starts_and_what_runs_may_finish() -> No
 def test_a_file_that_fails_while_the_run_stops_is_not_tried_again() -> None:
     backend = ScriptedBackend(script={"a": [FAIL, FAIL], "b": [Step(status=Status.FAIL, seconds=9)]}, slots=2)
 
-    results, _ = execute(backend, "ab", RunPolicy(max_fail=1, retries=1))
+    results, _ = execute(backend, "ab", TestConfig(max_fail=1, retries=1))
 
     assert [len(record.attempts) for record in results.records] == [2, 1]
 
@@ -129,7 +127,7 @@ def test_a_file_that_fails_while_the_run_stops_is_not_tried_again() -> None:
 def test_when_the_time_of_the_run_is_over_what_runs_is_ended() -> None:
     backend = ScriptedBackend(script={"a": [HANGS]})
 
-    results, listener = execute(backend, "ab", RunPolicy(run_timeout_s=10, grace_s=3))
+    results, listener = execute(backend, "ab", TestConfig(run_timeout_s=10, grace_period_s=3))
 
     assert backend.stops == [(StopReason.RUN_TIMEOUT, 3)]
     assert set(statuses(results).values()) == {Status.CANCELLED}
@@ -144,7 +142,7 @@ def test_an_eviction_while_the_run_stops_is_a_cancelled_file() -> None:
         "b": [Step(status=Status.MEMORY, seconds=5, stop_reason=EVICTED.stop_reason)],
     }
 
-    results, _ = execute(backend, "ab", RunPolicy(max_fail=1))
+    results, _ = execute(backend, "ab", TestConfig(max_fail=1))
 
     assert statuses(results) == {"a": Status.FAIL, "b": Status.CANCELLED}
 
@@ -162,7 +160,7 @@ def signal_at(*polls: int) -> ScriptedBackend:
 def test_an_interrupt_ends_the_run_with_grace() -> None:
     backend = signal_at(3)
 
-    results, listener = execute(backend, "ab", RunPolicy(grace_s=4))
+    results, listener = execute(backend, "ab", TestConfig(grace_period_s=4))
 
     assert backend.stops == [(StopReason.CANCELLED, 4)]
     assert results.interrupted
@@ -175,7 +173,7 @@ def test_an_interrupt_ends_the_run_with_grace() -> None:
 def test_a_second_interrupt_kills_at_once_and_a_third_changes_nothing() -> None:
     backend = signal_at(3, 4, 5)
 
-    results, _ = execute(backend, "ab", RunPolicy(grace_s=400))
+    results, _ = execute(backend, "ab", TestConfig(grace_period_s=400))
 
     assert backend.stops == [(StopReason.CANCELLED, 400), (StopReason.CANCELLED, 0)]
     assert results.interrupted
@@ -185,7 +183,7 @@ def test_an_interrupt_overrides_a_run_that_waits_for_its_last_files() -> None:
     backend = ScriptedBackend(script={"a": [FAIL], "b": [HANGS]}, slots=2)
     backend.on_poll = lambda number: os.kill(os.getpid(), signal.SIGINT) if number == 8 else None
 
-    results, listener = execute(backend, "ab", RunPolicy(max_fail=1))
+    results, listener = execute(backend, "ab", TestConfig(max_fail=1))
 
     assert [event.cause for event in listener.of(RunStopping)] == [StopCause.MAX_FAIL, StopCause.INTERRUPT]
     assert results.interrupted
@@ -208,7 +206,7 @@ def test_a_backend_that_breaks_ends_the_run_and_is_named() -> None:
 
     backend.on_poll = on_poll
     listener = Listener()
-    run = make_run(backend, ["a", "b"], [listener], RunPolicy())
+    run = make_run(backend, ["a", "b"], [listener], TestConfig())
     results = run.execute()
 
     assert run.breakdown == "the broker is gone"
@@ -222,17 +220,18 @@ def test_a_backend_that_breaks_ends_the_run_and_is_named() -> None:
 def test_a_slow_file_is_mentioned_once_for_each_attempt() -> None:
     backend = ScriptedBackend(script={"a": [Step(status=Status.FAIL, seconds=30), Step(seconds=30)]})
 
-    _, listener = execute(backend, "ab", RunPolicy(slow_s=10, retries=1))
+    _, listener = execute(backend, "ab", TestConfig(slow_timeout_s=10, retries=1))
 
     assert [(event.file.path, event.seconds) for event in listener.of(FileSlow)] == [("a", 10), ("a", 10)]
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_the_usage_is_sampled_only_for_who_watches(watched: bool) -> None:
-    _, listener = execute(ScriptedBackend(), "abc", RunPolicy(watched=watched))
+@pytest.mark.parametrize("wanted", [True, False])
+def test_usage_is_sampled_only_if_a_reporter_wants_it(wanted: bool) -> None:
+    listener = Listener()
+    make_run(ScriptedBackend(), "abc", [listener], TestConfig(), samples_usage=wanted).execute()
 
     samples = listener.of(UsageSampled)
-    assert bool(samples) is watched
+    assert bool(samples) is wanted
     assert all(later.at_s - sooner.at_s >= 0.25 for sooner, later in pairwise(samples))
     assert [sample.waiting for sample in samples[:1]] == [2][: len(samples)]
 
@@ -241,7 +240,7 @@ def test_the_usage_is_sampled_only_for_who_watches(watched: bool) -> None:
 def test_a_file_without_tests_passes_only_where_that_is_allowed(allowed: bool, status: Status) -> None:
     backend = ScriptedBackend(script={"a": [Step(status=Status.NO_TESTS)]})
 
-    results, _ = execute(backend, "a", RunPolicy(allow_no_tests=allowed))
+    results, _ = execute(backend, "a", TestConfig(allow_no_tests=allowed))
 
     assert statuses(results) == {"a": status}
     assert results.records[0].final.error == ""
@@ -250,7 +249,7 @@ def test_a_file_without_tests_passes_only_where_that_is_allowed(allowed: bool, s
 def test_a_module_of_helpers_fails_only_where_the_user_named_it() -> None:
     empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
     backend = ScriptedBackend(script={"a": [empty], "b": [empty]})
-    run = make_run(backend, "abc", [], RunPolicy(), plan_of(*"abc", named="b"))
+    run = make_run(backend, "abc", [], TestConfig(), plan_of(*"abc", named="b"))
 
     results = run.execute()
 
@@ -260,32 +259,27 @@ def test_a_module_of_helpers_fails_only_where_the_user_named_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "code"),
+    ("config", "code"),
     [
-        (RunPolicy(), ExitCode.NO_TESTS),
-        (RunPolicy(may_run_no_test=True), ExitCode.OK),
+        (TestConfig(), ExitCode.NO_TESTS),
+        (TestConfig(allow_no_tests=True), ExitCode.OK),
+        (TestConfig(shard=Shard(number=1, total=2)), ExitCode.OK),
     ],
 )
-def test_a_run_in_which_no_test_ran_is_not_green(policy: RunPolicy, code: ExitCode) -> None:
+def test_a_run_in_which_no_test_ran_is_not_green(config: TestConfig, code: ExitCode) -> None:
     deselected = Step(verdict_note="all 2 test(s) deselected")
     empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
 
-    nothing, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "ab", policy)
-    something, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "abc", policy)
+    nothing, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "ab", config)
+    something, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "abc", config)
 
     assert exit_code_of(nothing) is code
     assert exit_code_of(something) is ExitCode.OK
 
 
-def test_a_shard_may_have_none_of_the_tests() -> None:
-    config = TestConfig(root=Path("/"), shard=Shard(number=1, total=2))
-
-    assert RunPolicy.of(config, watched=False).may_run_no_test
-
-
 def test_a_reporter_that_fails_is_left_out_and_named() -> None:
     bad, worse, good = Listener(fails_at=AttemptStarted), Listener(fails_at=object), Listener()
-    run = make_run(ScriptedBackend(), ["a", "b"], [bad, worse, good], RunPolicy())
+    run = make_run(ScriptedBackend(), ["a", "b"], [bad, worse, good], TestConfig())
 
     results = run.execute()
 
@@ -298,7 +292,7 @@ def test_a_reporter_that_fails_is_left_out_and_named() -> None:
 
 
 def test_reporters_that_all_fail_at_once_do_not_end_the_run() -> None:
-    run = make_run(ScriptedBackend(), ["a"], [Listener(fails_at=object) for _ in range(3)], RunPolicy())
+    run = make_run(ScriptedBackend(), ["a"], [Listener(fails_at=object) for _ in range(3)], TestConfig())
 
     assert len(run.execute().passed) == 1
     assert len(run.lost_reports) == 3
@@ -315,7 +309,7 @@ def test_answers_that_come_late_or_twice_are_neither_counted_nor_told() -> None:
             backend.extra = [ScriptedBackend.finished(task, Status.CRASH), TaskStarted(task=task)]
 
     backend.on_poll = on_poll
-    results, listener = execute(backend, "ab", RunPolicy(retries=1, slow_s=1.5))
+    results, listener = execute(backend, "ab", TestConfig(retries=1, slow_timeout_s=1.5))
 
     assert [attempt.status for attempt in results.records[0].attempts] == [Status.FAIL, Status.PASS]
     assert len(listener.of(AttemptFinished)) == 3
@@ -349,8 +343,8 @@ STEPS = st.builds(
 def test_whatever_happens_every_file_of_the_plan_is_told_and_counted_once(
     script: dict[str, list[Step]], slots: int, retries: int, max_fail: int | None, run_timeout_s: float | None
 ) -> None:
-    policy = RunPolicy(retries=retries, max_fail=max_fail, run_timeout_s=run_timeout_s)
-    results, listener = execute(ScriptedBackend(script=script, slots=slots), sorted(script), policy)
+    config = TestConfig(retries=retries, max_fail=max_fail, run_timeout_s=run_timeout_s)
+    results, listener = execute(ScriptedBackend(script=script, slots=slots), sorted(script), config)
 
     assert [record.file.path for record in results.records] == sorted(script)
     finals: dict[str, TestResult] = {}

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from dispatcher.engine.loop import RunPolicy
+from dispatcher.config.choices import Oversubscription
+from dispatcher.config.model import TestConfig
 from dispatcher.engine.retry import MAX_EXCLUSIVE_RERUNS
 from dispatcher.model.events import (
     AttemptFinished,
@@ -27,7 +28,7 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding, TestResults
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status, StopReason
-from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.support.forked_runs import CONFIGS, SCRIPTS
 from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
 
 FORK = Isolation.FORK
@@ -39,16 +40,19 @@ LONG = Step(seconds=100)
 
 def execute(
     script: Mapping[str, Sequence[Step]],
-    policy: RunPolicy | None = None,
+    config: TestConfig | None = None,
     *,
     slots: int = 2,
+    samples_usage: bool = False,
     confirmed: str = "",
     failed: str = "",
 ) -> tuple[TestResults, Listener, ScriptedBackend]:
     backend, listener = ScriptedBackend(script=script, slots=slots), Listener()
     plan = plan_of(*script, confirmed=confirmed, failed=failed)
-    results = make_run(backend, list(script), [listener], policy or RunPolicy(), plan).execute()
-    return results, listener, backend
+    run = make_run(
+        backend, list(script), [listener], config or TestConfig(), plan, samples_usage=samples_usage
+    )
+    return run.execute(), listener, backend
 
 
 def told(
@@ -89,7 +93,7 @@ def test_a_proof_that_ends_while_the_run_is_stopping_holds() -> None:
     late = Step(isolation=FORK, status=Status.FAIL, seconds=9)
     script = {"a": [FORKED_FAIL, PASS, PASS, late], "b": [Step(status=Status.FAIL, seconds=6)], "c": [LONG]}
 
-    results, _, _ = execute(script, RunPolicy(max_fail=1, recheck_alone=False))
+    results, _, _ = execute(script, TestConfig(max_fail=1, oversubscription=Oversubscription.OFF))
 
     assert results.records[0].finding is Finding.FAILS_WHEN_FORKED
     assert [record.file.path for record in results.failed] == ["b"]
@@ -98,7 +102,7 @@ def test_a_proof_that_ends_while_the_run_is_stopping_holds() -> None:
 def test_a_proof_that_is_interrupted_leaves_the_first_failure() -> None:
     script = {"a": [FORKED_FAIL, PASS, PASS, Step(isolation=FORK, hangs=True)]}
 
-    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+    results, listener, _ = execute(script, TestConfig(run_timeout_s=10))
 
     assert told(listener, "a")[-1] == ("settled FAIL", RerunReason.REFORK, None, None)
     assert [record.file.path for record in results.failed] == ["a"]
@@ -126,15 +130,15 @@ def test_any_other_mixture_is_flaky_and_its_first_attempt_decides(steps: list[St
 
 def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwards() -> None:
     for steps in ([FORKED_FAIL, PASS, FAIL], [FORKED_FAIL, PASS, PASS, FORKED]):
-        results, _, _ = execute({"a": steps, "b": [LONG]}, RunPolicy(retries=1))
+        results, _, _ = execute({"a": steps, "b": [LONG]}, TestConfig(retries=1))
 
         assert [record.file.path for record in results.flaky] == ["a"]
         assert len(results.passed) == 2
 
 
 def test_a_check_uses_up_a_retry() -> None:
-    once, _, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=1))
-    twice, listener, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=2))
+    once, _, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, TestConfig(retries=1))
+    twice, listener, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, TestConfig(retries=2))
 
     assert (len(once.failed), len(once.records[0].attempts)) == (1, 2)
     assert told(listener, "a") == [
@@ -206,7 +210,9 @@ def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> N
 
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) -> None:
-    results, listener, backend = execute({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, RunPolicy(retries=retries))
+    results, listener, backend = execute(
+        {"a": [FORKED, FAIL, FAIL], "b": [LONG]}, TestConfig(retries=retries)
+    )
 
     assert told(listener, "a") == [
         ("PASS", None, RerunReason.VERIFY_PASS, None),
@@ -220,7 +226,7 @@ def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) 
 def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -> None:
     script = {"a": [FORKED, FAIL, Step(hangs=True)], "b": [Step(seconds=5)]}
 
-    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+    results, listener, _ = execute(script, TestConfig(run_timeout_s=10))
 
     assert told(listener, "a")[-1] == ("settled FAIL", RerunReason.RECHECK, None, None)
     assert [record.file.path for record in results.failed] == ["a"]
@@ -238,7 +244,7 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
     ]
 
     plan = structs.replace(plan, files=tuple(aged))
-    results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
+    results = make_run(backend, list(script), [listener], TestConfig(), plan).execute()
 
     # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
     starts = [
@@ -272,15 +278,15 @@ def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
     ],
 )
 def test_a_confirmation_that_had_no_chance_changes_nothing(ended: Step) -> None:
-    results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, RunPolicy(retries=3))
+    results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, TestConfig(retries=3))
 
     assert told(listener, "a")[-1] == ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED)
     assert len(results.passed) == 2
 
 
 def test_a_confirmation_is_neither_waited_for_nor_slow() -> None:
-    policy = RunPolicy(slow_s=10, watched=True)
-    _, listener, _ = execute({"a": [FORKED, Step(seconds=50)], "b": [LONG], "c": [FORKED]}, policy)
+    script = {"a": [FORKED, Step(seconds=50)], "b": [LONG], "c": [FORKED]}
+    _, listener, _ = execute(script, TestConfig(slow_timeout_s=10), samples_usage=True)
 
     assert {event.file.path for event in listener.of(FileSlow)} == {"b"}
     assert {event.waiting for event in listener.of(UsageSampled)} <= {0, 1}
@@ -296,7 +302,7 @@ def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
 
     backend.on_poll = on_poll
     listener = Listener()
-    results = make_run(backend, "abc", [listener], RunPolicy()).execute()
+    results = make_run(backend, "abc", [listener], TestConfig()).execute()
 
     assert [record.status for record in results.records] == [Status.PASS, Status.CANCELLED, Status.PASS]
     assert results.interrupted
@@ -305,7 +311,7 @@ def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
 def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> None:
     script = {"a": [FAIL], "b": [Step(status=Status.FAIL, isolation=FORK, seconds=9)]}
 
-    results, _, _ = execute(script, RunPolicy(max_fail=1))
+    results, _, _ = execute(script, TestConfig(max_fail=1))
 
     assert [record.status for record in results.records] == [Status.FAIL, Status.CANCELLED]
     assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
@@ -346,12 +352,12 @@ def test_a_file_that_fails_alone_too_fails() -> None:
 
 
 def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is_off() -> None:
-    for policy, failed in (
-        (RunPolicy(), "a"),
-        (RunPolicy(recheck_alone=False), ""),
-        (RunPolicy(max_fail=1), ""),
+    for config, failed in (
+        (TestConfig(), "a"),
+        (TestConfig(oversubscription=Oversubscription.OFF), ""),
+        (TestConfig(max_fail=1), ""),
     ):
-        results, listener, _ = execute({"a": [CROWDED, PASS]}, policy, failed=failed)
+        results, listener, _ = execute({"a": [CROWDED, PASS]}, config, failed=failed)
         assert told(listener, "a") == [("FAIL", None, None, None)]
         assert len(results.failed) == 1
 
@@ -370,7 +376,7 @@ def test_only_so_many_files_get_a_chance_alone() -> None:
 def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
     script = {"a": [CROWDED, PASS], "b": [CROWDED], "c": [Step(seconds=3)], "d": [PASS]}
 
-    results, listener, _ = execute(script, RunPolicy(max_fail=2), slots=1)
+    results, listener, _ = execute(script, TestConfig(max_fail=2), slots=1)
 
     # The second failure reaches the limit: nothing further starts, and what stands is told.
     assert told(listener, "a") == [
@@ -394,7 +400,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
         "e": [FORKED_FAIL, FAIL],
     }
 
-    results, _, backend = execute(script, RunPolicy(verify_isolation=True), confirmed="ab", slots=1)
+    results, _, backend = execute(script, TestConfig(verify_isolation=True), confirmed="ab", slots=1)
 
     assert backend.spare == []
     assert [(found.file.path, found.texts) for found in results.differing] == [
@@ -414,13 +420,13 @@ def test_without_a_verification_no_difference_is_looked_for() -> None:
 @given(
     SCRIPTS,
     st.integers(1, 3),
-    POLICIES,
+    CONFIGS,
     st.sampled_from(["", "abc"]),
 )
 def test_whatever_happens_every_file_is_decided_once_and_told_so(
-    script: dict[str, list[Step]], slots: int, policy: RunPolicy, confirmed: str
+    script: dict[str, list[Step]], slots: int, config: TestConfig, confirmed: str
 ) -> None:
-    results, listener, _ = execute(script, policy, slots=slots, confirmed=confirmed)
+    results, listener, _ = execute(script, config, slots=slots, confirmed=confirmed)
 
     assert [record.file.path for record in results.records] == list(script)
     decided: dict[str, Status] = {}
@@ -436,11 +442,11 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
         if path not in decided:
             assert record.status is Status.CANCELLED
         further = [one for one in record.attempts if not one.is_evicted]
-        assert len(further) <= 1 + policy.retries + 3
+        assert len(further) <= 1 + config.retries + 3
         assert (
             record.status.is_cancelled
             or not record.is_flaky
-            or policy.retries
+            or config.retries
             # A confirmation failed, and could not be repeated.
             or (record.status.is_failure and record.reasons[-1] is RerunReason.VERIFY_PASS)
             or (further[0].status.is_pass is record.status.is_pass or further[0].status.is_infrastructure)
@@ -467,7 +473,7 @@ def test_further_attempts_that_compare_want_the_worker_of_the_first_and_a_retry_
         "d": [*(changed(CROWDED, here) for _ in range(3)), PASS],
     }
 
-    _, _, backend = execute(script, RunPolicy(retries=2))
+    _, _, backend = execute(script, TestConfig(retries=2))
 
     wanted: dict[str, list[str]] = {}
     for task in backend.tasks:
@@ -525,7 +531,7 @@ def test_a_pass_elsewhere_confirms_nothing_and_a_failure_is_flaky(
 
 @pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
 def test_a_verification_finds_no_difference_between_workers(elsewhere: Mapping[str, Any]) -> None:
-    results, _, _ = execute({"a": [FORKED, changed(FAIL, elsewhere)]}, RunPolicy(verify_isolation=True))
+    results, _, _ = execute({"a": [FORKED, changed(FAIL, elsewhere)]}, TestConfig(verify_isolation=True))
 
     assert results.differing == ()
     assert results.records[0].is_incomparable

@@ -40,8 +40,8 @@ def _after(
     return next_attempt(
         task or _task(),
         replace(result, was_alone=was_alone),
-        past=AttemptContext(failures=failures, evictions=evictions),
-        rules=RetryPolicy(retries=retries),
+        context=AttemptContext(failures=failures, evictions=evictions),
+        policy=RetryPolicy(retries=retries),
         budget_bytes=budget_bytes,
     )
 

@@ -33,14 +33,18 @@ def result(
 
 
 def after(
-    what: TestTask, came: TestResult, *, past: AttemptContext | None = None, rules: RetryPolicy | None = None
+    what: TestTask,
+    came: TestResult,
+    *,
+    context: AttemptContext | None = None,
+    policy: RetryPolicy | None = None,
 ) -> NextAttempt | None:
-    return next_attempt(what, came, past=past or AttemptContext(), rules=rules or RetryPolicy())
+    return next_attempt(what, came, context=context or AttemptContext(), policy=policy or RetryPolicy())
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
 def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(status: Status) -> None:
-    following = after(task(), result(status), past=AttemptContext(spawned_bytes=700))
+    following = after(task(), result(status), context=AttemptContext(spawned_bytes=700))
 
     assert following is not None
     assert (following.reason, following.is_best_effort) == (RerunReason.VERIFY_FAILURE, False)
@@ -56,11 +60,13 @@ def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, 
     checked = task(Isolation.SPAWN)
 
     assert (
-        after(checked, result(status, isolation), past=AttemptContext(reason=RerunReason.VERIFY_FAILURE))
+        after(checked, result(status, isolation), context=AttemptContext(reason=RerunReason.VERIFY_FAILURE))
         is None
     )
     assert (
-        after(checked, result(Status.PASS, isolation), past=AttemptContext(reason=RerunReason.VERIFY_FAILURE))
+        after(
+            checked, result(Status.PASS, isolation), context=AttemptContext(reason=RerunReason.VERIFY_FAILURE)
+        )
         is None
     )
 
@@ -68,9 +74,9 @@ def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, 
 @pytest.mark.parametrize("status", NOT_PASSED)
 def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(status: Status) -> None:
     checked = task(Isolation.SPAWN)
-    past = AttemptContext(reason=RerunReason.VERIFY_FAILURE, forked_status=status)
+    context = AttemptContext(reason=RerunReason.VERIFY_FAILURE, forked_status=status)
 
-    following = after(checked, result(Status.PASS, Isolation.SPAWN), past=past)
+    following = after(checked, result(Status.PASS, Isolation.SPAWN), context=context)
 
     if status.is_infrastructure:
         assert following is None
@@ -83,10 +89,10 @@ def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(s
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
 @pytest.mark.parametrize("retries", [0, 3])
 def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries: int) -> None:
-    past = AttemptContext(reason=RerunReason.RECHECK, forked_status=Status.FAIL, may_run_alone=True)
+    context = AttemptContext(reason=RerunReason.RECHECK, forked_status=Status.FAIL, exclusive_allowed=True)
     ended = result(status, Isolation.SPAWN, was_alone=False)
 
-    following = after(task(Isolation.SPAWN), ended, past=past, rules=RetryPolicy(retries=retries))
+    following = after(task(Isolation.SPAWN), ended, context=context, policy=RetryPolicy(retries=retries))
 
     if status.is_pass:
         assert following is not None
@@ -99,17 +105,17 @@ def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries:
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
 @pytest.mark.parametrize("retries", [0, 3])
 @pytest.mark.parametrize(
-    "past",
+    "context",
     [
-        AttemptContext(reason=RerunReason.REFORK, forked_status=Status.FAIL, may_run_alone=True),
-        AttemptContext(reason=RerunReason.RECHECK, may_run_alone=True),
+        AttemptContext(reason=RerunReason.REFORK, forked_status=Status.FAIL, exclusive_allowed=True),
+        AttemptContext(reason=RerunReason.RECHECK, exclusive_allowed=True),
     ],
     ids=["of a failure", "of a confirmation"],
 )
-def test_nothing_follows_the_end_of_a_proof(past: AttemptContext, status: Status, retries: int) -> None:
+def test_nothing_follows_the_end_of_a_proof(context: AttemptContext, status: Status, retries: int) -> None:
     ended = result(status, was_alone=False)
 
-    assert after(task(Isolation.SPAWN), ended, past=past, rules=RetryPolicy(retries=retries)) is None
+    assert after(task(Isolation.SPAWN), ended, context=context, policy=RetryPolicy(retries=retries)) is None
 
 
 def test_a_check_that_fails_is_retried_spawned() -> None:
@@ -117,8 +123,8 @@ def test_a_check_that_fails_is_retried_spawned() -> None:
     following = after(
         task(Isolation.SPAWN),
         failed,
-        past=AttemptContext(reason=RerunReason.VERIFY_FAILURE),
-        rules=RetryPolicy(retries=1),
+        context=AttemptContext(reason=RerunReason.VERIFY_FAILURE),
+        policy=RetryPolicy(retries=1),
     )
 
     assert following is not None
@@ -135,7 +141,7 @@ def test_a_forked_pass_is_confirmed_in_idle_time_unless_that_was_done_before() -
         False,
     )
     assert (following.task.isolation, following.task.predicted_bytes) == (Isolation.SPAWN, None)
-    assert after(task(), result(Status.PASS), past=AttemptContext(is_confirmed=True)) is None
+    assert after(task(), result(Status.PASS), context=AttemptContext(is_fork_verified=True)) is None
     assert after(task(Isolation.SPAWN), result(Status.PASS, Isolation.SPAWN)) is None
 
 
@@ -149,7 +155,9 @@ def test_forks_that_the_user_demands_are_trusted(status: Status) -> None:
 def test_a_verification_runs_every_forked_file_spawned_whatever_is_known(
     status: Status, isolation: Isolation
 ) -> None:
-    following = after(task(isolation), result(status), past=AttemptContext(is_confirmed=True), rules=VERIFY)
+    following = after(
+        task(isolation), result(status), context=AttemptContext(is_fork_verified=True), policy=VERIFY
+    )
 
     assert following is not None
     assert following.task.isolation is Isolation.SPAWN
@@ -166,7 +174,7 @@ def test_what_was_cancelled_is_neither_checked_nor_confirmed(
 ) -> None:
     cancelled = result(Status.CANCELLED, stop_reason=reason)
 
-    assert after(task(isolation), cancelled, rules=VERIFY) is None
+    assert after(task(isolation), cancelled, policy=VERIFY) is None
 
 
 def test_a_forked_file_that_made_room_is_forked_again() -> None:
@@ -178,12 +186,12 @@ def test_a_forked_file_that_made_room_is_forked_again() -> None:
     assert (following.reason, following.task.isolation) == (RerunReason.EVICTED, Isolation.AUTO)
 
 
-COMPANY = AttemptContext(may_run_alone=True)
+COMPANY = AttemptContext(exclusive_allowed=True)
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -> None:
-    following = after(task(), result(status, Isolation.SPAWN, was_alone=False), past=COMPANY)
+    following = after(task(), result(status, Isolation.SPAWN, was_alone=False), context=COMPANY)
 
     if status in (Status.FAIL, Status.TIMEOUT, Status.CRASH):
         assert following is not None
@@ -199,27 +207,30 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
 
 def test_a_chance_alone_comes_after_all_retries_and_only_once() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
-    first = after(task(), failed, past=COMPANY, rules=RetryPolicy(retries=1))
+    first = after(task(), failed, context=COMPANY, policy=RetryPolicy(retries=1))
     last = after(
-        task(), failed, past=AttemptContext(failures=1, may_run_alone=True), rules=RetryPolicy(retries=1)
+        task(),
+        failed,
+        context=AttemptContext(failures=1, exclusive_allowed=True),
+        policy=RetryPolicy(retries=1),
     )
 
     assert first is not None
     assert last is not None
     assert (first.reason, last.reason) == (RerunReason.RETRY, RerunReason.EXCLUSIVE)
-    alone = AttemptContext(reason=RerunReason.EXCLUSIVE, failures=0, may_run_alone=True)
-    assert after(last.task, failed, past=alone, rules=RetryPolicy(retries=9)) is None
+    alone = AttemptContext(reason=RerunReason.EXCLUSIVE, failures=0, exclusive_allowed=True)
+    assert after(last.task, failed, context=alone, policy=RetryPolicy(retries=9)) is None
 
 
 def test_whoever_had_no_company_or_may_not_gets_no_chance_alone() -> None:
-    assert after(task(), result(Status.FAIL, Isolation.SPAWN), past=COMPANY) is None
+    assert after(task(), result(Status.FAIL, Isolation.SPAWN), context=COMPANY) is None
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
     assert after(task(), failed) is None
-    assert after(task(exclusive=True), failed, past=COMPANY) is None
+    assert after(task(exclusive=True), failed, context=COMPANY) is None
 
 
 def test_a_forced_fork_is_forked_alone_too() -> None:
-    following = after(task(Isolation.FORK), result(Status.FAIL, was_alone=False), past=COMPANY)
+    following = after(task(Isolation.FORK), result(Status.FAIL, was_alone=False), context=COMPANY)
 
     assert following is not None
     assert following.task.isolation is Isolation.FORK
@@ -232,7 +243,7 @@ CONFIRMING, ALONE = (
 
 
 @pytest.mark.parametrize(
-    ("past", "rules", "status", "evicted", "expected"),
+    ("context", "policy", "status", "evicted", "expected"),
     [
         (CONFIRMING, RetryPolicy(), Status.CANCELLED, False, True),
         (CONFIRMING, RetryPolicy(), Status.LOST, False, True),
@@ -250,9 +261,9 @@ CONFIRMING, ALONE = (
     ],
 )
 def test_a_further_attempt_that_had_no_chance_says_nothing(
-    past: AttemptContext, rules: RetryPolicy, status: Status, evicted: bool, expected: bool
+    context: AttemptContext, policy: RetryPolicy, status: Status, evicted: bool, expected: bool
 ) -> None:
     reason = StopReason.MEMORY_BUDGET if evicted else None
     ended = result(status, Isolation.SPAWN, stop_reason=reason)
 
-    assert is_inconclusive(ended, past=past, rules=rules) is expected
+    assert is_inconclusive(ended, context=context, policy=policy) is expected

@@ -32,8 +32,13 @@ def result(
     return TestResult(file_path=path, status=status, attempt=attempt, output=output, stop_reason=reason)
 
 
+def rerun(path: str, reason: RerunReason = RerunReason.RETRY) -> NextAttempt:
+    task = TestTask(run_id="r", file_path=path)
+    return NextAttempt(task=task, reason=reason, is_best_effort=reason is not RerunReason.RETRY)
+
+
 def finish(state: RunState) -> TestResults:
-    return state.results(duration_s=1.0, peak_bytes=2, interrupted=False)
+    return TestResults(records=state.records(), duration_s=1.0)
 
 
 def test_the_results_are_refused_while_a_file_is_open() -> None:
@@ -46,9 +51,9 @@ def test_the_results_are_refused_while_a_file_is_open() -> None:
 def test_the_first_answer_counts_and_later_ones_are_dropped() -> None:
     state = RunState(planned("a.py"))
 
-    assert state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=True)
-    assert not state.end_attempt("a.py", result("a.py", Status.PASS), is_final=True)
-    assert not state.end_attempt("a.py", result("a.py", Status.PASS, attempt=2), is_final=True)
+    assert state.end_attempt("a.py", result("a.py", Status.FAIL))
+    assert not state.end_attempt("a.py", result("a.py", Status.PASS))
+    assert not state.end_attempt("a.py", result("a.py", Status.PASS, attempt=2))
     state.cancel("a.py", "not run")
 
     assert [record.status for record in finish(state).records] == [Status.FAIL]
@@ -58,10 +63,10 @@ def test_the_first_answer_counts_and_later_ones_are_dropped() -> None:
 def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
     state = RunState(planned("a.py"))
 
-    assert state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
-    assert not state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=True)
-    assert (state.open_files, state.failures("a.py")) == (1, 1)
-    assert state.end_attempt("a.py", result("a.py", attempt=2), is_final=True)
+    assert state.end_attempt("a.py", result("a.py", Status.FAIL), rerun("a.py"))
+    assert not state.end_attempt("a.py", result("a.py", Status.FAIL))
+    assert (state.open_files, state["a.py"].failures) == (1, 1)
+    assert state.end_attempt("a.py", result("a.py", attempt=2))
 
     [record] = finish(state).records
     assert record.is_flaky
@@ -72,14 +77,11 @@ def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
 def test_a_verdict_that_stands_is_kept_when_the_further_attempt_is_evicted(reason: RerunReason) -> None:
     status = Status.PASS if reason is RerunReason.VERIFY_PASS else Status.FAIL
     state = RunState(planned("a.py"))
-    task = TestTask(run_id="r", file_path="a.py")
-    further = NextAttempt(task=task, reason=reason, is_best_effort=True)
-    state.end_attempt("a.py", result("a.py", status), is_final=False, following=further)
+    state.end_attempt("a.py", result("a.py", status), rerun("a.py", reason))
     evicted = result("a.py", Status.MEMORY, attempt=2, evicted=True)
-    once_more = NextAttempt(task=task, reason=RerunReason.EVICTED, is_best_effort=True)
-    state.end_attempt("a.py", evicted, is_final=False, following=once_more)
+    state.end_attempt("a.py", evicted, rerun("a.py", RerunReason.EVICTED))
 
-    assert state.context("a.py").reason is reason
+    assert state["a.py"].reason is reason
     assert state.best_effort_files == 1
     assert state.failed_files == (1 if reason is RerunReason.EXCLUSIVE else 0)
     settled = state.settle("a.py")
@@ -94,19 +96,19 @@ def test_a_file_that_is_decided_does_not_start_again() -> None:
 
     state.start("a.py", 1.0)
 
-    assert state.running_files == 0
-    assert state.newly_slow(100.0, 1.0) == ()
+    assert state.newly_slow(100.0, 1.0) == []
     assert not finish(state).records[0].started
 
 
 def test_evictions_are_neither_failures_nor_make_a_file_flaky() -> None:
     state = RunState(planned("a.py"))
 
-    state.end_attempt("a.py", result("a.py", Status.MEMORY, evicted=True), is_final=False)
-    state.end_attempt("a.py", result("a.py", attempt=2), is_final=True)
+    evicted = result("a.py", Status.MEMORY, evicted=True)
+    state.end_attempt("a.py", evicted, rerun("a.py", RerunReason.EVICTED))
+    state.end_attempt("a.py", result("a.py", attempt=2))
 
     [record] = finish(state).records
-    assert (state.evictions("a.py"), state.failures("a.py"), state.failed_files) == (1, 0, 0)
+    assert (state["a.py"].evictions, state["a.py"].failures, state.failed_files) == (1, 0, 0)
     assert not record.is_flaky
     assert [attempt.attempt for attempt in record.judged] == [2]
 
@@ -114,7 +116,7 @@ def test_evictions_are_neither_failures_nor_make_a_file_flaky() -> None:
 def test_a_cancelled_file_says_why_and_whether_it_had_started() -> None:
     state = RunState(planned("a.py", "b.py"))
     state.start("a.py", 1.0)
-    state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
+    state.end_attempt("a.py", result("a.py", Status.FAIL), rerun("a.py"))
 
     state.cancel("a.py", "not run: interrupted")
     state.cancel("b.py", "not run: interrupted")
@@ -131,21 +133,19 @@ def test_a_slow_file_is_told_once_for_each_attempt() -> None:
     state.start("a.py", 10.0)
     state.start("b.py", 15.0)
 
-    assert state.newly_slow(19.9, 10.0) == ()
-    assert [file.path for file in state.newly_slow(20.0, 10.0)] == ["a.py"]
-    assert state.newly_slow(21.0, 10.0) == ()
-    assert state.seconds_running("a.py", 21.0) == 11.0
-    state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
-    assert state.seconds_running("a.py", 22.0) == 0.0
+    assert state.newly_slow(19.9, 10.0) == []
+    assert [(file.path, seconds) for file, seconds in state.newly_slow(20.5, 10.0)] == [("a.py", 10.5)]
+    assert state.newly_slow(21.0, 10.0) == []
+    state.end_attempt("a.py", result("a.py", Status.FAIL), rerun("a.py"))
     state.start("a.py", 22.0)
-    assert {file.path for file in state.newly_slow(32.0, 10.0)} == {"a.py", "b.py"}
-    assert state.newly_slow(40.0, 10.0) == ()
+    assert {file.path for file, _ in state.newly_slow(32.0, 10.0)} == {"a.py", "b.py"}
+    assert state.newly_slow(40.0, 10.0) == []
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_a_large_run_keeps_only_the_end_of_what_did_not_pass(status: Status) -> None:
     state = RunState(planned("a.py"))
-    state.end_attempt("a.py", result("a.py", status, output="x" * TAIL_CHARACTERS + "end"), is_final=True)
+    state.end_attempt("a.py", result("a.py", status, output="x" * TAIL_CHARACTERS + "end"))
 
     kept = finish(state).records[0].final.output
 
@@ -179,7 +179,8 @@ def test_whatever_comes_in_whatever_order_each_file_counts_once(
             if action == "end" and status.is_pass:
                 status = Status.FAIL  # Nothing follows a pass for the reason that attempts follow here.
             answer = result(path, status, attempt=attempt, evicted=evicted)
-            counted = state.end_attempt(path, answer, is_final=action == "final")
+            reason = RerunReason.EVICTED if evicted else RerunReason.RETRY
+            counted = state.end_attempt(path, answer, None if action == "final" else rerun(path, reason))
             assert counted is (path not in decided and attempt > attempts[path])
             if counted:
                 attempts[path] = attempt
@@ -194,5 +195,5 @@ def test_whatever_comes_in_whatever_order_each_file_counts_once(
     assert {record.file.path: record.status for record in found.records} == decided
     assert [record.file.path for record in found.records] == list(PATHS)
     assert len(found.passed) + len(found.failed) + len(found.cancelled) == len(PATHS)
-    assert state.running_files == 0
+    assert state.newly_slow(1.0, 0.0) == []
     assert found.count_cases(Outcome.PASSED) == 0

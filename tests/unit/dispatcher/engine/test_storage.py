@@ -17,7 +17,8 @@ def test_a_run_gets_a_private_directory_that_git_ignores(tmp_path: Path) -> None
     assert storage.run_dir == tmp_path / ".passmuster" / "runs" / "run-1"
     assert stat.S_IMODE(storage.run_dir.stat().st_mode) == 0o700
     assert (tmp_path / ".passmuster" / ".gitignore").read_text(encoding="utf-8") == "*\n"
-    assert (storage.state_dir, storage.temporary, storage.notice) == (tmp_path / ".passmuster", None, "")
+    assert (storage.state_dir, storage.notice) == (tmp_path / ".passmuster", "")
+    assert not storage.is_temporary
 
 
 def test_a_gitignore_of_the_users_own_stays(tmp_path: Path) -> None:
@@ -37,12 +38,13 @@ def test_where_nothing_can_or_shall_be_kept_a_temporary_directory_serves(
 
     storage = open_storage(tmp_path, "run-1", wanted=wanted)
 
-    assert storage.temporary is not None
+    assert storage.is_temporary
     assert storage.run_dir.is_dir()
     assert storage.state_dir is None
     assert ("are not kept" in storage.notice) is wanted
-    storage.temporary.cleanup()
-    assert not storage.run_dir.exists()
+    directory = storage.run_dir
+    del storage
+    assert not directory.exists()
 
 
 def make_runs(directory: Path, count: int) -> None:
@@ -90,10 +92,9 @@ def test_a_run_under_way_is_not_pruned(tmp_path: Path) -> None:
     assert prune_runs(runs, keep=0) == (runs / "run-0",)
     assert storage.run_dir.is_dir()
 
-    assert storage.lock is not None
-    storage.lock.release()
+    del storage
 
-    assert prune_runs(runs, keep=0) == (storage.run_dir,)
+    assert prune_runs(runs, keep=0) == (runs / "run-live",)
 
 
 def test_a_directory_that_another_run_removes_is_made_again(

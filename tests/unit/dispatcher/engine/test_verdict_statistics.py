@@ -12,7 +12,7 @@ import random
 
 import pytest
 
-from dispatcher.engine.loop import RunPolicy
+from dispatcher.config.model import TestConfig
 from dispatcher.model.results import FileAttempts, Finding, exit_code_of
 from passmuster.model.status import Isolation, Status
 from tests.unit.dispatcher.engine.scripted_backend import ScriptedBackend, Step, make_run, plan_of
@@ -51,7 +51,7 @@ def green_runs(*, retries: int, may_fork: bool) -> int:
         script["long"] = [Step(seconds=100.0)]
         backend = ScriptedBackend(script=script, slots=SLOTS)
         plan = plan_of(*script, confirmed="".join(confirmed), failed="".join(failed))
-        results = make_run(backend, list(script), [], RunPolicy(retries=retries), plan).execute()
+        results = make_run(backend, list(script), [], TestConfig(retries=retries), plan).execute()
         green += exit_code_of(results) == 0
         failed = {record.file.path for record in results.failed}
         confirmed |= {record.file.path for record in results.found(Finding.VERIFIED)}
@@ -77,7 +77,7 @@ def test_the_share_of_green_runs_is_that_of_plain_pytest(retries: int, may_fork:
 def test_files_that_always_pass_make_every_run_green() -> None:
     script = {path: [Step(isolation=Isolation.FORK)] for path in FILES}
 
-    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
+    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], TestConfig()).execute()
 
     assert (exit_code_of(results), len(results.passed)) == (0, len(FILES))
 
@@ -87,7 +87,7 @@ def test_files_that_only_forking_fails_make_every_run_green_and_are_named() -> N
     guilty = [failed, Step(), Step(), failed]
     script = dict.fromkeys(FILES, guilty)
 
-    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
+    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], TestConfig()).execute()
 
     assert exit_code_of(results) == 0
     assert len(results.found(Finding.FAILS_WHEN_FORKED)) == len(FILES)
@@ -122,7 +122,7 @@ def test_files_whose_outcomes_repeat_are_green_only_if_the_first_attempt_passed(
         "long": [Step(seconds=100.0)],
     }
 
-    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
+    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], TestConfig()).execute()
 
     # Four attempts cannot tell chance from guilt where chance looks exactly like it.
     if tuple(passes[:4]) == LIKE_A_PROOF:

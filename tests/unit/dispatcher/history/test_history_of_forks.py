@@ -41,7 +41,7 @@ def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path
     assert known.forking is ForkObservation.CONFIRMED
     assert known.forked == FORKED_FIGURES
     assert known.spawned == SPAWNED_FIGURES
-    assert known.as_run(FILE, Isolation.AUTO).duration_s == 1.0
+    assert known.as_run(FILE, Isolation.AUTO).spawned.duration_s == 1.0
 
 
 def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("finding", "forking", "is_crowded"),
+    ("finding", "forking", "fails_in_parallel"),
     [
         (Finding.VERIFIED, ForkObservation.CONFIRMED, False),
         (Finding.FAILS_WHEN_FORKED, ForkObservation.HARMFUL, False),
@@ -87,11 +87,11 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
     ],
 )
 def test_a_finding_is_remembered_and_outlives_further_runs(
-    tmp_path: Path, finding: Finding | None, forking: ForkObservation, is_crowded: bool
+    tmp_path: Path, finding: Finding | None, forking: ForkObservation, fails_in_parallel: bool
 ) -> None:
     for attempts in ([(SPAWNED, finding)], [(FORKED, None)]):
         known = after(tmp_path, *attempts)
-        assert (known.forking, known.is_crowded) == (forking, is_crowded)
+        assert (known.forking, known.fails_in_parallel) == (forking, fails_in_parallel)
 
 
 @pytest.mark.parametrize("finding", [Finding.FAILS_WHEN_FORKED, Finding.VERIFIED, Finding.FAILS_IN_PARALLEL])
@@ -100,7 +100,7 @@ def test_a_finding_is_forgotten_when_the_file_changes(tmp_path: Path, finding: F
 
     known = after(tmp_path, (FORKED, None), file=replace(FILE, size_bytes=11))
 
-    assert (known.forking, known.is_crowded) == (ForkObservation.UNKNOWN, False)
+    assert (known.forking, known.fails_in_parallel) == (ForkObservation.UNKNOWN, False)
     assert known.spawned.runs == 1
 
 

@@ -114,7 +114,7 @@ def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: 
 
     with closing(open_history(tmp_path)) as history:
         known = history.load()["a.py"]
-    assert (known.last_status, known.is_crowded) == (Status.FAIL, True)
+    assert (known.last_status, known.fails_in_parallel) == (Status.FAIL, True)
 
 
 def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import json
 import pytest
 from msgspec import structs
 
-from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
+from dispatcher.insight.status_report import BrokerState, status_json, status_lines
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
-RUN = RunStatus(run_id="r1", begun_at=0.0, seconds=125.0, silent_s=0.4, waiting=12, running=2, done=30)
+RUN = RunStatus(
+    run_id="r1", started_at=0.0, seconds=125.0, heartbeat_age_s=0.4, waiting=12, running=2, done=30
+)
 CARD = WorkerStatus(
     name="w1",
     host="box",
@@ -74,14 +76,14 @@ def test_a_worker_that_names_only_some_of_its_files_says_how_many_more_there_are
 
 @pytest.mark.parametrize(("silent_s", "word"), [(LEASE_S - 0.1, "alive"), (LEASE_S, "silent")])
 def test_a_dispatcher_is_silent_once_a_lease_would_be_over(silent_s: float, word: str) -> None:
-    run = structs.replace(RUN, silent_s=silent_s)
+    run = structs.replace(RUN, heartbeat_age_s=silent_s)
 
     assert f", dispatcher {word}" in status_lines(state(run))[3]
     assert json.loads(status_json(state(run)))["runs"][0]["dispatcher"] == word
 
 
 def test_what_came_from_the_wire_moves_no_cursor() -> None:
-    run = structs.replace(RUN, run_id=HOSTILE, begun_at=1e15)
+    run = structs.replace(RUN, run_id=HOSTILE, started_at=1e15)
     file = RunningFileStatus(run_id=HOSTILE, path=HOSTILE, seconds=1.0, used_bytes=1)
     card = structs.replace(CARD, name=HOSTILE, host=HOSTILE, version=HOSTILE, runs=(HOSTILE,), files=(file,))
 

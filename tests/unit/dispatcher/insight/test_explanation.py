@@ -13,7 +13,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.journal import Journal
 from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, reasons_of, start_method_of
 from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
@@ -26,7 +26,7 @@ from passmuster.model.units import parse_amount
 
 MIB = 1024**2
 FILE = TestFile(path="tests/test_a.py", label="tests/test_a.py", size_bytes=1, mtime_ns=2)
-KNOWN = FileHistory(path=FILE.path, duration_s=2.0, size_bytes=1, mtime_ns=2)
+KNOWN = FileHistory(path=FILE.path, spawned=UsageStats(duration_s=2.0, runs=1), size_bytes=1, mtime_ns=2)
 PASS = TestResult(file_path=FILE.path, status=Status.PASS, isolation=Isolation.FORK, was_alone=False)
 FAIL = replace(PASS, status=Status.FAIL)
 SPAWNED = replace(PASS, isolation=Isolation.SPAWN)
@@ -71,13 +71,13 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
 @pytest.mark.parametrize(
     ("item", "known", "config", "text"),
     [
-        (planned(Isolation.SPAWN), None, SPAWN_ALL, "spawned: asked for by the setting isolation"),
-        (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: asked for by an override"),
+        (planned(Isolation.SPAWN), None, SPAWN_ALL, "spawned: requested by the setting isolation"),
+        (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: requested by an override"),
         (
             planned(Isolation.SPAWN),
             replace(KNOWN, forking=ForkObservation.HARMFUL),
             TestConfig(),
-            "spawned: an earlier run saw it come to something else when forked",
+            "spawned: it gave another result when forked in an earlier run",
         ),
         (
             planned(Isolation.SPAWN),
@@ -89,21 +89,21 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
             planned(is_fork_verified=True),
             KNOWN,
             TestConfig(),
-            "an earlier run saw it pass forked and spawned",
+            "it passed forked and spawned in an earlier run",
         ),
         (
             planned(),
             replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
             TestConfig(),
-            "it did harm, and the file was changed since",
+            "it gave another result when forked, but has changed since",
         ),
-        (planned(), None, TestConfig(), "forked where that can be had, and then once more spawned"),
+        (planned(), None, TestConfig(), "forked if possible, then spawned once to verify"),
     ],
 )
 def test_how_it_will_run_is_told_with_the_reason(
     item: PlannedFile, known: FileHistory | None, config: TestConfig, text: str
 ) -> None:
-    assert text in way_of(item, known, config)
+    assert text in start_method_of(item, known, config)
 
 
 def test_what_the_configuration_says_of_a_file_is_told() -> None:
@@ -114,7 +114,7 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
     )
     config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
-    assert rules_of(FILE.path, config) == (
+    assert overrides_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
         ("tests/test_a.py, x", "isolation spawn, memory 1 GiB"),
     )
@@ -137,13 +137,13 @@ def whole() -> Explanation:
                 start_delayed_by="memory",
             ),
             after_s=3.0,
-            beside=2,
+            concurrent_files=2,
             output="/x/test_a.py.log",
         ),
         PastAttempt(
             result=replace(SPAWNED, attempt=2, started_at=1_800_000_002.0, isolation_note="it failed"),
             after_s=5.0,
-            beside=0,
+            concurrent_files=0,
         ),
     )
     task = TestTask(
@@ -165,13 +165,13 @@ def whole() -> Explanation:
         planned=PlannedFile(
             file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
         ),
-        place=3,
+        position=3,
         total=60,
         limit_bytes=200 * MIB,
         budget_bytes=400 * MIB,
-        rules=(("tests/*", "group db"),),
-        group_most=2,
-        way="spawned: so",
+        overrides=(("tests/*", "group db"),),
+        group_max=2,
+        start_method="spawned: so",
     )
 
 
@@ -183,18 +183,18 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "tests/test_a.py",
         "  changed           yes, since it last ran",
         "",
-        "Last run: 20260101-1, broken off or under way, 2 attempt(s)",
+        "Last run: 20260101-1, interrupted or still running, 2 attempt(s)",
         "  attempt 1         FAIL: exit status 1",
-        f"    started         2027-01-15 08:00:00 UTC, 3.0s {FIRST_FILE}, beside 2 other file(s)",
-        "    waited for      memory, although a place was free",
+        f"    started         2027-01-15 08:00:00 UTC, 3.0s {FIRST_FILE}, 2 other file(s) running",
+        "    waited for      memory, although a slot was free",
         "    where           local, slot 1",
-        "    took            1.5s, 0.50s of processor time",
-        "    memory          peak 100 MiB of the 200 MiB that it may use now",
+        "    took            1.5s, 0.50s of CPU time",
+        "    memory          peak 100 MiB (current limit 200 MiB)",
         "    process         forked, by CPython 3.11.7",
         "    output          /x/test_a.py.log",
         "  attempt 2         PASS",
-        "    run again       it did not pass when forked, and what it comes to spawned decides",
-        f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, beside no other file",
+        "    rerun reason    it did not pass when forked; the result of the spawned attempt decides",
+        f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, no other file running",
         "    where           slot 0",
         "    took            0.00s",
         "    process         spawned: it failed",
@@ -202,17 +202,17 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "Next run",
         "  order             number 3 of 60: changed",
         "  process           spawned: so",
-        "  should take       2.0s, 0.50s of processor time; it mostly waits",
+        "  expected          2.0s, 0.50s of CPU time; I/O-bound",
         "  reserved          115 MiB (the expected peak times 1.15)",
-        "  may use           200 MiB of 400 MiB for all",
+        "  memory limit      200 MiB of 400 MiB for all files",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
-        "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
+        "  exclusive         no other file runs at the same time: it failed in parallel",
+        "  known spawned     2.0s, 0.50s of CPU time, peak 100 MiB, from 5 attempt(s)",
         "  known forked      never",
-        "  group             db, of which 2 run(s) at once",
+        "  group             db, at most 2 at a time",
         "  override          tests/*: group db",
         "",
-        "Its last 2 run(s), oldest first",
+        "Last 2 run(s), oldest first",
         "  PASS  FAIL > PASS",
     ]
 
@@ -236,7 +236,7 @@ def test_programs_are_told_the_same() -> None:
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), position=2, total=9
     )
 
     assert explain_lines(what) == [
@@ -248,22 +248,22 @@ def test_a_file_that_never_ran_is_one_line() -> None:
 def test_a_file_that_is_gone_has_a_past_only() -> None:
     lines = explain_lines(replace(whole(), planned=None))
 
-    assert lines[1] == "  now               it exists no more"
+    assert lines[1] == "  now               it no longer exists"
     assert "Next run" not in lines
 
 
 def test_what_is_not_kept_and_not_known_is_told_so() -> None:
     unmeasured = Baseline(spawned=UsageStats(peak_bytes=7 * MIB))
-    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_most=None)
+    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_max=None)
 
     text = "\n".join(explain_lines(what))
 
     assert "Last run: none that is kept ran it" in text
-    assert "  now               no test file by its name and place" in text
-    assert "  should take       unknown: it is taken for an ordinary file" in text
-    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
+    assert "  now               not found by discovery: it runs only if you name it" in text
+    assert "  expected          unknown: it is assumed to take the median time" in text
+    reserved = "what files of this project, or of this machine, usually need: its own peak is unknown"
     assert f"  reserved          {reserved}" in text
-    assert "  known spawned     never to its end; it used at least 7 MiB" in text
+    assert "  known spawned     never completed; it used at least 7 MiB" in text
 
 
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
@@ -286,7 +286,9 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
 
     assert run is not None
     assert (run.run_id, run.is_complete) == ("2", False)
-    assert [(one.result.status, one.after_s, one.beside) for one in run.attempts] == [(Status.PASS, 3.0, 1)]
+    assert [(one.result.status, one.after_s, one.concurrent_files) for one in run.attempts] == [
+        (Status.PASS, 3.0, 1)
+    ]
     older = newest_run(tmp_path, FILE.path, wanted="1")
     assert older is not None
     assert older.is_complete
@@ -301,7 +303,9 @@ def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> Non
         ConfigurationError, match=r"there is no run 7 in .*; there are 1 \(the newest first\)"
     ):
         newest_run(tmp_path, FILE.path, wanted="7")
-    with pytest.raises(ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run"):
+    with pytest.raises(
+        ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run-id"
+    ):
         newest_run(tmp_path, FILE.path, wanted="1")
 
 

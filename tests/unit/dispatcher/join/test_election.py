@@ -52,21 +52,21 @@ def test_a_retry_is_told_from_a_late_machine(
 
 
 def look(**changes: object) -> JoinStatus:
-    return JoinStatus(number=2, is_claimed=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
+    return JoinStatus(number=2, is_led=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
 
 
 @pytest.mark.parametrize(
-    ("found", "may_judge", "step"),
+    ("found", "can_judge_leader", "step"),
     [
         (look(), True, MemberAction.WAIT),
-        (look(is_claimed=False), True, MemberAction.LEAD),
-        (look(is_claimed=False), False, MemberAction.WAIT),
+        (look(is_led=False), True, MemberAction.LEAD),
+        (look(is_led=False), False, MemberAction.WAIT),
         (look(has_outcome=True), False, MemberAction.LEAVE),
         (look(has_outcome=True, number=3), True, MemberAction.LEAVE),  # A retry has begun meanwhile.
         (look(number=3), True, MemberAction.GIVE_UP),
-        (look(number=0, is_claimed=False), False, MemberAction.WAIT),
-        (look(number=0, is_claimed=False), True, MemberAction.ENTER),
+        (look(number=0, is_led=False), False, MemberAction.WAIT),
+        (look(number=0, is_led=False), True, MemberAction.ENTER),
     ],
 )
-def test_the_next_step(found: JoinStatus, may_judge: bool, step: MemberAction) -> None:
-    assert next_action(found, 2, may_judge=may_judge) is step
+def test_the_next_step(found: JoinStatus, can_judge_leader: bool, step: MemberAction) -> None:
+    assert next_action(found, 2, can_judge_leader=can_judge_leader) is step

@@ -41,7 +41,7 @@ NAMES = st.sampled_from(
 MODES = st.sampled_from([0o644, 0o755, 0o600, 0o444])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(files=st.dictionaries(NAMES, st.tuples(CONTENT, MODES), max_size=5), wrappers=st.booleans())
 def test_rollback_after_apply_changes_nothing(files: dict[str, tuple[bytes, int]], *, wrappers: bool) -> None:
     with TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def test_rollback_after_apply_changes_nothing(files: dict[str, tuple[bytes, int]
         assert not (root / ".passmuster").exists()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(content=st.binary(max_size=300).filter(lambda content: b"\0" not in content))
 def test_what_is_no_reference_keeps_every_byte(content: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.history.file_history import FileHistory
+from dispatcher.history.file_history import FileHistory, UsageStats
 from dispatcher.model.plan import TestFile
 from dispatcher.planning.order import (
     CHANGED,
@@ -38,8 +38,7 @@ def _known(
 ) -> FileHistory:
     return FileHistory(
         path=path,
-        duration_s=seconds,
-        peak_bytes=peak_bytes,
+        spawned=UsageStats(duration_s=seconds, peak_bytes=peak_bytes, runs=1),
         last_status=status,
         size_bytes=100,
         mtime_ns=mtime_ns,
@@ -49,7 +48,7 @@ def _known(
 def _order(*known: FileHistory, new: tuple[str, ...] = (), slots: int = 2) -> list[tuple[str, str]]:
     files = [_file(record.path) for record in known] + [_file(path) for path in new]
     ordered = order_files(files, {record.path: record for record in known}, slots=slots, budget_bytes=BUDGET)
-    return [(item.file.path, item.because) for item in ordered]
+    return [(item.file.path, item.order_reason) for item in ordered]
 
 
 def test_known_files_start_longest_first() -> None:
@@ -80,7 +79,7 @@ def test_files_that_never_ran_start_before_the_known_ones_the_largest_first() ->
     files = [_file("known"), _file("small", size_bytes=1), _file("large", size_bytes=9000)]
     ordered = order_files(files, {"known": _known("known", 50)}, slots=2, budget_bytes=BUDGET)
     assert [item.file.path for item in ordered] == ["large", "small", "known"]
-    assert ordered[0].because == NEVER_RAN
+    assert ordered[0].order_reason == NEVER_RAN
     assert ordered[0].predicted_s is None
     assert ordered[0].predicted_bytes is None
 
@@ -142,11 +141,11 @@ def test_every_file_has_exactly_one_place(
     }
     ordered = order_files(files, known, slots=slots, budget_bytes=BUDGET)
     assert sorted(item.file.path for item in ordered) == sorted(histories)
-    unhurried = [item.predicted_s for item in ordered if item.because == LONGEST_FIRST]
+    unhurried = [item.predicted_s for item in ordered if item.order_reason == LONGEST_FIRST]
     assert unhurried == sorted(unhurried, key=lambda seconds: -(seconds or 0))
     # Whatever the early lane holds, of any `slots` starts in a row only one is taken from it.
-    never_ran = [place for place, item in enumerate(ordered) if item.because == NEVER_RAN]
-    early = sum(1 for item in ordered if item.because in (FAILED_LAST_TIME, CHANGED))
+    never_ran = [place for place, item in enumerate(ordered) if item.order_reason == NEVER_RAN]
+    early = sum(1 for item in ordered if item.order_reason in (FAILED_LAST_TIME, CHANGED))
     if never_ran:
         count = len(never_ran)
         assert never_ran[-1] < count + min(early, -(-(never_ran[-1] + 1) // slots))
@@ -154,10 +153,10 @@ def test_every_file_has_exactly_one_place(
 
 def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps_its_peak() -> None:
     file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
-    known = FileHistory(path=file.path, duration_s=0.0, peak_bytes=1000, runs=0)
+    known = FileHistory(path=file.path, spawned=UsageStats(duration_s=0.0, peak_bytes=1000, runs=0))
 
     (ordered,) = order_files([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
 
     assert ordered == Ordered(
-        file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), because=NEVER_RAN
+        file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), order_reason=NEVER_RAN
     )

@@ -229,7 +229,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(first=st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=60), steps=_steps)
 def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
     first: list[int | None], steps: list[tuple[str, list[int | None] | FreeCapacity | str]]
@@ -259,7 +259,7 @@ def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
     assert list(line.withdraw()) == model.tasks
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(needs=st.lists(st.integers(1, 30), min_size=1, max_size=60), slots=st.integers(1, 4))
 def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
     needs: list[int], slots: int

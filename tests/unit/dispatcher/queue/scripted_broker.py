@@ -57,12 +57,12 @@ class Broker(RunStore):
         if self.is_full:
             raise AwayError("gone")
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
+    def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
         self._ask()
-        self.state = {path: ("Q", take) for path, take in attempts.items()}
+        self.state = {path: ("Q", delivery) for path, delivery in deliveries.items()}
         self.word, self.queue = epoch, []
 
-    def recall(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
+    def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
         self._ask()
         return None if self.word is None else (self.word, dict(self.state))
 
@@ -83,7 +83,7 @@ class Broker(RunStore):
         self._ask()
         return self.word
 
-    def beat(self, kept: int = 0) -> None:
+    def heartbeat(self, kept: int = 0) -> None:
         self._write()
         self.kept = kept
 
@@ -104,7 +104,7 @@ class Broker(RunStore):
         self._ask()
         return {path: self.state[path] for path in paths if path in self.state}
 
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         return len(self.queue)
 
     def cancel(self) -> None:

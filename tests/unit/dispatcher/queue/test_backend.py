@@ -71,7 +71,7 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
 
     assert notices(backend.poll(2 * TICK_S)) == [
         "worker w1 disappeared while it ran a; the file reruns exclusively"
@@ -89,7 +89,7 @@ def test_what_waited_alone_at_a_dead_worker_goes_again_although_others_wait(
     backend.submit([task("beside"), task("other")])
     broker.start("beside", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="beside", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="beside", delivery=101, worker="w1"))
     backend.poll(2 * TICK_S)
     broker.queue.remove(("beside", 102))  # The other worker took it, to run it once it is alone.
     backend.poll(2 * TICK_S)
@@ -152,7 +152,7 @@ def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
     broker.loses_the_answer = True
 
     assert notices(backend.poll(TICK_S)) == [UNAVAILABLE]
@@ -194,7 +194,7 @@ def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, ba
     backend.poll(LEASE_S * 2)
     broker.is_away = False
     backend.poll(TICK_S)
-    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
+    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
 
     backend.poll(HEARTBEAT_S)
     assert broker.state["a"] == ("R", 101)

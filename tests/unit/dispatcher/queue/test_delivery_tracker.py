@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -215,7 +215,6 @@ def test_a_file_that_was_given_back_under_an_older_number_goes_again() -> None:
     assert sent(book.next_messages(slots=SLOTS)) == [("a", 103)]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> None:
     book = DeliveryTracker({"g": 1})

@@ -15,12 +15,12 @@ from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
 from passmuster.wire.output_stream import OutputPiece, OutputStream
 
-DONE = FileStatus(stage=FileStage.DONE, take=101)
-WAITING = FileStatus(stage=FileStage.WAITING, take=102)
+DONE = FileStatus(stage=FileStage.DONE, delivery=101)
+WAITING = FileStatus(stage=FileStage.WAITING, delivery=102)
 
 
 def running(take: int = 101, worker: str = "w1") -> FileStatus:
-    return FileStatus(stage=FileStage.RUNNING, take=take, worker=worker)
+    return FileStatus(stage=FileStage.RUNNING, delivery=take, worker=worker)
 
 
 class Broker(BrokerInspector, OutputStream):
@@ -39,10 +39,10 @@ class Broker(BrokerInspector, OutputStream):
     def file(self, run_id: str, path: str) -> FileStatus | None:
         return self.looks[0][0]
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         return self.overdue_s
 
-    def want(self, run_id: str, path: str) -> None:
+    def subscribe(self, run_id: str, path: str) -> None:
         self.wishes += 1
 
     def read(
@@ -62,7 +62,7 @@ class Broker(BrokerInspector, OutputStream):
 
 
 def piece(start: int, data: bytes, take: int = 101) -> OutputPiece:
-    return OutputPiece(take=take, start=start, data=data)
+    return OutputPiece(delivery=take, start=start, data=data)
 
 
 def test_a_file_is_followed_to_its_last_word() -> None:
@@ -111,7 +111,7 @@ def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_sh
     assert broker.said[1:] == ["a.py was redelivered to w2", "a.py has finished"]
 
 
-@pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, take=201)])
+@pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, delivery=201)])
 def test_another_attempt_is_not_followed(next_look: FileStatus) -> None:
     broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
 
@@ -161,14 +161,14 @@ class Runs(BrokerInspector):
 
     def runs(self) -> list[RunStatus]:
         return [
-            RunStatus(run_id=name, begun_at=0, seconds=0, silent_s=0, waiting=0, running=0, done=0)
+            RunStatus(run_id=name, started_at=0, seconds=0, heartbeat_age_s=0, waiting=0, running=0, done=0)
             for name in self.files
         ]
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
         return running() if path in self.files[run_id] else None
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         raise AssertionError("nobody asks")
 
     def paths(self, run_id: str) -> list[str]:
@@ -213,7 +213,7 @@ MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
         ),
         (
             lambda: find_file(MANY, "x/a.py", TestConfig(root=ROOT)),
-            "several runs have 'x/a.py': say --run, one of r0, r1, r2 and 2 more",
+            "several runs have 'x/a.py': say --run-id, one of r0, r1, r2 and 2 more",
         ),
         (
             lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r1")),

@@ -25,7 +25,7 @@ OURS = Envelope("secret")
 def sealed(
     result: TestResult, packed: str = "", *, envelope: Envelope = OURS, kind: str = result_kind("run")
 ) -> StreamEntry:
-    body = envelope.seal(kind, encode_result(result), packed)
+    body = envelope.sign(kind, encode_result(result), packed)
     return StreamEntry("1-0", "finished", "test_a.py", 101, "w1", body)
 
 
@@ -52,10 +52,10 @@ def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
         (sealed(structs.replace(RESULT, file_path="test_b.py")), "it is that of test_b.py"),
         (sealed(structs.replace(RESULT, attempt=2)), "it is that of test_a.py, attempt 2"),
         (
-            StreamEntry("1-0", "finished", "test_a.py", 101, "w1", OURS.seal(result_kind("run"), "{}")),
+            StreamEntry("1-0", "finished", "test_a.py", 101, "w1", OURS.sign(result_kind("run"), "{}")),
             "has 1 parts",
         ),
-        (StreamEntry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is no JSON"),
+        (StreamEntry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is not JSON"),
     ],
 )
 def test_what_is_not_the_result_of_this_task_is_no_result(entry: StreamEntry, words: str) -> None:
@@ -75,8 +75,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_refusal_is_opened_and_one_with_another_secret_says_so() -> None:
     mail = ResultDecoder(OURS, None)
 
-    ours = StreamEntry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSED_KIND, "another tree"))
-    other = StreamEntry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSED_KIND, "another tree"))
+    ours = StreamEntry("1-0", "refused", "", 0, "w1", OURS.sign(REFUSED_KIND, "another tree"))
+    other = StreamEntry("1-0", "refused", "", 0, "w1", Envelope("other").sign(REFUSED_KIND, "another tree"))
 
     assert mail.refusal(ours) == "another tree"
     assert "another secret" in mail.refusal(other)

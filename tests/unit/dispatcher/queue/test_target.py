@@ -22,7 +22,7 @@ class Board:
     def __init__(self, failures: int) -> None:
         self._failures = failures
 
-    def cards(self) -> list[WorkerStatus]:
+    def statuses(self) -> list[WorkerStatus]:
         self._failures -= 1
         if self._failures >= 0:
             raise redis.ConnectionError("gone away")

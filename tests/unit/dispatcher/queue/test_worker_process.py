@@ -16,7 +16,7 @@ from worker.queue.command_line import WORDS, WorkerArguments
 
 def read(config: TestConfig) -> WorkerArguments:
     arguments = WORDS.parse(worker_arguments(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
-    assert (arguments.unknown, arguments.paths, arguments.problems) == ((), (), ())
+    assert (arguments.unknown, arguments.paths, arguments.problems) == ([], [], [])
     here = PathResolver(cwd=Path("/"), root=Path("/"))
     return read_record(WorkerArguments, strongest_values(arguments.given).values(), here)
 

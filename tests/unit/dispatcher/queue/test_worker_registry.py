@@ -45,8 +45,8 @@ def test_what_a_file_uses_is_what_its_worker_said_of_this_run() -> None:
 def test_a_worker_that_leaves_messages_lying_although_it_has_free_slots_is_named_once() -> None:
     crew = WorkerRegistry(version="1", timeout_s=60, now_s=0, run_id="r")
     cards = [
-        card("deaf", runs=("r",), taken=1),
-        card("full", runs=("r",), taken=2),
+        card("deaf", runs=("r",), accepted=1),
+        card("full", runs=("r",), accepted=2),
         card("other", runs=("x",)),
     ]
 
@@ -63,7 +63,7 @@ def test_a_worker_is_not_called_idle_when_messages_wait_only_now_and_then() -> N
     crew = WorkerRegistry(version="1", timeout_s=60, now_s=0, run_id="r")
 
     for second in range(60):
-        cards = [card("w", runs=("r",), taken=0)]
+        cards = [card("w", runs=("r",), accepted=0)]
         assert crew.update(cards, now_s=second, has_waiting=second % 5 != 0) == []
 
 

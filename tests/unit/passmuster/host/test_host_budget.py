@@ -23,10 +23,10 @@ from passmuster.host.host_budget import (
     LOCK_GIVE_UP_S,
     READ_EVERY_S,
     HostBudget,
-    Seat,
-    open_pool,
+    RunProfile,
+    open_host_budget,
 )
-from passmuster.host.host_budget_policy import Holding, Lack, Need
+from passmuster.host.host_budget_policy import FileNeed, HeldResources, Shortage
 from passmuster.host.host_resources import Level
 from passmuster.host.machine_claims import CLAIM_SIZE_BYTES, read_living_claims
 from passmuster.model.units import Amount
@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).parents[4]
 GIB = 1024**3
 AVAILABLE = 10 * GIB
 CEILING = 8 * GIB
-NOTHING = Holding()
+NOTHING = HeldResources()
 
 
 class Clock:
@@ -67,7 +67,7 @@ class Runs:
         machine = Level(name="machine", left_bytes=available_bytes, cpus=4)
         pool = HostBudget(
             self.folder,
-            Seat(root=root, budget_bytes=100 * GIB, slots=4, machine_memory=machine_memory),
+            RunProfile(root=root, budget_bytes=100 * GIB, slots=4, machine_memory=machine_memory),
             levels=lambda: (machine, *levels),
             clock=self.clock,
         )
@@ -89,16 +89,18 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
         pool.close()
 
 
-def _held(gib: float, *, files: int = 1, used: float = 0, cpus: float = 0.0) -> Holding:
+def _held(gib: float, *, files: int = 1, used: float = 0, cpus: float = 0.0) -> HeldResources:
     size = int(gib * GIB)
-    return Holding(files=files, reserved_bytes=size, firm_bytes=size, used_bytes=int(used * GIB), cpus=cpus)
+    return HeldResources(
+        files=files, reserved_bytes=size, firm_bytes=size, used_bytes=int(used * GIB), cpus=cpus
+    )
 
 
-def _need(gib: float, *, cpus: float = 0.0) -> Need:
-    return Need(memory_bytes=int(gib * GIB), cpus=cpus)
+def _need(gib: float, *, cpus: float = 0.0) -> FileNeed:
+    return FileNeed(memory_bytes=int(gib * GIB), cpus=cpus)
 
 
-def _start(pool: HostBudget, gib: float, held: Holding = NOTHING) -> bool:
+def _start(pool: HostBudget, gib: float, held: HeldResources = NOTHING) -> bool:
     return pool.try_start(_need(gib), held) is None
 
 
@@ -125,8 +127,8 @@ def test_the_budget_of_the_machine_can_be_set(runs: Runs) -> None:
         runs.join(machine_memory=Amount(size_bytes=GIB)),
         runs.join(machine_memory=Amount(fraction=0.5)),
     )
-    assert small.machine_bytes(Holding()) == GIB
-    assert half.machine_bytes(Holding()) == 5 * GIB
+    assert small.machine_bytes(HeldResources()) == GIB
+    assert half.machine_bytes(HeldResources()) == 5 * GIB
 
 
 def test_what_the_runs_use_themselves_still_counts_as_theirs(runs: Runs) -> None:
@@ -169,7 +171,7 @@ def test_a_waiting_run_keeps_others_from_starting_until_it_got_its_turn(runs: Ru
     assert not _start(second, 6)
     runs.later()
     assert not _start(first, 1, _held(4))
-    first.report(Holding())
+    first.report(HeldResources())
     assert not _start(first, 4)
     assert _start(second, 6)
 
@@ -179,7 +181,7 @@ def test_a_run_that_asks_no_more_waits_no_more(runs: Runs) -> None:
     assert _start(first, 4)
     assert not _start(second, 6)
     runs.later(ASKED_S * 2)
-    second.report(Holding())
+    second.report(HeldResources())
     assert _start(first, 1, _held(4))
 
 
@@ -204,8 +206,8 @@ def test_a_clock_that_another_run_has_otherwise_does_not_matter(runs: Runs) -> N
 def test_processors_are_shared(runs: Runs) -> None:
     first, second = runs.join(), runs.join()
     first.report(_held(1, files=3, cpus=3.0))
-    assert second.try_start(_need(0.1, cpus=1.0), Holding()) is None
-    assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is Lack.PROCESSORS
+    assert second.try_start(_need(0.1, cpus=1.0), HeldResources()) is None
+    assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is Shortage.PROCESSORS
     first.report(_held(1, files=3, cpus=0.3))
     runs.later()
     assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is None
@@ -230,7 +232,7 @@ def test_what_a_run_waits_for_and_who_holds_it_is_said(runs: Runs) -> None:
     assert said.endswith("): 7 GiB"), said
     (claim,) = (claim for claim in read_living_claims(runs.folder).runs if claim.waits_for)
     assert (claim.waits_for, claim.wanted_bytes) == ("memory", 4 * GIB)
-    first.report(Holding())
+    first.report(HeldResources())
     assert _start(second, 4)
     assert second.other_runs() is None
 
@@ -313,12 +315,12 @@ _RUN = """
 import sys, time
 from pathlib import Path
 from passmuster.host.host_resources import Level
-from passmuster.host.host_budget import HostBudget, Seat
-from passmuster.host.host_budget_policy import Holding, Need
+from passmuster.host.host_budget import HostBudget, RunProfile
+from passmuster.host.host_budget_policy import FileNeed, HeldResources
 levels = (Level(name="machine", left_bytes=10 * 2**30, cpus=4),)
-seat = Seat(root="/other", budget_bytes=2**40, slots=4)
+seat = RunProfile(root="/other", budget_bytes=2**40, slots=4)
 pool = HostBudget(Path(sys.argv[1]), seat, levels=lambda: levels)
-print(pool.try_start(Need(memory_bytes=6 * 2**30), Holding()), flush=True)
+print(pool.try_start(FileNeed(memory_bytes=6 * 2**30), HeldResources()), flush=True)
 sys.stdin.read()
 """
 
@@ -369,7 +371,7 @@ def test_a_folder_that_is_removed_meanwhile_stops_nothing(runs: Runs) -> None:
     runs.folder.rmdir()
     runs.later()
     assert _start(pool, 1)
-    pool.report(Holding())
+    pool.report(HeldResources())
 
 
 def test_a_claim_tells_a_curious_person_whose_it_is(runs: Runs) -> None:
@@ -381,11 +383,11 @@ def test_a_claim_tells_a_curious_person_whose_it_is(runs: Runs) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-SEAT = Seat(root="/project", budget_bytes=GIB, slots=2)
+SEAT = RunProfile(root="/project", budget_bytes=GIB, slots=2)
 
 
 def _open(folder: Path | None = None, **environment: str) -> tuple[HostBudget | None, str]:
-    return open_pool(
+    return open_host_budget(
         SEAT,
         levels=lambda: (Level(name="machine", left_bytes=AVAILABLE, cpus=4),),
         environment=environment,
@@ -420,7 +422,7 @@ def test_the_users_own_folder_is_made_for_the_user_alone(runtime: Path) -> None:
 
 def test_a_run_inside_a_test_takes_no_part(runtime: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(runtime), INSIDE_A_TEST: "3"}
-    assert open_pool(SEAT, levels=tuple, environment=environment) == (None, "")
+    assert open_host_budget(SEAT, levels=tuple, environment=environment) == (None, "")
     assert list(runtime.iterdir()) == []
 
 

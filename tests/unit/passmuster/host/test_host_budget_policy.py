@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from passmuster.host.host_budget_policy import (
     FIRST_FILE_BYTES,
-    Arena,
     BudgetRequest,
-    Holding,
-    Lack,
-    Need,
+    FileNeed,
+    HeldResources,
+    SharedResources,
+    Shortage,
     fair_level,
-    find_lack,
+    find_shortage,
     first_bytes,
     further_bytes,
     surplus_bytes,
@@ -51,14 +51,14 @@ def _claim(
         budget_bytes=int(budget * GIB),
         slots=slots,
         is_nice=is_nice,
-        held=Holding(
+        held=HeldResources(
             files=files,
             reserved_bytes=int(gib * GIB),
             firm_bytes=int((gib if firm is None else firm) * GIB),
             used_bytes=int((gib if used is None else used) * GIB),
             cpus=float(files) if cpus is None else cpus,
         ),
-        wanted=None if wants is None else Need(memory_bytes=int(wants * GIB)),
+        wanted=None if wants is None else FileNeed(memory_bytes=int(wants * GIB)),
         waiting_since_s=since_s,
     )
 
@@ -70,14 +70,14 @@ def _lack(
     memory: float = 16,
     cpus: int | None = None,
     busy: float = 1.0,
-) -> Lack | None:
-    arena = Arena(others=others, memory_bytes=int(memory * GIB), cpus=cpus)
-    return find_lack(own, Need(memory_bytes=int(need * GIB), cpus=busy), arena)
+) -> Shortage | None:
+    arena = SharedResources(others=others, memory_bytes=int(memory * GIB), cpus=cpus)
+    return find_shortage(own, FileNeed(memory_bytes=int(need * GIB), cpus=busy), arena)
 
 
 def test_a_run_alone_may_use_all_memory_and_more_processors_than_there_are() -> None:
     assert _lack(_claim("a", 9, 15), need=1, cpus=2) is None
-    assert _lack(_claim("a", 9, 15), need=1.1, cpus=2) is Lack.MEMORY
+    assert _lack(_claim("a", 9, 15), need=1.1, cpus=2) is Shortage.MEMORY
 
 
 def test_where_nothing_runs_a_file_of_any_size_may_start() -> None:
@@ -87,11 +87,11 @@ def test_where_nothing_runs_a_file_of_any_size_may_start() -> None:
 def test_a_small_first_file_starts_whatever_the_others_hold_and_wait_for() -> None:
     others = _claim("b", 8, 16, cpus=8, wants=1), _claim("c", wants=9)
     assert _lack(_claim("a"), *others, need=SMALL, cpus=2) is None
-    assert _lack(_claim("a"), *others, need=SMALL + 0.1, cpus=2) is Lack.MEMORY
+    assert _lack(_claim("a"), *others, need=SMALL + 0.1, cpus=2) is Shortage.MEMORY
 
 
 def test_a_large_first_file_starts_where_memory_is_reserved_but_not_needed() -> None:
-    assert _lack(_claim("a"), _claim("b", 4, 16), need=4) is Lack.MEMORY
+    assert _lack(_claim("a"), _claim("b", 4, 16), need=4) is Shortage.MEMORY
     assert _lack(_claim("a"), _claim("b", 4, 16, firm=8), need=4) is None
 
 
@@ -99,7 +99,7 @@ def test_large_first_files_start_in_the_order_in_which_they_began_to_wait() -> N
     running, early = _claim("r", 2, 8), _claim("a", wants=6, since_s=1)
     late = _claim("b", wants=6, since_s=2)
     assert _lack(early, running, late, need=6) is None
-    assert _lack(late, running, early, need=6) is Lack.MEMORY
+    assert _lack(late, running, early, need=6) is Shortage.MEMORY
 
 
 def test_small_first_files_of_other_runs_do_not_keep_a_giant_waiting_for_ever() -> None:
@@ -108,13 +108,13 @@ def test_small_first_files_of_other_runs_do_not_keep_a_giant_waiting_for_ever() 
 
 def test_a_further_file_leaves_room_for_a_first_file_that_waits() -> None:
     waiting = _claim("b", wants=4, budget=4)
-    assert _lack(_claim("a", 1, 10), waiting, need=3) is Lack.MEMORY
+    assert _lack(_claim("a", 1, 10), waiting, need=3) is Shortage.MEMORY
     assert _lack(_claim("a", 1, 10), waiting, need=2) is None
 
 
 def test_no_run_goes_beyond_its_share_of_memory_while_another_waits_below_its_own() -> None:
     assert _lack(_claim("a", 5, 8), _claim("b", 2, 2), need=4) is None
-    assert _lack(_claim("a", 5, 8), _claim("b", 2, 2, wants=1), need=4) is Lack.MEMORY
+    assert _lack(_claim("a", 5, 8), _claim("b", 2, 2, wants=1), need=4) is Shortage.MEMORY
     assert _lack(_claim("a", 3, 4), _claim("b", 2, 2, wants=1), need=4) is None
 
 
@@ -127,32 +127,32 @@ def test_a_small_budget_of_its_own_leaves_the_rest_to_others() -> None:
 
 
 def test_a_further_file_starts_only_while_a_processor_is_idle() -> None:
-    assert _lack(_claim("a", 1, 1), _claim("b", 1, 1), need=1, cpus=2) is Lack.PROCESSORS
+    assert _lack(_claim("a", 1, 1), _claim("b", 1, 1), need=1, cpus=2) is Shortage.PROCESSORS
     assert _lack(_claim("a", 1, 1), _claim("b", 1, 1), need=1, cpus=3) is None
     assert _lack(_claim("a", 1, 1), _claim("b", 4, 1, cpus=0.1), need=1, cpus=2) is None
 
 
 def test_processors_go_to_the_run_that_has_fewer() -> None:
     many, few = _claim("a", 5, 1, wants=1), _claim("b", 1, 1, wants=1)
-    assert _lack(many, few, need=1, cpus=8) is Lack.PROCESSORS
+    assert _lack(many, few, need=1, cpus=8) is Shortage.PROCESSORS
     assert _lack(few, many, need=1, cpus=8) is None
 
 
 def test_where_the_shares_leave_a_processor_over_the_run_that_waited_longest_gets_it() -> None:
     early, late = _claim("a", 1, 1, wants=1, since_s=1), _claim("b", 1, 1, wants=1, since_s=2)
     assert _lack(early, late, need=1, cpus=3) is None
-    assert _lack(late, early, need=1, cpus=3) is Lack.PROCESSORS
+    assert _lack(late, early, need=1, cpus=3) is Shortage.PROCESSORS
 
 
 def test_a_nice_run_leaves_everything_that_another_waits_for_to_it() -> None:
     nice, other = _claim("a", 1, 1, is_nice=True), _claim("b", 6, 12, wants=1)
-    assert _lack(nice, other, need=1, cpus=16) is Lack.MEMORY
+    assert _lack(nice, other, need=1, cpus=16) is Shortage.MEMORY
     assert _lack(nice, replace(other, wanted=None), need=1, cpus=16) is None
     assert _lack(_claim("b", 6, 12), _claim("a", 1, 1, wants=1, is_nice=True), need=1, cpus=16) is None
 
 
 def test_what_is_left_for_a_run() -> None:
-    arena = Arena(
+    arena = SharedResources(
         others=(_claim("b", 2, 6, firm=3), _claim("c", wants=2, since_s=5)), memory_bytes=16 * GIB, cpus=None
     )
     assert further_bytes(_claim("a", 1, 1), arena) == 7 * GIB
@@ -166,7 +166,9 @@ def _surplus(*runs: BudgetRequest) -> list[float]:
     found = []
     for own in runs:
         others = tuple(other for other in runs if other is not own)
-        found.append(surplus_bytes(own, Arena(others=others, memory_bytes=16 * GIB, cpus=None)) / GIB)
+        found.append(
+            surplus_bytes(own, SharedResources(others=others, memory_bytes=16 * GIB, cpus=None)) / GIB
+        )
     return [round(surplus, 1) for surplus in found]
 
 
@@ -206,9 +208,9 @@ def test_all_runs_together_make_enough_room_and_one_always_keeps_a_file(
 
 
 def test_a_first_file_that_had_to_make_room_waits_until_the_memory_is_there() -> None:
-    arena = Arena(others=(_claim("b", 4, 16),), memory_bytes=16 * GIB, cpus=None)
-    assert find_lack(_claim("a"), Need(memory_bytes=1), arena) is None
-    assert find_lack(_claim("a"), Need(memory_bytes=1, may_intrude=False), arena) is Lack.MEMORY
+    arena = SharedResources(others=(_claim("b", 4, 16),), memory_bytes=16 * GIB, cpus=None)
+    assert find_shortage(_claim("a"), FileNeed(memory_bytes=1), arena) is None
+    assert find_shortage(_claim("a"), FileNeed(memory_bytes=1, may_intrude=False), arena) is Shortage.MEMORY
 
 
 @given(demands=st.lists(st.integers(0, 100), max_size=8), capacity=st.integers(0, 300))
@@ -236,8 +238,10 @@ class _Run:
 
     def start_one(self, others: list[BudgetRequest], *, now: int, cpus: int | None) -> bool:
         parts, length = self.waiting[0]
-        need = Need(memory_bytes=parts * MEMORY // 100)
-        if find_lack(self.claim, need, Arena(others=tuple(others), memory_bytes=MEMORY, cpus=cpus)):
+        need = FileNeed(memory_bytes=parts * MEMORY // 100)
+        if find_shortage(
+            self.claim, need, SharedResources(others=tuple(others), memory_bytes=MEMORY, cpus=cpus)
+        ):
             since_s = self.claim.waiting_since_s if self.claim.wanted else now
             self.claim = replace(self.claim, wanted=need, waiting_since_s=since_s)
             return False
@@ -254,7 +258,7 @@ class _Run:
     def _count(self) -> None:
         held_bytes = sum(parts for _, parts in self.running) * MEMORY // 100
         files = len(self.running)
-        held = Holding(
+        held = HeldResources(
             files=files,
             reserved_bytes=held_bytes,
             firm_bytes=held_bytes,
@@ -284,7 +288,7 @@ def _step(runs: list[_Run], order: list[_Run], *, now: int, cpus: int | None) ->
 _files = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 4)), min_size=1, max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     shapes=st.lists(st.tuples(st.booleans(), _files), min_size=1, max_size=5),
     cpus=st.sampled_from([None, 1, 2, 4]),
@@ -308,7 +312,7 @@ def test_whatever_the_runs_do_all_files_run_and_further_files_stay_within_the_ma
     raise AssertionError(f"not done: {[(run.waiting, run.running) for run in runs]}")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(giant=st.integers(9, 100), small=st.integers(1, 50), choices=st.randoms(use_true_random=False))
 def test_a_giant_gets_through_runs_that_never_stop_starting_small_files(
     giant: int, small: int, choices: Random
@@ -327,7 +331,7 @@ def test_a_giant_gets_through_runs_that_never_stop_starting_small_files(
     raise AssertionError("the giant never started")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     others=st.integers(1, 6),
     cpus=st.integers(2, 8),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.settings.completion import Shell, completion_script, completion_table
+from passmuster.model.errors import ConfigurationError
+from passmuster.settings.completion import Shell, completion_of_program, completion_script, completion_table
 from passmuster.settings.setting import Setting, flag, option
 from passmuster.settings.values import PATH, TEXT, choice
 
@@ -25,28 +26,26 @@ ROWS: tuple[Setting, ...] = (
     option("word", TEXT, "what to say"),
     flag("quick", "do not wait"),
 )
-SUBCOMMANDS = {"paint": ("paint it", completion_table((flag("dry", "do not paint"),), {}))}
+SUBCOMMANDS = {"paint": ("paint it", completion_table((flag("dry", "do not paint"),)))}
 
 
 def text_for(shell: Shell) -> str:
-    return completion_script(
-        shell, ["tool"], completion_table(ROWS, {"--help": "print the help"}), SUBCOMMANDS
-    )
+    return completion_script(shell, ["tool"], completion_table(ROWS), SUBCOMMANDS)
 
 
 BASH = """
 COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-_run_tests; printf '%s\\n' "${{COMPREPLY[@]}}"
+_tool; printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 CASES = [
-    (["--"], {"--colour", "--target", "--word", "--quick", "--help"}),
+    (["--"], {"--colour", "--target", "--word", "--quick", "--help", "--version"}),
     (["--co"], {"--colour"}),
     (["--colour", ""], {"red", "green"}),
     (["--colour", "g"], {"green"}),
     (["--target", "fi"], {"file.txt"}),
     (["p"], {"paint"}),
-    (["paint", "--"], {"--dry"}),
+    (["paint", "--"], {"--dry", "--help", "--version"}),
 ]
 
 
@@ -75,9 +74,9 @@ def test_fish_completes(tmp_path: Path, words: list[str], offered: set[str]) -> 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_reads_what_is_printed_for_it(tmp_path: Path) -> None:
-    text = f"compdef() {{ :; }}\n{text_for(Shell.ZSH)}\nwhence -w _run_tests"
+    text = f"compdef() {{ :; }}\n{text_for(Shell.ZSH)}\nwhence -w _tool"
 
-    assert offers(["zsh", "-f", "-c", text], tmp_path) == {"_run_tests: function"}
+    assert offers(["zsh", "-f", "-c", text], tmp_path) == {"_tool: function"}
     assert "*--colour=[the coat'\\''s \\[colour\\]]:value:(red green)" in text
     assert "*--target=[where to]:path:_files" in text
 
@@ -86,3 +85,18 @@ def offers(command: list[str], folder: Path) -> set[str]:
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
     return {line.partition("\t")[0] for line in ended.stdout.splitlines() if line}
+
+
+def test_a_program_without_other_subcommands_completes_its_options_and_completion(tmp_path: Path) -> None:
+    script = completion_of_program(["my-tool"], ROWS, ["bash"]).replace("_my_tool", "_tool")
+
+    for words, offered in ((["--co"], {"--colour"}), (["com"], {"completion"})):
+        quoted = " ".join(f"'{word}'" for word in ["my-tool", *words])
+        command = ["bash", "--norc", "-c", script + BASH.format(words=quoted)]
+        assert offers(command, tmp_path) == offered
+
+
+@pytest.mark.parametrize("words", [[], ["tcsh"], ["bash", "zsh"]])
+def test_anything_but_one_supported_shell_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="completion needs one of bash, zsh, fish, got"):
+        completion_of_program(["my-tool"], ROWS, words)

@@ -26,7 +26,7 @@ from passmuster.settings.values import (
     optional,
 )
 
-SMALL = count(least=1, most=9)
+SMALL = count(minimum=1, maximum=9)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_an_optional_kind_mentions_that_none_is_allowed_too() -> None:
 
 @given(st.sampled_from(SETTINGS), st.text(max_size=30))
 def test_any_text_is_either_read_or_refused_in_one_line(setting: object, text: str) -> None:
-    kind = getattr(setting, "kind", TEXT)
+    kind = getattr(setting, "type", TEXT)
     assert isinstance(kind, ValueType)
     refusal = "expected it"
     try:

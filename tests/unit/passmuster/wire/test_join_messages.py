@@ -13,30 +13,34 @@ from passmuster.wire.join_messages import JoinCodec, JoinSpec, NewRound, RecordF
 OURS = JoinCodec(Envelope("secret"), "run")
 TERMS = JoinSpec(version="1", machine="box", identity="git:1", listing="", request=(("--retries", "0"),))
 FILE = RecordFile(name="run.record", size_bytes=3, sha256="00", chunks=1)
-OUTCOME = RoundOutcome(number=2, status=1, leader="box", again=("a.py",), files=(FILE,))
+OUTCOME = RoundOutcome(number=2, status=1, leader="box", failed_paths=("a.py",), files=(FILE,))
 ROUND = NewRound(number=2, paths=("a.py", "b\udcff.py"))
 
 
 def test_what_was_sealed_comes_back() -> None:
-    assert OURS.opened_terms(OURS.terms(TERMS), version="1") == TERMS
-    assert OURS.opened_outcome(OURS.outcome(OUTCOME), 2) == OUTCOME
-    assert OURS.opened_round(OURS.new_round(ROUND)) == ROUND
-    assert OURS.opened_result(OURS.result(3, "text", ("data", "more"))) == (3, "text", ("data", "more"))
-    assert OURS.opened_chunk(OURS.chunk("ab", 1, "packed"), "ab", 1) == "packed"
+    assert OURS.decode_spec(OURS.encode_spec(TERMS), version="1") == TERMS
+    assert OURS.decode_outcome(OURS.encode_outcome(OUTCOME), 2) == OUTCOME
+    assert OURS.decode_round(OURS.encode_round(ROUND)) == ROUND
+    assert OURS.decode_result(OURS.encode_result(3, "text", ("data", "more"))) == (
+        3,
+        "text",
+        ("data", "more"),
+    )
+    assert OURS.decode_chunk(OURS.encode_chunk("ab", 1, "packed"), "ab", 1) == "packed"
 
 
 def test_of_another_version_only_that_is_understood() -> None:
-    assert OURS.opened_terms(OURS.terms(TERMS), version="2") == "1"
+    assert OURS.decode_spec(OURS.encode_spec(TERMS), version="2") == "1"
 
 
 @pytest.mark.parametrize("other", [JoinCodec(Envelope("guess"), "run"), JoinCodec(Envelope("secret"), "ru")])
 def test_another_secret_or_another_run_is_refused(other: JoinCodec) -> None:
     opened: list[Callable[[], object]] = [
-        lambda: OURS.opened_terms(other.terms(TERMS), version="1"),
-        lambda: OURS.opened_outcome(other.outcome(OUTCOME), 2),
-        lambda: OURS.opened_round(other.new_round(ROUND)),
-        lambda: OURS.opened_result(other.result(3, "text", ())),
-        lambda: OURS.opened_chunk(other.chunk("ab", 1, "packed"), "ab", 1),
+        lambda: OURS.decode_spec(other.encode_spec(TERMS), version="1"),
+        lambda: OURS.decode_outcome(other.encode_outcome(OUTCOME), 2),
+        lambda: OURS.decode_round(other.encode_round(ROUND)),
+        lambda: OURS.decode_result(other.encode_result(3, "text", ())),
+        lambda: OURS.decode_chunk(other.encode_chunk("ab", 1, "packed"), "ab", 1),
     ]
     for open_it in opened:
         with pytest.raises(EnvelopeError):
@@ -45,11 +49,11 @@ def test_another_secret_or_another_run_is_refused(other: JoinCodec) -> None:
 
 def test_one_thing_does_not_pass_for_another() -> None:
     with pytest.raises(EnvelopeError):
-        OURS.opened_outcome(OURS.outcome(OUTCOME), 3)
+        OURS.decode_outcome(OURS.encode_outcome(OUTCOME), 3)
     with pytest.raises(EnvelopeError):
-        OURS.opened_chunk(OURS.chunk("ab", 1, "packed"), "ab", 0)
+        OURS.decode_chunk(OURS.encode_chunk("ab", 1, "packed"), "ab", 0)
     with pytest.raises(EnvelopeError):
-        OURS.opened_round(OURS.outcome(OUTCOME))
-    wrong = Envelope("secret").seal("join round of run", '{"number": "2", "paths": []}')
+        OURS.decode_round(OURS.encode_outcome(OUTCOME))
+    wrong = Envelope("secret").sign("join round of run", '{"number": "2", "paths": []}')
     with pytest.raises(CodecError):
-        OURS.opened_round(wrong)
+        OURS.decode_round(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from passmuster.wire.codec import CodecError
-from passmuster.wire.run_spec import RunSpec, decode_terms, encode_terms
+from passmuster.wire.run_spec import RunSpec, decode_run_spec, encode_run_spec
 
 TERMS = RunSpec(
     run_id="r1",
@@ -19,7 +19,7 @@ TERMS = RunSpec(
 
 
 def test_terms_survive_the_way() -> None:
-    assert decode_terms(encode_terms(TERMS)) == TERMS
+    assert decode_run_spec(encode_run_spec(TERMS)) == TERMS
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_terms_survive_the_way() -> None:
     [
         ('"tree"', '"forest"', "has the unknown key 'forest'"),
         ('"grace_s":1.5', '"grace_s":"soon"', "grace_s is 'soon'"),
-        ('"grace_s":1.5', '"grace_s":NaN', "NaN is no number"),
+        ('"grace_s":1.5', '"grace_s":NaN', "NaN is not a number"),
         ('"environment_names":["COLUMNS","LANG"]', '"environment_names":[1]', r"environment_names\[0\] is 1"),
     ],
 )
 def test_what_is_not_exactly_terms_is_refused_by_name(old: str, new: str, complaint: str) -> None:
-    text = encode_terms(TERMS)
+    text = encode_run_spec(TERMS)
     assert old in text
 
-    with pytest.raises(CodecError, match=f"the run's terms.*{complaint}"):
-        decode_terms(text.replace(old, new))
+    with pytest.raises(CodecError, match=f"the run's spec.*{complaint}"):
+        decode_run_spec(text.replace(old, new))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.host.host_budget import HostBudget, Seat
-from passmuster.host.host_budget_policy import Holding, Need
+from passmuster.host.host_budget import HostBudget, RunProfile
+from passmuster.host.host_budget_policy import FileNeed, HeldResources
 from passmuster.host.host_resources import Level
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import FreeCapacity
@@ -30,14 +30,14 @@ DEADLINE_S = 20.0
 
 
 def _task(
-    name: str, need_mib: int | None = None, *, limit_mib: int | None = None, alone: bool = False
+    name: str, need_mib: int | None = None, *, limit_mib: int | None = None, exclusive: bool = False
 ) -> TestTask:
     return TestTask(
         run_id="r",
         file_path=name,
         predicted_bytes=None if need_mib is None else need_mib * MIB,
         limits=Limits(memory_bytes=None if limit_mib is None else limit_mib * MIB),
-        exclusive=alone,
+        exclusive=exclusive,
     )
 
 
@@ -311,7 +311,7 @@ def test_no_thread_is_started_before_there_is_something_to_measure(machine: Mach
 
 def _pool(directory: Path, available: Callable[[], int]) -> HostBudget:
     directory.mkdir(mode=0o700, exist_ok=True)
-    seat = Seat(root="/project", budget_bytes=1000 * MIB, slots=4)
+    seat = RunProfile(root="/project", budget_bytes=1000 * MIB, slots=4)
     return HostBudget(
         directory, seat, levels=lambda: [Level(name="machine", left_bytes=available() * MIB, cpus=99)]
     )
@@ -345,7 +345,7 @@ def test_growth_beyond_what_other_runs_leave_makes_room_but_never_stops_a_file_a
         machine.start(governor, _task("a", 100), pid=1, mib=100)
         machine.start(governor, _task("b", 100), pid=2, mib=100)
         _until(
-            lambda: theirs.try_start(Need(memory_bytes=700 * MIB), Holding()) is None,
+            lambda: theirs.try_start(FileNeed(memory_bytes=700 * MIB), HeldResources()) is None,
             "the other run had its part",
         )
         machine.use(2, 450)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from passmuster.host.host_budget_policy import Holding
+from passmuster.host.host_budget_policy import HeldResources
 from passmuster.model.executor import FreeCapacity
 from passmuster.model.status import StopReason
 from passmuster.model.task import Limits, TestTask
@@ -272,7 +272,7 @@ def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
 
 def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -> None:
     ledger = _ledger()
-    assert ledger.holding(now_s=0) == Holding()
+    assert ledger.holding(now_s=0) == HeldResources()
     ledger.held_bytes = 10
     _add(ledger, _task("a", 400)).record(_memory(100), now_s=1)
     early, late = ledger.holding(now_s=1), ledger.holding(now_s=RIPE_S + 1)

@@ -153,8 +153,7 @@ def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench
     assert first[0] != second[0]
     assert not Path(first[0]).exists()
     assert not Path(second[0]).exists()
-    [own] = bench.tmp_parent.iterdir()
-    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(own.stat().st_mode) for own in bench.tmp_parent.iterdir()} == {0o700}
     bench.executor.close()
     assert list(bench.tmp_parent.iterdir()) == []
 
@@ -219,7 +218,7 @@ def test_sigterm_comes_first_and_sigkill_after_the_grace(bench: Workbench) -> No
     started = bench.start(task)
     until((bench.root / "ready").exists, "it runs")
 
-    bench.executor.stop(StopReason.CANCELLED, grace_s=0.2)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=0.2)
 
     result = started.result()
     assert result.signal == 9
@@ -233,7 +232,7 @@ def test_a_stop_ends_what_runs_as_cancelled(bench: Workbench) -> None:
     started = bench.start(task)
     until((bench.root / "ready").exists, "it runs")
 
-    bench.executor.stop(StopReason.CANCELLED, grace_s=30)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=30)
 
     result = started.result()
     assert (result.status, result.signal) == (Status.CANCELLED, 15)
@@ -245,9 +244,9 @@ def test_a_second_stop_shortens_the_grace_of_the_first_and_keeps_its_reason(benc
     started = bench.start(bench.task("deaf.py"))
     until((bench.root / "ready").exists, "it runs")
 
-    bench.executor.stop(StopReason.RUN_TIMEOUT, grace_s=1000)
+    bench.executor.stop_all(StopReason.RUN_TIMEOUT, grace_s=1000)
     until((bench.root / "asked").exists, "the first stop is obeyed")
-    bench.executor.stop(StopReason.CANCELLED, grace_s=0)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=0)
 
     result = started.result()
     assert (result.status, result.signal, result.stop_reason) == (
@@ -259,7 +258,7 @@ def test_a_second_stop_shortens_the_grace_of_the_first_and_keeps_its_reason(benc
 
 def test_what_is_admitted_after_a_stop_ends_at_once(bench: Workbench) -> None:
     bench.write("long.py", "import time\ntime.sleep(60)\n")
-    bench.executor.stop(StopReason.CANCELLED, grace_s=5)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=5)
 
     assert bench.run(bench.task("long.py")).status is Status.CANCELLED
 
@@ -267,7 +266,7 @@ def test_what_is_admitted_after_a_stop_ends_at_once(bench: Workbench) -> None:
 def test_a_stop_after_the_end_does_no_harm(bench: Workbench) -> None:
     assert bench.run_text("pass").status is Status.PASS
 
-    bench.executor.stop(StopReason.CANCELLED, grace_s=0)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=0)
     bench.executor.close()
     bench.executor.close()
 
@@ -280,11 +279,11 @@ def test_slots_are_numbered_and_given_back(bench: Workbench) -> None:
     assert bench.executor.admit(first)
     assert bench.executor.admit(second)
     assert not bench.executor.admit(third)
-    assert bench.executor.room().slots == 0
+    assert bench.executor.free_capacity().slots == 0
     outputs = {bench.executor.run_single_test(task).output for task in (first, second)}
     assert outputs == {"0\n", "1\n"}
-    assert bench.executor.room().slots == 2
-    assert bench.executor.room().is_idle
+    assert bench.executor.free_capacity().slots == 2
+    assert bench.executor.free_capacity().is_idle
 
 
 def test_fifty_files_leave_no_descriptor_and_no_thread_behind(bench: Workbench) -> None:

@@ -33,7 +33,7 @@ def test_only_the_named_attempt_is_ended(bench: Workbench) -> None:
     first, second = bench.start(one), bench.start(two)
     until(lambda: len(list(bench.root.glob("*.ready"))) == 2, "both run")
 
-    bench.executor.end([one.attempt_id, "nobody:knows#1"], StopReason.CANCELLED, grace_s=0)
+    bench.executor.stop_attempts([one.attempt_id, "nobody:knows#1"], StopReason.CANCELLED, grace_s=0)
 
     ended = first.result()
     assert (ended.status, ended.stop_reason) == (Status.CANCELLED, StopReason.CANCELLED)
@@ -47,7 +47,7 @@ def test_an_attempt_that_is_only_admitted_ends_as_soon_as_it_starts(bench: Workb
     one = bench.task("one.py")
     assert bench.executor.admit(one)
 
-    bench.executor.end([one.attempt_id], StopReason.CANCELLED, grace_s=0)
+    bench.executor.stop_attempts([one.attempt_id], StopReason.CANCELLED, grace_s=0)
 
     assert bench.executor.run_single_test(one).status is Status.CANCELLED
 
@@ -56,9 +56,9 @@ def test_the_wish_to_end_an_attempt_does_not_outlive_it(bench: Workbench) -> Non
     bench.write("ok.py", "pass\n")
     task = bench.task("ok.py")
     assert bench.executor.admit(task)
-    bench.executor.end([task.attempt_id], StopReason.CANCELLED, grace_s=0)
-    bench.executor.dismiss(task)
-    bench.executor.end([task.attempt_id], StopReason.CANCELLED, grace_s=0)
+    bench.executor.stop_attempts([task.attempt_id], StopReason.CANCELLED, grace_s=0)
+    bench.executor.release(task)
+    bench.executor.stop_attempts([task.attempt_id], StopReason.CANCELLED, grace_s=0)
 
     assert bench.run(task).status is Status.PASS
 
@@ -68,9 +68,9 @@ def test_a_dismissed_place_is_free_again(bench: Workbench) -> None:
     tasks = [bench.task("ok.py") for _ in range(3)]
     assert [bench.executor.admit(task) for task in tasks] == [True, True, False]
 
-    bench.executor.dismiss(tasks[0])
+    bench.executor.release(tasks[0])
 
     assert bench.executor.admit(tasks[2])
-    bench.executor.dismiss(tasks[1])
-    bench.executor.dismiss(tasks[2])
-    assert bench.executor.room().is_idle
+    bench.executor.release(tasks[1])
+    bench.executor.release(tasks[2])
+    assert bench.executor.free_capacity().is_idle

@@ -137,7 +137,7 @@ def test_a_file_that_is_stopped_takes_all_its_processes_with_it(bench: Workbench
     started = bench.start(task)
     until(lambda: len(list(bench.root.glob("ready-*"))) == 4, "all four processes run")
 
-    bench.executor.stop(StopReason.CANCELLED, grace_s=0.2)
+    bench.executor.stop_all(StopReason.CANCELLED, grace_s=0.2)
 
     assert started.result().status is Status.CANCELLED
     assert bench.left_of(task) == []

@@ -66,13 +66,13 @@ class ScriptedExecutor:
     def limits(self) -> tuple[Limit, ...]:
         return ()
 
-    def expect(self, tasks: Sequence[TestTask]) -> None:
+    def prefetch(self, tasks: Sequence[TestTask]) -> None:
         raise AssertionError("nobody knows what will come")
 
     def check(self) -> None:
         pass
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         raise AssertionError("nobody asks")
 
     def admit(self, task: TestTask) -> bool:
@@ -85,7 +85,7 @@ class ScriptedExecutor:
         self.admitted.append(task.file_path)
         return True
 
-    def dismiss(self, task: TestTask) -> None:
+    def release(self, task: TestTask) -> None:
         self.dismissed.append(task.file_path)
 
     def run_single_test(self, task: TestTask) -> TestResult:
@@ -94,10 +94,10 @@ class ScriptedExecutor:
             raise self.bug
         return structs.replace(self.result, file_path=task.file_path, attempt=task.attempt)
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append(grace_s)
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         self.ended.append((tuple(attempt_ids), grace_s))
 
     def usage(self) -> Usage:
@@ -107,7 +107,7 @@ class ScriptedExecutor:
         raise AssertionError("not these parts' business")
 
 
-class ScriptedRecord:
+class ScriptedRunStore:
     """Answers from lists, the last answer again and again; an exception among them is raised."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class ScriptedRecord:
         self.asked.append(("release", path, attempt, worker))
         self.while_releasing()
 
-    def waits(self, path: str, attempt: int) -> bool:
+    def is_queued(self, path: str, attempt: int) -> bool:
         return _next(self.waiting)
 
     def epoch(self) -> str | None:
@@ -165,7 +165,7 @@ class Desk:
         self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerStatus] = ()
     ) -> None:
         (root / "ok.py").write_text("pass\n", encoding="utf-8")
-        self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRecord(), Clock()
+        self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRunStore(), Clock()
         self.roster = InFlightFiles()
         self.envelope = Envelope(SECRET)
         self.lines: list[str] = []
@@ -216,11 +216,11 @@ class Desk:
 
     def message(self, task: TestTask, take: int = 101) -> str:
         """Return the message of a task."""
-        return self.envelope.seal("task", encode_task(task), str(take))
+        return self.envelope.sign("task", encode_task(task), str(take))
 
     def result(self) -> TestResult:
         """Return the last result that was sent."""
-        return decode_result(self.envelope.open(result_kind("run"), self.record.bodies[-1])[0])
+        return decode_result(self.envelope.verify(result_kind("run"), self.record.bodies[-1])[0])
 
 
 def terms(**changes: object) -> RunSpec:

@@ -8,7 +8,7 @@ import pytest
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount
-from worker.queue.cli import main, put_aside
+from worker.queue.cli import main, split_environment
 from worker.queue.options import Options, read_options
 
 BROKER = "redis://:pw@127.0.0.1:6379/0"
@@ -33,7 +33,16 @@ def test_defaults(tmp_path: Path) -> None:
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    words = ["--workdir", str(tmp_path / "sub"), "--slots", "3", "--memory-budget", "1GiB", "--grace", "1m"]
+    words = [
+        "--workdir",
+        str(tmp_path / "sub"),
+        "--slots",
+        "3",
+        "--memory-budget",
+        "1GiB",
+        "--grace-period",
+        "1m",
+    ]
     words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1"]
     words += ["--exit-with-stdin", "--keep-tmp", "--isolation", "spawn", "--memory-limit", "50%"]
     words += ["--machine-memory", "70%", "--machine-folder", str(tmp_path), "--nice"]
@@ -65,7 +74,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         (["--frobnicate"], "unknown argument: --frobnicate; see --help"),
         (["tests"], "unknown argument: tests; see --help"),
         (["--memory-budget", "much"], "wrong value for memory-budget: expected a size"),
-        (["--grace", "-1"], "wrong value for grace: expected a time"),
+        (["--grace-period", "-1"], "wrong value for grace-period: expected a time"),
         (["--name", "a b"], "wrong value for name: expected up to 64 letters"),
         (["--allow-env", "A=1"], "wrong value for allow-env: expected the name of a variable"),
         (["--workdir", "/"], "--workdir / must be inside the root"),
@@ -157,7 +166,7 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
         "HOME": "/",
     }
 
-    tests_environ = put_aside(environ)
+    tests_environ = split_environment(environ)
 
     assert tests_environ == {"CELERY_BROKER_URL": "x", "HOME": "/"}
     assert environ == {"HOME": "/"}
@@ -184,3 +193,23 @@ def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> N
     assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
     with pytest.raises(ConfigurationError, match=r"--workdir needs a root .*: give --root DIR"):
         read_options(["--workdir", str(tmp_path)], environ)
+
+
+def test_former_names_of_options_work_with_a_note(tmp_path: Path) -> None:
+    found = options(tmp_path, "--grace", "2s", "--only-run", "r1")
+
+    assert (found.grace_s, found.only_run) == (2.0, "r1")
+    assert [note.partition(";")[0] for note in found.warnings[:2]] == [
+        "--grace is now --grace-period",
+        "--only-run is now --only-run-id",
+    ]
+
+
+def test_the_worker_prints_its_own_completion_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"], {}) == 0
+    script = capsys.readouterr().out
+    assert "--only-run-id" in script
+    assert "complete -o filenames -F _run_tests_worker run-tests-worker\n" in script
+
+    assert main(["completion", "tcsh"], {}) == 2
+    assert "needs one of bash, zsh, fish, got ['tcsh']" in capsys.readouterr().err

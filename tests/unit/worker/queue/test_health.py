@@ -15,31 +15,31 @@ def health(tmp_path: Path) -> Health:
 
 
 def test_a_worker_that_never_ran_a_file_is_given_up_at_its_first_failure(health: Health) -> None:
-    assert health.has_failed()
+    assert health.count_failure()
 
 
 def test_a_worker_that_ran_files_is_given_up_at_the_second_failure_in_a_row(health: Health) -> None:
-    health.has_run()
-    assert not health.has_failed()
-    health.has_run()
-    assert not health.has_failed()
-    assert health.has_failed()
+    health.count_run()
+    assert not health.count_failure()
+    health.count_run()
+    assert not health.count_failure()
+    assert health.count_failure()
 
 
 def test_too_little_space_is_told_with_what_is_needed(tmp_path: Path, health: Health) -> None:
-    assert health.why_not_now() == ""
+    assert health.problem() == ""
 
     full = Health(tmp_path, tmp_path, free=lambda _: MIN_FREE_BYTES - 1)
 
-    assert "are needed: free some space there or set TMPDIR" in full.why_not_now()
-    assert str(tmp_path) in full.why_not_now()
+    assert "are needed: free some space there or set TMPDIR" in full.problem()
+    assert str(tmp_path) in full.problem()
 
 
 def test_folders_that_are_gone_are_told(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
 
-    assert f"root {gone} is gone" in Health(gone, tmp_path).why_not_now()
-    assert f"temporary files {gone} cannot be used" in Health(tmp_path, gone).why_not_now()
+    assert f"root {gone} is gone" in Health(gone, tmp_path).problem()
+    assert f"temporary files {gone} cannot be used" in Health(tmp_path, gone).problem()
 
 
 def test_free_space_is_what_the_system_says(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from worker.queue.heartbeat import CANCEL_GRACE_S, Heartbeat
 from worker.queue.in_flight import AbortReason, InFlightFile
 from worker.queue.task_handler import KEEP_RESULT_S
 
-HELD = InFlightFile(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id, cancel_grace_s=1.5)
+HELD = InFlightFile(
+    run_id="run", path="ok.py", delivery=101, attempt_id=task().attempt_id, cancel_grace_s=1.5
+)
 
 
 class Wall:
@@ -27,7 +29,7 @@ class Wall:
         self.followed: list[set[str]] = []
         self.trouble: Exception | None = None
 
-    def announce(self, card: WorkerStatus) -> None:
+    def publish(self, card: WorkerStatus) -> None:
         if self.trouble is not None:
             raise self.trouble
         self.busy.append(card.busy)
@@ -40,14 +42,14 @@ class Wall:
     def follow(self, runs: Collection[str]) -> None:
         self.followed.append(set(runs))
 
-    def leave_alone(self, run_id: str, why: str) -> None:
+    def abandon(self, run_id: str, why: str) -> None:
         raise NotImplementedError
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path)
-    desk.roster.enter(HELD)
+    desk.roster.add(HELD)
     desk.roster.claim(HELD.attempt_id)
     return desk
 
@@ -97,13 +99,13 @@ def test_what_is_lost_or_cancelled_is_ended_once(
     heartbeat.beat()
 
     assert desk.executor.ended == [((HELD.attempt_id,), grace_s)]
-    assert desk.roster.fate(HELD.attempt_id) is fate
+    assert desk.roster.abort_reason(HELD.attempt_id) is fate
 
 
 def test_a_run_s_grace_has_a_bound(desk: Desk, heartbeat: Heartbeat) -> None:
-    desk.roster.leave(HELD.attempt_id)
+    desk.roster.remove(HELD.attempt_id)
     patient = structs.replace(HELD, cancel_grace_s=60.0)
-    desk.roster.enter(patient)
+    desk.roster.add(patient)
     desk.roster.claim(patient.attempt_id)
     desk.record.holds = [RenewReply.CANCELLED]
 

@@ -9,7 +9,7 @@ import pytest
 from worker.queue.in_flight import InFlightFile
 from worker.queue.log import LogFormat, LogLevel, WorkerLog
 
-ABOUT = InFlightFile(run_id="r1", path="a b.py", take=201, attempt_id="r1:a b.py#2")
+ABOUT = InFlightFile(run_id="r1", path="a b.py", delivery=201, attempt_id="r1:a b.py#2")
 
 
 def said(form: LogFormat, event: str, about: InFlightFile | None = None) -> str:
@@ -42,6 +42,6 @@ def test_machines_get_an_object_a_line() -> None:
 
 @pytest.mark.parametrize("form", list(LogFormat))
 def test_a_file_s_name_cannot_forge_a_line(form: LogFormat) -> None:
-    about = InFlightFile(run_id="r1", path="a.py\nready", take=101, attempt_id="x")
+    about = InFlightFile(run_id="r1", path="a.py\nready", delivery=101, attempt_id="x")
 
     assert "\n" not in said(form, "PASS", about)

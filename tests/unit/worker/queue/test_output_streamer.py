@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passmuster.wire.broker_keys import MAX_TAIL_BYTES
+from passmuster.wire.broker_keys import MAX_PIECE_BYTES
 from passmuster.wire.output_stream import OutputPiece
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile
@@ -21,17 +21,17 @@ class Board:
         self.pieces: list[tuple[str, int, bytes]] = []
         self.is_away = False
 
-    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+    def are_subscribed(self, files: Sequence[tuple[str, str]]) -> list[bool]:
         return [path in self.wishes for _, path in files]
 
-    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+    def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
         if self.is_away:
             raise AwayError
         self.pieces.append((path, piece.start, piece.data))
 
 
 def held(path: str) -> InFlightFile:
-    return InFlightFile(run_id="run", path=path, take=101, attempt_id=path, cancel_grace_s=1.0)
+    return InFlightFile(run_id="run", path=path, delivery=101, attempt_id=path, cancel_grace_s=1.0)
 
 
 def made() -> tuple[Board, dict[str, OutputCapture], OutputStreamer]:
@@ -43,14 +43,14 @@ def test_only_what_is_wanted_is_sent_and_only_once() -> None:
     board, captures, tails = made()
     captures["a"].feed(b"one")
     captures["b"].feed(b"two")
-    tails.look([held("a"), held("b")])
+    tails.stream([held("a"), held("b")])
     assert board.pieces == []
 
     board.wishes = {"a"}
-    tails.look([held("a"), held("b")])
-    tails.look([held("a"), held("b")])
+    tails.stream([held("a"), held("b")])
+    tails.stream([held("a"), held("b")])
     captures["a"].feed(b" more")
-    tails.look([held("a"), held("b")])
+    tails.stream([held("a"), held("b")])
 
     assert board.pieces == [("a", 0, b"one"), ("a", 3, b" more")]
 
@@ -58,25 +58,25 @@ def test_only_what_is_wanted_is_sent_and_only_once() -> None:
 def test_the_rest_is_sent_at_the_end_also_while_the_broker_is_away() -> None:
     board, captures, tails = made()
     board.wishes = {"a"}
-    tails.look([held("a")])
+    tails.stream([held("a")])
     captures["a"].feed(b"the end")
 
-    tails.end(held("a"))
-    tails.end(held("b"))
+    tails.finish(held("a"))
+    tails.finish(held("b"))
     assert board.pieces == [("a", 0, b"the end")]
 
-    tails.look([held("a")])
+    tails.stream([held("a")])
     captures["a"].feed(b"!")
     board.is_away = True
-    tails.end(held("a"))
+    tails.finish(held("a"))
 
 
 def test_much_output_is_sent_in_parts_of_which_the_oldest_are_left_out() -> None:
     board, captures, tails = made()
     board.wishes = {"a"}
-    captures["a"].feed(b"x" * (MAX_TAIL_BYTES + 10))
+    captures["a"].feed(b"x" * (MAX_PIECE_BYTES + 10))
 
-    tails.look([held("a")])
+    tails.stream([held("a")])
 
     [(_, start, data)] = board.pieces
-    assert (start, len(data)) == (10, MAX_TAIL_BYTES)
+    assert (start, len(data)) == (10, MAX_PIECE_BYTES)

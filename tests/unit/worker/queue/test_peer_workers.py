@@ -23,10 +23,10 @@ def test_the_board_is_read_once_in_a_while_and_a_broker_that_is_away_has_none() 
 
     neighbours = PeerWorkers(cards, name="w1", broken=(BrokerAwayError,), clock=clock)
 
-    assert neighbours.have_room("r1", 100)
-    assert not neighbours.have_room("r1", 101)
-    assert not neighbours.have_room("r2", 1)
+    assert neighbours.can_fit("r1", 100)
+    assert not neighbours.can_fit("r1", 101)
+    assert not neighbours.can_fit("r2", 1)
     assert asked == 1
     clock.now, trouble = HEARTBEAT_S, BrokerAwayError()
-    assert not neighbours.have_room("r1", 100)
+    assert not neighbours.can_fit("r1", 100)
     assert asked == 2

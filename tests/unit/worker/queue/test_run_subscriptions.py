@@ -10,12 +10,12 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import RunSpec, encode_terms
+from passmuster.wire.run_spec import RunSpec, encode_run_spec
 from tests.support.queue_worker import until
 from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, terms
 from worker.queue.in_flight import InFlightFile
 from worker.queue.log import LogLevel
-from worker.queue.run_subscriptions import Check, RunSubscriptions, allowed_names
+from worker.queue.run_subscriptions import Check, RunSubscriptions, check_variables
 
 ENVELOPE = Envelope(SECRET)
 
@@ -24,7 +24,7 @@ class Broker:
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
-        self.text: str | None = ENVELOPE.seal("terms", encode_terms(terms()))
+        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(terms()))
         self.trouble: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
@@ -34,12 +34,12 @@ class Broker:
         self.known: list[SlotRange | None] = []
         self.left: list[str] = []
 
-    def terms(self) -> str | None:
+    def spec(self) -> str | None:
         if self.trouble:
             raise self.trouble.pop()
         return self.text
 
-    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+    def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
         if self.trouble:
             raise self.trouble.pop()
         assert (worker, count) == (NAME, 2)
@@ -50,7 +50,7 @@ class Broker:
         if self.trouble:
             raise self.trouble.pop()
         assert worker == NAME
-        [reason] = ENVELOPE.open("refused", body)
+        [reason] = ENVELOPE.verify("refused", body)
         self.refusals.append(reason)
 
     def follow(self, run_id: str) -> None:
@@ -93,13 +93,13 @@ def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
     runs.follow({"run"})
     until(lambda: broker.changes, "the run is joined")
     runs.follow({"run"})
-    assert runs.terms("run") == terms()
-    assert runs.served() == ("run",)
+    assert runs.spec_of("run") == terms()
+    assert runs.served_runs() == ("run",)
 
     runs.follow(())
     assert broker.changes == ["+run", "-run"]
     assert broker.left == ["run"]
-    assert runs.terms("run") is None
+    assert runs.spec_of("run") is None
     assert broker.refusals == []
 
 
@@ -136,7 +136,7 @@ def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_en
     runs = joining(broker, slow)
     runs.follow({"run"})
 
-    assert runs.terms("run") is None
+    assert runs.spec_of("run") is None
     assert broker.changes == []
     go_on.set()
     until(lambda: broker.changes == ["+run"], "the run is joined")
@@ -166,26 +166,26 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
     [
         ("", f"the run has no terms, worker {NAME} needs them: install the same version"),
         (
-            Envelope("other").seal("terms", encode_terms(terms())),
+            Envelope("other").sign("spec", encode_run_spec(terms())),
             "give the dispatcher and all workers the same",
         ),
-        (ENVELOPE.seal("task", encode_terms(terms())), "is of the kind 'task', 'terms' was expected"),
-        (ENVELOPE.seal("terms", "{}"), "the run's terms lacks the key"),
-        (ENVELOPE.seal("terms"), "have 0 parts, 1 was expected"),
+        (ENVELOPE.sign("task", encode_run_spec(terms())), "is of the kind 'task', 'spec' was expected"),
+        (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
+        (ENVELOPE.sign("spec"), "have 0 parts, 1 was expected"),
         (
-            ENVELOPE.seal("terms", encode_terms(terms(version="0.0.9"))),
+            ENVELOPE.sign("spec", encode_run_spec(terms(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.seal("terms", encode_terms(terms(run_id="r2"))), "are those of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", encode_run_spec(terms(run_id="r2"))), "are those of run 'r2', not of run"),
         (
-            ENVELOPE.seal("terms", encode_terms(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            ENVELOPE.sign("spec", encode_run_spec(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
         ),
     ],
 )
 def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, complaint: str) -> None:
     broker.text = text
-    runs = joining(broker, allowed_names(["TZ"]))
+    runs = joining(broker, check_variables(["TZ"]))
 
     runs.follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
@@ -194,7 +194,7 @@ def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, 
     [reason] = broker.refusals
     assert complaint in reason
     assert broker.lines == [f"does not serve run run: {reason}"]
-    assert (broker.changes, runs.served()) == ([], ())
+    assert (broker.changes, runs.served_runs()) == ([], ())
 
 
 def test_the_first_check_that_fails_is_the_reason(broker: Broker) -> None:
@@ -257,7 +257,7 @@ def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_
 
     assert broker.refusals == ["the disk is full"]
     assert broker.changes == ["+run", "-run"]
-    assert runs.served() == ()
+    assert runs.served_runs() == ()
 
 
 def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: Broker) -> None:

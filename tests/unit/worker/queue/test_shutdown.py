@@ -13,7 +13,7 @@ from worker.queue import shutdown as ending
 from worker.queue.in_flight import InFlightFile, InFlightFiles
 from worker.queue.shutdown import TERM_S, Shutdown
 
-HELD = InFlightFile(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id)
+HELD = InFlightFile(run_id="run", path="ok.py", delivery=101, attempt_id=task().attempt_id)
 
 
 class Stage:
@@ -38,12 +38,12 @@ def stopped(stage: Stage) -> Callable[[], bool]:
 
 def test_a_file_that_ends_within_the_grace_is_waited_for() -> None:
     stage = Stage(grace_s=DEADLINE_S)
-    stage.roster.enter(HELD)
+    stage.roster.add(HELD)
 
     stage.ending.ask()
     until(lambda: stage.roster.is_closed, "nothing is taken any more")
-    assert not stage.roster.has_given_up
-    stage.roster.leave(HELD.attempt_id)
+    assert not stage.roster.is_stopping
+    stage.roster.remove(HELD.attempt_id)
     until(stopped(stage), "the rest is stopped")
 
     stage.finish()
@@ -52,19 +52,19 @@ def test_a_file_that_ends_within_the_grace_is_waited_for() -> None:
 
 def test_after_the_grace_what_runs_is_ended() -> None:
     stage = Stage(grace_s=0.01)
-    stage.roster.enter(HELD)
+    stage.roster.add(HELD)
 
     stage.ending.ask()
     until(stopped(stage), "it is stopped")
 
-    assert stage.roster.has_given_up
+    assert stage.roster.is_stopping
     assert stage.executor.stops == [TERM_S]
     stage.finish()
 
 
 def test_who_asks_twice_is_not_made_to_wait() -> None:
     stage = Stage(grace_s=600)
-    stage.roster.enter(HELD)
+    stage.roster.add(HELD)
 
     stage.ending.ask()
     stage.ending.ask()
@@ -76,7 +76,7 @@ def test_who_asks_twice_is_not_made_to_wait() -> None:
 
 def test_at_once_means_at_once() -> None:
     stage = Stage(grace_s=600)
-    stage.roster.enter(HELD)
+    stage.roster.add(HELD)
 
     stage.ending.ask(at_once=True)
     until(stopped(stage), "it is stopped")

@@ -28,11 +28,11 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_a_file_is_claimed_run_and_finished(desk: Desk) -> None:
-    assert desk.files.take(desk.message(task(attempt=1), take=103))
+    assert desk.files.handle_message(desk.message(task(attempt=1), take=103))
 
     assert desk.record.asked == [("claim", "ok.py", 103, NAME), ("finish", "ok.py", 103, NAME)]
     assert (desk.result().status, desk.result().worker) == (Status.PASS, NAME)
-    assert desk.roster.ran == 1
+    assert desk.roster.finished == 1
     assert desk.executor.dismissed == []
 
 
@@ -40,7 +40,7 @@ def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
     seen: list[int] = []
     desk.executor.while_running = lambda: seen.append(len(desk.roster.held()))
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert (seen, desk.roster.held()) == ([1], ())
 
@@ -49,15 +49,15 @@ def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
     "text",
     [
         "no message",
-        Envelope("another secret").seal("task", encode_task(task()), "101"),
-        Envelope("a secret").seal(result_kind("run"), encode_task(task()), "101"),
-        Envelope("a secret").seal("task", encode_task(task())),
-        Envelope("a secret").seal("task", encode_task(task()), "-1"),
-        Envelope("a secret").seal("task", "{}", "101"),
+        Envelope("another secret").sign("task", encode_task(task()), "101"),
+        Envelope("a secret").sign(result_kind("run"), encode_task(task()), "101"),
+        Envelope("a secret").sign("task", encode_task(task())),
+        Envelope("a secret").sign("task", encode_task(task()), "-1"),
+        Envelope("a secret").sign("task", "{}", "101"),
     ],
 )
 def test_what_is_no_task_of_ours_is_dropped_with_a_word(desk: Desk, text: str) -> None:
-    assert desk.files.take(text)
+    assert desk.files.handle_message(text)
 
     assert desk.record.asked == []
     assert [line.startswith("a message was dropped: ") for line in desk.lines] == [True]
@@ -66,7 +66,7 @@ def test_what_is_no_task_of_ours_is_dropped_with_a_word(desk: Desk, text: str) -
 def test_what_finds_no_room_in_time_is_put_back_unclaimed(desk: Desk) -> None:
     desk.executor.refuses = 1_000_000
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.record.asked == []
     assert ADMIT_S <= desk.clock.now < 2 * ADMIT_S
@@ -75,7 +75,7 @@ def test_what_finds_no_room_in_time_is_put_back_unclaimed(desk: Desk) -> None:
 def test_room_is_waited_for(desk: Desk) -> None:
     desk.executor.refuses = 3
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.result().status is Status.PASS
 
@@ -83,7 +83,7 @@ def test_room_is_waited_for(desk: Desk) -> None:
 def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk) -> None:
     desk.record.claims = [ClaimReply.GONE]
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.executor.dismissed == ["ok.py"]
     assert desk.record.bodies == []
@@ -98,7 +98,7 @@ def test_a_claim_whose_answer_was_lost_is_asked_for_again(
 ) -> None:
     desk.record.claims, desk.record.holds = [AWAY], holds
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert (len(desk.record.bodies) == 1) is runs
 
@@ -106,7 +106,7 @@ def test_a_claim_whose_answer_was_lost_is_asked_for_again(
 def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
     desk.record.claims, desk.record.holds = [AWAY], [AWAY]
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.executor.dismissed == ["ok.py"]
     assert desk.clock.now < 10
@@ -122,7 +122,7 @@ def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
 def test_what_must_not_run_here_is_refused_with_a_result(
     desk: Desk, changes: dict[str, Any], complaint: str
 ) -> None:
-    assert desk.files.take(desk.message(task(**changes)))
+    assert desk.files.handle_message(desk.message(task(**changes)))
 
     assert desk.executor.admitted == []
     assert desk.result().status is Status.START_ERROR
@@ -132,16 +132,18 @@ def test_what_must_not_run_here_is_refused_with_a_result(
 def test_allowed_variables_may_be_set(tmp_path: Path) -> None:
     desk = Desk(tmp_path, allowed=["COLUMNS"])
 
-    desk.files.take(desk.message(task(environment=(("COLUMNS", "80"), ("PASSMUSTER_X", None)))))
+    desk.files.handle_message(desk.message(task(environment=(("COLUMNS", "80"), ("PASSMUSTER_X", None)))))
 
     assert desk.result().status is Status.PASS
 
 
 def test_a_second_copy_of_a_running_attempt_is_put_back(desk: Desk) -> None:
     answers: list[bool] = []
-    desk.executor.while_running = lambda: answers.append(desk.files.take(desk.message(task(), take=102)))
+    desk.executor.while_running = lambda: answers.append(
+        desk.files.handle_message(desk.message(task(), take=102))
+    )
 
-    assert desk.files.take(desk.message(task(), take=101))
+    assert desk.files.handle_message(desk.message(task(), take=101))
 
     assert answers == [False]
     assert desk.record.words == ["claim", "finish"]
@@ -149,36 +151,36 @@ def test_a_second_copy_of_a_running_attempt_is_put_back(desk: Desk) -> None:
 
 def test_a_lost_file_sends_nothing(desk: Desk) -> None:
     desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, AbortReason.LOST)
+    desk.executor.while_running = lambda: desk.roster.mark_aborted(task().attempt_id, AbortReason.LOST)
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim"]
 
 
 def test_a_cancelled_file_sends_its_result(desk: Desk) -> None:
     desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, AbortReason.CANCELLED)
+    desk.executor.while_running = lambda: desk.roster.mark_aborted(task().attempt_id, AbortReason.CANCELLED)
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.result().status is Status.CANCELLED
 
 
 def test_a_file_that_ends_with_the_worker_is_released(desk: Desk) -> None:
     desk.executor.result = CANCELLED
-    desk.executor.while_running = desk.roster.give_up
+    desk.executor.while_running = desk.roster.mark_stopping
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "release"]
-    assert desk.roster.ran == 0
+    assert desk.roster.finished == 0
 
 
 def test_a_file_that_ended_by_itself_is_finished_although_the_worker_ends(desk: Desk) -> None:
-    desk.executor.while_running = desk.roster.give_up
+    desk.executor.while_running = desk.roster.mark_stopping
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish"]
 
@@ -186,7 +188,7 @@ def test_a_file_that_ended_by_itself_is_finished_although_the_worker_ends(desk: 
 def test_nothing_is_taken_once_the_worker_ends(desk: Desk) -> None:
     desk.roster.close()
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.record.asked == []
 
@@ -195,7 +197,7 @@ def test_a_result_is_kept_for_a_broker_that_is_away_or_has_forgotten(desk: Desk)
     desk.record.finishes = [AWAY, False, True]
     desk.record.epochs = [None]
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish", "finish", "finish"]
     assert desk.lines == ["ok.py: PASS after 0.00 s"]
@@ -204,7 +206,7 @@ def test_a_result_is_kept_for_a_broker_that_is_away_or_has_forgotten(desk: Desk)
 def test_a_result_that_did_not_count_is_not_sent_again(desk: Desk) -> None:
     desk.record.finishes = [False]
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish"]
 
@@ -212,7 +214,7 @@ def test_a_result_that_did_not_count_is_not_sent_again(desk: Desk) -> None:
 def test_a_result_is_not_kept_for_ever(desk: Desk) -> None:
     desk.record.finishes = [AWAY]
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert KEEP_RESULT_S <= desk.clock.now < KEEP_RESULT_S + 5
     assert desk.lines[-1] == "ok.py: its result was given up: the broker does not take it"
@@ -222,7 +224,7 @@ def test_a_message_that_nobody_wants_any_more_is_not_put_back(desk: Desk) -> Non
     desk.executor.refuses = 1_000_000
     desk.record.waiting = [False]
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.record.asked == []
 
@@ -231,7 +233,7 @@ def test_a_message_is_put_back_after_a_pause_while_the_broker_is_away(desk: Desk
     desk.terms = None
     desk.record.waiting = [AWAY]
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.clock.now >= PUT_BACK_S
 
@@ -241,7 +243,7 @@ def test_a_file_of_a_run_that_is_not_served_is_not_touched(desk: Desk, is_wanted
     desk.terms = None
     desk.record.waiting = [is_wanted]
 
-    assert desk.files.take(desk.message(task())) is not is_wanted
+    assert desk.files.handle_message(desk.message(task())) is not is_wanted
 
     assert desk.executor.admitted == []
     assert desk.record.asked == []
@@ -253,24 +255,24 @@ FAULT = TestResult(file_path="ok.py", status=Status.START_ERROR, error="no inter
 def test_a_worker_that_never_ran_a_file_and_cannot_gives_it_back_and_goes(desk: Desk) -> None:
     desk.executor.result = FAULT
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "release"]
     assert desk.failures == ["no interpreter"]
     assert desk.roster.is_closed
     assert desk.lines == ["ok.py: gives a file back: no interpreter"]
-    assert desk.roster.ran == 0
+    assert desk.roster.finished == 0
 
 
 def test_a_worker_that_ran_files_goes_at_the_second_failure_in_a_row(desk: Desk) -> None:
     fine = desk.executor.result
     for result in (fine, FAULT, fine, FAULT):
         desk.executor.result = result
-        desk.files.take(desk.message(task()))
+        desk.files.handle_message(desk.message(task()))
     assert desk.failures == []
     assert not desk.roster.is_closed
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.failures == ["no interpreter"]
     assert desk.record.words.count("release") == 3
@@ -282,7 +284,7 @@ def test_a_file_that_cannot_be_read_says_nothing_of_the_worker(desk: Desk) -> No
     )
 
     for _ in range(3):
-        desk.files.take(desk.message(task()))
+        desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish"] * 3
     assert desk.failures == []
@@ -290,21 +292,21 @@ def test_a_file_that_cannot_be_read_says_nothing_of_the_worker(desk: Desk) -> No
 
 def test_a_failure_to_start_because_the_worker_ends_is_no_failure(desk: Desk) -> None:
     desk.executor.result = FAULT
-    desk.executor.while_running = desk.roster.give_up
+    desk.executor.while_running = desk.roster.mark_stopping
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "release"]
     assert desk.failures == []
 
 
 def test_a_full_disk_lets_nothing_start(desk: Desk) -> None:
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
     desk.free_bytes = 1000
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
     assert desk.failures == []
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish"]
     assert "free some space there" in desk.failures[0]
@@ -315,7 +317,7 @@ def test_a_file_that_is_given_back_is_not_renewed_any_more(desk: Desk) -> None:
     desk.executor.result = FAULT
     desk.record.while_releasing = lambda: seen.append(desk.roster.has_claimed(task().attempt_id))
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert seen == [False]
 
@@ -323,7 +325,7 @@ def test_a_file_that_is_given_back_is_not_renewed_any_more(desk: Desk) -> None:
 def test_a_bug_of_ours_gives_a_result_too(desk: Desk) -> None:
     desk.executor.bug = ZeroDivisionError("a bug")
 
-    assert desk.files.take(desk.message(task()))
+    assert desk.files.handle_message(desk.message(task()))
 
     assert desk.result().status is Status.LOST
     assert "ZeroDivisionError: a bug" in desk.result().output
@@ -333,7 +335,7 @@ def test_a_result_that_cannot_be_sent_says_so(desk: Desk, tmp_path: Path) -> Non
     gone = str(tmp_path / "coverage" / "gone")
     desk.executor.result = TestResult(file_path="ok.py", status=Status.PASS, coverage_files=(gone,))
 
-    desk.files.take(desk.message(task()))
+    desk.files.handle_message(desk.message(task()))
 
     assert desk.result().status is Status.LOST
     assert "its result cannot be sent: its coverage data cannot be read" in desk.result().error
@@ -342,6 +344,6 @@ def test_a_result_that_cannot_be_sent_says_so(desk: Desk, tmp_path: Path) -> Non
 def test_a_worker_that_cannot_measure_any_more_says_so_and_puts_back(desk: Desk) -> None:
     desk.executor.trouble = InfrastructureError("cannot measure")
 
-    assert not desk.files.take(desk.message(task()))
+    assert not desk.files.handle_message(desk.message(task()))
 
     assert desk.failures == ["cannot measure"]

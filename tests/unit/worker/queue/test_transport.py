@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from passmuster.wire.broker_keys import TASK_NAME
-from worker.queue.transport import MAX_BODY_CHARS, ForeignMessageError, made_anew
+from worker.queue.transport import MAX_BODY_CHARS, ForeignMessageError, rebuild_message
 
 
 def body(value: object) -> str:
@@ -27,7 +27,7 @@ def message(**changes: object) -> dict[str, Any]:
 
 
 def test_only_text_and_priority_get_through() -> None:
-    passed: Any = made_anew(message(body=body([["sealed"], {}, {"chain": ["evil"]}])), "pm.r")
+    passed: Any = rebuild_message(message(body=body([["sealed"], {}, {"chain": ["evil"]}])), "pm.r")
 
     number = passed["headers"]["id"]
     assert json.loads(base64.b64decode(passed["body"])) == [["sealed"], {}, {}]
@@ -42,14 +42,14 @@ def test_only_text_and_priority_get_through() -> None:
 
 
 def test_what_passed_once_passes_again() -> None:
-    passed: Any = made_anew(made_anew(message(), "pm.r"), "pm.r")
+    passed: Any = rebuild_message(rebuild_message(message(), "pm.r"), "pm.r")
 
     assert json.loads(base64.b64decode(passed["body"])) == [["sealed"], {}, {}]
 
 
 @pytest.mark.parametrize("priority", [3, -1, "0", None, [0]])
 def test_a_priority_that_nobody_gives_is_the_normal_one(priority: object) -> None:
-    passed: Any = made_anew(message(properties={"priority": priority}), "pm.r")
+    passed: Any = rebuild_message(message(properties={"priority": priority}), "pm.r")
 
     assert passed["properties"]["priority"] == 5
 
@@ -74,4 +74,4 @@ def test_a_priority_that_nobody_gives_is_the_normal_one(priority: object) -> Non
 )
 def test_what_is_no_message_for_our_task_is_named(foreign: object, complaint: str) -> None:
     with pytest.raises(ForeignMessageError, match=complaint):
-        made_anew(foreign, "pm.r")
+        rebuild_message(foreign, "pm.r")

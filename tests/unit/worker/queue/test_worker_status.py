@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from passmuster.model.executor import FileUsage, Usage
-from passmuster.wire.broker_messages import MAX_CARD_FILES, RunningFileStatus, WorkerStatus
+from passmuster.wire.broker_messages import MAX_STATUS_FILES, RunningFileStatus, WorkerStatus
 from passmuster.wire.codec import decode, encode
-from passmuster.wire.run_store import _MAX_CARD_CHARS
+from passmuster.wire.run_store import _MAX_STATUS_CHARS
 from worker.queue.in_flight import InFlightFile
 from worker.queue.root_runner import WorkerCapacity
 from worker.queue.worker_status import make_worker_status
@@ -16,9 +16,9 @@ from worker.queue.worker_status import make_worker_status
 def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
     """Return the card of a worker that runs these files, and has more that did not start."""
     share = WorkerCapacity(slots=2, budget_bytes=1 << 30, limits=())
-    held = [InFlightFile(run_id="r", path=path, take=101, attempt_id=f"id {path}") for path in paths]
+    held = [InFlightFile(run_id="r", path=path, delivery=101, attempt_id=f"id {path}") for path in paths]
     held += [
-        InFlightFile(run_id="r", path=f"h{number}", take=101, attempt_id=f"h{number}")
+        InFlightFile(run_id="r", path=f"h{number}", delivery=101, attempt_id=f"h{number}")
         for number in range(held_only)
     ]
     files = tuple(
@@ -44,6 +44,6 @@ def test_it_names_what_runs_and_counts_what_it_has() -> None:
 def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> None:
     card = made([f"{letter * length}{number}" for number in range(1000)])
 
-    assert 0 < len(card.files) <= MAX_CARD_FILES
-    text = encode(card, what="the card", max_chars=_MAX_CARD_CHARS)
-    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_CARD_CHARS) == card
+    assert 0 < len(card.files) <= MAX_STATUS_FILES
+    text = encode(card, what="the card", max_chars=_MAX_STATUS_CHARS)
+    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_STATUS_CHARS) == card

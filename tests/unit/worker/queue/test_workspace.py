@@ -52,20 +52,20 @@ class ScriptedBench:
         self._log.append(f"asked for {attempt_id} in {self.place}")
         return None
 
-    def why_not(self, terms: RunSpec) -> str:
+    def run_problem(self, terms: RunSpec) -> str:
         return self.refusal
 
-    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
+    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
         self._log.append(f"expects {','.join(paths)} in {self.place}")
 
-    def take(self, text: str) -> bool:
+    def handle_message(self, text: str) -> bool:
         self._log.append(f"took {text} in {self.place}")
         return True
 
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         self._log.append(f"stopped {self.place}")
 
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         self._log.append(f"ended {','.join(attempt_ids)} in {self.place}")
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Site:
             raise self.trouble
         return Path("/trees", digest)
 
-    def differing(self, listing: str, root: Path) -> list[str]:
+    def differing_files(self, listing: str, root: Path) -> list[str]:
         return {"same": [], "other": ["a", "b\n", "c", "d"]}[listing]
 
     def build(self, root: Path, workdir: str | None) -> ScriptedBench:
@@ -116,7 +116,7 @@ class Site:
         return self.answers[run_id]
 
     def close(self) -> None:
-        self.place.stop(StopReason.CANCELLED, grace_s=0)
+        self.place.stop_all(StopReason.CANCELLED, grace_s=0)
         for thread in self._threads:
             thread.join(30)
             assert not thread.is_alive()
@@ -130,14 +130,16 @@ def site() -> Iterator[Site]:
 
 
 def held(run_id: str) -> InFlightFile:
-    return InFlightFile(run_id=run_id, path="a.py", take=101, attempt_id=f"{run_id}/a.py", cancel_grace_s=1.0)
+    return InFlightFile(
+        run_id=run_id, path="a.py", delivery=101, attempt_id=f"{run_id}/a.py", cancel_grace_s=1.0
+    )
 
 
 def test_files_are_looked_ahead_at_where_they_will_run(site: Site) -> None:
-    site.place.expect(terms("a"), ["a.py"])
+    site.place.prefetch(terms("a"), ["a.py"])
     site.place.open()
 
-    site.place.expect(terms("a"), ["a.py", "b.py"])
+    site.place.prefetch(terms("a"), ["a.py", "b.py"])
 
     assert [line for line in site.log if line.startswith("expects")] == [f"expects a.py,b.py in {OWN}"]
 
@@ -148,7 +150,7 @@ def test_any_number_of_runs_share_the_own_root(site: Site) -> None:
     site.come(terms("b"))
 
     assert (site.wait("a"), site.wait("b")) == ("", "")
-    assert site.place.take("message")
+    assert site.place.handle_message("message")
     assert site.log == ["built /own", "took message in /own"]
     assert site.place.usage().used_bytes == 7
 
@@ -184,12 +186,12 @@ def test_a_shipped_run_has_the_place_to_itself(site: Site) -> None:
 def test_the_place_is_not_changed_while_a_file_is_here(site: Site) -> None:
     site.come(terms("x", tree="1"))
     assert site.wait("x") == ""
-    site.roster.enter(held("x"))
+    site.roster.add(held("x"))
     site.place.leave("x")
     site.come(terms("y", tree="2"))
     assert "y" not in site.answers
 
-    site.roster.leave("x/a.py")
+    site.roster.remove("x/a.py")
 
     assert site.wait("y") == ""
 
@@ -197,7 +199,7 @@ def test_the_place_is_not_changed_while_a_file_is_here(site: Site) -> None:
 def test_a_run_that_the_broker_had_forgotten_comes_back_to_its_files(site: Site) -> None:
     site.come(terms("x", tree="1"))
     site.wait("x")
-    site.roster.enter(held("x"))
+    site.roster.add(held("x"))
     site.place.leave("x")
     site.answers.clear()
 
@@ -248,10 +250,10 @@ def test_a_run_that_cannot_be_served_gives_way(site: Site, kind: str) -> None:
 
 
 def test_what_is_told_to_the_present_bench(site: Site) -> None:
-    site.place.end(["nothing here"], StopReason.CANCELLED, grace_s=0)
+    site.place.stop_attempts(["nothing here"], StopReason.CANCELLED, grace_s=0)
     site.place.open()
-    site.place.end(["a"], StopReason.CANCELLED, grace_s=0)
-    site.place.stop(StopReason.CANCELLED, grace_s=0)
+    site.place.stop_attempts(["a"], StopReason.CANCELLED, grace_s=0)
+    site.place.stop_all(StopReason.CANCELLED, grace_s=0)
     site.place.close()
     site.place.close()
 
@@ -264,7 +266,7 @@ def test_nothing_starts_after_the_end_was_asked_for(site: Site) -> None:
     site.wait("x")
     site.come(terms("y", tree="2"))
 
-    site.place.stop(StopReason.CANCELLED, grace_s=0)
+    site.place.stop_all(StopReason.CANCELLED, grace_s=0)
 
     assert site.wait("y") == "the worker ends"
     site.come(terms("z"))
@@ -272,7 +274,7 @@ def test_nothing_starts_after_the_end_was_asked_for(site: Site) -> None:
 
 
 def test_a_message_without_a_place_is_put_back(site: Site) -> None:
-    assert not site.place.take("message")
+    assert not site.place.handle_message("message")
 
 
 def test_runs_are_compared_with_the_own_root_alone(tmp_path: Path) -> None:
@@ -280,37 +282,37 @@ def test_runs_are_compared_with_the_own_root_alone(tmp_path: Path) -> None:
     commit = git.commit()
     own, none = Site(git.root).place, Site(None).place
 
-    assert own.why_other_source(terms("a")) == ""
-    assert own.why_other_source(terms("a", identity=f"git:{commit}")) == ""
-    assert own.why_other_source(terms("a", tree="1", identity="git:other")) == ""
-    assert "its tree is at commit" in own.why_other_source(terms("a", identity="git:other"))
-    assert none.why_other_source(terms("a", tree="1")) == ""
-    assert "no tree of its own" in none.why_other_source(terms("a"))
+    assert own.source_problem(terms("a")) == ""
+    assert own.source_problem(terms("a", identity=f"git:{commit}")) == ""
+    assert own.source_problem(terms("a", tree="1", identity="git:other")) == ""
+    assert "its tree is at commit" in own.source_problem(terms("a", identity="git:other"))
+    assert none.source_problem(terms("a", tree="1")) == ""
+    assert "no tree of its own" in none.source_problem(terms("a"))
 
 
 def test_the_folder_that_a_run_is_of_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / ".passmuster" / "runs" / "20260101-000000-abcdef").mkdir(parents=True)
     place = Site(tmp_path).place
 
-    assert place.why_other_source(terms("20260101-000000-abcdef", identity="git:other")) == ""
-    assert place.why_other_source(terms("20260101-000000-fedcba", identity="git:other")) != ""
-    assert place.why_other_source(terms("../runs", identity="git:other")) != ""
+    assert place.source_problem(terms("20260101-000000-abcdef", identity="git:other")) == ""
+    assert place.source_problem(terms("20260101-000000-fedcba", identity="git:other")) != ""
+    assert place.source_problem(terms("../runs", identity="git:other")) != ""
 
 
 def test_a_root_without_git_is_compared_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("x = 1")
     place = Site(tmp_path).place
 
-    assert place.why_other_source(terms("a", identity="git:1234", listing="same")) == ""
-    differing = place.why_other_source(terms("a", identity="git:1234", listing="other"))
+    assert place.source_problem(terms("a", identity="git:1234", listing="same")) == ""
+    differing = place.source_problem(terms("a", identity="git:1234", listing="other"))
     assert differing.startswith("its tree is at 1 file(s) outside git (")
     assert differing.endswith(
         r", the run is of commit 1234 (a, 'b\n', c and 1 more differ): "
         "check out the same commit there, with the same changes, or use --ship"
     )
-    assert "both sides have git" in place.why_other_source(terms("a", identity="git:1234"))
+    assert "both sides have git" in place.source_problem(terms("a", identity="git:1234"))
     own = tree_identity(tmp_path)
-    assert place.why_other_source(terms("a", identity=own, listing="other")) == "", "nothing differs"
+    assert place.source_problem(terms("a", identity=own, listing="other")) == "", "nothing differs"
 
 
 def test_files_that_only_the_worker_has_are_no_other_tree(tmp_path: Path) -> None:
@@ -319,7 +321,7 @@ def test_files_that_only_the_worker_has_are_no_other_tree(tmp_path: Path) -> Non
     (git.root / "written_by_a_test.txt").write_text("x")
     place = Site(git.root).place
 
-    assert place.why_other_source(terms("a", identity=f"git:{commit}", listing="same")) == ""
-    assert "differ" in place.why_other_source(terms("a", identity=f"git:{commit}", listing="other"))
-    assert "its tree is at commit" in place.why_other_source(terms("a", identity=f"git:{commit}"))
-    assert "its tree is at" in place.why_other_source(terms("a", identity="git:other", listing="same"))
+    assert place.source_problem(terms("a", identity=f"git:{commit}", listing="same")) == ""
+    assert "differ" in place.source_problem(terms("a", identity=f"git:{commit}", listing="other"))
+    assert "its tree is at commit" in place.source_problem(terms("a", identity=f"git:{commit}"))
+    assert "its tree is at" in place.source_problem(terms("a", identity="git:other", listing="same"))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from passmuster.model.errors import InfrastructureError
+from passmuster.source.files import differing_files
 from passmuster.source.manifest import EntryType, TreeEntry, TreeError, TreeManifest, digest_of
-from worker.trees.folder import differing, lay_down, made_in, remove
+from worker.trees.folder import local_changes, materialize, remove
 
 CONTENTS = {
     "a.py": b"x = 1\n",
@@ -53,7 +54,7 @@ class Bench:
         self.scratch = tmp_path / "part"
 
     def lay_down(self, manifest: TreeManifest = MANIFEST, kept: frozenset[str] = frozenset()) -> int:
-        return lay_down(self.tree, manifest, supply, scratch=self.scratch, kept=kept)
+        return materialize(self.tree, manifest, supply, scratch=self.scratch, kept=kept)
 
     def seen(self) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -177,7 +178,7 @@ def test_what_setup_made_stays_as_it_is_and_what_came_later_goes(bench: Bench) -
     (bench.tree / "sub" / "built.so").write_text("made")
     (bench.tree / "a.py").write_text("changed by setup")
     (bench.tree / "copy.py").unlink()
-    kept = made_in(bench.tree, MANIFEST)
+    kept = local_changes(bench.tree, MANIFEST)
     assert kept == {".venv", "sub/built.so", "a.py", "copy.py"}
     (bench.tree / ".venv" / "lib" / "later.py").write_text("later")
     (bench.tree / "later.py").write_text("later")
@@ -195,35 +196,35 @@ def test_what_setup_made_stays_as_it_is_and_what_came_later_goes(bench: Bench) -
 
 def test_content_that_does_not_come_is_an_error(bench: Bench) -> None:
     with pytest.raises(TreeError, match=r"lacks the content of 'a\.py'"):
-        lay_down(bench.tree, MANIFEST, lambda _: (), scratch=bench.scratch)
+        materialize(bench.tree, MANIFEST, lambda _: (), scratch=bench.scratch)
 
 
 def test_two_files_for_one_place_are_an_error(bench: Bench) -> None:
     """As where letters of both cases are one: the second finds the first."""
     manifest = TreeManifest(entries=(entry("a.py", CONTENTS["a.py"]), entry("a.py", CONTENTS["a.py"])))
 
-    with pytest.raises(InfrastructureError, match="is there already"):
-        lay_down(bench.tree, manifest, supply, scratch=bench.scratch)
+    with pytest.raises(InfrastructureError, match="exists already"):
+        materialize(bench.tree, manifest, supply, scratch=bench.scratch)
 
 
 def test_a_folder_that_cannot_be_written_is_named(bench: Bench) -> None:
     bench.tree.write_text("a file")
 
-    with pytest.raises(InfrastructureError, match=r"cannot be laid down in .*tree"):
+    with pytest.raises(InfrastructureError, match=r"cannot be written to .*tree"):
         bench.lay_down()
 
 
 def test_what_differs_is_named_and_left_alone(bench: Bench) -> None:
     bench.lay_down()
-    assert differing(bench.tree, MANIFEST) == ()
+    assert differing_files(MANIFEST, bench.tree) == []
     (bench.tree / "more").write_text("x")
     (bench.tree / "copy.py").chmod(0o777)
-    assert differing(bench.tree, MANIFEST) == ()
+    assert differing_files(MANIFEST, bench.tree) == []
 
     same_size_and_time(bench)
     other_link(bench)
     remove(bench.tree / "sub")
     before = bench.seen()
 
-    assert differing(bench.tree, MANIFEST) == ("a.py", "link", "sub/c.sh", "sub/deep/b.py")
+    assert differing_files(MANIFEST, bench.tree) == ["a.py", "link", "sub/c.sh", "sub/deep/b.py"]
     assert bench.seen() == before

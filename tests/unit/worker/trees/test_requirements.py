@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.trees.setup import Requirement, missing, parse_requirements
+from worker.trees.setup import Requirement, missing_requirements, parse_requirements
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_what_is_missing_is_named() -> None:
     wanted = parse_requirements("a\nb==1.0\nc==2.0\nd==1\ne==1.0\nf==1.0\n")
     installed = {"c": "3.0", "d": "1.0.0", "e": "1.0+local", "f": "v1.0"}
 
-    assert missing(wanted, installed) == ("a", "b==1.0", "c==2.0 (it has 3.0)")
+    assert missing_requirements(wanted, installed) == ("a", "b==1.0", "c==2.0 (it has 3.0)")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.engine.loop import RunPolicy
+from dispatcher.config.model import TestConfig
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.lines import RULE
@@ -18,7 +18,7 @@ from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status
-from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.support.forked_runs import CONFIGS, SCRIPTS
 from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run
 
 FORK = Isolation.FORK
@@ -30,7 +30,7 @@ LONG = Step(seconds=100)
 
 def run(
     script: Mapping[str, Sequence[Step]],
-    policy: RunPolicy | None = None,
+    config: TestConfig | None = None,
     *,
     verbosity: Verbosity = Verbosity.NORMAL,
     slots: int = 2,
@@ -41,7 +41,7 @@ def run(
         out, color=False, verbosity=verbosity, rerun=lambda record: "again", warn_stream=io.StringIO()
     )
     backend = ScriptedBackend(script=script, slots=slots)
-    results = make_run(backend, list(script), [console, listener], policy or RunPolicy()).execute()
+    results = make_run(backend, list(script), [console, listener], config or TestConfig()).execute()
     return out.getvalue().splitlines(), results, listener
 
 
@@ -100,7 +100,7 @@ def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity)
 
 
 def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> None:
-    lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, RunPolicy(retries=1))
+    lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, TestConfig(retries=1))
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
@@ -189,7 +189,7 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
 
 
 def test_a_failure_whose_chance_alone_was_taken_back_is_printed_once() -> None:
-    lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, RunPolicy(max_fail=2), slots=1)
+    lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, TestConfig(max_fail=2), slots=1)
 
     assert of(lines, "a")[-1] == "[FAIL] a failed"
     assert lines[-3:] == ["FAILED TESTS:", "a", "b"]
@@ -203,7 +203,7 @@ def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None
         "c": [Step(note="it says so")],
     }
 
-    lines, _, _ = run(script, RunPolicy(verify_isolation=True))
+    lines, _, _ = run(script, TestConfig(verify_isolation=True))
 
     assert after_the_counts(lines) == [
         "[WARN] 1 file(s) differ when forked:",
@@ -215,11 +215,11 @@ def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None
     ]
 
 
-@given(SCRIPTS, POLICIES)
+@given(SCRIPTS, CONFIGS)
 def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
-    script: dict[str, list[Step]], policy: RunPolicy
+    script: dict[str, list[Step]], config: TestConfig
 ) -> None:
-    lines, results, _ = run(script, policy)
+    lines, results, _ = run(script, config)
 
     for record in results.records:
         path = record.file.path
@@ -232,9 +232,9 @@ def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
         assert verdicts[-1] == (passed if record.status.is_pass else failed)
 
 
-@given(SCRIPTS, POLICIES)
-def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy: RunPolicy) -> None:
-    _, results, listener = run(script, policy)
+@given(SCRIPTS, CONFIGS)
+def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], config: TestConfig) -> None:
+    _, results, listener = run(script, config)
     progress, decided = RunProgress(), 0
     for event in listener.events:
         match event:
@@ -259,7 +259,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
 def test_a_verification_names_what_it_could_not_compare() -> None:
     elsewhere = Step(worker="other")
 
-    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, RunPolicy(verify_isolation=True))
+    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, TestConfig(verify_isolation=True))
 
     assert (
         "[WARN] 1 file(s) could not be compared, because the spawned attempt had another worker or "
