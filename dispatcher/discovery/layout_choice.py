@@ -120,9 +120,8 @@ def _ignored_settings(config: TestConfig, configurations: Sequence[str], origins
     if not configurations or not configured:
         return ()
     setting = f"{configured[0]} (from {origins[configured[0]]})"
-    return (
-        f"{setting} decides which files are tests: the test paths and patterns of {configurations[0]} are ignored",
-    )
+    ignored = f"the test paths and patterns of {configurations[0]} are ignored"
+    return (f"{setting} decides which files are tests: {ignored}",)
 
 
 def _why_pytest(
