@@ -309,7 +309,7 @@ class Command:
         """Return the command that reruns one file as this run ran it."""
         from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
 
-        return rerun_command(self._program, self._argv, record.file.label)
+        return rerun_command(self._program, self._argv, record)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
         return use_color(config.color, self._environ, is_terminal=is_terminal(stream))

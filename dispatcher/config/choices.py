@@ -85,6 +85,7 @@ class Override(Struct, frozen=True, kw_only=True):
         retries: how often a failed file runs again.
         group: the files' concurrency group; empty: none.
         command: the words of the command that runs each file, as `TestConfig.command`.
+        pytest_arguments: further arguments of the files' pytest, instead of those of all files.
     """
 
     files: tuple[str, ...]
@@ -95,6 +96,7 @@ class Override(Struct, frozen=True, kw_only=True):
     retries: int | None = None
     group: str | None = None
     command: tuple[str, ...] | None = None
+    pytest_arguments: tuple[str, ...] | None = None
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):

@@ -22,10 +22,20 @@ from dispatcher.config.choices import (
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
+from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
-from passmuster.settings.setting import Conflict, Group, Requirement, Setting, layout, setting, switch, table
+from passmuster.settings.setting import (
+    Conflict,
+    Group,
+    Requirement,
+    Setting,
+    layout,
+    setting,
+    switch,
+    table,
+)
 from passmuster.settings.values import (
     BYTES,
     COMMAND,
@@ -46,7 +56,6 @@ from passmuster.settings.values import (
 MAX_JOBS = 4096
 """A higher number of files at once is a typing error: no supported machine has as many cores."""
 
-MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
 DEFAULT_SLOW_TIMEOUT_S = 60.0
@@ -134,66 +143,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     __test__: ClassVar[bool] = False
 
-    paths: Annotated[
-        tuple[str, ...],
-        Setting(
-            name="paths",
-            group=Group.SELECTION,
-            type=TEXTS,
-            summary="files or directories to run",
-            default="everything",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
-        ),
-    ] = ()
-    root: Annotated[
-        Path,
-        setting(
-            "root",
-            PATH,
-            Group.SELECTION,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
-        ),
-    ] = Path()
-    include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            Group.SELECTION,
-            "run integration tests too",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = False
-    failed_only: Annotated[
-        bool,
-        switch(
-            "failed",
-            Group.SELECTION,
-            "run only the files that did not pass in their last run",
-            aliases=("--lf", "--last-failed"),
-            in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-            needs=(Requirement(name="history", what="the history"),),
-        ),
-    ] = False
-    limit: Annotated[
-        int | None,
-        setting(
-            "limit",
-            _COUNT_FROM_ONE,
-            Group.SELECTION,
-            "run at most this many files",
-            default="no limit",
-            legacy="CI_TEST_LIMIT",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = None
     layout: Layout = Layout()
     runner: Annotated[
         RunnerKind,

@@ -5,9 +5,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Struct
-
 from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
 from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, TEXTS, choice, one_of, optional
@@ -16,7 +15,7 @@ DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
 
-class ReportSettings(Struct, frozen=True, kw_only=True):
+class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
 
     enable_coverage: Annotated[

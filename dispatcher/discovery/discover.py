@@ -17,6 +17,7 @@ from dispatcher.discovery.patterns import UNITTEST_PATTERNS, DiscoveryRules
 from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
+from dispatcher.discovery.selected_tests import Selections
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.model.plan import FileKind, TestFile
@@ -76,20 +77,22 @@ def discover(
             config, resolved, has_pytest=lambda: has_pytest(python(), Path(resolved.root)), origins=origins
         )
     options: tuple[ProjectOption, ...] = ()
+    tests: dict[str, tuple[str, ...]] = {}
     if python is not None and layout.kind is LayoutKind.PYTEST:
-        options = collect(config, resolved, walker, python, cwd=named_from)
-    elif layout.kind is LayoutKind.UNITTEST:
-        _find_unittests(config, resolved, walker, cwd=named_from)
+        options, tests = collect(config, resolved, walker, python, cwd=named_from)
     elif config.paths:
-        select(config.paths, resolved=resolved, walker=walker, cwd=named_from)
+        tests = select(config.paths, resolved=resolved, walker=walker, cwd=named_from)
+    elif layout.kind is LayoutKind.UNITTEST:
+        _find_unittests(resolved, walker)
     else:
         _walk_layout(resolved, walker, include_integration=config.include_integration)
         if layout.is_default:
             _add_unittests(resolved, walker, include_integration=config.include_integration)
     advice = django_advice(config, resolved.tests_dir) if python is not None else None
+    selections = Selections(config, tests)
     files = sorted(
         (
-            _test_file(found, resolved, _runner(found, layout, resolved.root))
+            _test_file(found, resolved, _runner(found, layout, resolved.root), selections)
             for found in walker.files.values()
         ),
         key=attrgetter("path"),
@@ -120,22 +123,23 @@ def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
     return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 
-def _test_file(found: FoundFile, resolved: ResolvedLayout, runner: RunnerKind) -> TestFile:
+def _test_file(
+    found: FoundFile, resolved: ResolvedLayout, runner: RunnerKind, selections: Selections
+) -> TestFile:
+    label = label_of(found.path, resolved.workdir)
     return TestFile(
         path=found.path,
-        label=label_of(found.path, resolved.workdir),
+        label=label,
         kind=FileKind.INTEGRATION if resolved.is_integration(found.path) else FileKind.UNIT,
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         runner=runner,
+        selection=selections.of(found.path, label),
     )
 
 
-def _find_unittests(config: TestConfig, resolved: ResolvedLayout, walker: Walker, *, cwd: str) -> None:
-    """Find the files that `python -m unittest` in the working directory discovers, or the named ones."""
-    if config.paths:
-        select(config.paths, resolved=resolved, walker=walker, cwd=cwd)
-        return
+def _find_unittests(resolved: ResolvedLayout, walker: Walker) -> None:
+    """Find the files that `python -m unittest` in the working directory discovers."""
     walker.walk(resolved.workdir, resolved.ordinary_rules(UNITTEST_PATTERNS, skips_integration=False))
     for path in list(walker.files):
         if not _is_importable(path, resolved):

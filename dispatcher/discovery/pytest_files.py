@@ -52,7 +52,7 @@ class ProjectPython(Struct, frozen=True, kw_only=True):
 class CollectionError(ConfigurationError):
     """pytest cannot collect; the message says why."""
 
-    def names(self, path: str) -> bool:
+    def is_about(self, path: str) -> bool:
         """Return whether the reason is that pytest collects nothing from `path`."""
         return str(self).endswith((f": not found: {path}", f": found no collectors for {path}"))
 

@@ -11,6 +11,7 @@ from dispatcher.model.shard_option import Shard
 from dispatcher.model.usage_stats import Baseline
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import WHOLE_FILE, TestSelection
 
 
 class FileKind(StrEnum):
@@ -29,6 +30,7 @@ class TestFile(Struct, frozen=True, kw_only=True):
         size_bytes: the file's size at discovery.
         mtime_ns: its modification time at discovery; together with the size it shows whether a file changed.
         runner: what runs the file unless the user sets it; `AUTO`: the file's text decides.
+        selection: the tests of the file that run.
     """
 
     __test__: ClassVar[bool] = False
@@ -39,6 +41,7 @@ class TestFile(Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     mtime_ns: int = 0
     runner: RunnerKind = RunnerKind.AUTO
+    selection: TestSelection = WHOLE_FILE
 
 
 class PlannedFile(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.test_selection import WHOLE_FILE, TestSelection
 
 DEFAULT_TIMEOUT_S = 300.0
 """Wall-clock seconds a file may run: the limit the shell scripts' users were promised."""
@@ -74,6 +75,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
         source_identity: which tree the plan was made from; empty: not checked.
         wanted_worker: the worker that should run it, because its result is compared with one from there;
             empty: any. Another worker runs it where this one is gone or has no slot for it in time.
+        selection: the tests of the file that run.
     """
 
     __test__: ClassVar[bool] = False
@@ -94,6 +96,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
     isolation: Isolation = Isolation.AUTO
     source_identity: str = ""
     wanted_worker: str = ""
+    selection: TestSelection = WHOLE_FILE
 
     @property
     def predicted_cpus(self) -> float:
