@@ -32,7 +32,6 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
 
     Args:
         argv: the words after the program's name. Wrong words next to `--help` do not matter.
-        program: the program's name as it was arguments.
     """
     arguments = RUN_PARSER.parse(argv)
     if arguments.wants_help:

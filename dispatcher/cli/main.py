@@ -62,12 +62,7 @@ class Command:
     """One call of `run_tests.py`.
 
     Args:
-        argv: the words after the program's name.
-        cwd: the current directory, absolute.
-        target: where files run.
         program: as the user called it, for `--help` and rerun commands.
-        stdout: receives the report.
-        stderr: receives warnings and errors.
     """
 
     def __init__(

@@ -70,11 +70,7 @@ class Overrides:
         self._overrides = [(override, compile_patterns(override.files)) for override in overrides]
 
     def rule_for(self, path: str) -> Override:
-        """Return the settings of a file: one override without patterns that combines all that match.
-
-        Args:
-            path: relative to the root, with forward slashes.
-        """
+        """Return the settings of a file: one override without patterns that combines all that match."""
         rule = _NOTHING
         for override, expression in self._overrides:
             if expression.match(path):

@@ -11,23 +11,12 @@ from passmuster.settings.origins import GivenValue
 
 
 def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
-    """Return a line for a shell.
-
-    Args:
-        program: as the user called it.
-        argv: the arguments of this run.
-        label: the file as printed.
-    """
+    """Return a line for a shell."""
     return " ".join(map(_quoted, (program, *options_for_one_file(argv), *_named([label]))))
 
 
 def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
-    """Return a line for a shell that resumes a run.
-
-    Args:
-        program: as the user called it.
-        argv: the arguments of the run.
-    """
+    """Return a line for a shell that resumes a run."""
     arguments = RUN_PARSER.parse(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
     return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))

@@ -29,7 +29,6 @@ def ensure_environment(*, home: "os.PathLike[str] | str", groups: "tuple[str, ..
     Makes or repairs it first where needed. Never touches `os.environ`.
 
     Args:
-        home: the folder of the checkout, which holds `requirements/` and gets `.venv`.
         groups: the files of `requirements/` to install, without `.txt`.
 
     Raises:

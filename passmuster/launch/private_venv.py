@@ -64,7 +64,6 @@ def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = No
     """Make `.venv` in `home` complete for `groups`, or leave with one line and exit status 3.
 
     Args:
-        home: the folder of the checkout.
         groups: the files of `requirements/` to install, without `.txt`.
         run: how commands are run; None: as processes, with their progress shown.
 
@@ -108,8 +107,6 @@ def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd
     """Run `command` and show what pip says about its progress.
 
     Args:
-        command: the program and its arguments.
-        environ: its whole environment.
         inherited_fd: a descriptor it keeps open: the lock, which so outlives us if we are killed.
     """
     with subprocess.Popen(

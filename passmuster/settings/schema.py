@@ -13,11 +13,7 @@ _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 def table_schema(rows: Iterable[Setting], tables: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a table with the settings that the configuration file can have.
-
-    Args:
-        tables: the schemas of the settings that are tables of their own, by name.
-    """
+    """Return the schema of a table with the settings that the configuration file can have."""
     properties: dict[str, object] = {}
     for row in rows:
         if not row.in_file:

@@ -259,8 +259,8 @@ def rows_of(record: type) -> tuple[Setting, ...]:
     A field without a row holds another record with rows.
 
     Args:
-        record: a class whose fields all have defaults. Its annotations must not be strings: its module
-            has no `from __future__ import annotations`.
+        record: a class whose fields all have defaults. Its annotations must not be strings: its module has no
+            `from __future__ import annotations`.
     """
     groups = list(Group)
     return tuple(sorted(_rows(record, ""), key=lambda row: groups.index(row.group)))
