@@ -1,4 +1,4 @@
-"""The command line: reads the arguments, prints the contract's output, returns the exit status."""
+"""The command line: parses the arguments, prints the contract's output, returns the exit status."""
 
 from __future__ import annotations
 
@@ -147,11 +147,7 @@ class Command:
             if code is not None:
                 return code
         runner = TestRunner(
-            config,
-            target=self._target,
-            environ=self._environ,
-            cwd=self._cwd,
-            origins=loaded.origins,
+            config, target=self._target, environ=self._environ, cwd=self._cwd, origins=loaded.origins
         )
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
@@ -168,7 +164,7 @@ class Command:
             is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
-            # Nothing but the files stands on standard output.
+            # Standard output has the files only.
             for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
@@ -315,21 +311,10 @@ def _may_ask_early(word: str) -> bool:
 
 
 def main(
-    argv: Sequence[str],
-    *,
-    environ: Mapping[str, str],
-    cwd: Path,
-    target: ExecutionTarget,
-    program: str,
+    argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, target: ExecutionTarget, program: str
 ) -> int:
     """Run the command on this process's own streams; see `Command`."""
     command = Command(
-        argv,
-        environ=environ,
-        cwd=cwd,
-        target=target,
-        program=program,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
+        argv, environ=environ, cwd=cwd, target=target, program=program, stdout=sys.stdout, stderr=sys.stderr
     )
     return command.run()

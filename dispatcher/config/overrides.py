@@ -34,9 +34,7 @@ def project_commands(config: TestConfig) -> ProjectCommands | None:
     from passmuster.model.project_commands import make_commands  # Few projects have one.
 
     return make_commands(
-        config.root,
-        config.command,
-        [(override.files, override.command) for override in config.overrides],
+        config.root, config.command, [(override.files, override.command) for override in config.overrides]
     )
 
 

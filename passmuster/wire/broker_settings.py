@@ -40,8 +40,8 @@ BROKER = ValueType(
 BROKER_ROW = setting(
     "broker",
     optional(BROKER),
-    Group.QUEUE,
     "the Redis or Valkey server over which workers elsewhere run the files",
+    group=Group.QUEUE,
     default="none: this machine runs them",
     legacy=BROKER_VARIABLE,
     is_secret=True,
@@ -49,16 +49,16 @@ BROKER_ROW = setting(
 PASSWORD_FILE_ROW = setting(
     "broker-password-file",
     optional(PATH),
-    Group.QUEUE,
     "a file that holds the server's password, so that no address has to",
+    group=Group.QUEUE,
     default="none",
     is_secret=True,
 )
 SECRET_FILE_ROW = setting(
     "secret-file",
     optional(PATH),
-    Group.QUEUE,
     "a file that holds the secret by which this program and its workers know each other",
+    group=Group.QUEUE,
     default=f"${SECRET_VARIABLE}",
     is_secret=True,
 )
