@@ -208,7 +208,7 @@ class LocalTarget:
             return tuple(explain(fleet, request.tasks))
 
     def _settings(self, request: BackendRequest) -> WorkerSettings:
-        config, capacity = request.config, self.capacity(request.config)
+        config, capacity = request.config, request.capacity
         return WorkerSettings(
             root=config.root,
             workdir=request.workdir,

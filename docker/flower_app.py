@@ -1,7 +1,7 @@
-"""Flower over Passmuster's broker: how many files each run still has on its queue.
+"""Flower for Passmuster's broker: shows how many files each run still has on its queue.
 
-Flower's lists of workers and tasks stay empty. They come from events and remote control, which Passmuster's
-workers do not have: whoever can write to the broker could end them by it.
+Flower's lists of workers and tasks stay empty. They need events and remote control, which Passmuster's
+workers switch off: anyone who can write to the broker could end them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from passmuster.wire.run_store import RunStore, connect
 from worker.queue.celery_app import make_app
 from worker.queue.options import read_options
 
-LOOK_S = 2.0
+POLL_S = 2.0
 
 
 def main() -> None:
-    """Serve until the process is ended."""
-    # A worker's options, all from variables: where the broker is, and the file with its password.
+    """Serve until the process ends."""
+    # A worker's options, all from variables: the broker's address, and the file with its password.
     url = read_options(["--root", "."], os.environ).broker.url
     app = make_app(url)
 
@@ -38,9 +38,9 @@ def main() -> None:
                 runs = RunStore.active_runs(client)
             except BROKER_ERRORS:
                 runs = set()
-            # These are what Flower shows, for want of workers that would name theirs.
+            # Flower shows these queues, since no worker reports its own.
             app.conf.task_queues = [Queue(queue_name(run_id)) for run_id in sorted(runs)]
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     threading.Thread(target=follow, name="runs", daemon=True).start()
     app.start(["flower", "--address=0.0.0.0", "--port=5555", "--enable_events=False"])

@@ -18,7 +18,7 @@ from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import newest_run
-from dispatcher.insight.local_runs import local_runs, waits_of
+from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import FileKind, RunPlan, TestFile
 from dispatcher.run.runner import TestRunner
@@ -76,8 +76,8 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    runner = _runner(config, call)
-    plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
+    prepared = _runner(config, call).prepare()
+    plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
     place = _place(plan, what.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes

@@ -23,7 +23,7 @@ from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.terminal.tags import Tag, colored, tagged
 from passmuster.model.errors import PassmusterError
 from passmuster.model.text import one_line
 from passmuster.model.version import VERSION
@@ -149,33 +149,34 @@ class Command:
         runner = TestRunner(
             config, target=self._target, environ=self._environ, cwd=self._cwd, origins=loaded.origins
         )
-        files = runner.discover_tests()
+        selection = runner.selection
+        files, layout, shard_plan = selection.files, selection.layout, selection.shard_plan
         color = self._color(config, self._stdout)
-        if not files and not (runner.shard_plan and runner.shard_plan.whole):
-            line = nothing_found_line(include_integration=config.include_integration, color=color)
+        if not files and not (shard_plan and shard_plan.whole):
+            line = nothing_found_line(include_integration=config.include_integration)
             if config.failed_only:
-                line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
-            for notice in runner.notices:
+                line = tagged(Tag.INFO, "No file failed when it last ran")
+            for notice in selection.notices:
                 self._say(notice)
-            if runner.layout.headline:
-                self._say(f"Layout: {runner.layout}")
-            self._out.write(f"{line}\n")
-            is_scripts = runner.layout.kind is LayoutKind.SCRIPTS and not runner.layout.is_default
+            if layout.headline:
+                self._say(f"Layout: {layout}")
+            self._out.write(f"{colored(line) if color else line}\n")
+            is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
             is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
             # Standard output has the files only.
-            for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
+            for line in (f"Layout: {layout}", *command_lines(files, config)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
             from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
-            lines = dry_run_lines(
-                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
-            )
-            self._out.write("".join(f"{line}\n" for line in lines))
+            prepared = runner.prepare()
+            lines = dry_run_lines(prepared.plan, str(layout), prepared.capacity, prepared.interpreter)
+            text = "".join(f"{line}\n" for line in lines)
+            self._out.write(colored(text) if color else text)
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
@@ -183,7 +184,7 @@ class Command:
         with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             # The current configuration: the project's pytest may have requested a report.
-            return self._run_tests(runner, runner.config, output, color=color)
+            return self._run_tests(runner, selection.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Send all further output of Passmuster through this object, up to the last error."""
@@ -236,7 +237,7 @@ class Command:
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
-            results = runner.run_tests(reporters, watched=live or wants_samples(config))
+            results = runner.run_tests(reporters, samples_usage=live or wants_samples(config))
         code: int = exit_code_of(results)
         if config.enable_coverage and results.records:
             code = max(code, self._report_coverage(runner, config, record, color=color))
@@ -299,7 +300,7 @@ class Command:
         """Return the command that reruns one file as this run ran it."""
         from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
 
-        return rerun_command(self._program, self._argv, record.file.label)
+        return rerun_command(self._program, self._argv, record)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
         return use_color(config.color, self._environ, is_terminal=is_terminal(stream))

@@ -101,7 +101,7 @@ class _Merge:
         program = self._call.program.removesuffix(" merge")
 
         def rerun(record: FileAttempts) -> str:
-            return rerun_command(program, (), record.file.label)
+            return rerun_command(program, (), record)
 
         console = ConsoleReporter(
             self._output.out,

@@ -27,10 +27,11 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
     config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
     if not runner.discover_tests():
-        line = nothing_found_line(include_integration=config.include_integration, color=False)
+        line = nothing_found_line(include_integration=config.include_integration)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
-    answer = answer_for(runner.plan(), runner.capacity(), nodes=arguments.options.nodes)
+    prepared = runner.prepare()
+    answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
     if arguments.options.json:
         call.write(plan_json(answer).decode("ascii"))
     else:

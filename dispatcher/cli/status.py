@@ -7,8 +7,7 @@ from contextlib import closing
 
 from dispatcher.cli.subcommands import StatusOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.model import TestConfig
-from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
-from dispatcher.insight.local_runs import local_lines, local_runs
+from dispatcher.insight.status_report import BrokerState, local_lines, local_runs, status_json, status_lines
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_address
 from passmuster.model.errors import InfrastructureError

@@ -87,6 +87,7 @@ class Override(Struct, frozen=True, kw_only=True):
     retries: int | None = None
     group: str | None = None  # the files' concurrency group; empty: none
     command: tuple[str, ...] | None = None
+    pytest_arguments: tuple[str, ...] | None = None  # instead of those of all files
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):

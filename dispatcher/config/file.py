@@ -47,6 +47,9 @@ _TOML_NAMES: dict[type, str] = {
     dict: "a table",
 }
 
+_OVERRIDE_FIELDS = {"timeout": "timeout_s", "pytest-args": "pytest_arguments"}
+"""The fields of `Override` whose names differ from their keys."""
+
 OVERRIDE_KEYS: dict[str, ValueType] = {
     "files": TEXTS,
     **{row.per_file: replace(row.type, none_words=()) for row in SETTINGS if row.per_file},
@@ -223,7 +226,7 @@ def _override(value: object, place: str) -> Override:
         if runner is not RunnerKind.COMMAND:
             raise ConfigurationError(f"runner {runner} and command cannot be combined ({place}): choose one")
         read["runner"] = runner
-    fields = {"timeout_s" if key == "timeout" else key: value for key, value in read.items()}
+    fields = {_OVERRIDE_FIELDS.get(key, key): value for key, value in read.items()}
     return replace(Override(files=patterns), group=group, **fields)
 
 

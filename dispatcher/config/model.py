@@ -23,6 +23,7 @@ from dispatcher.config.choices import (
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
+from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
@@ -47,7 +48,6 @@ from passmuster.settings.values import (
 MAX_JOBS = 4096
 """A higher number of files at once is a typing error: no supported machine has as many cores."""
 
-MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
 DEFAULT_SLOW_TIMEOUT_S = 60.0
@@ -58,10 +58,8 @@ DEFAULT_REGRESSION_FACTOR = 2.0
 
 _COUNT_FROM_ONE = optional(count(minimum=1, maximum=MAX_FILES))
 
-_selection = partial(setting, group=Group.SELECTION)
 _execution = partial(setting, group=Group.EXECUTION)
 _limit = partial(setting, group=Group.LIMITS)
-_other = partial(setting, group=Group.OTHER)
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -72,11 +70,12 @@ class Layout(Struct, frozen=True, kw_only=True):
 
     kind: Annotated[
         LayoutKind,
-        _selection(
+        setting(
             "layout",
             choice(LayoutKind),
             "which files are tests: those that pytest collects, that match the names and folders of the"
             " shell scripts, or that unittest discovers; auto: decide by the project's own files",
+            group=Group.SELECTION,
         ),
     ] = LayoutKind.AUTO
     workdir: Annotated[
@@ -136,64 +135,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     __test__: ClassVar[bool] = False
 
-    paths: Annotated[
-        tuple[str, ...],
-        Setting(
-            name="paths",
-            group=Group.SELECTION,
-            type=TEXTS,
-            summary="files or directories to run",
-            default="everything",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
-        ),
-    ] = ()
-    root: Annotated[
-        Path,
-        _selection(
-            "root",
-            PATH,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
-        ),
-    ] = Path()
-    include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            "run integration tests too",
-            group=Group.SELECTION,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = False
-    failed_only: Annotated[
-        bool,
-        switch(
-            "failed",
-            "run only the files that did not pass in their last run",
-            group=Group.SELECTION,
-            aliases=("--lf", "--last-failed"),
-            in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-            needs=(Requirement(name="history", what="the history"),),
-        ),
-    ] = False
-    limit: Annotated[
-        int | None,
-        _selection(
-            "limit",
-            _COUNT_FROM_ONE,
-            "run at most this many files",
-            default="no limit",
-            legacy="CI_TEST_LIMIT",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
-    ] = None
     layout: Layout = Layout()
     runner: Annotated[
         RunnerKind,
@@ -504,13 +445,14 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = Mode.RUN
     explain: Annotated[
         Explain | None,
-        _other(
+        setting(
             "explain",
             choice(Explain),
             "run nothing; explain which modules are imported before files are forked, which not, and why",
             default="nothing",
             in_file=False,
             conflicts=(Conflict(name="mode", why="each asks for something else"),),
+            group=Group.OTHER,
         ),
     ] = None
     strict_args: Annotated[

@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Struct
-
 from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
 from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, TEXTS, choice, one_of, optional
@@ -22,7 +21,7 @@ _coverage = partial(
 _output = partial(setting, group=Group.OUTPUT, commands=(Subcommand.MERGE,))
 
 
-class ReportSettings(Struct, frozen=True, kw_only=True):
+class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
 
     enable_coverage: Annotated[

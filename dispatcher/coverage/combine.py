@@ -2,8 +2,8 @@
 
 `child/passmuster_child_coverage_report.py` does the work in the project's interpreter, because data and
 settings belong to the project's version of coverage. This module finds the data, makes the request, checks
-the answer, and replaces the previous HTML report. It removes only files of an earlier report: those that its
-own list names, or coverage's `status.json` if Passmuster did not write the earlier report.
+the answer, and replaces the previous HTML report. It removes only files of an earlier report: those in its
+own list, or in coverage's `status.json` if another program wrote that report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct, ValidationError, convert
@@ -28,17 +29,13 @@ _JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
 
 
 class CollectedData(Struct, frozen=True, kw_only=True):
-    """The data to combine.
-
-    Args:
-        data_files: absolute paths of coverage data files, sorted.
-        files_without_data: labels of the files that passed but delivered no data.
-        roots: the project's roots in the data of remote workers, sorted.
-    """
+    """The data to combine."""
 
     data_files: tuple[str, ...]
     files_without_data: tuple[str, ...]
+    """Labels of the files that passed but delivered no data."""
     roots: tuple[str, ...] = ()
+    """The project's roots in the data of remote workers."""
 
 
 def collect_data(results: TestResults) -> CollectedData:
@@ -51,7 +48,11 @@ def collect_data(results: TestResults) -> CollectedData:
     without_data: list[str] = []
     roots: set[str] = set()
     for record in results.records:
-        delivered = [path for path in record.final.coverage_files if _is_data_file(path)]
+        delivered = [
+            path
+            for path in record.final.coverage_files
+            if not path.endswith(_JOURNAL_SUFFIXES) and Path(path).is_file()
+        ]
         data_files.update(delivered)
         if delivered and record.final.coverage_root:
             roots.add(record.final.coverage_root)
@@ -62,10 +63,6 @@ def collect_data(results: TestResults) -> CollectedData:
         files_without_data=tuple(without_data),
         roots=tuple(sorted(roots)),
     )
-
-
-def _is_data_file(path: str) -> bool:
-    return not path.endswith(_JOURNAL_SUFFIXES) and Path(path).is_file()
 
 
 LIST_NAME = ".passmuster_report.json"
@@ -90,21 +87,21 @@ def publish(source: Path, target: Path) -> None:
     # The index comes last, so that it never names a page that is not there yet.
     for name in sorted(names, key=lambda name: name == "index.html"):
         if name not in _NEVER_REPLACED or not os.path.lexists(target / name):
-            _copy(source / name, target / name)
+            with _replacing(target / name) as fresh:
+                shutil.copyfile(source / name, fresh)
     for name in stale:
         with suppress(OSError):
             (target / name).unlink()
-    list_file = target / LIST_NAME
-    fresh = list_file.with_name(f"{LIST_NAME}.{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(names), encoding="utf-8")
-    fresh.replace(list_file)
+    with _replacing(target / LIST_NAME) as fresh:
+        fresh.write_text(json.dumps(names), encoding="utf-8")
 
 
-def _copy(source: Path, target: Path) -> None:
-    # Written next to the target, then renamed: neither a reader nor a second run sees half a page.
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Yield a path next to `target` that replaces it: neither a reader nor a second run sees half a page."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        shutil.copyfile(source, fresh)
+        yield fresh
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
@@ -144,13 +141,7 @@ _ROW = re.compile(r"(?P<name>\S.*?)\s+\d+\s+\d+.*?(?P<percent>\d+(?:\.\d+)?)%")
 
 
 class CoverageRow(Struct, frozen=True, kw_only=True):
-    """One file in the text report.
-
-    Args:
-        path: as coverage names it.
-        percent_text: the coverage as coverage displays it, without the percent sign.
-        line: the whole row.
-    """
+    """One file in the text report: its path and percentage as coverage displays them, and the whole row."""
 
     path: str
     percent_text: str
@@ -158,28 +149,22 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
 
 
 class CoverageReport(Struct, frozen=True, kw_only=True):
-    """The coverage of the run and the paths of its reports.
-
-    Args:
-        percent: the total.
-        percent_text: the total as coverage displays it, without the percent sign.
-        precision: decimal places according to the project's settings.
-        rows: the rows of the configured key files, in the order of the text report.
-        html_path: the HTML report's first page.
-        xml_path: the XML report; None: not requested.
-        files_without_data: labels of files that passed and delivered no data.
-        warnings: coverage's warnings while combining and reporting.
-    """
+    """The coverage of the run and the paths of its reports."""
 
     percent: float
     percent_text: str
+    """The total as coverage displays it, without the percent sign."""
     precision: int
+    """Decimal places according to the project's settings."""
     rows: tuple[CoverageRow, ...]
+    """The rows of the configured key files, in the order of the text report."""
     text_path: Path
     html_path: Path
     xml_path: Path | None
     files_without_data: tuple[str, ...]
+    """Labels of the files that passed and delivered no data."""
     warnings: tuple[str, ...]
+    """Coverage's warnings while combining and reporting."""
 
     def is_below(self, fail_under: float) -> bool:
         """Return whether the total misses `fail_under` percent, by coverage's own rule.

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dispatcher.config.model import TestConfig
 from dispatcher.coverage.combine import CoverageReport
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.terminal.tags import Tag, bulleted, colored, tagged
 from passmuster.model.errors import InfrastructureError, PassmusterError
-from passmuster.model.text import one_line
+from passmuster.model.text import first_texts, one_line
 
 _RULE = "-" * 40
 _NAMED_FILES = 20
 
 
-def format_coverage_summary(
-    report: CoverageReport,
-    *,
-    info_tag: str = "[INFO]",
-    warn_tag: str = "[WARN]",
-    fail_tag: str = "[FAIL]",
-    fail_under: float | None = None,
-    clean: Callable[[str], str] = str,
-) -> list[str]:
-    """Return the lines of the coverage summary, without line ends.
+def coverage_lines(report: CoverageReport, *, fail_under: float | None = None) -> Iterator[str]:
+    """Yield the lines of the coverage summary.
 
     Args:
-        info_tag: the tag of ordinary lines, coloured if the caller colours.
-        warn_tag: the tag of warnings.
-        fail_tag: the tag of the line for insufficient coverage.
         fail_under: the required percentage; None: none.
-        clean: makes a name safe to print.
     """
-    lines = [f"{info_tag} 📈 Coverage Summary:", _RULE, f"Overall Coverage: {report.percent_text}%"]
+    yield tagged(Tag.INFO, "📈 Coverage Summary:")
+    yield _RULE
+    yield f"Overall Coverage: {report.percent_text}%"
     if report.rows:
-        lines += ["", "Key Files Coverage:", *(clean(row.line) for row in report.rows)]
-    lines += [
-        _RULE,
-        f"{info_tag} Text coverage report: {clean(str(report.text_path))}",
-        f"{info_tag} HTML coverage report: {clean(str(report.html_path))}",
-    ]
+        yield from ("", "Key Files Coverage:", *(one_line(row.line) for row in report.rows))
+    yield _RULE
+    yield tagged(Tag.INFO, f"Text coverage report: {one_line(str(report.text_path))}")
+    yield tagged(Tag.INFO, f"HTML coverage report: {one_line(str(report.html_path))}")
     if report.xml_path is not None:
-        lines.append(f"{info_tag} XML coverage report: {clean(str(report.xml_path))}")
-    lines += [f"{warn_tag} coverage: {clean(warning)}" for warning in report.warnings]
+        yield tagged(Tag.INFO, f"XML coverage report: {one_line(str(report.xml_path))}")
+    for warning in report.warnings:
+        yield tagged(Tag.WARN, f"coverage: {one_line(warning)}")
     if report.files_without_data:
-        count = len(report.files_without_data)
-        lines.append(f"{warn_tag} {count} file(s) passed but delivered no coverage data:")
-        lines += [f"  - {clean(label)}" for label in report.files_without_data[:_NAMED_FILES]]
-        if count > _NAMED_FILES:
-            lines.append(f"  … and {count - _NAMED_FILES} more")
+        labels = list(map(one_line, report.files_without_data))
+        yield tagged(Tag.WARN, f"{len(labels)} file(s) passed but delivered no coverage data:")
+        yield from map(bulleted, first_texts(labels, _NAMED_FILES))
     if fail_under is not None and report.is_below(fail_under):
-        lines.append(f"{fail_tag} Coverage {report.percent_text}% is below the required {fail_under:g}%")
-    return lines
+        yield tagged(Tag.FAIL, f"Coverage {report.percent_text}% is below the required {fail_under:g}%")
 
 
 def finalize_coverage(
@@ -72,13 +58,6 @@ def finalize_coverage(
         return ExitCode.FAILED
     # A shard covers a part of the project: `merge` checks the required percentage of the whole.
     limit = config.coverage_fail_under if config.shard is None else None
-    lines = format_coverage_summary(
-        report,
-        info_tag=tagged(Tag.INFO, "", color=color).rstrip(),
-        warn_tag=tagged(Tag.WARN, "", color=color).rstrip(),
-        fail_tag=tagged(Tag.FAIL, "", color=color).rstrip(),
-        fail_under=limit,
-        clean=one_line,
-    )
-    write("".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in coverage_lines(report, fail_under=limit))
+    write(colored(text) if color else text)
     return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK

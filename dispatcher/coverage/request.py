@@ -28,40 +28,26 @@ _CHECK_TIMEOUT_S = 60.0
 
 
 class CoveragePlan(Struct, frozen=True, kw_only=True):
-    """The coverage settings that are fixed before the first test starts.
-
-    Args:
-        root: the project's root, absolute.
-        interpreter: the project's interpreter, which runs the tests and combines their data.
-        workdir: the working directory of the tests; coverage reads the project's settings there.
-        data_directory: the directory of this run's data; created when needed.
-        report_directory: the directory of the HTML and the text report.
-        source: what is measured; empty: the project's own settings, else `workdir`.
-        xml_path: the Cobertura XML report; None: none.
-        key_files: files whose rows are printed with the summary: names, paths or shell patterns.
-        fail_under: the percentage below which the run fails; None: none.
-    """
+    """The coverage settings that are fixed before the first test starts. Paths are absolute."""
 
     root: Path
     interpreter: str
     workdir: Path
+    """The working directory of the tests; coverage reads the project's settings there."""
     data_directory: Path
     report_directory: Path
+    """The directory of the HTML and the text report."""
     source: tuple[str, ...] = ()
+    """What is measured; empty: the project's own settings, else `workdir`."""
     xml_path: Path | None = None
     key_files: tuple[str, ...] = ()
-    fail_under: float | None = None
+    """Files whose rows are printed with the summary: names, paths or shell patterns."""
 
 
 def plan_coverage(
     config: TestConfig, *, interpreter: str, workdir: Path, run_directory: Path
 ) -> CoveragePlan:
     """Return the plan, after checking everything that can fail.
-
-    Args:
-        interpreter: absolute path of the project's interpreter.
-        workdir: absolute path of the working directory of the tests.
-        run_directory: absolute path of the run's own directory.
 
     Raises:
         ConfigurationError: the interpreter has no coverage, or a report cannot be written.
@@ -79,7 +65,6 @@ def plan_coverage(
         source=config.coverage_source,
         xml_path=None if config.coverage_xml is None else config.coverage_xml.absolute(),
         key_files=config.coverage_key_files,
-        fail_under=config.coverage_fail_under,
     )
 
 

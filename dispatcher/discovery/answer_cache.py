@@ -56,12 +56,9 @@ class PytestAnswer(Struct, frozen=True, kw_only=True):
     Args:
         files: absolute paths, in pytest's order.
         errors: what it could not collect, a line each.
-        warnings: its warnings about its own settings.
-        options: the options that the project's settings change.
         inifile: its configuration file, absolute; empty: none.
         folders: the listed directories, with the modification time before the listing, in nanoseconds.
         modules: files of the project that were imported for it.
-        search_path: directories from which packages are imported.
         reads_environment: whether one of the modules may depend on a variable.
     """
 
@@ -89,9 +86,6 @@ class AnswerCache:
 
     Args:
         state_dir: `.passmuster/` of the root; None: nothing is cached.
-        python: the project's interpreter.
-        environment: the environment in which pytest runs.
-        workdir: the directory in which it runs.
         paths: the paths that it is asked about; empty: everything.
     """
 

@@ -16,7 +16,7 @@ from dispatcher.discovery.pytest_files import (
     pytest_missing,
 )
 from dispatcher.discovery.run_options import ProjectOption
-from dispatcher.discovery.selection import Named, find_named
+from dispatcher.discovery.selection import Named, find_named, tests_of
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.values import on_one_line
@@ -29,8 +29,11 @@ def collect(
     python: Callable[[], ProjectPython],
     *,
     cwd: str,
-) -> tuple[ProjectOption, ...]:
-    """Add the files that pytest collects to `walker`; return the options that the project's settings change.
+) -> tuple[tuple[ProjectOption, ...], dict[str, tuple[str, ...]]]:
+    """Add the files that pytest collects to `walker`.
+
+    Returns the options that the project's settings change, and the tests that the user named, by their
+    file's path.
 
     If only files are named, pytest is not asked, and the project's options are unknown.
 
@@ -38,8 +41,6 @@ def collect(
     `exclude` and, without `--integration`, configured directories of integration tests leave files out.
 
     Args:
-        walker: receives the files and the warnings.
-        python: returns the project's interpreter.
         cwd: the base of named paths, absolute.
 
     Raises:
@@ -54,7 +55,7 @@ def collect(
     if named and not others:
         if not has_pytest(python(), workdir):
             raise pytest_missing(python().path)
-        return ()
+        return (), tests_of(named)
     try:
         answer = ask_pytest(python(), workdir, [walker.absolute(one.path) for one in others])
     except CollectionError as error:
@@ -77,7 +78,7 @@ def collect(
             walker.take(path)
     if left_out:
         walker.warnings.append(f"{left_out} file(s) that pytest collects are left out by exclude")
-    return answer.options
+    return answer.options, tests_of(named)
 
 
 def _holds_nothing(one: Named) -> ConfigurationError:

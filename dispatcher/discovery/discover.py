@@ -16,6 +16,7 @@ from dispatcher.discovery.patterns import DiscoveryRules
 from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
+from dispatcher.discovery.selected_tests import Selections
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.model.plan import FileKind, TestFile
@@ -33,8 +34,6 @@ class Discovered(Struct, frozen=True, kw_only=True):
         workdir: the working directory of the tests, absolute.
         files: sorted by path, each once.
         total: the number of files before `limit` cut the list.
-        layout: which configuration decides what is a test file, and why.
-        warnings: lines for the user about what could not be read, without a tag.
         options: the pytest options that the project's settings change; empty if pytest was not asked.
     """
 
@@ -61,7 +60,6 @@ def discover(
         cwd: the base of named paths; None: the root.
         python: returns the project's interpreter, which is used to ask pytest; None: names and directories
             decide, whatever the project is.
-        origins: where each value of the configuration comes from, for messages.
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or contains no tests; or
@@ -78,19 +76,24 @@ def discover(
             config, places, has_pytest=lambda: has_pytest(python(), Path(places.root)), origins=origins
         )
     options: tuple[ProjectOption, ...] = ()
+    tests: dict[str, tuple[str, ...]] = {}
     if python is not None and layout.kind is LayoutKind.PYTEST:
-        options = collect(config, places, walker, python, cwd=named_from)
-    elif layout.kind is LayoutKind.UNITTEST:
-        _find_unittests(config, places, walker, cwd=named_from)
+        options, tests = collect(config, places, walker, python, cwd=named_from)
     elif config.paths:
-        select(config.paths, places=places, walker=walker, cwd=named_from)
+        tests = select(config.paths, places=places, walker=walker, cwd=named_from)
+    elif layout.kind is LayoutKind.UNITTEST:
+        _find_unittests(places, walker)
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
         if layout.is_default:
             _add_unittests(places, walker, include_integration=config.include_integration)
     advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
+    selections = Selections(config, tests)
     files = sorted(
-        (_test_file(found, places, _runner(found, layout, places.root)) for found in walker.files.values()),
+        (
+            _test_file(found, places, _runner(found, layout, places.root), selections)
+            for found in walker.files.values()
+        ),
         key=_path,
     )
     if advice and not files:
@@ -123,22 +126,23 @@ def _path(file: TestFile) -> str:
     return file.path
 
 
-def _test_file(found: FoundFile, places: ResolvedLayout, runner: RunnerKind) -> TestFile:
+def _test_file(
+    found: FoundFile, places: ResolvedLayout, runner: RunnerKind, selections: Selections
+) -> TestFile:
+    label = label_of(found.path, places.workdir)
     return TestFile(
         path=found.path,
-        label=label_of(found.path, places.workdir),
+        label=label,
         kind=FileKind.INTEGRATION if places.is_integration(found.path) else FileKind.UNIT,
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         runner=runner,
+        selection=selections.of(found.path, label),
     )
 
 
-def _find_unittests(config: TestConfig, places: ResolvedLayout, walker: Walker, *, cwd: str) -> None:
-    """Find the files that `python -m unittest` in the working directory discovers, or the named ones."""
-    if config.paths:
-        select(config.paths, places=places, walker=walker, cwd=cwd)
-        return
+def _find_unittests(places: ResolvedLayout, walker: Walker) -> None:
+    """Find the files that `python -m unittest` in the working directory discovers."""
     walker.walk(places.workdir, places.unittest_rules(skips_integration=False))
     for path in list(walker.files):
         if not _is_importable(path, places):

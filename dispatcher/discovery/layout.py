@@ -50,7 +50,6 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
             and nothing else is tried.
         patterns: names of test files; None: those of the rules.
         excluded_names: excluded names and shell patterns of names.
-        excluded_paths: paths that the user excluded.
         script_excluded_paths: paths that the shell scripts excluded.
     """
 

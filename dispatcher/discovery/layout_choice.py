@@ -31,9 +31,6 @@ class LayoutChoice(Struct, frozen=True, kw_only=True):
 
     Args:
         kind: never `AUTO`.
-        reason: one line.
-        has_command: whether a command of the project runs the files.
-        warnings: what a user of pytest should know about the choice, a line each.
         may_have_scripts: whether only the tests themselves show that this is a pytest project, so that a file
             with a `__main__` guard and without tests is a script.
         is_default: whether nothing in the project or its settings determines its layout.
@@ -67,9 +64,7 @@ def choose_layout(
     """Return the layout of a project.
 
     Args:
-        places: the directories of the scripts' layout.
         has_pytest: whether the project's interpreter has pytest; called only if that decides.
-        origins: where each value of the configuration comes from, for messages.
     """
     workdir = Path(places.root, places.workdir)
     configurations = find_configurations(workdir)

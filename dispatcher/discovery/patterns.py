@@ -31,11 +31,8 @@ class DiscoveryRules(Struct, frozen=True, kw_only=True):
     """What a walk takes and what it leaves out.
 
     Args:
-        files: matches the names of test files.
-        excluded_names: names of directories that are not entered.
         excluded_patterns: matches names, of directories and files, that the user excluded; None: none.
         excluded_paths: excluded paths, relative to the root.
-        skips_hidden: whether directories that start with a dot are not entered.
     """
 
     files: re.Pattern[str]

@@ -83,7 +83,6 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
     """Return the clearest sign in test files, and the first file that shows it.
 
     Args:
-        root: the base of the paths.
         files: in reading order; at most 500 of them are read.
     """
     best, where = Sign.NONE, ""
@@ -144,11 +143,7 @@ COMMAND = '["{python}", "manage.py", "test", "--noinput", "{module}"]'
 
 
 def django_advice(config: TestConfig, workdir: Path) -> str | None:
-    """Return the command that a Django project should configure; None if none is needed.
-
-    Args:
-        workdir: the working directory of the tests, absolute.
-    """
+    """Return the command that a Django project should configure; None if none is needed."""
     if config.usual_runner is not RunnerKind.AUTO or _SETTINGS in os.environ:
         return None
     if not _holds(workdir / "manage.py", (_SETTINGS,)):

@@ -41,8 +41,6 @@ class ProjectPython(Struct, frozen=True, kw_only=True):
     """The project's interpreter and what is needed to run it.
 
     Args:
-        path: absolute.
-        environ: the environment from which tests start.
         cache_dir: the directory for cached answers; None: there is none.
     """
 

@@ -65,8 +65,6 @@ def take_over(
     Options that a run honours as pytest would are not mentioned.
 
     Args:
-        config: the user's configuration, which wins.
-        options: from the project's settings.
         workdir: the base of paths in them, absolute.
         writes_reports: whether this run can still be given a report.
     """

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.discovery.layout import ResolvedLayout
+from dispatcher.discovery.layout import ResolvedLayout, is_below
+from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.test_selection import SEPARATOR
 from passmuster.settings.values import on_one_line
 
 
@@ -19,42 +22,54 @@ class Named(Struct, frozen=True, kw_only=True):
     """A file or directory that the user named.
 
     Args:
-        text: as the user wrote it.
         path: relative to the root.
-        is_directory: whether it is a directory; else it is a regular file.
+        test: a test inside the file, as `Class::test`; empty: the whole file.
     """
 
     text: str
     path: str
     is_directory: bool
+    test: str = ""
 
     def error(self, what: str) -> ConfigurationError:
         """Return the error that says what is wrong with it."""
         return _error(self.text, what)
 
 
-def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str) -> None:
-    """Add the files that `paths` name to `walker`.
+def select(
+    paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str
+) -> dict[str, tuple[str, ...]]:
+    """Add the files that `paths` name to `walker`; return the tests that were named, by their file's path.
 
     A named file is taken whatever its name and wherever in the root it lies. Of a named directory all files
     with a test file's name are taken, integration tests among them.
 
     Args:
         paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.
-        walker: receives the files and the warnings.
-        cwd: the caller's current directory, absolute.
 
     Raises:
         ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
     """
-    for text in paths:
-        named = find_named(text, places=places, walker=walker, cwd=cwd)
+    found = [find_named(text, places=places, walker=walker, cwd=cwd) for text in paths]
+    for named in found:
         if named.is_directory:
-            _take_directory(text, named.path, places, walker)
+            _take_directory(named.text, named.path, places, walker)
         elif not named.path.endswith(".py"):
             raise named.error("is not a Python file: expected a name that ends in .py")
         else:
             walker.take(named.path)
+    return tests_of(found)
+
+
+def tests_of(named: Iterable[Named]) -> dict[str, tuple[str, ...]]:
+    """Return the tests that the user named, by their file's path; none of a file that is also named."""
+    named = tuple(named)
+    whole = {one.path for one in named if not one.test}
+    tests: dict[str, dict[str, None]] = {}
+    for one in named:
+        if one.test and not any(is_below(one.path, path) for path in whole):
+            tests.setdefault(one.path, {})[one.test] = None
+    return {path: tuple(found) for path, found in tests.items()}
 
 
 def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -> Named:
@@ -64,21 +79,41 @@ def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -
         ConfigurationError: it does not exist, lies outside the root, or is neither.
     """
     bases = (cwd, walker.absolute(places.workdir), places.root)
-    absolute, status = _find(text, bases, walker)
+    file, test, line = _split_test(text, bases)
+    absolute, status = _find(file, bases, walker)
     is_directory = stat.S_ISDIR(status.st_mode)
     if not is_directory and not stat.S_ISREG(status.st_mode):
         raise _error(text, "is not a regular file: name a test file or a directory")
-    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory)
+    if is_directory and (test or line):
+        raise _error(text, "names a test in a directory: name its file")
+    if line:
+        try:
+            test = test_at(Path(absolute), line)
+        except ValueError as error:
+            raise _error(text, str(error)) from error
+    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory, test=test)
+
+
+_LINE = re.compile(r"(.+\.py):([0-9]{1,7})")
+
+
+def _split_test(text: str, bases: tuple[str, ...]) -> tuple[str, str, int]:
+    """Return the file of a path, the test in it or "", and the line or 0."""
+    file, separator, test = text.partition(SEPARATOR)
+    if separator:
+        if not test or not file:
+            raise _error(text, "names no test: expected FILE::TEST or FILE::CLASS::TEST")
+        return file, test, 0
+    found = _LINE.fullmatch(text)
+    if found is not None and not any(os.path.lexists(path) for path in _candidates(text, bases)):
+        return found[1], "", int(found[2])
+    return text, "", 0
 
 
 def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
-    """Return the files among the paths that the user named, absolute, links resolved.
-
-    Args:
-        paths: as the user wrote them.
-        bases: absolute directories that they may be relative to.
-    """
-    candidates = (candidate for text in paths for candidate in _candidates(text, bases))
+    """Return the files among the paths that the user named, absolute, links resolved."""
+    files = (_split_test(text, bases)[0] for text in paths)
+    candidates = (candidate for file in files for candidate in _candidates(file, bases))
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
@@ -139,9 +174,6 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     from dispatcher.config.choices import SUBCOMMAND_HELP
     from passmuster.settings.spelling import nearest
 
-    file, separator, _ = text.partition("::")
-    if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
-        return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
     if text in SUBCOMMAND_HELP:
         return f"does not exist: the subcommand {text} must be the first word, before options and paths"
     if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):

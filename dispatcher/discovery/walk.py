@@ -32,8 +32,6 @@ class Walker(Struct, kw_only=True):
 
     Args:
         root: the project root, absolute, its symlinks resolved.
-        files: the result, by path.
-        warnings: what could not be read or was left out, for the user.
     """
 
     root: str

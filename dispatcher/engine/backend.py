@@ -138,30 +138,28 @@ class WrappedBackend:
 
 
 class BackendRequest(Struct, frozen=True, kw_only=True):
-    """What a backend must know about a run before its first file.
-
-    Args:
-        run_id: unique.
-        workdir: the working directory of the tests, absolute.
-        interpreter: the project's Python, absolute.
-        cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
-        interpreter_identity: its name in results (`CPython 3.11.7`); empty: unknown.
-        environ: the environment from which tests start.
-        coverage_dir: the directory for coverage data; None: coverage is off.
-        tasks: the first attempt at each file, in the order in which they should start.
-        is_resumed: whether this resumes an interrupted run, so that some files may still be running.
-    """
+    """What a backend must know about a run before its first file."""
 
     config: TestConfig
     run_id: str
     workdir: Path
+    """The working directory of the tests, absolute."""
+    capacity: Capacity
+    """What the target gives this run."""
     interpreter: str
-    environ: Mapping[str, str]
+    """The project's Python, absolute."""
     cache_tag: str = ""
+    """Its `sys.implementation.cache_tag`; empty: unknown."""
     interpreter_identity: str = ""
+    """Its name in results (`CPython 3.11.7`); empty: unknown."""
+    environ: Mapping[str, str]
+    """The environment from which tests start."""
     coverage_dir: Path | None = None
+    """The directory for coverage data; None: coverage is off."""
     tasks: tuple[TestTask, ...] = ()
+    """The first attempt at each file, in the order in which they should start."""
     is_resumed: bool = False
+    """Whether this resumes an interrupted run, so that some files may still be running."""
 
     __repr__ = repr_without("environ")
 

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from dispatcher.model.plan import RunPlan, TestFile
@@ -54,6 +55,16 @@ class JournalWriter(Protocol):
         """
 
 
+class OpenedJournal(NamedTuple):
+    """A run's journal as it was found."""
+
+    journal: JournalWriter | None = None
+    """None: there is none, or it cannot be written."""
+    finished: FinishedAttempts = MappingProxyType({})
+    notice: str = ""
+    """A line for the user; empty: there is none."""
+
+
 class JoinedRunHandle(Protocol):
     """A run that several machines may lead, one after the other."""
 
@@ -61,10 +72,8 @@ class JoinedRunHandle(Protocol):
     def run_id(self) -> str:
         """The run's unique ID, the same on every machine."""
 
-    def open(
-        self, plan: RunPlan, coverage_dir: Path | None
-    ) -> tuple[RunPlan, JournalWriter, FinishedAttempts]:
-        """Return the plan, its journal, and the attempts that already finished on any machine.
+    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, OpenedJournal]:
+        """Return the plan and its journal, with the attempts that already finished on any machine.
 
         Files that passed in an earlier round are marked in the plan as needing no further investigation.
 
@@ -98,7 +107,7 @@ class Journal:
 
     def start(self, run_id: str, files: Sequence[TestFile]) -> None:
         """Write the first line, which identifies the run."""
-        known = {file.path: [file.size_bytes, file.mtime_ns] for file in files}
+        known = {file.path: _state_of(file) for file in files}
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
 
     def add(self, results: Sequence[TestResult]) -> None:
@@ -135,16 +144,6 @@ class Journal:
         return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
 
-class Opened(NamedTuple):
-    """A run's journal as it was found."""
-
-    journal: Journal | None
-    """None: it cannot be written."""
-    finished: FinishedAttempts
-    notice: str
-    """A line for the user; empty: there is none."""
-
-
 def open_journal(
     path: Path,
     run_id: str,
@@ -153,7 +152,7 @@ def open_journal(
     is_durable: bool,
     needs_data: bool,
     stack: ExitStack,
-) -> Opened:
+) -> OpenedJournal:
     """Return the journal of a new or resumed run, with the attempts that already finished.
 
     Args:
@@ -168,17 +167,17 @@ def open_journal(
         journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
         if journal.is_new:
             journal.start(run_id, files)
-            return Opened(journal, {}, "")
+            return OpenedJournal(journal)
     except OSError as error:
         notice = f"this run cannot be resumed later, because its journal cannot be written: {error}"
-        return Opened(None, {}, notice)
+        return OpenedJournal(notice=notice)
     finished, damaged = read_journal(path, files)
     if needs_data:
         finished = {key: result for key, result in finished.items() if has_coverage_data(result)}
     notice = resume_message(run_id, finished, len(files))
     if damaged:
         notice += f"; {damaged} damaged line(s) of {path} ignored, their files rerun"
-    return Opened(journal, finished, notice)
+    return OpenedJournal(journal, finished, notice)
 
 
 def resume_message(run_id: str, finished: FinishedAttempts, total: int) -> str:
@@ -222,7 +221,7 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempt
             f"run {run_id} cannot be resumed, its journal {path}: {error}; start a new run without --resume"
         ) from error
     _compare(run_id, known, files)
-    unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
+    unchanged = {file.path for file in files if known[file.path] == _state_of(file)}
     finished: dict[tuple[str, int], TestResult] = {}
     damaged = 0
     for entry in read_entries(lines[:-1]):  # Text after the last complete line was cut off.
@@ -271,6 +270,11 @@ def _checked(line: bytes) -> object:
 def has_coverage_data(result: TestResult) -> bool:
     """Whether the coverage data of an attempt still exists: the report of an interrupted run removes it."""
     return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
+
+
+def _state_of(file: TestFile) -> list[object]:
+    """Return what must be the same for a result to count again: the file, and which of its tests run."""
+    return [file.size_bytes, file.mtime_ns, *file.selection.as_words()]
 
 
 def _known(head: object) -> dict[str, object]:

@@ -33,64 +33,24 @@ class ForkObservation(StrEnum):
 
 
 class FileHistory(Struct, frozen=True, kw_only=True):
-    """One file as its earlier runs showed it.
-
-    Args:
-        path: the file, as `TestFile.path`.
-        duration_s: expected wall-clock seconds. This and the next two, `most_s` and `most_cpu_s` apply to the
-            spawned file; `runs` counts those attempts.
-        cpu_s: expected CPU seconds; None: unknown.
-        peak_bytes: expected peak memory of its process tree; None: never measured.
-        last_status: the verdict of its last run.
-        size_bytes: the file's size in its last run.
-        mtime_ns: its modification time then; together with the size it shows whether the file changed.
-        runs: the number of attempts behind these values.
-        forked: the same values for the forked file; None: it never was forked.
-        forking: what its last run showed about forking it.
-        fails_in_parallel: whether its last version was seen to fail in parallel and to pass alone.
-        last_run_id: the run in which it last ran; empty: unknown.
-        most_s: as in `UsageStats`.
-        most_cpu_s: as in `UsageStats`.
-    """
+    """One file as its earlier runs showed it."""
 
     path: str
-    duration_s: float
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
+    spawned: UsageStats = UsageStats()
+    forked: UsageStats | None = None
+    """None: it never was forked."""
     last_status: Status = Status.PASS
+    """The verdict of its last run."""
     size_bytes: int = 0
     mtime_ns: int = 0
-    runs: int = 1
-    forked: UsageStats | None = None
+    """Its modification time in its last run; together with the size it shows whether the file changed."""
     forking: ForkObservation = ForkObservation.UNKNOWN
     fails_in_parallel: bool = False
+    """Whether its last version failed in parallel and passed exclusively."""
     last_run_id: str = ""
-    most_s: float = 0.0
-    most_cpu_s: float | None = None
-
-    @property
-    def spawned(self) -> UsageStats:
-        """The values for the spawned file."""
-        return UsageStats(
-            duration_s=self.duration_s,
-            cpu_s=self.cpu_s,
-            peak_bytes=self.peak_bytes,
-            runs=self.runs,
-            max_s=self.most_s,
-            max_cpu_s=self.most_cpu_s,
-        )
-
-    def with_spawned(self, figures: UsageStats) -> FileHistory:
-        """Return the same history with other values for the spawned file."""
-        return replace(
-            self,
-            duration_s=figures.duration_s,
-            cpu_s=figures.cpu_s,
-            peak_bytes=figures.peak_bytes,
-            runs=figures.runs,
-            most_s=figures.max_s,
-            most_cpu_s=figures.max_cpu_s,
-        )
+    """The run in which it last ran; empty: unknown."""
+    outcomes: str = ""
+    """A letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`); see `merge`."""
 
     def is_of(self, file: TestFile) -> bool:
         """Whether the file has not changed since."""
@@ -112,6 +72,10 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         """Whether the current version of the file is known to give the same result forked and spawned."""
         return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
 
+    def must_be_exclusive(self, file: TestFile) -> bool:
+        """Whether the current version of the file is known to fail in parallel."""
+        return self.fails_in_parallel and self.is_of(file)
+
     def baseline(self, file: TestFile, *, ran_with_same_peers: bool) -> Baseline:
         """Return the usual values of the file, for comparison.
 
@@ -119,29 +83,20 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         needs. Without these the file imports the modules itself, as a spawned one does.
 
         Args:
-            file: the current version.
-            ran_with_same_peers: whether the same files run now that ran next to it in its last run.
+            ran_with_same_peers: whether the files that ran next to it in its last run also run now.
         """
         forked = self.forked or UsageStats()
         if not ran_with_same_peers:
-            forked = larger_of(forked, self.spawned) if self.runs else UsageStats()
+            forked = larger_of(forked, self.spawned) if self.spawned.runs else UsageStats()
         return Baseline(spawned=self.spawned, forked=forked, is_changed=not self.is_of(file))
-
-    def must_be_exclusive(self, file: TestFile) -> bool:
-        """Whether the current version of the file is known to fail in parallel."""
-        return self.fails_in_parallel and self.is_of(file)
 
     def as_run(self, file: TestFile, isolation: Isolation) -> FileHistory:
         """Return this history with the values of the coming start method in place of the spawned ones.
 
-        If the file never ran with that start method, the values of the other one are used.
-
-        Args:
-            file: the current version.
-            isolation: the requested isolation.
+        If the file never ran with the start method that the requested isolation leads to, the values of the
+        other one are used.
         """
         forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.is_spawned(file))
-        forked = self.forked
-        if forked is None or (not forks and self.runs) or (forks and not forked.runs and self.runs):
+        if self.forked is None or (self.spawned.runs and not (forks and self.forked.runs)):
             return self
-        return self.with_spawned(forked)
+        return replace(self, spawned=self.forked)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from dispatcher.history import schema as history_schema
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.merge import AttemptSample, HistoryRow, merge_attempt, read_outcomes
+from dispatcher.history.merge import AttemptSample, merge_attempt, read_outcomes
 from dispatcher.model.events import AttemptFinished, RunEvent, RunStarted, VerdictSettled
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
@@ -29,8 +29,6 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.settings.values import on_one_line
-
-"""Where everything that is kept between runs lies, below the project root."""
 
 MAX_FILES = 20_000
 """The maximum number of files, about 6 MB; beyond that the longest unseen are dropped."""
@@ -52,8 +50,8 @@ class History:
         self._max_files = max_files
         self._pending: list[AttemptSample] = []
         self._connection: sqlite3.Connection | None = None
-        self._in_memory: dict[str, HistoryRow] = {}
-        self._told = False
+        self._in_memory: dict[str, FileHistory] = {}
+        self._has_warned = False
         self._inode = -1
 
     def open(self) -> None:
@@ -70,7 +68,7 @@ class History:
         """Return the whole history, by path, including what this run has recorded so far."""
         rows = self._read_all()
         _apply(rows, self._pending)
-        return {path: row.file for path, row in rows.items()}
+        return rows
 
     def load_outcomes(self, path: str) -> tuple[tuple[Status, ...], ...]:
         """Return how the last runs of one file ended, oldest first, each run with all its attempts."""
@@ -84,12 +82,11 @@ class History:
     ) -> dict[str, tuple[tuple[Status, ...], ...]]:
         """Return, for each path in the history, how its last runs ended, without the run `run_id`."""
         rows = self._read_all()
-        found = {
-            path: (rows[path].last_run_id, read_outcomes(rows[path].outcomes))
-            for path in paths
-            if path in rows
+        return {
+            path: read_outcomes(row.outcomes)[: -1 if row.last_run_id == run_id else None]
+            for path, row in rows.items()
+            if path in paths
         }
-        return {path: runs[:-1] if last == run_id else runs for path, (last, runs) in found.items()}
 
     def record(
         self, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
@@ -151,7 +148,6 @@ class History:
         """Set the broken file aside and create a new one, unless another run just did.
 
         Args:
-            error: the problem with it, for people.
             proven_inode: the file that turned out to be broken after it was opened; None: it could not be
                 opened.
         """
@@ -173,7 +169,7 @@ class History:
             self._give_up(exc)
             return None
 
-    def _read_all(self) -> dict[str, HistoryRow]:
+    def _read_all(self) -> dict[str, FileHistory]:
         for _ in range(2):
             if self._connection is None:
                 break
@@ -216,8 +212,8 @@ class History:
 
     def _give_up(self, error: Exception) -> None:
         """Warn once that nothing will be kept."""
-        if not self._told:
-            self._told = True
+        if not self._has_warned:
+            self._has_warned = True
             self.notices.append(f"the history of this run is not kept: {self._path}: {error}")
 
 
@@ -227,9 +223,7 @@ def open_history(
     """Open the history of the project whose root is `directory`; never fails.
 
     Args:
-        directory: the project root; `.passmuster/` is made in it.
         clock: Unix time in seconds; decides which files were unseen for longest.
-        max_files: the maximum number of files in the history.
     """
     history = History(
         directory / STATE_DIRECTORY / history_schema.FILE_NAME, clock=clock, max_files=max_files
@@ -238,7 +232,7 @@ def open_history(
     return history
 
 
-def _apply(rows: dict[str, HistoryRow], attempts: list[AttemptSample]) -> None:
+def _apply(rows: dict[str, FileHistory], attempts: list[AttemptSample]) -> None:
     """Merge attempts into `rows`, in their order."""
     for attempt in attempts:
         row = merge_attempt(rows.get(attempt.file.path), attempt)
@@ -276,6 +270,8 @@ class HistoryReporter:
         """Record a finished attempt, or a verdict that became final without a further one."""
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
+        elif isinstance(event, AttemptFinished | VerdictSettled) and not event.file.selection.is_whole_file:
+            return  # Its time, memory, and verdict are not those of the file.
         elif isinstance(event, AttemptFinished):
             self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
         elif isinstance(event, VerdictSettled):
@@ -294,10 +290,6 @@ class HistoryReporter:
 def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:
     """Return the content of a history file, by path.
 
-    Args:
-        path: absolute.
-        origin: where the option was set, for messages.
-
     Raises:
         ConfigurationError: it does not exist or cannot be read; without it the split would differ from that
             of other machines.
@@ -307,7 +299,7 @@ def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]
             raise OSError("it is not a regular file")
         with path.open("rb"):
             pass  # The operating system's message is clearer than SQLite's.
-        return {name: row.file for name, row in history_schema.read_file(path).items()}
+        return history_schema.read_file(path)
     except (OSError, sqlite3.Error, history_schema.ForeignFileError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(

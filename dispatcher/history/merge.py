@@ -1,6 +1,6 @@
 """Computes how one more attempt changes the history of a file. Arithmetic only.
 
-`dispatcher.history.history` stores the rows; `dispatcher.planning.order` reads them as `FileHistory`.
+`dispatcher.history.history` stores the result.
 """
 
 from __future__ import annotations
@@ -78,21 +78,7 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
         )
 
 
-class HistoryRow(Struct, frozen=True, kw_only=True):
-    """One row of the history.
-
-    Args:
-        file: the values behind predictions, as the rest of the program sees them.
-        outcomes: a letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`).
-        last_run_id: the run of the last group of `outcomes`.
-    """
-
-    file: FileHistory
-    outcomes: str = ""
-    last_run_id: str = ""
-
-
-def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | None:
+def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
     """Return the history of a file after `attempt`; None: still nothing.
 
     An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. An attempt
@@ -101,30 +87,33 @@ def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow 
 
     The findings about forking and about parallel runs are discarded when the file changes.
     """
-    if attempt.is_evicted or attempt.status.is_cancelled:
-        row = _raise_peak(old, attempt)
-        if row is None:
-            return None
-        last_status = row.file.last_status if attempt.verdict is None else attempt.verdict
-        return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
-    base = old.file if old is not None else _unknown(attempt)
-    if not base.is_of(attempt.file):
-        base = replace(base, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
-    file = replace(
-        base,
-        last_status=attempt.status,
-        size_bytes=attempt.file.size_bytes,
-        mtime_ns=attempt.file.mtime_ns,
+    size_bytes, mtime_ns = attempt.file.size_bytes, attempt.file.mtime_ns
+    known = old or FileHistory(
+        path=attempt.file.path, last_status=Status.CANCELLED, size_bytes=size_bytes, mtime_ns=mtime_ns
     )
+    if attempt.is_evicted or attempt.status.is_cancelled:
+        if attempt.peak_bytes is not None and (old is not None or attempt.is_evicted):
+            usage = _usage(known, attempt)
+            peak_bytes = max(usage.peak_bytes or 0, attempt.peak_bytes)
+            known = _with_usage(known, attempt, replace(usage, peak_bytes=peak_bytes))
+        elif old is None:
+            return None
+        return _with_finding(
+            replace(known, last_status=attempt.verdict or known.last_status), attempt.finding
+        )
+    if not known.is_of(attempt.file):
+        known = replace(known, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
     if not attempt.status.is_infrastructure:
-        file = _with_figures(file, attempt, _measure(_figures(file, attempt), attempt))
-    same_run = old is not None and old.last_run_id == attempt.run_id
-    outcomes = old.outcomes if old is not None else ""
-    return HistoryRow(
-        file=_with_finding(file, attempt.finding),
-        outcomes=_append_outcome(outcomes, attempt.status, same_run=same_run),
+        known = _with_usage(known, attempt, _measure(_usage(known, attempt), attempt))
+    known = replace(
+        known,
+        last_status=attempt.status,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        outcomes=_append_outcome(known, attempt),
         last_run_id=attempt.run_id,
     )
+    return _with_finding(known, attempt.finding)
 
 
 def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
@@ -137,39 +126,19 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
     return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file
 
 
-def _figures(file: FileHistory, attempt: AttemptSample) -> UsageStats:
+def _usage(file: FileHistory, attempt: AttemptSample) -> UsageStats:
     """Return the known values for the attempt's start method."""
     return (file.forked or UsageStats()) if attempt.is_forked else file.spawned
 
 
-def _with_figures(file: FileHistory, attempt: AttemptSample, figures: UsageStats) -> FileHistory:
-    return replace(file, forked=figures) if attempt.is_forked else file.with_spawned(figures)
+def _with_usage(file: FileHistory, attempt: AttemptSample, usage: UsageStats) -> FileHistory:
+    return replace(file, forked=usage) if attempt.is_forked else replace(file, spawned=usage)
 
 
 def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
     """Return the outcomes of the remembered runs, oldest first, each with all its attempts."""
     runs = (tuple(_STATUSES[letter] for letter in run if letter in _STATUSES) for run in outcomes.split("|"))
     return tuple(run for run in runs if run)
-
-
-def _unknown(attempt: AttemptSample) -> FileHistory:
-    return FileHistory(
-        path=attempt.file.path,
-        duration_s=0.0,
-        last_status=Status.CANCELLED,
-        size_bytes=attempt.file.size_bytes,
-        mtime_ns=attempt.file.mtime_ns,
-        runs=0,
-    )
-
-
-def _raise_peak(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | None:
-    if attempt.peak_bytes is None or (old is None and not attempt.is_evicted):
-        return old
-    known = old if old is not None else HistoryRow(file=_unknown(attempt))
-    figures = _figures(known.file, attempt)
-    figures = replace(figures, peak_bytes=max(figures.peak_bytes or 0, attempt.peak_bytes))
-    return replace(known, file=_with_figures(known.file, attempt, figures))
 
 
 def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
@@ -182,23 +151,21 @@ def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
         duration_s, cpu_s = attempt.duration_s, attempt.cpu_s
     else:
         duration_s = _blend(known.duration_s, attempt.duration_s)
-        cpu_s = _blend_known(known.cpu_s, attempt.cpu_s)
+        cpu_s = known.cpu_s if attempt.cpu_s is None else attempt.cpu_s
+        if known.cpu_s is not None and attempt.cpu_s is not None:
+            cpu_s = _blend(known.cpu_s, attempt.cpu_s)
+    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit)
     return UsageStats(
         duration_s=duration_s,
         cpu_s=cpu_s,
-        peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
+        peak_bytes=None if peak_bytes is None else int(peak_bytes),
         runs=known.runs + 1,
-        max_s=_most(known.max_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
-        max_cpu_s=_most(known.max_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
+        max_s=_highest(known.max_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
+        max_cpu_s=_highest(known.max_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
     )
 
 
-def _peak(old_bytes: int | None, new_bytes: int | None, *, is_lower_bound: bool) -> int | None:
-    most_bytes = _most(old_bytes, new_bytes, is_lower_bound=is_lower_bound)
-    return None if most_bytes is None else int(most_bytes)
-
-
-def _most(old: float | None, new: float | None, *, is_lower_bound: bool) -> float | None:
+def _highest(old: float | None, new: float | None, *, is_lower_bound: bool) -> float | None:
     if old is None or new is None:
         return old if new is None else new
     if is_lower_bound or new >= old:
@@ -210,16 +177,10 @@ def _blend(old_s: float, new_s: float) -> float:
     return old_s + (new_s - old_s) * NEWEST_SHARE
 
 
-def _blend_known(old_s: float | None, new_s: float | None) -> float | None:
-    if old_s is None or new_s is None:
-        return old_s if new_s is None else new_s
-    return _blend(old_s, new_s)
-
-
-def _append_outcome(outcomes: str, status: Status, *, same_run: bool) -> str:
-    runs = outcomes.split(_RUN_SEPARATOR) if outcomes else []
-    if same_run and runs:
-        runs[-1] = (runs[-1] + _LETTERS[status])[-_ATTEMPTS_KEPT:]
+def _append_outcome(known: FileHistory, attempt: AttemptSample) -> str:
+    runs = known.outcomes.split(_RUN_SEPARATOR) if known.outcomes else []
+    if known.last_run_id == attempt.run_id and runs:
+        runs[-1] = (runs[-1] + _LETTERS[attempt.status])[-_ATTEMPTS_KEPT:]
     else:
-        runs.append(_LETTERS[status])
+        runs.append(_LETTERS[attempt.status])
     return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])

@@ -88,7 +88,6 @@ def find_regressions(
     """Return the values beyond `factor` times their baselines, the largest factors first.
 
     Args:
-        planned: the files of the run with their baselines.
         records: the results of the run; for a sharded run those of all shards, so that one pace applies.
         factor: above 1.
     """

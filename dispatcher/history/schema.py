@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
-from dispatcher.history.merge import HistoryRow
-from passmuster.model.status import Status
+from msgspec import ValidationError, convert, structs
+
+from dispatcher.history.file_history import FileHistory, UsageStats
 
 FILE_NAME = "history.sqlite3"
 BROKEN_NAME = "history.sqlite3.broken"
@@ -35,9 +35,9 @@ run was stopped (SIGSTOP) in the middle of one.
 
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (
-    "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id,"
-    " forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs,"
-    " most_s, most_cpu_s, forked_most_s, forked_most_cpu_s"
+    "path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, is_crowded,"
+    " duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s,"
+    " forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs, forked_most_s, forked_most_cpu_s"
 )
 _CREATE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -72,12 +72,7 @@ _ADDED: Mapping[int, Sequence[str]] = {
 _CHUNK = 500
 """Paths in one query: SQLite before 3.32 allows 999 parameters."""
 
-_Row = tuple[
-    *tuple[bytes, float, float | None, int | None, str, int, int, int, str, str],
-    *tuple[str, int, float, float | None, int | None, int | None],
-    *tuple[float | None, float | None, float | None, float | None],
-]
-"""The columns in their order, as far as the file keeps what was written into it."""
+_Cell = bytes | str | int | float | None
 
 
 class ForeignFileError(Exception):
@@ -108,7 +103,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_file(path: Path) -> dict[str, HistoryRow]:
+def read_file(path: Path) -> dict[str, FileHistory]:
     """Return the rows of a history file without changing it; it may be read-only.
 
     Args:
@@ -209,27 +204,27 @@ def set_aside(path: Path) -> None:
             path.with_name(path.name + suffix).unlink()
 
 
-def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, HistoryRow]:
+def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, FileHistory]:
     """Return the rows of `paths` by path; None: all of them, in one query."""
+    query = f"SELECT {_COLUMNS} FROM files"
     if paths is None:
-        rows = map(_from_row, connection.execute(f"SELECT {_COLUMNS} FROM files"))
-        return {row.file.path: row for row in rows}
-    found: dict[str, HistoryRow] = {}
+        return {row.path: row for row in map(_from_row, connection.execute(query))}
+    found: dict[str, FileHistory] = {}
     for start in range(0, len(paths), _CHUNK):
         chunk = [os.fsencode(path) for path in paths[start : start + _CHUNK]]
         marks = ", ".join("?" * len(chunk))
-        for cells in connection.execute(f"SELECT {_COLUMNS} FROM files WHERE path IN ({marks})", chunk):
-            row = _from_row(cells)
-            found[row.file.path] = row
+        rows = map(_from_row, connection.execute(f"{query} WHERE path IN ({marks})", chunk))
+        found.update((row.path, row) for row in rows)
     return found
 
 
 def write_rows(
-    connection: sqlite3.Connection, rows: Iterable[HistoryRow], *, seen_at: float, max_files: int
+    connection: sqlite3.Connection, rows: Iterable[FileHistory], *, seen_at: float, max_files: int
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
+    marks = ", ".join("?" * 21)
     connection.executemany(
-        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 21)})",
+        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({marks})",
         ((*_to_row(row), seen_at) for row in rows),
     )
     surplus = _number(connection, "SELECT count(*) FROM files") - max_files
@@ -240,82 +235,45 @@ def write_rows(
         )
 
 
-def _to_row(row: HistoryRow) -> _Row:
-    file, forked = row.file, row.file.forked or UsageStats()
+def _to_row(file: FileHistory) -> tuple[_Cell, ...]:
     # Paths are bytes to the system and need not be UTF-8, which SQLite's text has to be.
     return (
         os.fsencode(file.path),
-        file.duration_s,
-        file.cpu_s,
-        file.peak_bytes,
         file.last_status.value,
         file.size_bytes,
         file.mtime_ns,
-        file.runs,
-        row.outcomes,
-        row.last_run_id,
+        file.outcomes,
+        file.last_run_id,
         file.forking.value,
         int(file.fails_in_parallel),
-        forked.duration_s,
-        forked.cpu_s,
-        forked.peak_bytes,
-        None if file.forked is None else forked.runs,
-        file.most_s,
-        file.most_cpu_s,
-        forked.max_s,
-        forked.max_cpu_s,
+        *structs.astuple(file.spawned),
+        *(structs.astuple(file.forked) if file.forked is not None else (0.0, *(None,) * 5)),
     )
 
 
-def _from_row(cells: _Row) -> HistoryRow:
-    path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
-        cells[:10]
-    )
-    forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs = cells[10:16]
-    most_s, most_cpu_s, forked_most_s, forked_most_cpu_s = cells[16:]
+def _from_row(cells: Sequence[_Cell]) -> FileHistory:
+    path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, fails_in_parallel = cells[:8]
+    if not isinstance(path, bytes):
+        raise sqlite3.DatabaseError("a row that this program cannot have written: its path is not bytes")
+    record = {
+        "path": os.fsdecode(path),
+        "last_status": last_status,
+        "size_bytes": size_bytes,
+        "mtime_ns": mtime_ns,
+        "outcomes": outcomes,
+        "last_run_id": last_run_id,
+        "forking": forking,
+        "fails_in_parallel": bool(fails_in_parallel),
+        "spawned": _usage(cells[8:14]),
+        "forked": _usage(cells[14:]),
+    }
     try:
-        spawned = _figures(duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s)
-        forked = None
-        if forked_runs is not None:
-            forked = _figures(
-                forked_duration_s,
-                forked_cpu_s,
-                forked_peak_bytes,
-                forked_runs,
-                forked_most_s,
-                forked_most_cpu_s,
-            )
-        file = FileHistory(
-            path=os.fsdecode(path),
-            duration_s=0.0,
-            last_status=Status(last_status),
-            size_bytes=int(size_bytes),
-            mtime_ns=int(mtime_ns),
-            forked=forked,
-            forking=ForkObservation(forking),
-            fails_in_parallel=bool(is_crowded),
-            last_run_id=str(last_run_id),
-        )
-        return HistoryRow(
-            file=file.with_spawned(spawned), outcomes=str(outcomes), last_run_id=str(last_run_id)
-        )
-    except (TypeError, ValueError) as exc:
-        raise sqlite3.DatabaseError(f"a row that this program cannot have written: {exc}") from exc
+        return convert(record, FileHistory)
+    except ValidationError as error:
+        raise sqlite3.DatabaseError(f"a row that this program cannot have written: {error}") from error
 
 
-def _figures(
-    duration_s: float,
-    cpu_s: float | None,
-    peak_bytes: int | None,
-    runs: int,
-    most_s: float | None,
-    most_cpu_s: float | None,
-) -> UsageStats:
-    return UsageStats(
-        duration_s=float(duration_s),
-        cpu_s=None if cpu_s is None else float(cpu_s),
-        peak_bytes=None if peak_bytes is None else int(peak_bytes),
-        runs=int(runs),
-        max_s=float(most_s or 0.0),
-        max_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
-    )
+def _usage(cells: Sequence[_Cell]) -> dict[str, _Cell] | None:
+    """Return the values of one start method; None: the file never ran with it."""
+    usage = dict(zip(UsageStats.__struct_fields__, cells, strict=True))
+    return None if usage["runs"] is None else {name: cell for name, cell in usage.items() if cell is not None}

@@ -19,14 +19,14 @@ from passmuster.model.units import format_bytes, format_seconds
 _WIDTH = 16
 """Columns of the names."""
 
-_WHY_AGAIN = {
-    RerunReason.EVICTED: "it was stopped to make room in memory, which is not its fault",
-    RerunReason.VERIFY_FAILURE: "it did not pass when forked, and what it comes to spawned decides",
-    RerunReason.RECHECK: "it ran spawned once more",
+_RERUN_REASONS = {
+    RerunReason.EVICTED: "it was evicted to free memory, which does not count as a failure",
+    RerunReason.VERIFY_FAILURE: "it did not pass when forked; the result of the spawned attempt decides",
+    RerunReason.RECHECK: "it was spawned once more",
     RerunReason.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
-    RerunReason.VERIFY_PASS: "it passed when forked, and nobody knew whether it does when spawned",
+    RerunReason.VERIFY_PASS: "it passed when forked, and no run had verified that it passes when spawned",
     RerunReason.RETRY: "it failed, and was retried",
-    RerunReason.EXCLUSIVE: "it failed in parallel, and ran without them",
+    RerunReason.EXCLUSIVE: "it failed in parallel, and ran exclusively",
 }
 
 
@@ -34,7 +34,7 @@ def explain_lines(what: Explanation) -> list[str]:
     """Return the lines."""
     label = one_line(what.file.label)
     waits = [
-        _line("under way", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
+        _line("running now", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
     ]
     if what.never_ran:
         return [f"{label} never ran here{_place_text(what)}", *waits]
@@ -47,7 +47,7 @@ def explain_lines(what: Explanation) -> list[str]:
         lines += ["", "Next run", *_next_lines(what, what.planned)]
     if what.outcomes:
         runs = "  ".join(" > ".join(map(str, run)) for run in what.outcomes)
-        lines += ["", f"Its last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
+        lines += ["", f"Last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
     return lines
 
 
@@ -63,47 +63,47 @@ def _line(name: str, text: str, *, indent: int = 2) -> str:
 
 def _now_lines(what: Explanation) -> Iterator[str]:
     if what.planned is None:
-        yield _line("now", "it exists no more")
+        yield _line("now", "it no longer exists")
         return
     if not what.is_found:
-        yield _line("now", "no test file by its name and place: only a run that names it has it")
+        yield _line("now", "not found by discovery: it runs only if you name it")
     yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
 
 
 def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
-    state = "" if run.is_complete else ", broken off or under way"
+    state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
     reasons = reasons_of([attempt.result for attempt in run.attempts])
     for attempt, reason in zip(run.attempts, reasons, strict=True):
         result = attempt.result
         yield _line(f"attempt {result.attempt}", _status_text(result))
         if reason is not None:
-            yield _line("run again", _WHY_AGAIN[reason], indent=4)
+            yield _line("rerun reason", _RERUN_REASONS[reason], indent=4)
         yield from _attempt_lines(attempt, limit_bytes)
 
 
 def _status_text(result: TestResult) -> str:
     reason = one_line(result.error)
-    made_room = " (it made room for others)" if result.is_evicted else ""
-    return f"{result.status}{made_room}" + (f": {reason}" if reason else "")
+    evicted = " (evicted)" if result.is_evicted else ""
+    return f"{result.status}{evicted}" + (f": {reason}" if reason else "")
 
 
 def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     result = attempt.result
     if result.started_at:
         at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
-        beside = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
+        others = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
-        yield _line("started", f"{when}, beside {beside}", indent=4)
+        yield _line("started", f"{when}, {others} running", indent=4)
     if result.start_delayed_by:
-        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a place was free", indent=4)
+        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a slot was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
-    alone = ", without company throughout" if result.was_alone else ""
+    alone = ", exclusively throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
     yield _line("took", _time_text(result.duration, result.cpu_s), indent=4)
     if result.peak_bytes is not None:
-        of = f" of the {format_bytes(limit_bytes)} that it may use now" if limit_bytes else ""
-        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
+        limit = f" (current limit {format_bytes(limit_bytes)})" if limit_bytes else ""
+        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{limit}", indent=4)
     note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
     by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
@@ -117,23 +117,25 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
     yield _line("process", what.start_method)
     if task.predicted_s is not None:
-        waits = "; it mostly waits" if task.is_io_bound else ""
-        yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
+        waits = "; I/O-bound" if task.is_io_bound else ""
+        yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
-        yield _line("should take", "unknown: it is taken for an ordinary file")
-    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
+        yield _line("expected", "unknown: it is assumed to take the median time")
+    reserved = "what files of this project, or of this machine, usually need: its own peak is unknown"
     if task.predicted_bytes is not None:
         reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
     yield _line("reserved", reserved)
-    yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
+    yield _line(
+        "memory limit", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all files"
+    )
     yield _line("time limit", format_seconds(task.limits.timeout_s))
     if task.exclusive:
-        yield _line("alone", "nothing runs beside it: it failed in parallel, and passed without them")
+        yield _line("exclusive", "no other file runs at the same time: it failed in parallel")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
         yield _line("known forked", _figures_text(planned.baseline.forked))
     if what.group_max is not None:
-        yield _line("group", f"{one_line(task.group)}, of which {what.group_max} run(s) at once")
+        yield _line("group", f"{one_line(task.group)}, at most {what.group_max} at a time")
     for patterns, said in what.overrides:
         yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
 
@@ -141,15 +143,15 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
 def _figures_text(figures: UsageStats) -> str:
     if not figures.runs:
         peak = "" if figures.peak_bytes is None else f"; it used at least {format_bytes(figures.peak_bytes)}"
-        return f"never to its end{peak}" if peak else "never"
+        return f"never completed{peak}" if peak else "never"
     parts = [_time_text(figures.duration_s, figures.cpu_s)]
     if figures.peak_bytes is not None:
         parts.append(f"peak {format_bytes(figures.peak_bytes)}")
-    return f"{', '.join(parts)}, drawn from {figures.runs} attempt(s)"
+    return f"{', '.join(parts)}, from {figures.runs} attempt(s)"
 
 
 def _time_text(seconds: float, cpu_s: float | None) -> str:
-    cpu = "" if cpu_s is None else f", {format_seconds(cpu_s)} of processor time"
+    cpu = "" if cpu_s is None else f", {format_seconds(cpu_s)} of CPU time"
     return f"{format_seconds(seconds)}{cpu}"
 
 

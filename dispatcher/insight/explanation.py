@@ -24,19 +24,13 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """What is known about a file.
 
     Args:
-        file: as it is now, or was.
         last: the reported run; None: no kept run ran the file.
         known: its history; None: it has none.
         outcomes: how its last runs ended, oldest first, each with all its attempts.
         planned: its plan; None: it no longer exists.
         place: its position in the order of the next run, from 1.
-        total: the number of files in that run.
         is_found: whether a run that does not name it finds it.
-        limit_bytes: its memory limit.
-        budget_bytes: the memory budget of all files together.
-        rules: the overrides that apply to it: patterns and settings.
         group_most: how many files of its group run at once; None: it is in none.
-        way: its start method, and why.
         waits: which resources, held by other runs on this machine, the project's active runs wait for, by
             process ID.
     """
@@ -71,23 +65,20 @@ def start_method_of(planned: PlannedFile, known: FileHistory | None, config: Tes
     """Return a file's start method, and why."""
     rule = Overrides(config.overrides).rule_for(planned.file.path)
     if planned.task.runner is RunnerKind.COMMAND:
-        return "spawned: it runs by a command of the project"
+        return "spawned: a command of the project runs it"
     asked_for = rule.isolation or config.isolation
     if asked_for is not Isolation.AUTO:
-        where = "by an override" if rule.isolation else "by the setting isolation"
-        return f"{_WAYS[asked_for]}: asked for {where}"
+        origin = "an override" if rule.isolation else "the setting isolation"
+        return f"{'forked' if asked_for is Isolation.FORK else 'spawned'}: requested by {origin}"
     if planned.task.isolation is Isolation.SPAWN:
         if known is not None and known.must_spawn(planned.file):
-            return "spawned: an earlier run saw it come to something else when forked"
-        return "spawned: it did not pass when it last ran, and a failure has to be had spawned"
+            return "spawned: it gave another result when forked in an earlier run"
+        return "spawned: it did not pass when it last ran, and a failure counts only when spawned"
     if planned.is_fork_verified:
-        return "forked where that can be had: an earlier run saw it pass forked and spawned"
+        return "forked if possible: it passed forked and spawned in an earlier run"
     if known is not None and known.forking is ForkObservation.HARMFUL:
-        return "forked where that can be had: it did harm, and the file was changed since"
-    return "forked where that can be had, and then once more spawned, to see that it passes so too"
-
-
-_WAYS = {Isolation.FORK: "forked", Isolation.SPAWN: "spawned"}
+        return "forked if possible: it gave another result when forked, but has changed since"
+    return "forked if possible, then spawned once to verify that it passes"
 
 
 def overrides_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:

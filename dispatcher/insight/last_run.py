@@ -34,7 +34,6 @@ class PastRun(Struct, frozen=True, kw_only=True):
     """One file in a past run.
 
     Args:
-        attempts: in their order.
         is_complete: whether the run finished; else it was interrupted, or is active.
     """
 
@@ -47,7 +46,6 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
     """Return the newest kept run that ran a file, reduced to that file; None: there is none.
 
     Args:
-        runs_dir: the directory of all runs.
         path: relative to the root.
         wanted: the only run to look at; None: all.
 

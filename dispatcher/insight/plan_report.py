@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from msgspec import Struct
 
 from dispatcher.insight.prediction import LowerBound, LowerBoundKind, Prediction, is_limited_by_longest_file
 from dispatcher.model.plan import PlannedFile, RunPlan
 from dispatcher.planning.simulation import simulate_run
-from dispatcher.reporters.console.lines import layout_lines, shard_line
+from dispatcher.reporters.console.lines import layout_lines, shard_lines
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter
@@ -29,12 +30,9 @@ class PlanReport(Struct, frozen=True, kw_only=True):
     """The prediction for a run.
 
     Args:
-        files: the number of files.
         unknown: how many of them never ran, and were assumed to take the median.
         usual_s: that median; None: no file ever ran, and nothing can be predicted.
         asked: the prediction for the requested configuration; None: as above.
-        others: the predictions for other configurations.
-        groups: how many files of each group run at once.
     """
 
     files: int
@@ -53,8 +51,10 @@ def plan_lines(answer: PlanReport) -> list[str]:
     lines = [_headline(answer.files, asked)]
     if answer.unknown:
         usual = format_seconds(answer.assumed_s or 0.0)
-        lines.append(f"{answer.unknown} of {answer.files} never ran and are taken for the median ({usual})")
-    where = "What bounds it" if asked.nodes == 1 else "What bounds the machine that is done last"
+        lines.append(
+            f"{answer.unknown} of {answer.files} never ran and are assumed to take the median ({usual})"
+        )
+    where = "Lower bound" if asked.nodes == 1 else "Lower bound of the slowest machine"
     rows = [
         (_bound_text(bound, asked, answer), format_seconds(bound.lower_bound_s)) for bound in asked.bounds
     ]
@@ -63,7 +63,7 @@ def plan_lines(answer: PlanReport) -> list[str]:
         others = [
             (_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.alternatives
         ]
-        lines += ["", *_table(("What else it would take", "time"), others)]
+        lines += ["", *_table(("Alternative", "time"), others)]
     return [*lines, "", *_advice(asked, answer.alternatives)]
 
 
@@ -115,7 +115,7 @@ def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str
             return f"the longest file: {one_line(bound.name)}"
         case LowerBoundKind.CPUS:
             used = format_seconds(bound.lower_bound_s * (machine.cpus or 1))
-            return f"CPUs: {used} of processor time on {machine.cpus}"
+            return f"CPUs: {used} of CPU time on {machine.cpus}"
         case LowerBoundKind.MEMORY:
             return f"memory: {format_bytes(machine.budget_bytes)} for all"
         case LowerBoundKind.GROUP:
@@ -158,31 +158,21 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
         alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.lower_bound_s)}"
         lines.append(f"{few} would not help: {alone}.")
     elif not good:
-        lines.append("Nothing of this would help much.")
+        lines.append("None of these would help much.")
     return lines
 
 
 def dry_run_lines(
-    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter, *, color: bool
+    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter
 ) -> list[str]:
-    """Return the lines.
-
-    Args:
-        layout: which configuration decides what is a test file, and why.
-        capacity: the slots and the memory that the run would get.
-        interpreter: the project's.
-    """
-
-    def info(text: str) -> str:
-        return tagged(Tag.INFO, text, color=color)
-
-    shard = shard_line(plan, color=color)
+    """Return the lines."""
+    info = partial(tagged, Tag.INFO)
     python = f"{one_line(interpreter.path)} {interpreter.version}"
     lines = [
-        *layout_lines(layout, color=color),
+        *layout_lines(layout),
         info(f"Interpreter: {python} ({one_line(interpreter.origin)})"),
         *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
-        *([shard] if shard else []),
+        *shard_lines(plan),
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]
@@ -197,7 +187,7 @@ def dry_run_lines(
     lines.append(info(f"Predicted time: {took}"))
     lines.append(info(f"Predicted peak of reserved memory: {format_bytes(forecast.peak_bytes)}"))
     if forecast.unknown and forecast.wall_s is not None:
-        lines.append(info(f"{forecast.unknown} file(s) never ran and were taken for ordinary ones"))
+        lines.append(info(f"{forecast.unknown} file(s) never ran and are assumed to take the median time"))
     return lines
 
 

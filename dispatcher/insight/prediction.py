@@ -22,13 +22,7 @@ from passmuster.model.task import TestTask
 def assign_to_machines(
     tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
 ) -> list[list[TestTask]]:
-    """Return the files of each machine, in their original order.
-
-    Args:
-        slots: how many files one machine runs at once.
-        budget_bytes: the memory budget of one machine.
-        groups: how many files of each group one machine runs at once.
-    """
+    """Return the files of each machine, in their original order."""
     places = assign_shards(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
     parts: list[list[TestTask]] = [[] for _ in range(total)]
     for task in tasks:
@@ -44,8 +38,6 @@ class MachineSpec(Struct, frozen=True, kw_only=True):
     """The size of each machine.
 
     Args:
-        slots: the usual number of files at once.
-        budget_bytes: the memory budget of all files together.
         cpus: its CPUs; None: unknown, and no limit.
         idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
     """
@@ -75,7 +67,6 @@ class LowerBound(Struct, frozen=True, kw_only=True):
     """One lower bound for the time of a machine's shard.
 
     Args:
-        least_s: seconds.
         name: the path of the file, or the group.
     """
 
@@ -88,10 +79,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     """The prediction for a run.
 
     Args:
-        machine: the size of each machine.
-        nodes: the number of machines.
         wall_s: seconds until the last machine finishes.
-        peak_bytes: the highest memory reserved on one machine at any moment.
         bounds: those of the machine that finishes last, the tightest first.
         longest: the longest file of all machines.
     """
@@ -122,8 +110,6 @@ def predict(
 
     Args:
         tasks: at least one, in starting order, each with a time.
-        nodes: the number of machines.
-        groups: how many files of each group one machine runs at once.
     """
     slots, budget_bytes = machine.slots, machine.budget_bytes
     parts = [tasks]

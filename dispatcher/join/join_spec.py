@@ -10,11 +10,12 @@ from dispatcher.join.liveness import BrokerRetry
 from dispatcher.join.run_request import make_request, request_mismatch
 from dispatcher.model.plan import TestFile
 from dispatcher.queue.target import RunSource, find_outputs
-from dispatcher.queue.tree_upload import differing_files, list_tree
+from dispatcher.queue.tree_upload import list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
 from passmuster.settings.values import on_one_line
-from passmuster.source.identity import files_mismatch, may_have_same_files, tree_identity, tree_mismatch
+from passmuster.source.files import differing_files
+from passmuster.source.identity import tree_identity, tree_mismatch
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.join_messages import JoinCodec, JoinSpec
@@ -82,18 +83,20 @@ def check_join_spec(
             f"run {name} is one of Passmuster {on_one_line(found)[:20]}, this machine has {VERSION}: "
             "install the same version on all machines"
         )
-    if why := patience.call(lambda: _why_other_tree(own, found, config, address)):
-        raise InfrastructureError(f"this machine cannot take part in run {name}: {why}")
+    if problem := patience.call(lambda: _tree_problem(own, found, config, address)):
+        raise InfrastructureError(f"this machine cannot join run {name}: {problem}")
     if why := request_mismatch(own.request, found.request, run=name, machine=found.machine):
         raise ConfigurationError(why)
     return RunSource(identity=found.identity, listing=found.listing)
 
 
-def _why_other_tree(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str:
-    """Return why this machine's tree is not the run's; empty: it is, apart from generated files."""
-    here, wanted = own.identity, found.identity
-    if here != wanted and found.listing and may_have_same_files(here, wanted):
+def _tree_problem(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str | None:
+    """Return why this machine's tree is not the run's; None: it is, apart from generated files."""
+
+    def differing() -> list[str]:
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
-            manifest = TreeStore(client).manifest(found.listing)
-        return files_mismatch(differing_files(manifest, config.root), here, wanted, may_ship=False)
-    return tree_mismatch(here, wanted, may_ship=False)
+            return differing_files(TreeStore(client).manifest(found.listing), config.root)
+
+    return tree_mismatch(
+        own.identity, found.identity, differing=differing if found.listing else None, may_ship=False
+    )

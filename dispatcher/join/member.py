@@ -19,7 +19,6 @@ from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
-from dispatcher.discovery.layout import resolve_layout
 from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
@@ -120,7 +119,7 @@ class _Member:
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
-            terms=self._seals.encode_spec(own),
+            spec=self._seals.encode_spec(own),
         )
         source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
@@ -167,8 +166,9 @@ class _Member:
                 )
 
     def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
-        workdir = Path(self._config.root, resolve_layout(self._config).workdir)
-        words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
+        words = worker_arguments(
+            self._config, workdir=scout.selection.workdir, interpreter=scout.interpreter.path
+        )
         words += ("--only-run-id", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
@@ -302,7 +302,7 @@ class _Member:
                 remembers=not self._has_led,
             )
 
-    def _runner(self, target: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
+    def _runner(self, target: BrokerTarget, joined: BrokerJournal | None = None) -> TestRunner:
         host = self._host
         return TestRunner(
             self._config,
@@ -310,7 +310,7 @@ class _Member:
             environ=host.environ,
             cwd=host.cwd,
             origins=host.origins,
-            shared=shared,
+            joined=joined,
         )
 
     def _run_id(self, number: int) -> str:

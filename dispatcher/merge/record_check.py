@@ -109,7 +109,10 @@ def _why(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
     if one.history_digest != other.history_digest:
         histories = [short(header.history_digest) or "none" for header in (one, other)]
         return f"they were balanced by different histories ({' and '.join(histories)}): give all the same one"
-    return "they were split by different slots or memory: give every job the same --jobs and --memory-budget"
+    return (
+        "they select different tests, or were split by different slots or memory: "
+        "give every job the same arguments"
+    )
 
 
 def _doubled(records: Sequence[RecordedRun]) -> list[str]:

@@ -70,7 +70,7 @@ def _only_one(plan: RunPlan) -> ShardPlan:
     return ShardPlan(
         shard=Shard(number=1, total=1),
         whole=whole,
-        digest=split_digest(1, whole),
+        digest=split_digest(1, whole, (planned.file for planned in plan.files)),
         history_digest="",
         slots=0,
         budget_bytes=0,

@@ -18,10 +18,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """The change of a file.
 
     Args:
-        path: relative to the root.
         before: its current content; None: it does not exist.
         after: its new content; None: it is removed.
-        mode: its permissions afterwards.
     """
 
     path: str

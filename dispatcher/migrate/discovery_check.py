@@ -38,9 +38,6 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """The result of the comparison.
 
     Args:
-        unit: how many unit test files the scripts found.
-        integration: how many files they found with `--integration`.
-        differences: the differences with the current settings.
         exclude: the value of `exclude` that removes all differences; empty: none is needed, or none helps.
     """
 

@@ -34,10 +34,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     """One file of a step.
 
     Args:
-        path: relative to the root.
         before: the digest of its previous content; None: it did not exist.
         after: the digest of its new content; None: it was removed.
-        mode: its permissions.
         original: the name of the copy of its previous content; None: it did not exist.
     """
 
@@ -75,8 +73,6 @@ class RollbackPlan(Struct, frozen=True, kw_only=True):
     """What undoes steps.
 
     Args:
-        steps: the steps to undo.
-        changes: the changes of files.
         conflicts: the files that changed since, so that an earlier step, or all, cannot be undone.
     """
 

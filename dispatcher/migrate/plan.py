@@ -20,13 +20,7 @@ class MigrationPlan(Struct, frozen=True, kw_only=True):
     """A migration.
 
     Args:
-        root: the repository.
         command: the replacement for references.
-        changes: the changes of files, all of them or none.
-        references: the number of changed references.
-        left: what a person must edit.
-        scripts: the changes of the scripts, a line each.
-        settings: the change of the configuration file, one line.
     """
 
     root: Path

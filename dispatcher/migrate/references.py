@@ -80,8 +80,6 @@ def find_references(text: str, place: ReferenceContext, command: NewCommand) -> 
 
     Args:
         text: the file, decoded as UTF-8 with surrogates for invalid bytes.
-        place: the position of the text in the repository.
-        command: the replacement.
     """
     if HINT not in text or KEEP_FILE in text:
         return []

@@ -38,7 +38,6 @@ def with_section(content: bytes | None, exclude: Sequence[str]) -> bytes | None:
 
     Args:
         content: the file, which is valid; None: it does not exist yet.
-        exclude: the value of the section's `exclude`.
 
     Returns:
         None: the section cannot be added without changing existing text.

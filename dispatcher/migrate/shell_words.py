@@ -79,10 +79,6 @@ class ShellCall(Struct, frozen=True, kw_only=True):
     """A shell that runs a script.
 
     Args:
-        start: the start of its name.
-        end: the end of its name.
-        options_start: the start of its options.
-        options_end: the end of its options.
         is_plain: whether its options have no effect that a Python program would lack.
     """
 
@@ -249,8 +245,6 @@ class ReferenceContext(Struct, frozen=True, kw_only=True):
     """What is known about the position of a text.
 
     Args:
-        path: the file, relative to the root.
-        root_name: the name of the root directory.
         exists: whether a path, relative to the root or absolute, exists and is not the root's script.
         addresses: `host/owner/repository` of the repository's remotes.
     """

@@ -50,8 +50,6 @@ class Document(Struct, frozen=True, kw_only=True):
     """A file that refers to the scripts.
 
     Args:
-        path: relative to the root.
-        content: its bytes.
         text: its text, with surrogates for invalid UTF-8.
         after: the text with all references changed that need no person.
     """
@@ -79,14 +77,7 @@ class ManualEdit(Struct, frozen=True, kw_only=True):
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """The references to the scripts in a repository.
-
-    Args:
-        files: the number of files that were read.
-        documents: those that refer to the scripts.
-        links: links to the scripts.
-        notes: what was not read.
-    """
+    """The references to the scripts in a repository."""
 
     files: int
     documents: tuple[Document, ...]

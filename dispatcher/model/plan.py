@@ -11,6 +11,7 @@ from dispatcher.model.shard_option import Shard
 from dispatcher.model.usage_stats import Baseline
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import WHOLE_FILE, TestSelection
 
 
 class FileKind(StrEnum):
@@ -35,6 +36,8 @@ class TestFile(Struct, frozen=True, kw_only=True):
     """Its modification time at discovery; together with the size it shows whether a file changed."""
     runner: RunnerKind = RunnerKind.AUTO
     """What runs the file unless the user sets it; `AUTO`: the file's text decides."""
+    selection: TestSelection = WHOLE_FILE
+    """The tests of the file that run."""
 
 
 class PlannedFile(Struct, frozen=True, kw_only=True):

@@ -28,10 +28,6 @@ one that needs a module, and then has to import it itself.
 class IsolationPolicy:
     """The start methods of a run's files.
 
-    Args:
-        remembered: the history of the files, by path.
-        rules: the overrides for some files.
-
     Attributes:
         remembered: the same, with the time and memory that each file uses with its start method.
     """
@@ -79,7 +75,7 @@ class IsolationPolicy:
         known = self._known.get(planned.file.path)
         if known is None:
             return planned
-        peak_bytes = known.peak_bytes
+        peak_bytes = known.spawned.peak_bytes
         return structs.replace(
             planned,
             failed_before=known.last_status.is_failure,

@@ -32,7 +32,6 @@ class Ordered(Struct, frozen=True, kw_only=True):
         predicted_s: predicted seconds; None: it never ran.
         predicted_bytes: memory to reserve for it, with a margin; None: it was never measured.
         predicted_cpu_s: predicted CPU seconds; None: unknown.
-        order_reason: the reason for its position, for people.
     """
 
     file: TestFile
@@ -61,16 +60,30 @@ def order_files(
 
     Args:
         history: by path; may contain other files too.
-        slots: how many files run at once.
-        budget_bytes: the memory budget of all files together.
     """
     predicted = [_predict(file, history.get(file.path)) for file in files]
-    least_s = sum(item.predicted_s or 0.0 for item in predicted) / max(1, slots)
-    main = sorted(
-        (_with_reason(item, least_s=least_s, budget_bytes=budget_bytes) for item in predicted),
-        key=lambda item: _main_rank(item, least_s=least_s, budget_bytes=budget_bytes),
+    lower_bound_s = sum(item.predicted_s or 0.0 for item in predicted) / max(1, slots)
+
+    def shares(item: Ordered) -> tuple[float, float]:
+        """Return a file's share of the minimum time of the run, and its share of the memory."""
+        by_time = (item.predicted_s or 0.0) / lower_bound_s if lower_bound_s > 0 else 0.0
+        return by_time, (item.predicted_bytes or 0) / max(1, budget_bytes)
+
+    def main_rank(item: Ordered) -> tuple[bool, float, float, str]:
+        if item.predicted_s is None:  # A long text suggests a long run.
+            return (False, 0.0, float(-item.file.size_bytes), item.file.path)
+        return (True, -max(shares(item)), -item.predicted_s, item.file.path)
+
+    def with_reason(item: Ordered) -> Ordered:
+        by_time, by_memory = shares(item)
+        is_large = item.order_reason == LONGEST_FIRST and by_memory > by_time
+        return replace(item, order_reason=LARGEST_FIRST) if is_large else item
+
+    main = sorted(map(with_reason, predicted), key=main_rank)
+    early = sorted(
+        (item for item in main if item.order_reason in (FAILED_LAST_TIME, CHANGED)),
+        key=lambda item: (item.order_reason != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path),
     )
-    early = sorted((item for item in main if _is_early(item)), key=_early_rank)
     return tuple(_merge(main, early, every=max(1, slots)))
 
 
@@ -78,67 +91,32 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
     """Return a file with the predictions from its history."""
     if known is None:
         return Ordered(file=file, predicted_s=None, predicted_bytes=None, order_reason=NEVER_RAN)
-    predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
-    if known.runs == 0:  # All its attempts were evicted, so only its peak is known.
+    usage = known.spawned
+    predicted_bytes = None if usage.peak_bytes is None else math.ceil(usage.peak_bytes * MEMORY_MARGIN)
+    if usage.runs == 0:  # All its attempts were evicted, so only its peak is known.
         return Ordered(file=file, predicted_s=None, predicted_bytes=predicted_bytes, order_reason=NEVER_RAN)
-    because = LONGEST_FIRST
+    reason = LONGEST_FIRST
     if known.last_status.is_failure:
-        because = FAILED_LAST_TIME
-    elif (known.size_bytes, known.mtime_ns) != (file.size_bytes, file.mtime_ns):
-        because = CHANGED
+        reason = FAILED_LAST_TIME
+    elif not known.is_of(file):
+        reason = CHANGED
     return Ordered(
         file=file,
-        predicted_s=known.duration_s,
+        predicted_s=usage.duration_s,
         predicted_bytes=predicted_bytes,
-        order_reason=because,
-        predicted_cpu_s=known.cpu_s,
+        order_reason=reason,
+        predicted_cpu_s=usage.cpu_s,
     )
-
-
-def _with_reason(item: Ordered, *, least_s: float, budget_bytes: int) -> Ordered:
-    """Return a file with the reason for its position in the main tier, unless it already has a better one."""
-    by_time, by_memory = _shares(item, least_s=least_s, budget_bytes=budget_bytes)
-    if item.order_reason == LONGEST_FIRST and by_memory > by_time:
-        return replace(item, order_reason=LARGEST_FIRST)
-    return item
-
-
-def _shares(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[float, float]:
-    """Return a file's share of the minimum time of a run, and its share of the memory."""
-    by_time = (item.predicted_s or 0.0) / least_s if least_s > 0 else 0.0
-    return by_time, (item.predicted_bytes or 0) / max(1, budget_bytes)
-
-
-def _is_early(item: Ordered) -> bool:
-    """Return whether the user most likely waits for this file."""
-    return item.order_reason in (FAILED_LAST_TIME, CHANGED)
-
-
-def _main_rank(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[bool, float, float, str]:
-    """Return the sort key of the main tier; among unknown files a long text suggests a long run."""
-    if item.predicted_s is None:
-        return (False, 0.0, float(-item.file.size_bytes), item.file.path)
-    return (
-        True,
-        -max(_shares(item, least_s=least_s, budget_bytes=budget_bytes)),
-        -item.predicted_s,
-        item.file.path,
-    )
-
-
-def _early_rank(item: Ordered) -> tuple[bool, float, str]:
-    """Return the sort key of the early tier: failures, then changes; the quickest first."""
-    return (item.order_reason != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
 
 
 def _merge(main: Sequence[Ordered], early: Sequence[Ordered], *, every: int) -> Iterator[Ordered]:
     """Yield each file of `main` once, every `every`th of them from `early` while that lasts."""
     taken: set[str] = set()
-    lanes = (iter(early), iter(main))
+    tiers = (iter(early), iter(main))
     for position in range(len(main)):
-        preferred = lanes if position % every == 0 else (lanes[1],)
-        for lane in preferred:
-            item = next((item for item in lane if item.file.path not in taken), None)
+        preferred = tiers if position % every == 0 else (tiers[1],)
+        for tier in preferred:
+            item = next((item for item in tier if item.file.path not in taken), None)
             if item is not None:
                 taken.add(item.file.path)
                 yield item

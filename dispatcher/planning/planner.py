@@ -29,8 +29,6 @@ def make_plan(
     """Return the plan of a run.
 
     Args:
-        files: the discovered files.
-        remembered: the history of the files, by path.
         slots: how many files run at once; decides how densely the early tier is mixed in.
         budget_bytes: the memory budget of all files together; bounds each file and is the base of memory
             shares.
@@ -60,6 +58,7 @@ def make_plan(
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,
             coverage=coverage,
+            selection=ordered.file.selection,
         )
 
     return RunPlan(

@@ -179,44 +179,43 @@ class ReadyQueue:
       until the machine is idle.
 
     Args:
-        tasks: the tasks that wait from the start.
         groups: how many tasks of each group may run at once; a group that is not named has no limit.
     """
 
     def __init__(self, tasks: Sequence[TestTask] = (), *, groups: Mapping[str, int] | None = None) -> None:
         self._groups = dict(groups or {})
         self._running: Counter[str] = Counter()
-        self._together = self._most_together = 0
-        self._lanes: dict[str, GroupQueue] = {}
-        self._alone: deque[TestTask] = deque()
+        self._running_total = self._max_running_total = 0
+        self._group_queues: dict[str, GroupQueue] = {}
+        self._exclusive: deque[TestTask] = deque()
         self._first_key = 0
         self._next_key = 0
-        self._passed: dict[int, int] = {}
-        self._starts_beside_alone = 0
+        self._overtakes: dict[int, int] = {}
+        self._starts_before_exclusive = 0
         self.is_held_by_groups = False
         """Whether the last request found no task only because the groups of all waiting ones were full."""
         self.push(tasks)
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values())) + len(self._alone)
+        return sum(map(len, self._group_queues.values())) + len(self._exclusive)
 
     def push(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks at the end of the queue, in their order."""
         for task in tasks:
             if task.exclusive:
-                self._alone.append(task)
+                self._exclusive.append(task)
             else:
-                self._lane_of(task).put(self._next_key, task)
+                self._queue_of(task).put(self._next_key, task)
                 self._next_key += 1
 
     def push_front(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks before all that wait, in their order."""
         for task in reversed(tasks):
             if task.exclusive:
-                self._alone.appendleft(task)
+                self._exclusive.appendleft(task)
             else:
                 self._first_key -= 1
-                self._lane_of(task).put(self._first_key, task)
+                self._queue_of(task).put(self._first_key, task)
 
     def requeue(self, task: TestTask) -> None:
         """Put a task that could not start after all before all that wait."""
@@ -225,17 +224,17 @@ class ReadyQueue:
 
     def release_group(self, task: TestTask) -> None:
         """Release the group slot of a task that was popped. Call this exactly once for each popped task."""
-        self._together -= 1
+        self._running_total -= 1
         if task.group in self._groups:
             self._running[task.group] -= 1
 
     def withdraw(self) -> tuple[TestTask, ...]:
         """Empty the queue; return the tasks in order, exclusive ones at the end."""
-        waiting = {key: task for lane in self._lanes.values() for key, task in lane.tasks().items()}
-        found = (*(waiting[key] for key in sorted(waiting)), *self._alone)
-        self._lanes.clear()
-        self._alone.clear()
-        self._passed.clear()
+        waiting = {key: task for queue in self._group_queues.values() for key, task in queue.tasks().items()}
+        found = (*(waiting[key] for key in sorted(waiting)), *self._exclusive)
+        self._group_queues.clear()
+        self._exclusive.clear()
+        self._overtakes.clear()
         return found
 
     def pop_first_fit(self, room: FreeCapacity) -> TestTask | None:
@@ -247,10 +246,10 @@ class ReadyQueue:
         self.is_held_by_groups = False
         if room.is_full or not self:
             return None
-        if self._alone and (
-            len(self) == len(self._alone) or self._starts_beside_alone >= MAX_STARTS_BEFORE_EXCLUSIVE
+        if self._exclusive and (
+            len(self) == len(self._exclusive) or self._starts_before_exclusive >= MAX_STARTS_BEFORE_EXCLUSIVE
         ):
-            return self._take_alone() if room.is_idle else None
+            return self._take_exclusive() if room.is_idle else None
         first, first_fitting = self._find(room)
         self.is_held_by_groups = first is None
         chosen = first if room.is_idle and not room.must_fit else first_fitting
@@ -258,54 +257,54 @@ class ReadyQueue:
             chosen = first
         if first is None or chosen is None:
             return None
-        lane, key = chosen
-        if not room.has_slot_for(lane.peek(key)):
+        queue, key = chosen
+        if not room.has_slot_for(queue.peek(key)):
             return None
         if chosen != first:
-            passed = self._passed.get(first[1], 0)
-            if passed >= max(MAX_OVERTAKES, 2 * self._most_together):
+            overtakes = self._overtakes.get(first[1], 0)
+            if overtakes >= max(MAX_OVERTAKES, 2 * self._max_running_total):
                 return self._take(*first) if room.is_idle else None
-            self._passed[first[1]] = passed + 1
-        return self._take(lane, key)
+            self._overtakes[first[1]] = overtakes + 1
+        return self._take(queue, key)
 
     def _find(self, room: FreeCapacity) -> tuple[_Place | None, _Place | None]:
         """Return the positions of the first task that may start, and of the first that also fits."""
         first: _Place | None = None
         fitting: _Place | None = None
-        for group, lane in self._lanes.items():
+        for group, queue in self._group_queues.items():
             if self._running[group] >= self._groups.get(group, self._running[group] + 1):
                 continue
-            key = lane.first()
+            key = queue.first()
             if key is None or (fitting is not None and first is not None and key > fitting[1]):
                 continue
             if first is None or key < first[1]:
-                first = (lane, key)
-            key = lane.first_fitting(room)
+                first = (queue, key)
+            key = queue.first_fitting(room)
             if key is not None and (fitting is None or key < fitting[1]):
-                fitting = (lane, key)
+                fitting = (queue, key)
         return first, fitting
 
-    def _lane_of(self, task: TestTask) -> GroupQueue:
+    def _queue_of(self, task: TestTask) -> GroupQueue:
         """Return the queue of a task: that of its group if the group is limited."""
         group = task.group if task.group in self._groups else ""
-        return self._lanes.setdefault(group, GroupQueue())
+        return self._group_queues.setdefault(group, GroupQueue())
 
-    def _take(self, lane: GroupQueue, key: int) -> TestTask:
+    def _take(self, queue: GroupQueue, key: int) -> TestTask:
         """Remove a task that is about to start."""
-        self._passed.pop(key, None)
-        if self._alone:
-            self._starts_beside_alone += 1
-        return self._started(lane.pop(key))
+        self._overtakes.pop(key, None)
+        if self._exclusive:
+            self._starts_before_exclusive += 1
+        return self._started(queue.pop(key))
 
-    def _take_alone(self) -> TestTask:
+    def _take_exclusive(self) -> TestTask:
         """Remove the first exclusive task."""
-        self._starts_beside_alone = 0
-        return self._started(self._alone.popleft())
+        self._starts_before_exclusive = 0
+        return self._started(self._exclusive.popleft())
 
     def _started(self, task: TestTask) -> TestTask:
         """Count a task, and in its group."""
-        self._together += 1
-        self._most_together = max(self._most_together, self._together)
+        self._running_total += 1
+        self._max_running_total = max(self._max_running_total, self._running_total)
         if task.group in self._groups:
             self._running[task.group] += 1
         return task

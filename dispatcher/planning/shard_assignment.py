@@ -34,7 +34,7 @@ PREFERENCES = 8
 numbers.
 """
 
-MAX_PLAYED = 2000
+MAX_SIMULATED_FILES = 2000
 """The maximum number of files up to which the shards are balanced by simulation. With more, no single file
 matters.
 """
@@ -55,7 +55,7 @@ _PARTNERS = 8
 _SWAPPED = 100
 """How many of a shard's heaviest files may be swapped; any may be moved."""
 
-_PLAYED_FILES = 50_000
+_SIMULATED_FILES = 50_000
 """Files in all simulations together: about a second's worth."""
 
 
@@ -94,15 +94,12 @@ def assign_shards(
 
     Args:
         tasks: each file once, in any order, with its predictions.
-        slots: how many files one machine runs at once.
-        budget_bytes: the memory budget of one machine.
-        groups: how many files of each group one machine runs at once.
     """
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
     placed = _place(weighed, total)
-    if total > 1 and len(weighed) <= MAX_PLAYED:
+    if total > 1 and len(weighed) <= MAX_SIMULATED_FILES:
         machine = _Machine(slots=slots, budget_bytes=budget_bytes, groups=groups or {})
-        _Evening(placed, machine).run()
+        _Balancer(placed, machine).run()
     return {item.path: number for number, files in enumerate(placed, start=1) for item in files}
 
 
@@ -165,7 +162,7 @@ def _place(weighed: Sequence[_Weighed], total: int) -> list[list[_Weighed]]:
         preferred = (number for number in _preferred(item.path, total) if end_s(item, number) <= bound)
         chosen = next(preferred, None)
         if chosen is None:
-            emptiest = [loads.least(), *([queues[item.task.group].least()] if item.group_s else [])]
+            emptiest = [loads.lowest(), *([queues[item.task.group].lowest()] if item.group_s else [])]
             chosen = min(emptiest, key=lambda number: end_s(item, number))
         placed[chosen].append(item)
         loads.add(chosen, item.weight)
@@ -186,7 +183,7 @@ class _Loads:
         self.of[number] += load
         heapq.heappush(self._by_load, (self.of[number], number))
 
-    def least(self) -> int:
+    def lowest(self) -> int:
         """Return the least loaded shard, the first of several."""
         while self._by_load[0][0] != self.of[self._by_load[0][1]]:
             heapq.heappop(self._by_load)
@@ -202,42 +199,40 @@ class _Machine(Struct, frozen=True, kw_only=True):
 
     def finish_s(self, files: Sequence[_Weighed]) -> float:
         """Return when a machine with these files finishes; they start as in a run, largest share first."""
-        least_s = max(sum(item.seconds for item in files) / self.slots, SHORTEST_S)
+        lower_bound_s = max(sum(item.seconds for item in files) / self.slots, SHORTEST_S)
 
         def rank(item: _Weighed) -> tuple[float, float, str]:
-            share = max(item.seconds / least_s, (item.task.predicted_bytes or 0) / self.budget_bytes)
+            share = max(item.seconds / lower_bound_s, (item.task.predicted_bytes or 0) / self.budget_bytes)
             return (-share, -item.seconds, item.path)
 
-        forecast = simulate_run(
+        simulated = simulate_run(
             [item.task for item in sorted(files, key=rank)],
             slots=self.slots,
             budget_bytes=self.budget_bytes,
             groups=self.groups,
         )
-        return forecast.wall_s or 0.0
+        return simulated.wall_s or 0.0
 
 
 class _Trade(Struct, frozen=True, kw_only=True):
-    """An exchange of files between two shards, and when both would finish."""
+    """The files of two shards after an exchange, and when both would finish."""
 
-    given: _Weighed
-    taken: _Weighed | None
+    files: tuple[list[_Weighed], list[_Weighed]]
     finish: tuple[float, float]
 
 
-class _Evening:
+class _Balancer:
     """Moves work off the shard that finishes last until the shards are balanced or nothing helps.
 
     Args:
         placed: the files of each shard; changed in place.
-        machine: the size of each machine.
     """
 
     def __init__(self, placed: list[list[_Weighed]], machine: _Machine) -> None:
         self._placed = placed
         self._machine = machine
         self._finish = [machine.finish_s(files) for files in placed]
-        self._left = _PLAYED_FILES
+        self._left = _SIMULATED_FILES
 
     def run(self) -> None:
         """Balance the shards."""
@@ -253,12 +248,10 @@ class _Evening:
         """Make the move or swap that helps most; False: nothing helps."""
         quickest = sorted(range(len(self._finish)), key=self._finish.__getitem__)[:_PARTNERS]
         for other in quickest:
-            trades = (self._played(slowest, other, *pair) for pair in self._candidates(slowest, other))
+            trades = (self._simulate(slowest, other, *pair) for pair in self._candidates(slowest, other))
             best = min(trades, key=lambda trade: max(trade.finish), default=None)
             if best is not None and max(best.finish) < self._finish[slowest]:
-                self._placed[slowest], self._placed[other] = self._after(
-                    slowest, other, best.given, best.taken
-                )
+                self._placed[slowest], self._placed[other] = best.files
                 self._finish[slowest], self._finish[other] = best.finish
                 return True
         return False
@@ -279,19 +272,14 @@ class _Evening:
 
         return heapq.nsmallest(_TRIALS, (pair for pair in pairs if 0 < gain(*pair) < 2 * wanted), key=rank)
 
-    def _played(self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None) -> _Trade:
-        first, second = self._after(slowest, other, given, taken)
+    def _simulate(self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None) -> _Trade:
+        first = [item for item in self._placed[slowest] if item is not given]
+        second = [*(item for item in self._placed[other] if item is not taken), given]
+        if taken is not None:
+            first.append(taken)
         self._left -= len(first) + len(second)
         finish = (self._machine.finish_s(first), self._machine.finish_s(second))
-        return _Trade(given=given, taken=taken, finish=finish)
-
-    def _after(
-        self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None
-    ) -> tuple[list[_Weighed], list[_Weighed]]:
-        """Return the files of both shards after a trade."""
-        first = [item for item in self._placed[slowest] if item is not given]
-        second = [item for item in self._placed[other] if item is not taken]
-        return (first if taken is None else [*first, taken]), [*second, given]
+        return _Trade(files=(first, second), finish=finish)
 
 
 def _heaviest(files: Sequence[_Weighed]) -> list[_Weighed]:

@@ -120,7 +120,7 @@ class QueueBackend:
 
     def _create_run(self, deliveries: Mapping[str, int]) -> None:
         epoch = secrets.token_hex(8)
-        self._store.seed(deliveries, epoch=epoch, terms=self._spec)
+        self._store.seed(deliveries, epoch=epoch, spec=self._spec)
         self._epoch = epoch
 
     def limits(self) -> tuple[Limit, ...]:

@@ -61,7 +61,7 @@ class ClusterTarget:
 
     def _worker_arguments(self, request: BackendRequest) -> dict[str, list[str]]:
         """Return the arguments of each worker, by its name. The workers share this machine evenly."""
-        capacity, count = self.capacity(request.config), request.config.cluster or 1
+        capacity, count = request.capacity, request.config.cluster or 1
         shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
         return {
             f"worker-{number}": [

@@ -193,15 +193,3 @@ def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator
         if digest_of(data) != entry.sha256:
             raise ConfigurationError(f"{root / entry.path} changed while it was sent: start the run again")
         yield entry.sha256, data
-
-
-def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
-    """Return the paths of a list whose content below `root` differs or is missing."""
-
-    def is_there(entry: TreeEntry) -> bool:
-        try:
-            return _entry(root, entry.path) == entry
-        except ConfigurationError:
-            return False
-
-    return [entry.path for entry in manifest.entries if not is_there(entry)]

@@ -41,8 +41,6 @@ class CIReplicaRunner:
     """Runs the unit tests of a project as CI would.
 
     Args:
-        run: runs the tests.
-        environ: the caller's environment.
         root: the project root, which must be the current directory of the caller.
         cpus: CPUs to imitate; None: those of GitHub's standard runner.
         memory: memory to imitate; None: that of GitHub's standard runner.
@@ -187,11 +185,6 @@ def run_replica_command(
     argv: Sequence[str], environ: Mapping[str, str], *, run: RunTests, color: bool = False
 ) -> int:
     """Run `run_ci_replica.py` in the current directory; return its exit status.
-
-    Args:
-        argv: the arguments, without the program's name.
-        environ: the caller's environment.
-        run: runs the tests.
 
     Raises:
         ConfigurationError: an argument has a wrong value, or is misspelt.

@@ -58,8 +58,6 @@ class HostResources(Struct, frozen=True, kw_only=True):
 
     Args:
         cpus: the numbers of the CPUs that this process may use.
-        memory_bytes: the memory it may use.
-        is_bindable: whether a process can be bound to some of the CPUs.
     """
 
     cpus: frozenset[int]
@@ -71,8 +69,6 @@ class Environment(Struct, frozen=True, kw_only=True):
     """The environment of the tests, in place of the caller's environment and machine.
 
     Args:
-        variables: the whole environment, sorted by name.
-        removed: the names of the removed variables of the caller.
         cpus: the CPUs to bind to; as many as imitated, or as exist.
         memory_bytes: the imitated memory, limited to what exists.
         remarks: a sentence for each resource of which less is imitated than requested.
@@ -116,10 +112,7 @@ def setup_ci_environment(
     """Compute the clean environment, without changing anything.
 
     Args:
-        environ: the caller's environment.
-        root: the project root.
         scratch: an empty directory, for the home and the temporary files of the tests.
-        machine: the resources of this machine.
         cpus: CPUs to imitate; None: 4, as GitHub's standard runner has.
         memory: memory to imitate, where a share is of this machine's; None: 16 GiB, as that runner has.
     """

@@ -38,11 +38,7 @@ class Context(Struct, frozen=True, kw_only=True):
     """The values that expressions may use.
 
     Args:
-        workspace: the project's root.
         env: the known variables that the workflow has set so far.
-        matrix: the chosen combination.
-        job_index: the index of the job in the matrix, from 0.
-        job_total: the number of jobs in the matrix.
     """
 
     workspace: str

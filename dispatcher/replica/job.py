@@ -28,12 +28,7 @@ _SET_BY_CI = ("GITHUB_", "RUNNER_")
 
 
 class JobReader:
-    """Collects what one job does.
-
-    Args:
-        name: its name in the workflow.
-        workspace: the project's root.
-    """
+    """Collects what one job does."""
 
     def __init__(self, *, name: str, workflow: Node, workspace: str) -> None:
         self.name, self.workflow, self.workspace = name, workflow, workspace
@@ -253,7 +248,6 @@ def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica
     """Return the job that runs the tests.
 
     Args:
-        workspace: the project's root.
         wanted: the job's name; None: the only one that runs the tests.
 
     Raises:

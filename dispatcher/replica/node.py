@@ -13,7 +13,6 @@ class Node(Struct, frozen=True, kw_only=True):
     """A value: a mapping, a list, a text, a number, true or false, or None for a missing value.
 
     Args:
-        value: as the file's reader returned it.
         where: file and position, for messages.
     """
 

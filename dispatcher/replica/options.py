@@ -24,7 +24,6 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
     """The forwarded options, and those that are not.
 
     Args:
-        arguments: the forwarded ones.
         elsewhere: options about other machines, which are dropped, for people.
         unknown: options and paths with an unknown part, which are dropped, for people.
     """

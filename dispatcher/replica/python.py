@@ -20,7 +20,6 @@ class ChosenPython(Struct, frozen=True, kw_only=True):
     Args:
         arguments: make `run_tests.py` use it.
         said: its description, for people.
-        is_the_same: whether it has the version of CI.
     """
 
     arguments: tuple[str, ...]
@@ -41,9 +40,6 @@ def choose_python(
 
     Args:
         wanted: the version in CI, such as `3.12` or `3.12.4`.
-        arguments: the arguments of the call.
-        environ: its environment.
-        folder: its working directory.
 
     Raises:
         ConfigurationError: the arguments, the settings or the project's interpreter are wrong.

@@ -18,9 +18,6 @@ MAX_BYTES = 1024 * 1024
 def read_workflow(path: Path) -> Node:
     """Return the content of a workflow file.
 
-    Args:
-        path: as the user named it.
-
     Raises:
         ConfigurationError: it cannot be read, is not YAML, or is not a workflow.
     """
@@ -44,9 +41,6 @@ def read_workflow(path: Path) -> Node:
 
 def parse_yaml(content: bytes, *, name: str) -> object:
     """Return the value of a YAML text.
-
-    Args:
-        name: of the text in messages.
 
     Raises:
         ConfigurationError: it is not YAML, or contains a key twice, which CI refuses too.

@@ -75,7 +75,6 @@ class Script(Struct, frozen=True, kw_only=True):
     """A parsed script.
 
     Args:
-        runs: its commands that run the tests, in their order.
         others: its other commands before the last of them, for people.
     """
 
@@ -93,10 +92,6 @@ class _Command(Struct, frozen=True, kw_only=True):
 
 def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> Script:
     """Parse a script.
-
-    Args:
-        variables: those that the workflow sets.
-        unknowns: stores unknown parts.
 
     Raises:
         ValueError: a quotation is not closed.

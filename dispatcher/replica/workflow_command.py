@@ -9,9 +9,6 @@ class WorkflowCommand(Struct, frozen=True, kw_only=True):
     """A command of the job that runs the tests.
 
     Args:
-        step: the step that contains it, for people.
-        arguments: the arguments of `run_tests.py`.
-        variables: those that the workflow sets for it.
         folder: its working directory, relative to the project's root, or absolute; empty: the root.
     """
 
@@ -25,8 +22,6 @@ class Replica(Struct, frozen=True, kw_only=True):
     """What a job does, as far as it can be replicated.
 
     Args:
-        job: its name in the workflow.
-        calls: its commands that run the tests, in their order.
         matrix: the chosen combination of its matrix, for people; empty: it has none.
         python: the Python version that it sets up, such as `3.12`; empty: unknown.
         unlike: what is not replicated, a fragment each.

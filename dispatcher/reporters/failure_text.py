@@ -25,7 +25,7 @@ _FRAME = re.compile(
 _PLACE = re.compile(r"(?P<path>[^\s:][^:]{0,4095}):(?P<line>[0-9]{1,7}):(?: |$)")
 
 
-def fault_line(text: str, path: str, label: str) -> int | None:
+def failure_line(text: str, path: str, label: str) -> int | None:
     """Return the line of the file that `text` blames; None: it names none.
 
     Args:
@@ -108,7 +108,7 @@ def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[s
         printed: the lines of its output that appear above. A message among them is not repeated, except for
             the line that says what went wrong.
     """
-    bad = [case for case in record.final.cases if case.outcome.is_bad]
+    bad = record.final.bad_cases
     if not bad:
         return []
     known = {_bare(line) for line in printed}
@@ -138,7 +138,7 @@ def _first_line(case: CaseResult, record: FileAttempts, what: str) -> str:
 
 def failure_place(case: CaseResult, record: FileAttempts) -> str:
     """Return where a test failed as `path:line`, in its own file if possible; empty: unknown."""
-    line = fault_line(case.message, record.file.path, record.file.label)
+    line = failure_line(case.message, record.file.path, record.file.label)
     return one_line(f"{record.file.label}:{line}" if line else last_place(case.message))
 
 

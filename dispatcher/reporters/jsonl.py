@@ -10,9 +10,11 @@ followed while it grows.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, assert_never
+
+import msgspec
+from msgspec import Struct
 
 from dispatcher.model.events import (
     AttemptFinished,
@@ -26,11 +28,11 @@ from dispatcher.model.events import (
     UsageSampled,
     VerdictSettled,
 )
-from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.plan import PlannedFile
 from dispatcher.model.results import FileAttempts, Finding, TestResults
 from dispatcher.reporters.console.totals import summarize
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.executor import OtherRuns
+from passmuster.model.executor import Usage
 from passmuster.model.result import TestResult
 from passmuster.model.text import JsonValue, bounded_tail, json_line
 
@@ -58,9 +60,8 @@ class JsonlReporter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("wb")
         except OSError as error:
-            reason = error.strerror or str(error)
             raise ConfigurationError(
-                f"cannot write the events to {str(path)!r} (from --events): {reason}; "
+                f"cannot write the events to {str(path)!r} (from --events): {error.strerror or error}; "
                 "name a file that can be written"
             ) from error
 
@@ -95,9 +96,9 @@ class JsonlReporter:
             raise self._broken(error) from error
 
     def _broken(self, error: OSError) -> InfrastructureError:
-        reason = error.strerror or str(error)
         return InfrastructureError(
-            f"cannot write the events to {str(self._path)!r}: {reason}; the file is not complete"
+            f"cannot write the events to {str(self._path)!r}: {error.strerror or error}; "
+            "the file is not complete"
         )
 
 
@@ -106,15 +107,17 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
         case RunStarted():
             return _run_started(event)
         case AttemptStarted():
-            return _file_started(event)
+            return _file("file-started", event) | _values(event, "attempt", "attempt_reason", "worker")
         case FileSlow():
-            return _head("file-slow", event.at_s) | _file(event.file) | {"elapsed_s": _rounded(event.seconds)}
+            return _file("file-slow", event) | {"elapsed_s": _plain(event.seconds)}
         case AttemptFinished():
-            return _file_finished(event)
+            reasons = _values(event, "rerun_reason", "attempt_reason", "finding")
+            return _file("file-finished", event) | reasons | _result(event.result)
         case VerdictSettled():
-            return _file_settled(event)
+            verdict = _values(event.result, "attempt", "status")
+            return _file("file-settled", event) | verdict | _values(event, "attempt_reason", "finding")
         case UsageSampled():
-            return _usage(event)
+            return _head("usage", event.at_s) | _usage(event.usage, event.waiting)
         case Notice():
             return _head("notice", event.at_s) | {"text": event.text}
         case RunStopping():
@@ -126,11 +129,24 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
 
 
 def _head(name: str, at_s: float) -> dict[str, JsonValue]:
-    return {"event": name, "at_s": _rounded(at_s)}
+    return {"event": name, "at_s": _plain(at_s)}
 
 
-def _file(file: TestFile) -> dict[str, JsonValue]:
-    return {"path": file.path, "label": file.label}
+def _file(
+    name: str, event: AttemptStarted | FileSlow | AttemptFinished | VerdictSettled
+) -> dict[str, JsonValue]:
+    return _head(name, event.at_s) | _values(event.file, "path", "label")
+
+
+def _values(source: Struct, *fields: str) -> dict[str, JsonValue]:
+    """Return these fields of a value, under their own names."""
+    return {field: _plain(getattr(source, field)) for field in fields}
+
+
+def _plain(value: object) -> JsonValue:
+    """Return a field's value as JSON has it; seconds are rounded to microseconds."""
+    plain = msgspec.to_builtins(list(value) if isinstance(value, tuple) else value)
+    return round(plain, 6) if isinstance(plain, float) else plain
 
 
 def _run_started(event: RunStarted) -> dict[str, JsonValue]:
@@ -139,13 +155,11 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
     return {
         "event": "run-started",
         "version": VERSION,
-        "at_s": _rounded(event.at_s),
+        "at_s": _plain(event.at_s),
         "run_id": event.plan.run_id,
-        "started_at": _rounded(event.started_at),
+        "started_at": _plain(event.started_at),
         "files": len(event.plan.files),
-        "limits": [
-            {"name": limit.name, "value": limit.value, "source": limit.source} for limit in event.limits
-        ],
+        "limits": [_values(limit, "name", "value", "source") for limit in event.limits],
         "shard": part.shard.number if part is not None else None,
         "shards": part.shard.total if part is not None else None,
         "plan_digest": part.digest if part is not None else None,
@@ -155,75 +169,26 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
 def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
     return (
         _head("file-planned", at_s)
-        | _file(planned.file)
+        | _values(planned.file, "path", "label", "kind")
+        | _values(planned, "order_reason")
         | {
-            "kind": str(planned.file.kind),
-            "order_reason": planned.order_reason,
             "predicted_s": planned.task.predicted_s,
             "predicted_bytes": planned.task.predicted_bytes,
         }
     )
 
 
-def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
-    attempt: dict[str, JsonValue] = {
-        "attempt": event.attempt,
-        "attempt_reason": _word(event.attempt_reason),
-        "worker": event.worker,
-    }
-    return _head("file-started", event.at_s) | _file(event.file) | attempt
-
-
-def _file_finished(event: AttemptFinished) -> dict[str, JsonValue]:
-    why: dict[str, JsonValue] = {
-        "rerun_reason": _word(event.rerun_reason),
-        "attempt_reason": _word(event.attempt_reason),
-        "finding": _word(event.finding),
-    }
-    return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
-
-
-def _file_settled(event: VerdictSettled) -> dict[str, JsonValue]:
-    return (
-        _head("file-settled", event.at_s)
-        | _file(event.file)
-        | {
-            "attempt": event.result.attempt,
-            "status": str(event.result.status),
-            "attempt_reason": str(event.attempt_reason),
-            "finding": _word(event.finding),
-        }
-    )
-
-
-def _word(value: StrEnum | None) -> str | None:
-    return None if value is None else str(value)
-
-
 def _result(result: TestResult) -> dict[str, JsonValue]:
     return {
-        "attempt": result.attempt,
-        "status": str(result.status),
-        "error": result.error,
-        "note": result.note,
-        "duration_s": _rounded(result.duration),
-        "started_at": _rounded(result.started_at),
-        "runner": str(result.runner),
-        "exit_code": result.exit_code,
-        "signal": result.signal,
-        "stop_reason": _word(result.stop_reason),
-        "peak_bytes": result.peak_bytes,
-        "cpu_s": None if result.cpu_s is None else _rounded(result.cpu_s),
-        "worker": result.worker,
-        "interpreter": result.interpreter,
-        "slot": result.slot,
-        "start_delayed_by": result.start_delayed_by,
-        "leaked": list(result.leaked),
+        **_values(result, "attempt", "status", "error", "note"),
+        "duration_s": _plain(result.duration),
+        **_values(result, "started_at", "runner", "exit_code", "signal", "stop_reason", "peak_bytes"),
+        **_values(result, "cpu_s", "worker", "interpreter", "slot", "start_delayed_by", "leaked"),
         "cases": [
             {
                 "id": case.case_id,
                 "outcome": str(case.outcome),
-                "duration_s": _rounded(case.seconds),
+                "duration_s": _plain(case.seconds),
                 "message": case.message,
             }
             for case in result.cases
@@ -232,69 +197,44 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "output_chars": len(result.output),
         "output_dropped_bytes": result.output_dropped_bytes,
         "stacks_tail": bounded_tail(result.stacks, TAIL_CHARS),
-        "kept_tmp": result.kept_tmp,
-        "isolation": str(result.isolation),
-        "isolation_note": result.isolation_note,
-        "was_alone": result.was_alone,
+        **_values(result, "kept_tmp", "isolation", "isolation_note", "was_alone"),
     }
 
 
-def _usage(event: UsageSampled) -> dict[str, JsonValue]:
-    usage = event.usage
-    return _head("usage", event.at_s) | {
-        "slots": usage.slots,
-        "budget_bytes": usage.budget_bytes,
-        "used_bytes": usage.used_bytes,
-        "peak_bytes": usage.peak_bytes,
-        "waiting": event.waiting,
-        "other_runs": _other_runs(usage.other_runs),
+def _usage(usage: Usage, waiting: int) -> dict[str, JsonValue]:
+    other = usage.other_runs
+    return {
+        **_values(usage, "slots", "budget_bytes", "used_bytes", "peak_bytes"),
+        "waiting": waiting,
+        "other_runs": None
+        if other is None
+        else {
+            "what": other.what,
+            "duration_s": _plain(other.seconds),
+            "needed_bytes": other.needed_bytes,
+            "held_by": other.held_by,
+        },
         "files": [
             {
                 "path": file.file_path,
                 "slot": file.slot,
-                "duration_s": _rounded(file.seconds),
+                "duration_s": _plain(file.seconds),
                 "used_bytes": file.used_bytes,
                 "worker": file.worker,
             }
             for file in usage.files
         ],
         "workers": [
-            {
-                "name": worker.name,
-                "slots": worker.slots,
-                "busy": worker.busy,
-                "budget_bytes": worker.budget_bytes,
-                "used_bytes": worker.used_bytes,
-            }
-            for worker in usage.workers
+            _values(worker, "name", "slots", "busy", "budget_bytes", "used_bytes") for worker in usage.workers
         ],
-    }
-
-
-def _other_runs(found: OtherRuns | None) -> dict[str, JsonValue] | None:
-    if found is None:
-        return None
-    return {
-        "what": found.what,
-        "duration_s": _rounded(found.seconds),
-        "needed_bytes": found.needed_bytes,
-        "held_by": found.held_by,
     }
 
 
 def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
-        "duration_s": _rounded(results.duration_s),
-        "peak_bytes": results.peak_bytes,
-        "interrupted": results.interrupted,
-        "total": summary.total,
-        "passed": summary.passed,
-        "failed": summary.failed,
-        "not_run": summary.not_run,
-        "without_tests": summary.without_tests,
-        "flaky": summary.flaky,
-        "forked": summary.forked,
+        **_values(results, "duration_s", "peak_bytes", "interrupted"),
+        **_values(summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked"),
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),
         "flaky_paths": _paths(results.flaky),
@@ -309,11 +249,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "regressions": [
             {
                 "path": found.file.path,
-                "measure": str(found.measure),
-                "baseline": _rounded(found.baseline),
-                "now": _rounded(found.now),
-                "factor": _rounded(found.factor),
-                "run_slowdown": _rounded(found.run_slowdown),
+                **_values(found, "measure", "baseline", "now", "factor", "run_slowdown"),
                 "changed": found.is_changed,
             }
             for found in results.regressions
@@ -323,7 +259,3 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
 
 def _paths(records: tuple[FileAttempts, ...]) -> list[JsonValue]:
     return [record.file.path for record in records]
-
-
-def _rounded(seconds: float) -> float:
-    return round(seconds, 6)

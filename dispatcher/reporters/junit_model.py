@@ -1,139 +1,102 @@
-"""What the JUnit report says about a file: a suite of test cases, computed from its record. Pure.
+"""Builds the JUnit report's element of one file: a `testsuite` with its test cases. Pure.
 
-The report is never greener than the exit status: a file that did not pass holds at least one failure or
-error, whatever its cases say. `junit` writes these suites as XML.
+The report is never greener than the exit status: a file that did not pass has at least one failure or error,
+whatever its cases say.
 
-    FAIL, COLLECT_ERROR        the failing cases; where there are none, one for the file itself
+    FAIL, COLLECT_ERROR        the failing cases; if there are none, a failure of the file itself
     CANCELLED                  an error of that type: a dashboard must not show green what did not run
     every other status         the failing cases, and an error of that type for the file itself
     passed, but ran no test    a skipped case for the file itself
     passed and failed          `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it,
-                               beside a failure where the file did not pass
-    failed more than once      `rerunFailure` or `rerunError` likewise
-    differs when forked        a failure of that type, where that was to be verified
-    takes much more            a failure of that type, where that makes the run fail
+                               in addition to a failure if the file did not pass
+    failed more than once      `rerunFailure` or `rerunError`, in the same way
+    differs when forked        a failure of the type `isolation`, if the run verifies forking
+    regressed                  a failure of the type `regression`, if regressions fail the run
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from enum import Enum
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element, SubElement
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from dispatcher.model.results import FileAttempts, IsolationDifference, Regression
+from dispatcher.model.results import FileAttempts, Regression
 from dispatcher.reporters.console.summary import regression_text
 from dispatcher.reporters.failure_text import headline
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Outcome, Status
-from passmuster.model.text import bounded_tail
+from passmuster.model.text import bounded_tail, one_line, sanitize
 
 OUTPUT_CHARS = 64 * 1024
 """Characters of output for each file: servers refuse reports of hundreds of megabytes."""
 
+MAX_ATTRIBUTE_CHARS = 1000
+"""Characters of a message in an attribute; the text of the element has the rest."""
+
+_NEVER_OMITTED = ("name", "classname", "message")
 _BEFORE_PARAMETERS = re.compile(r"[^\[( ]*")
+_TAGS = {
+    Outcome.FAILED: "failure",
+    Outcome.ERROR: "error",
+    Outcome.SKIPPED: "skipped",
+    Outcome.XFAILED: "skipped",
+}
+"""The element in a test case for each outcome; the others count as passed."""
+
+_DEFAULT_MESSAGES = {
+    Status.FAIL: "the file failed although no test inside it did",
+    Status.CANCELLED: "the run was stopped before the file could finish",
+}
 
 
-class CaseElement(Enum):
-    """What kind of element a case holds; the value is the element's name."""
-
-    PASS = ""
-    FAILURE = "failure"
-    ERROR = "error"
-    SKIPPED = "skipped"
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether it turns the report red."""
-        return self in (CaseElement.FAILURE, CaseElement.ERROR)
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """A failure, error or skip: its element's name, type, one-line message and text."""
-
-    element: str
-    kind: str
-    message: str
-    text: str = ""
-
-
-class Case(Struct, frozen=True, kw_only=True):
-    """One `testcase`.
-
-    Args:
-        class_name: what groups it.
-        name: its own name.
-        seconds: wall-clock seconds.
-        verdict: how it ended.
-        trouble: why, unless it passed.
-        earlier: what went wrong in earlier attempts.
-    """
-
-    class_name: str
-    name: str
-    seconds: float
-    verdict: CaseElement
-    trouble: Problem | None = None
-    earlier: tuple[Problem, ...] = ()
-
-
-class Suite(Struct, frozen=True, kw_only=True):
-    """One `testsuite`: a file.
-
-    Args:
-        name: the file's path as printed.
-        file_path: its path in the project.
-        seconds: wall-clock seconds of the last attempt.
-        started_at: Unix time in seconds; 0: never started.
-        host: the worker that ran it.
-        properties: names and values, for people.
-        cases: at least one.
-        output: the end of what it printed, unsanitized.
-    """
-
-    name: str
-    file_path: str
-    seconds: float
-    started_at: float
-    host: str
-    properties: tuple[tuple[str, str], ...]
-    cases: tuple[Case, ...]
-    output: str
-
-    def count(self, verdict: CaseElement) -> int:
-        """Return how many cases ended so."""
-        return sum(1 for case in self.cases if case.verdict is verdict)
-
-
-def suite_of(
+def suite_element(
     record: FileAttempts, *, is_verified: bool = False, regressions: Sequence[Regression] = ()
-) -> Suite:
+) -> Element:
     """Return the suite of a file.
 
     Args:
-        record: the file.
-        is_verified: whether it counts if it differs when forked.
-        regressions: what counts of what the run's files took too much of.
+        is_verified: whether a difference between forked and spawned attempts is a failure.
+        regressions: the regressions of all files that are failures.
     """
-    result = record.final
+    result, label = record.final, record.file.label
+    cases = _cases(record)
+    if is_verified and record.difference is not None:
+        cases.append(_own_case(record, "forked as spawned", "isolation", record.difference.texts))
     grown = [regression_text(found) for found in regressions if found.file.path == record.file.path]
-    difference = record.difference if is_verified else None
-    return Suite(
-        name=record.file.label,
-        file_path=record.file.path,
-        seconds=result.duration,
-        started_at=result.started_at,
-        host=result.worker,
-        properties=tuple(_properties(record)),
-        cases=(
-            *_cases(record),
-            *(() if difference is None else (_difference_case(difference),)),
-            *((_own_case(record.file.label, "as much as before", "regression", grown),) if grown else ()),
-        ),
-        output=bounded_tail(result.output, OUTPUT_CHARS),
+    if grown:
+        cases.append(_own_case(record, "as much as before", "regression", grown))
+    counts = Counter(child.tag for case in cases for child in case)
+    suite = make_element(
+        "testsuite",
+        name=label,
+        file=record.file.path,
+        tests=str(len(cases)),
+        failures=str(counts["failure"]),
+        errors=str(counts["error"]),
+        skipped=str(counts["skipped"]),
+        time=f"{result.duration:.3f}",
+        timestamp=timestamp(result.started_at),
+        hostname=result.worker,
     )
+    properties = SubElement(suite, "properties")
+    properties.extend(make_element("property", name=name, value=value) for name, value in _properties(record))
+    suite.extend(cases)
+    if result.output:
+        SubElement(suite, "system-out").text = sanitize(bounded_tail(result.output, OUTPUT_CHARS))
+    return suite
+
+
+def make_element(tag: str, /, **attributes: str) -> Element:
+    """Return an element with these attributes, each as one line; most empty ones are omitted."""
+    shown = {name: value for name, value in attributes.items() if value or name in _NEVER_OMITTED}
+    return Element(tag, {name: one_line(value[:MAX_ATTRIBUTE_CHARS]) for name, value in shown.items()})
+
+
+def timestamp(unix_s: float) -> str:
+    """Return an instant in UTC without a time zone, which the format's schema does not have; "" for 0."""
+    return datetime.fromtimestamp(unix_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S") if unix_s else ""
 
 
 def split_case_id(case_id: str) -> tuple[str, str]:
@@ -182,146 +145,104 @@ def _properties(record: FileAttempts) -> Iterator[tuple[str, str]]:
         yield "leaked", process
 
 
-def _cases(record: FileAttempts) -> tuple[Case, ...]:
+def _cases(record: FileAttempts) -> list[Element]:
     result = record.final
-    cases = [_case(case, record) for case in result.cases]
-    has_bad_case = any(case.verdict.is_bad for case in cases)
-    unmatched = _unmatched_earlier(record)
+    cases = [_test_case(case, record) for case in result.cases]
+    unmatched = _unmatched_failures(record)
     if result.status.is_pass:
         needs_own = not cases or bool(unmatched)
     elif result.status in (Status.FAIL, Status.COLLECT_ERROR):
         # The framework reports a file that it could not load as a test case.
-        needs_own = not has_bad_case
+        needs_own = not any(map(_is_bad, cases))
     else:
         needs_own = True
     if needs_own:
-        cases.append(replace(_file_case(record, has_cases=bool(cases)), earlier=unmatched))
+        own = _file_case(record, has_cases=bool(cases))
+        own.extend(unmatched)
+        cases.append(own)
     if record.is_flaky and not result.status.is_pass:
-        cases = [replace(case, earlier=(*case.earlier, *_flaky_marks(case, record))) for case in cases]
-    return tuple(cases)
+        passed = ", ".join(str(attempt.attempt) for attempt in record.passes)
+        text = f"failed in attempt {result.attempt}, the file passed in attempt {passed}"
+        for case in filter(_is_bad, cases):
+            case.append(_earlier("flakyFailure", "flaky", text))
+    return cases
 
 
-def _flaky_marks(case: Case, record: FileAttempts) -> tuple[Problem, ...]:
-    """Return what marks a bad case of a flaky file that did not pass, for tools that list flaky tests."""
-    if not case.verdict.is_bad:
-        return ()
-    passed = ", ".join(str(attempt.attempt) for attempt in record.passes)
-    text = f"failed in attempt {record.final.attempt}, the file passed in attempt {passed}"
-    return (_earlier(prefix="flaky", is_failure=True, kind="flaky", text=text),)
+def _is_bad(case: Element) -> bool:
+    return any(child.tag in ("failure", "error") for child in case)
 
 
-def _case(case: CaseResult, record: FileAttempts) -> Case:
+def _case(record: FileAttempts, name: str, seconds: float, class_name: str = "") -> Element:
+    class_name = class_name or record.file.label
+    return make_element(
+        "testcase", classname=class_name, name=name, file=record.file.path, time=f"{seconds:.3f}"
+    )
+
+
+def _test_case(case: CaseResult, record: FileAttempts) -> Element:
     class_name, name = split_case_id(case.case_id)
-    verdict = _VERDICTS[case.outcome]
-    trouble = None
-    if verdict is not CaseElement.PASS:
-        trouble = Problem(
-            element=verdict.value,
-            kind=str(case.outcome),
-            message=headline(case.message),
-            text=case.message if verdict.is_bad else "",
-        )
-    prefix = "rerun" if verdict.is_bad else "flaky"
-    earlier = tuple(
-        _earlier(
-            prefix=prefix,
-            is_failure=before.outcome is Outcome.FAILED,
-            kind=str(before.outcome),
-            text=before.message,
-        )
-        for attempt in record.failures
-        for before in attempt.cases
-        if before.case_id == case.case_id and before.outcome.is_bad
-    )
-    return Case(
-        class_name=class_name or record.file.label,
-        name=name or case.case_id or record.file.label,
-        seconds=case.seconds,
-        verdict=verdict,
-        trouble=trouble,
-        earlier=earlier,
-    )
+    element = _case(record, name or case.case_id or record.file.label, case.seconds, class_name)
+    is_bad = case.outcome.is_bad
+    if case.outcome in _TAGS:
+        text = case.message if is_bad else ""
+        element.append(_problem(_TAGS[case.outcome], str(case.outcome), headline(case.message), text))
+    for attempt in record.failures:
+        for before in attempt.bad_cases:
+            if before.case_id == case.case_id:
+                tag = ("rerun" if is_bad else "flaky") + _TAGS[before.outcome].capitalize()
+                element.append(_earlier(tag, str(before.outcome), before.message))
+    return element
 
 
-def _file_case(record: FileAttempts, *, has_cases: bool) -> Case:
+def _file_case(record: FileAttempts, *, has_cases: bool) -> Element:
     result = record.final
-    verdict, trouble = CaseElement.PASS, None
-    if result.ran_no_test:
-        verdict = CaseElement.SKIPPED
-        trouble = Problem(element=verdict.value, kind=str(Outcome.SKIPPED), message=result.note)
+    # The cases have their own times; the sum on a dashboard must equal the file's time.
+    element = _case(record, record.file.label, 0.0 if has_cases else result.duration)
     if not result.status.is_pass:
-        is_plain_failure = result.status is Status.FAIL and not has_cases
-        verdict = CaseElement.FAILURE if is_plain_failure else CaseElement.ERROR
-        trouble = Problem(
-            element=verdict.value,
-            kind=str(result.status),
-            message=result.error or _NO_REASON.get(result.status, "the file failed"),
-            text=bounded_tail(result.stacks, OUTPUT_CHARS),
-        )
-    return Case(
-        class_name=record.file.label,
-        name=record.file.label,
-        # The cases have their own times; the sum on a dashboard must equal the file's time.
-        seconds=0.0 if has_cases else result.duration,
-        verdict=verdict,
-        trouble=trouble,
-    )
+        tag = "failure" if result.status is Status.FAIL and not has_cases else "error"
+        message = result.error or _DEFAULT_MESSAGES.get(result.status, "the file failed")
+        element.append(_problem(tag, str(result.status), message, result.stacks))
+    elif result.ran_no_test:
+        element.append(_problem("skipped", str(Outcome.SKIPPED), result.note))
+    return element
 
 
-def _difference_case(difference: IsolationDifference) -> Case:
-    return _own_case(difference.file.label, "forked as spawned", "isolation", difference.texts)
+def _own_case(record: FileAttempts, name: str, kind: str, texts: Sequence[str]) -> Element:
+    """Return a failed case for a problem of the file that its tests do not have."""
+    element = _case(record, name, 0.0)
+    element.append(_problem("failure", kind, texts[0], "\n".join(texts)))
+    return element
 
 
-def _own_case(label: str, name: str, kind: str, texts: Sequence[str]) -> Case:
-    """Return a failed case that is about the file, for what its tests cannot say."""
-    trouble = Problem(
-        element=CaseElement.FAILURE.value,
-        kind=kind,
-        message=texts[0],
-        text=bounded_tail("\n".join(texts), OUTPUT_CHARS),
-    )
-    return Case(class_name=label, name=name, seconds=0.0, verdict=CaseElement.FAILURE, trouble=trouble)
-
-
-def _unmatched_earlier(record: FileAttempts) -> tuple[Problem, ...]:
+def _unmatched_failures(record: FileAttempts) -> list[Element]:
+    """Return the failures of other attempts that no case of the final attempt reports."""
     known = {case.case_id for case in record.final.cases}
     prefix = "flaky" if record.status.is_pass else "rerun"
-    return tuple(
+    return [
         _earlier(
-            prefix=prefix,
-            is_failure=attempt.status is Status.FAIL,
-            kind=str(attempt.status),
-            text=attempt.error or attempt.output,
+            prefix + ("Failure" if attempt.status is Status.FAIL else "Error"),
+            str(attempt.status),
+            attempt.error or attempt.output,
         )
         for attempt in record.failures
-        if not _is_told_by_cases(attempt, known)
-    )
+        if not _is_reported_by_cases(attempt, known)
+    ]
 
 
-def _is_told_by_cases(attempt: TestResult, known: set[str]) -> bool:
-    if attempt.status is not Status.FAIL:
-        return False
-    bad = [case.case_id for case in attempt.cases if case.outcome.is_bad]
-    return bool(bad) and all(case_id in known for case_id in bad)
+def _is_reported_by_cases(attempt: TestResult, known: set[str]) -> bool:
+    bad = {case.case_id for case in attempt.bad_cases}
+    return attempt.status is Status.FAIL and bool(bad) and bad <= known
 
 
-def _earlier(*, prefix: str, is_failure: bool, kind: str, text: str) -> Problem:
+def _problem(tag: str, kind: str, message: str, text: str = "") -> Element:
+    element = make_element(tag, type=kind, message=message)
+    element.text = sanitize(bounded_tail(text, OUTPUT_CHARS))
+    return element
+
+
+def _earlier(tag: str, kind: str, text: str) -> Element:
+    """Return a failure of an attempt that does not count."""
     tail = bounded_tail(text, OUTPUT_CHARS)
-    message = headline(tail) or kind
-    return Problem(
-        element=prefix + ("Failure" if is_failure else "Error"), kind=kind, message=message, text=tail
-    )
-
-
-_VERDICTS = {
-    Outcome.PASSED: CaseElement.PASS,
-    Outcome.FAILED: CaseElement.FAILURE,
-    Outcome.ERROR: CaseElement.ERROR,
-    Outcome.SKIPPED: CaseElement.SKIPPED,
-    Outcome.XFAILED: CaseElement.SKIPPED,
-    Outcome.XPASSED: CaseElement.PASS,
-}
-_NO_REASON = {
-    Status.FAIL: "the file failed although no test inside it did",
-    Status.CANCELLED: "the run was stopped before the file could finish",
-}
+    element = make_element(tag, type=kind, message=headline(tail) or kind)
+    SubElement(element, "stackTrace").text = sanitize(tail)
+    return element

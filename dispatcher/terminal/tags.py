@@ -1,27 +1,39 @@
-"""The format of output lines: tags, indentation, and lists under a heading. Pure."""
+"""The format of output lines: tags, indentation, and lists under a heading. Pure.
+
+Lines are made without colours; whoever writes them to a terminal passes them through `colored`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
 INDENT = " " * 6
-"""What stands before each line that a test printed."""
+"""What precedes each line that a test printed, so that none can be mistaken for a line of Passmuster."""
 
 
 class Tag(Enum):
-    """The start of a line, with the parameters of its colour sequence."""
+    """The start of a line; the value is the parameter of its colour sequence."""
 
-    INFO = ("[INFO]", "34")
-    PASS = ("[PASS]", "32")
-    FAIL = ("[FAIL]", "31")
-    WARN = ("[WARN]", "1;33")
+    INFO = "34"
+    PASS = "32"
+    FAIL = "31"
+    WARN = "1;33"
 
 
-def tagged(tag: Tag, text: str, *, color: bool) -> str:
+_TAGS = re.compile(rf"^\[({'|'.join(Tag.__members__)})\]", re.MULTILINE)
+
+
+def tagged(tag: Tag, text: str, *, color: bool = False) -> str:
     """Return a line with its tag; only the tag is coloured."""
-    word, code = tag.value
-    return f"\x1b[{code}m{word}\x1b[0m {text}" if color else f"{word} {text}"
+    line = f"[{tag.name}] {text}"
+    return colored(line) if color else line
+
+
+def colored(text: str) -> str:
+    """Return lines with the tags at their starts coloured."""
+    return _TAGS.sub(lambda match: f"\x1b[{Tag[match[1]].value}m{match[0]}\x1b[0m", text)
 
 
 def bulleted(text: str) -> str:
@@ -29,11 +41,11 @@ def bulleted(text: str) -> str:
     return f"  - {text}"
 
 
-def listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
+def listed(heading: str, items: Sequence[str]) -> list[str]:
     """Return a warning with its list of subjects; nothing if the list is empty."""
-    return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
+    return [tagged(Tag.WARN, heading), *map(bulleted, items)] if items else []
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Return lines that a test printed, indented so that none can be mistaken for a line of Passmuster."""
+    """Return lines that a test printed, indented."""
     return [f"{INDENT}{line}" for line in lines]

@@ -37,11 +37,8 @@ class Capacity(Struct, frozen=True, kw_only=True):
     """What a place offers a run.
 
     Args:
-        slots: files at once usually.
-        budget_bytes: memory for all of them together.
         idle_cpus: processors for which further files start while they are idle; None: for none.
         total_bytes: memory of the machine, as far as this process may use it.
-        limits: the same for people, each with its source.
         cpus: its processors; None: unknown.
     """
 
@@ -58,21 +55,13 @@ def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
 
     Two files overlap their waiting even on a small machine, hence the floor of two for memory; more
     processes than CPUs only take memory from each other; above eight the budget is the limit anyway.
-
-    Args:
-        cpus: CPUs that this container may use; an upper bound.
-        total_bytes: memory that this container may use, in all.
     """
     by_memory = max(2, total_bytes // BYTES_PER_WORKER)
     return max(1, min(cpus, by_memory, MAX_WORKERS))
 
 
 def default_budget_bytes(*, available_bytes: int) -> int:
-    """Return the default memory budget: 4 GiB, or 80 % of the available memory.
-
-    Args:
-        available_bytes: memory that could be used now without pushing anything out.
-    """
+    """Return the default memory budget: 4 GiB, or 80 % of the available memory."""
     return max(1, min(DEFAULT_BUDGET_BYTES, ceiling_bytes(available_bytes=available_bytes)))
 
 
@@ -97,9 +86,6 @@ def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
 def file_memory_of(environ: Mapping[str, str]) -> int | None:
     """Return the memory in bytes that the test may use from within which a run is started; None: not in a
     test.
-
-    Args:
-        environ: the environment of the run.
     """
     text = environ.get(FILE_MEMORY_VARIABLE, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
@@ -110,8 +96,6 @@ def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: 
 
     Args:
         amount: what was asked for; a share is one of `total_bytes`; None: the default.
-        total_bytes: memory that this container may use, in all.
-        available_bytes: memory that could be used now.
     """
     if amount is not None:
         return max(1, amount.resolve(total_bytes)), f"asked for as {amount}"
@@ -126,7 +110,6 @@ def resolve_limit(amount: Amount | None, *, budget_bytes: int) -> int | None:
 
     Args:
         amount: what was asked for; a share is one of the budget.
-        budget_bytes: what all files together may use; no file may use more.
     """
     if amount is None:
         return None

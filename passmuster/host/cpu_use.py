@@ -30,7 +30,6 @@ class CpuMeter(Struct):
     """Turns readings of used processor seconds into processors in use.
 
     Args:
-        at_s: when the present window began.
         cpu_s: CPU seconds at that time; None: unknown, so the next reading starts a window.
         cpus: what was in use in the last window; None: there was none yet.
     """
@@ -58,7 +57,6 @@ def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
 
     Args:
         pids: which; ones that are gone count nothing.
-        proc: where procfs is mounted.
 
     Returns:
         None where none of them could be read.
@@ -76,7 +74,6 @@ def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> f
     """Return the seconds for which the processors that we may use were busy, all together.
 
     Args:
-        proc: where procfs is mounted.
         cpus: their numbers; None: ask the kernel.
 
     Returns:

@@ -84,9 +84,6 @@ class RunProfile(Struct, frozen=True, kw_only=True):
     """The properties of a run when it joins.
 
     Args:
-        root: the folder of its project.
-        budget_bytes: the most memory its files may use.
-        slots: how many files it runs at once usually.
         is_nice: whether it leaves to other runs whatever they wait for.
         machine_memory: what the files of all runs together may use, of what the machine can give.
     """
@@ -114,10 +111,6 @@ class HostBudget:
 
         Args:
             folder: where the claims lie; it exists and was checked (`open_host_budget` sees to it).
-            seat: what this run says of itself.
-            levels: reads what the machine and the control groups around this process have left.
-            is_shared: whether other users must be able to read the claim.
-            clock: seconds that only go forward.
 
         Raises:
             OSError: the folder cannot be written.
@@ -163,12 +156,7 @@ class HostBudget:
         return len(self._others)
 
     def try_start(self, need: FileNeed, held: HeldResources) -> Shortage | None:
-        """Reserve the needs of one more file; return the resource it must wait for if it cannot start now.
-
-        Args:
-            need: what the file needs.
-            held: what this run's running files hold.
-        """
+        """Reserve the needs of one more file; return the resource it must wait for if it cannot start now."""
         with self._mutex, self._exclusively() as is_held:
             if not is_held:
                 return self._claim_lack() or Shortage.MEMORY
@@ -476,9 +464,6 @@ def open_host_budget(
     empty.
 
     Args:
-        seat: what this run says of itself.
-        levels: reads what the machine and the control groups around this process have left.
-        environment: the runner's environment.
         folder: the folder of `machine-folder`, which other users may share; None: the user's own.
     """
     if INSIDE_A_TEST in environment:

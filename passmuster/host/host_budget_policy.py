@@ -64,8 +64,6 @@ class FileNeed(Struct, frozen=True, kw_only=True):
     """What a file is expected to need.
 
     Args:
-        memory_bytes: its peak.
-        cpus: processors that it keeps busy.
         may_intrude: whether a first file that needs little starts whatever the other runs hold. Not one that
             had to be stopped after it did so.
     """
@@ -82,10 +80,6 @@ class BudgetRequest(Struct, frozen=True, kw_only=True):
         run: a name that no other run has; it breaks ties.
         busy_since_s: since when it has had a file running, on a clock that all runs share; only the order
             counts.
-        budget_bytes: the most memory it may reserve: its own budget.
-        slots: the most processors it may keep busy.
-        is_nice: whether it leaves everything that other runs wait for to them.
-        held: what its running files hold.
         wanted: what the file needs that it waits with; None: it does not wait.
         waiting_since_s: when that wait began, on the same clock.
     """
@@ -114,8 +108,6 @@ class SharedResources(Struct, frozen=True, kw_only=True):
     """Memory and processors that some runs share: those of the machine, or of a control group.
 
     Args:
-        others: the claims of the other runs in it.
-        memory_bytes: what the files of all of them together may use.
         cpus: processors; None: not shared here.
     """
 
@@ -125,13 +117,7 @@ class SharedResources(Struct, frozen=True, kw_only=True):
 
 
 def find_shortage(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> Shortage | None:
-    """Return what keeps `own` from starting a file now; None: it may start.
-
-    Args:
-        own: the run that asks.
-        need: what the file needs.
-        arena: what it shares, and with which runs.
-    """
+    """Return what keeps `own` from starting a file now; None: it may start."""
     if own.held.files == 0:
         return None if _may_start_first(own, need, arena) else Shortage.MEMORY
     if not _has_memory(own, need, arena):
@@ -258,10 +244,6 @@ def _must_leave_it(
     """Return whether `own` must leave what is free to another run that waits.
 
     Args:
-        own: the run that asks.
-        need: how much more it asks for.
-        others: the other runs.
-        capacity: what all of them share.
         held: returns what a run holds of it.
         most: returns what a run may hold at most.
         least: how far a run must be below its share to count as below.

@@ -25,11 +25,7 @@ class AvailableResources(Struct, frozen=True, kw_only=True):
 
     Args:
         cpus: CPUs, a quota's fraction rounded up; at least 1.
-        cpus_source: where that came from.
-        total_bytes: memory in all.
-        total_source: where that came from.
         available_bytes: memory that could be used now without pushing anything out.
-        available_source: where that came from.
     """
 
     cpus: int
@@ -77,8 +73,6 @@ def read_machine(
     """Read what this container may use.
 
     Args:
-        proc: where procfs is mounted.
-        cgroups: where the cgroup file systems are mounted.
         affinity_cpus: CPUs that the scheduler may put us on; None: ask the kernel.
     """
     ram = _ram(proc)

@@ -59,8 +59,6 @@ def find_interpreter(
     Args:
         named: a path, the directory of a virtual environment, or a name on PATH; None: `venv/` or `.venv/` of
             the root, else $VIRTUAL_ENV, else the Python that started Passmuster.
-        environ: for `VIRTUAL_ENV` and `PATH`.
-        origin: where `named` was given, for messages.
         cache_dir: the directory for cached probe results; None: the interpreter is always asked.
 
     Raises:

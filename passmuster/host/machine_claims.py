@@ -62,24 +62,11 @@ class RunClaim(Struct, frozen=True, kw_only=True):
     Args:
         run: the unique name of its file.
         pid: its process ID in its own container.
-        root: the root of its project.
-        started_at: start of the run.
         beat: incremented with each write; it stops if the run is frozen.
-        budget_bytes: memory budget of its files.
-        slots: usual number of concurrent files.
         nice: whether it yields to the waiting files of other runs.
-        files: number of its running files.
-        busy_since_s: since when it has had a running file.
-        reserved_bytes: reservations of its running files.
         firm_bytes: the part of the reservations that is certainly needed.
-        used_bytes: memory of its running files, as last measured.
-        cpus: CPUs that its running files keep busy.
         processors: the numbers of the CPUs that it may use, as a bit mask.
-        levels: the control groups that limit its memory or its CPUs.
         waits_for: `memory` or `processors`; empty: it does not wait for other runs.
-        wanted_bytes: memory that its waiting file needs.
-        wanted_cpus: CPUs that its waiting file needs.
-        waiting_since_s: start of that wait.
         waiting_since_at: the same in Unix seconds.
     """
 
@@ -127,7 +114,6 @@ def decode(run: str, data: bytes) -> RunClaim:
 
     Args:
         run: the name of the file, without its suffix.
-        data: what the file holds.
 
     Raises:
         ClaimError: it is damaged, or was written by another version.
@@ -177,12 +163,7 @@ def read_claim(path: Path) -> RunClaim | None:
 
 
 class UnreadableClaim(Struct, frozen=True, kw_only=True):
-    """The claim of a living run that cannot be understood.
-
-    Args:
-        path: its file.
-        problem: what is wrong with it.
-    """
+    """The claim of a living run that cannot be understood."""
 
     path: str
     problem: str
@@ -222,7 +203,6 @@ def name_holders(claims: Iterable[RunClaim], what: str) -> str:
     """Return which runs hold most of what another run waits for, and how much, in one unescaped text.
 
     Args:
-        claims: those of the other runs.
         what: `memory` or `processors`.
     """
     is_memory = what == "memory"

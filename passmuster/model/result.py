@@ -129,6 +129,11 @@ class TestResult(Struct, frozen=True, kw_only=True):
         """Whether it passed although none of its tests ran: there are none, or all are deselected."""
         return self.status.is_pass and bool(self.note) and not self.cases
 
+    @property
+    def bad_cases(self) -> tuple[CaseResult, ...]:
+        """The test cases that make it fail."""
+        return tuple(case for case in self.cases if case.outcome.is_bad)
+
     def count(self, outcome: Outcome) -> int:
         """Return how many of its cases ended in `outcome`."""
         return sum(1 for case in self.cases if case.outcome is outcome)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.test_selection import WHOLE_FILE, TestSelection
 
 DEFAULT_TIMEOUT_S = 300.0
 """Wall-clock seconds for a file: the limit that the users of the shell scripts were promised."""
@@ -66,6 +67,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
     wanted_worker: str = ""
     """The worker with whose result this one is compared; empty: any. Another worker runs it if this one is
     gone or has no slot in time."""
+    selection: TestSelection = WHOLE_FILE  # the tests of the file that run
 
     @property
     def predicted_cpus(self) -> float:

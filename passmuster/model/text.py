@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections.abc import Sequence
 
 MAX_LINE_CHARS = 2000
 """Characters shown of one line on the console: some 20 rows of a terminal."""
@@ -69,6 +70,12 @@ def shown_lines(text: str) -> tuple[str, ...]:
     """Return all lines of an output, sanitized, each as `last_lines` would show it."""
     body = text.removesuffix("\n")
     return tuple(_shown(_last_state(line)) for line in body.split("\n")) if body else ()
+
+
+def first_texts(texts: Sequence[str], most: int) -> list[str]:
+    """Return the first `most` texts; if there are more, a last one says how many."""
+    more = len(texts) - most
+    return [*texts[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def bounded_tail(text: str, limit_chars: int) -> str:

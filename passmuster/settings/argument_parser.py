@@ -32,6 +32,8 @@ class ParsedArguments(Struct, kw_only=True):
     """Values, later ones stronger."""
     paths: list[str] = field(default_factory=list)
     """Arguments that are not options."""
+    passed_on: list[str] = field(default_factory=list)
+    """Arguments after `--`, for another program."""
     unknown: list[str] = field(default_factory=list)
     """Arguments that look like options but are none, as typed."""
     problems: list[str] = field(default_factory=list)
@@ -45,10 +47,14 @@ class ArgumentParser:
 
     Args:
         ignored: options that restate the default.
+        passes_on: whether arguments after `--` are for another program; otherwise they are paths.
     """
 
-    def __init__(self, rows: Iterable[Setting], *, ignored: Iterable[str] = ()) -> None:
+    def __init__(
+        self, rows: Iterable[Setting], *, ignored: Iterable[str] = (), passes_on: bool = False
+    ) -> None:
         self.rows = tuple(rows)
+        self._passes_on = passes_on
         self.options = {word: row for row in self.rows for word in row.options}
         self.constants = {word: (row, text) for row in self.rows for word, text in row.constants}
         self.known = (*self.options, *self.constants, *HELP, *VERSION)
@@ -68,7 +74,8 @@ class ArgumentParser:
         while words:
             word = words.pop()
             if word == "--":
-                parsed.paths += reversed(words)
+                following = parsed.passed_on if self._passes_on else parsed.paths
+                following += reversed(words)
                 break
             if not word.startswith("-") or word == "-":
                 parsed.paths.append(word)

@@ -56,6 +56,8 @@ class ValueType(Struct, frozen=True, kw_only=True):
     maximum: int | None = None
     is_list: bool = False
     """Several values: separated by commas in a text, a list in the configuration file."""
+    splitter: Callable[[str], Sequence[str]] | None = None
+    """Splits the text of a list whose values are not separated by commas."""
     is_path: bool = False
     """The text is a path that still has to be made absolute."""
     is_output: bool = False
@@ -91,6 +93,8 @@ class ValueType(Struct, frozen=True, kw_only=True):
 
     def split(self, text: str) -> tuple[str, ...]:
         """Return the texts in one argument or variable; several only for a list."""
+        if self.splitter is not None:
+            return tuple(self.splitter(text))
         return tuple(text.split(",")) if self.is_list else (text,)
 
 
@@ -110,6 +114,15 @@ def _parse_text(text: str) -> str | None:
 
 def _parse_path(text: str) -> str | None:
     return text if text and "\0" not in text else None
+
+
+def _split_arguments(text: str) -> Sequence[str]:
+    import shlex  # Only few runs pass arguments on.
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]
 
 
 def _parse_module(text: str) -> str | None:
@@ -209,6 +222,16 @@ TEXTS = ValueType(
     metavar="TEXT[,...]",
     toml_types=(list, str),
     is_list=True,
+)
+TEST_IDS = replace(
+    TEXTS, expected="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+ARGUMENTS = replace(
+    TEXTS,
+    expected="a list of arguments, such as --runslow",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
+    splitter=_split_arguments,
 )
 MODULES = ValueType(
     parse=_parse_module,

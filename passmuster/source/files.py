@@ -1,6 +1,7 @@
-"""Lists the files of a project's source tree: those that git tracks or would add, or all files outside git.
+"""Lists, reads and compares the files of a project's source tree.
 
-The list never includes generated files (`LEFT_OUT`, caches, virtual environments).
+The files are those that git tracks or would add, or all files outside git. The list never includes generated
+files (`EXCLUDED_FOLDERS`, caches, virtual environments).
 """
 
 from __future__ import annotations
@@ -12,31 +13,63 @@ from pathlib import Path
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.source.git import git_prefix, run_git
+from passmuster.source.manifest import MAX_FILE_BYTES, EntryType, TreeEntry, TreeManifest, digest_of
 
 EXCLUDED_FOLDERS = frozenset({".git", ".hg", ".svn", ".passmuster", "__pycache__"})
-"""Names of folders that never belong to a tree, wherever they lie."""
+"""Names of folders that never belong to a tree, at any depth."""
 
 CACHE_MARKERS = ("pyvenv.cfg", "CACHEDIR.TAG")
-"""What every virtual environment holds, and what caches do (bford.info/cachedir)."""
+"""Files that mark a virtual environment or a cache (bford.info/cachedir)."""
 
 MAX_WALKED = 200_000
-"""Maximum number of files outside git; more, as with a whole disk as root, is an error."""
+"""Maximum number of files outside git. More is an error: the root may be a whole disk."""
 
 _MAX_DEPTH = 20
-"""Repositories inside each other."""
+"""Maximum nesting of repositories."""
 
 
 def tree_files(root: Path) -> tuple[str, ...]:
     """Return the files and links of the tree, by path relative to the root, sorted.
 
-    Tracked files that are not there are left out, and so is what is neither a file nor a link.
+    Excludes tracked files that do not exist, and everything that is neither a file nor a link.
 
     Raises:
-        InfrastructureError: git cannot say.
+        InfrastructureError: git fails.
         ConfigurationError: outside git, there are too many files.
     """
     found = _walked(root) if git_prefix(root) is None else _listed(root, "", _MAX_DEPTH)
     return tuple(sorted(path for path in found if _is_file_or_link(root / path)))
+
+
+def read_content(path: Path, digest: str) -> bytes | None:
+    """Return a file's content; None: it is missing, not a regular file, or has another digest."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError:
+        return None
+    return data if digest_of(data) == digest else None
+
+
+def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
+    """Return the paths of a manifest that are missing or different below `root`.
+
+    Additional files are ignored, and so are permissions, which some mounts do not have.
+    """
+    return [entry.path for entry in manifest.entries if not _has_content(root / entry.path, entry)]
+
+
+def _has_content(path: Path, entry: TreeEntry) -> bool:
+    try:
+        status = path.lstat()
+        if entry.kind is EntryType.LINK:
+            return stat.S_ISLNK(status.st_mode) and os.fspath(path.readlink()) == entry.target
+    except OSError:
+        return False
+    return status.st_size == entry.size_bytes and read_content(path, entry.sha256) is not None
 
 
 def is_excluded(path: str) -> bool:
@@ -45,7 +78,7 @@ def is_excluded(path: str) -> bool:
 
 
 def without_marked(paths: Iterable[str]) -> Iterator[str]:
-    """Leave out what lies in a virtual environment or a cache, by the files that mark them."""
+    """Exclude the paths in virtual environments and caches, found by their marker files."""
     known = [path for path in paths if not is_excluded(path)]
     marked = {folder for folder, _, name in (path.rpartition("/") for path in known) if name in CACHE_MARKERS}
     marked.discard("")
@@ -56,7 +89,7 @@ def without_marked(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _listed(root: Path, prefix: str, depth: int) -> set[str]:
-    """Return what git lists in a folder, and in the repositories inside it."""
+    """Return the paths that git lists in a folder, and in the repositories inside it."""
     tracked = _names(run_git(root, "ls-files", "-z", "--cached"))
     others = _names(run_git(root, "ls-files", "-z", "--others", "--exclude-standard"))
     found = set()

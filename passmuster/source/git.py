@@ -15,15 +15,16 @@ from pathlib import Path
 from passmuster.model.errors import InfrastructureError
 
 GIT_S = 120.0
-"""Seconds that git may take: on a cold disk it reads every file's status once."""
+"""Seconds that git may take: it reads every file's status, perhaps from a cold disk."""
 
-_WORDS = (
+_OPTIONS = (
     "--no-optional-locks",
     "-c",
     "core.fsmonitor=false",
     "-c",
     "core.hooksPath=/dev/null",
-    # A user who runs the tests of a tree trusts it, even if another user owns it: often root in containers.
+    # A user who runs the tests of a tree trusts it, even if another user owns it, as root often does in
+    # containers.
     "-c",
     "safe.directory=*",
 )
@@ -32,11 +33,7 @@ _OUTSIDE = "not a git repository"
 
 
 def run_git(root: Path, *words: str) -> bytes:
-    """Return what git prints for a tree.
-
-    Args:
-        root: where git is asked.
-        words: the command and its arguments.
+    """Return the output of a git command in a tree.
 
     Raises:
         InfrastructureError: git cannot be executed, takes too long, or fails.
@@ -50,10 +47,10 @@ def run_git(root: Path, *words: str) -> bytes:
 
 
 def git_prefix(root: Path) -> str | None:
-    """Return where a folder lies in its git repository (`sub/folder/`; empty: it is the top).
+    """Return the path of a folder in its git repository (`sub/folder/`; empty: the top).
 
     Returns:
-        None: it lies in none, or in one that ignores it, or git is not installed.
+        None: it is outside git, its repository ignores it, or git is not installed.
 
     Raises:
         InfrastructureError: git takes too long, or cannot read the repository.
@@ -71,10 +68,10 @@ def git_prefix(root: Path) -> str | None:
 
 
 def _run(root: Path, *words: str) -> subprocess.CompletedProcess[bytes] | None:
-    """Run git; None: there is none."""
+    """Run git; return None if it is not installed."""
     try:
         return subprocess.run(
-            ["git", *_WORDS, "-C", str(root), *words],
+            ["git", *_OPTIONS, "-C", str(root), *words],
             env=_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -85,14 +82,14 @@ def _run(root: Path, *words: str) -> subprocess.CompletedProcess[bytes] | None:
         return None
     except subprocess.TimeoutExpired as error:
         raise InfrastructureError(
-            f"git {words[0]} took more than {GIT_S:.0f} s in {root}: look whether its disk answers"
+            f"git {words[0]} took more than {GIT_S:.0f} s in {root}: check that its disk responds"
         ) from error
     except OSError as error:
         raise InfrastructureError(f"git cannot be executed: {error}") from error
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what points git elsewhere: it is set wherever a hook of git runs tests."""
+    """Remove the variables that redirect git, which are set when a git hook runs the tests."""
     kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     return {**kept, "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from passmuster.model.errors import InfrastructureError
@@ -20,105 +20,84 @@ from passmuster.source.files import tree_files, without_marked
 from passmuster.source.git import git_prefix, run_git
 
 _MAX_DEPTH = 20
-"""Repositories inside each other."""
+"""Maximum nesting of repositories."""
 
 _READ_BYTES = 1 << 20
 
 _SAME_THERE = "check out the same commit there, with the same changes"
 _OR_SHIP = "or use --ship"
 
-_NAMED = 3
-"""Files that are named where more differ."""
+_MAX_NAMED = 3
+"""Maximum number of differing files in a message."""
 
-_SHOWN = 12
-"""Characters of a digest that people are shown."""
+_SHOWN_CHARS = 12
+"""Characters of a digest in a message."""
 
 
 def tree_identity(root: Path) -> str:
     """Return the identity of the tree below a folder.
 
     Raises:
-        InfrastructureError: git cannot say, or a file cannot be read.
+        InfrastructureError: git fails, or a file cannot be read.
         ConfigurationError: outside git, there are too many files.
     """
     return _identity(root, _MAX_DEPTH)
 
 
 def describe_identity(identity: str) -> str:
-    """Return an identity for people, on one line; what is none, escaped and cut."""
+    """Return an identity as text for the user, on one line; an unknown form is escaped and truncated."""
     base, _, changes = identity.partition("+")
     words = base.split(":", 2)
     if words[0] == "git" and len(words) > 1:
-        shown = f"commit {words[1][:_SHOWN]}" + (f" (folder {words[2]})" if len(words) > 2 else "")
+        shown = f"commit {words[1][:_SHOWN_CHARS]}" + (f" (folder {words[2]})" if len(words) > 2 else "")
         count, _, digest = changes.partition(":")
         if changes:
-            shown += f" with {count} changed file(s) ({digest[:_SHOWN]})"
+            shown += f" with {count} changed file(s) ({digest[:_SHOWN_CHARS]})"
     elif words[0] == "files" and len(words) == 3:
-        shown = f"{words[1]} file(s) outside git ({words[2][:_SHOWN]})"
+        shown = f"{words[1]} file(s) outside git ({words[2][:_SHOWN_CHARS]})"
     else:
         shown = identity
     return shown[:200] if shown.isprintable() else ascii(shown)[:200]
 
 
-def tree_mismatch(here: str, wanted: str, *, may_ship: bool = True) -> str:
-    """Return why a tree is not the one that a run is of, and what to do; empty: it is.
+def tree_mismatch(
+    here: str, wanted: str, *, differing: Callable[[], Sequence[str]] | None = None, may_ship: bool = True
+) -> str | None:
+    """Return why the tree of this machine is not the run's tree, and what to do; None: it is.
 
     Args:
-        here: the identity of the tree that is there.
-        wanted: that of the run's.
-        may_ship: whether the run could send its files.
+        here: the identity of the tree of this machine.
+        wanted: the identity of the run's tree.
+        differing: returns the files of the run's manifest that are missing or different here; None: the run
+            has no manifest. Its result decides, unless the commits differ: different identities may only mean
+            that one side has additional files, such as files that tests write and git does not ignore.
+        may_ship: whether the run could upload its files.
     """
     if here == wanted:
-        return ""
-    why = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
-    if is_git_identity(here) != is_git_identity(wanted):
+        return None
+    problem = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
+    advice = f"{_SAME_THERE}, {_OR_SHIP}" if may_ship else _SAME_THERE
+    in_git = (here.startswith("git:"), wanted.startswith("git:"))
+    if differing is not None and (not all(in_git) or here.partition("+")[0] == wanted.partition("+")[0]):
+        return _files_mismatch(differing(), problem, advice)
+    if any(in_git) and not all(in_git):
         ship = f"; {_OR_SHIP}" if may_ship else ""
-        return f"{why}: these compare only where both sides have git and the repository{ship}"
-    return f"{why}: {_advice(may_ship=may_ship)}"
+        return f"{problem}: these can be compared only if both sides have git and the repository{ship}"
+    return f"{problem}: {advice}"
 
 
-def files_mismatch(differing: Sequence[str], here: str, wanted: str, *, may_ship: bool = True) -> str:
-    """Return why files are not those of a run, and what to do; empty: they are.
-
-    Args:
-        differing: paths of those that are not there, or are others.
-        here: the identity of the tree that is there.
-        wanted: that of the run's.
-        may_ship: whether the run could send its files.
-    """
-    if not differing:
-        return ""
-    named = ", ".join(path if path.isprintable() else ascii(path) for path in differing[:_NAMED])
-    more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-    return (
-        f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
-        f" ({named}{more} differ): {_advice(may_ship=may_ship)}"
-    )
-
-
-def _advice(*, may_ship: bool) -> str:
-    return f"{_SAME_THERE}, {_OR_SHIP}" if may_ship else _SAME_THERE
-
-
-def may_have_same_files(here: str, wanted: str) -> bool:
-    """Whether two trees that differ may still be the same but for files that one side has besides.
-
-    What tests write, for example, and git does not ignore. Another commit is another tree in any case.
-    """
-    is_comparable = is_git_identity(here) and is_git_identity(wanted)
-    return not is_comparable or here.partition("+")[0] == wanted.partition("+")[0]
-
-
-def is_git_identity(identity: str) -> bool:
-    """Return whether an identity names a commit."""
-    return identity.startswith("git:")
+def _files_mismatch(paths: Sequence[str], problem: str, advice: str) -> str | None:
+    if not paths:
+        return None
+    named = ", ".join(path if path.isprintable() else ascii(path) for path in paths[:_MAX_NAMED])
+    more = f" and {len(paths) - _MAX_NAMED} more" if len(paths) > _MAX_NAMED else ""
+    return f"{problem} ({named}{more} differ): {advice}"
 
 
 def parse_status(answer: bytes) -> tuple[str, tuple[str, ...]]:
-    """Return the commit and the paths, relative to the top, that differ from it or that git does not know.
+    """Return the commit, and the paths relative to the top that differ from it or that git does not know.
 
-    Args:
-        answer: of `git status --porcelain=v2 -z --branch --no-renames`.
+    `answer` is the output of `git status --porcelain=v2 -z --branch --no-renames`.
     """
     commit, paths = "none", set()
     fields_before_path = {"1": 8, "u": 10, "?": 1}
@@ -153,7 +132,7 @@ def _digest(root: Path, paths: tuple[str, ...], depth: int) -> str:
 
 
 def _state(path: Path, depth: int) -> bytes:
-    """Return what a path is: nothing, a link, a repository of its own, or a file with this content."""
+    """Return the state of a path: missing, a link, a nested repository, or a file with this content."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):

@@ -21,28 +21,28 @@ from passmuster.wire.codec import CodecError, decode, encode
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_TREE_BYTES = 512 * 1024 * 1024
-"""What one tree may be: sources and their data, not what is made of them."""
+"""Limits of one tree: sources and their data, not build products."""
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 
 _MAX_PATH_BYTES, _MAX_NAME_BYTES = 4000, 255
-"""What Linux takes (PATH_MAX, NAME_MAX), less what stands before a path."""
+"""The limits of Linux (PATH_MAX, NAME_MAX), less the directory of the tree."""
 
 _MAX_HOPS = 40
-"""Links on one way; as many as Linux follows."""
+"""Maximum number of links that one path follows, as on Linux."""
 
 _LEVEL = 6
-"""zlib's usual: every worker takes what is packed once."""
+"""zlib's default: one content is packed once, and unpacked by every worker."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class TreeError(InfrastructureError):
-    """A tree that is not as it must be: damaged, hostile, incomplete, or too large."""
+    """A tree that is damaged, hostile, incomplete, or too large."""
 
 
 class EntryType(StrEnum):
-    """What a path of a tree is."""
+    """The type of a path in a tree."""
 
     FILE = "file"
     EXECUTABLE = "executable"
@@ -50,25 +50,21 @@ class EntryType(StrEnum):
 
 
 class TreeEntry(Struct, frozen=True, kw_only=True):
-    """A file or a link.
-
-    Args:
-        path: relative to the root.
-        kind: what it is.
-        size_bytes: of its content; 0 for a link.
-        sha256: of its content; empty for a link.
-        target: where a link leads; empty for a file.
-    """
+    """A file or a link."""
 
     path: str
+    """Relative to the root."""
     kind: EntryType
     size_bytes: int = 0
+    """0 for a link."""
     sha256: str = ""
+    """Empty for a link."""
     target: str = ""
+    """Of a link; empty for a file."""
 
 
 class TreeManifest(Struct, frozen=True, kw_only=True):
-    """All of a tree, sorted by path."""
+    """All files and links of a tree, sorted by path."""
 
     entries: tuple[TreeEntry, ...]
 
@@ -78,35 +74,35 @@ class TreeManifest(Struct, frozen=True, kw_only=True):
 
 
 def encode_manifest(manifest: TreeManifest) -> bytes:
-    """Return a manifest as text; the same one always as the same.
+    """Return a manifest as text. Equal manifests have equal texts.
 
     Raises:
-        TreeError: it is none that `decode_manifest` takes.
+        TreeError: `decode_manifest` would reject it.
     """
     check_manifest(manifest)
     try:
-        return encode(manifest, what="the tree's list", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
+        return encode(manifest, what="the tree's manifest", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
     except CodecError as error:
         raise TreeError(str(error)) from error
 
 
 def decode_manifest(data: bytes) -> TreeManifest:
-    """Return the manifest that a text holds.
+    """Return the manifest in a text.
 
     Raises:
         TreeError: the manifest is malformed, or a path, a link or a size is not allowed; the error names it.
     """
     try:
         text = data.decode("ascii")
-        manifest = decode(TreeManifest, text, what="the tree's list", max_chars=MAX_MANIFEST_BYTES)
+        manifest = decode(TreeManifest, text, what="the tree's manifest", max_chars=MAX_MANIFEST_BYTES)
     except (UnicodeDecodeError, CodecError) as error:
-        raise TreeError(f"the tree's list cannot be read: {error}") from error
+        raise TreeError(f"the tree's manifest cannot be read: {error}") from error
     check_manifest(manifest)
     return manifest
 
 
 def check_manifest(manifest: TreeManifest) -> None:
-    """Refuse a manifest with any entry that is not safe to materialize.
+    """Reject a manifest with an entry that is not safe to materialize.
 
     Raises:
         TreeError: names the entry.
@@ -123,7 +119,7 @@ def check_manifest(manifest: TreeManifest) -> None:
     sizes: dict[str, int] = {}
     for entry in entries:
         if entry.path <= before:
-            raise _wrong(entry.path, "comes twice, or not in order")
+            raise _wrong(entry.path, "is repeated, or not in order")
         before = entry.path
         _check_path(entry.path)
         _check_entry(entry)
@@ -131,17 +127,17 @@ def check_manifest(manifest: TreeManifest) -> None:
             entry.kind is not EntryType.LINK
             and sizes.setdefault(entry.sha256, entry.size_bytes) != entry.size_bytes
         ):
-            raise _wrong(entry.path, "has another size than a file of the same content")
+            raise _wrong(entry.path, "has a different size than a file of the same content")
     _check_places(entries)
 
 
 def digest_of(data: bytes) -> str:
-    """Return what content is called by."""
+    """Return the digest by which content is stored."""
     return hashlib.sha256(data).hexdigest()
 
 
 def is_digest(text: str) -> bool:
-    """Return whether a text could be a digest."""
+    """Whether a text has the form of a digest."""
     return _DIGEST.fullmatch(text) is not None
 
 
@@ -151,31 +147,24 @@ def pack_content(data: bytes) -> bytes:
 
 
 def max_packed_bytes(size_bytes: int) -> int:
-    """Return what content of this size takes at most when it is packed (zlib.h, compressBound)."""
+    """Return the maximum packed size of content of this size (zlib.h, compressBound)."""
     return size_bytes + (size_bytes >> 12) + (size_bytes >> 14) + (size_bytes >> 25) + 64
 
 
-def unpack_content(packed: bytes, *, digest: str, most_bytes: int) -> bytes:
-    """Return what was packed; never more than `most_bytes` are made.
-
-    Args:
-        packed: from `pack_content`.
-        digest: of the content.
-        most_bytes: bytes that it may have.
+def unpack_content(packed: bytes, *, digest: str, max_bytes: int) -> bytes:
+    """Return content from its stored form; more than `max_bytes` are never decompressed.
 
     Raises:
-        TreeError: it is damaged, larger, or other content.
+        TreeError: it is damaged, larger, or has another digest.
     """
     unpacker = zlib.decompressobj()
     try:
-        # One more than allowed: the way to see that there is more.
-        data = unpacker.decompress(packed, most_bytes + 1)
+        # Read one more than allowed: this detects larger content without reading all of it.
+        data = unpacker.decompress(packed, max_bytes + 1)
     except zlib.error as error:
         raise TreeError(f"content {digest[:12]} of the tree is damaged: {error}") from error
-    if len(data) > most_bytes:
-        raise TreeError(
-            f"content {digest[:12]} of the tree has more than the {most_bytes} bytes it is said to"
-        )
+    if len(data) > max_bytes:
+        raise TreeError(f"content {digest[:12]} of the tree has more than its {max_bytes} bytes")
     if digest_of(data) != digest:
         raise TreeError(f"content {digest[:12]} of the tree is damaged: it has another digest")
     return data
@@ -186,22 +175,22 @@ def _check_path(path: str) -> None:
     if path.startswith("/"):
         raise _wrong(path, "is absolute")
     if "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise _wrong(path, "is no plain relative path")
-    # Where letters of both cases are one, `.GIT` is git's too; what is in there can have git execute things.
+        raise _wrong(path, "is not a plain relative path")
+    # On a file system that ignores case, `.GIT` is git's folder, whose files can make git execute commands.
     if any(part.lower() == ".git" for part in parts):
-        raise _wrong(path, "lies in a folder of git")
+        raise _wrong(path, "is in a folder of git")
     names = [_bytes(path, part) for part in parts]
     if max(map(len, names)) > _MAX_NAME_BYTES or sum(map(len, names)) + len(parts) > _MAX_PATH_BYTES:
-        raise _wrong(path, "is longer than a file system takes")
+        raise _wrong(path, "is longer than a file system allows")
 
 
 def _check_entry(entry: TreeEntry) -> None:
     if entry.kind is EntryType.LINK:
         is_right = not entry.sha256 and entry.size_bytes == 0
         if not entry.target or "\0" in entry.target or entry.target.startswith("/"):
-            raise _wrong(entry.path, f"is a link to {_shown(entry.target)}, which is no relative path")
+            raise _wrong(entry.path, f"is a link to {_shown(entry.target)}, which is not a relative path")
         if len(_bytes(entry.path, entry.target)) > _MAX_PATH_BYTES:
-            raise _wrong(entry.path, "is a link to a path longer than a file system takes")
+            raise _wrong(entry.path, "is a link to a path longer than a file system allows")
     else:
         is_right = is_digest(entry.sha256) and not entry.target
         if not 0 <= entry.size_bytes <= MAX_FILE_BYTES:
@@ -210,22 +199,22 @@ def _check_entry(entry: TreeEntry) -> None:
                 f"has {entry.size_bytes} bytes, at most {format_bytes(MAX_FILE_BYTES)} are allowed",
             )
     if not is_right:
-        raise _wrong(entry.path, "has a digest or a size that does not fit what it is")
+        raise _wrong(entry.path, "has a digest or a size that does not match its type")
 
 
 def _check_places(entries: tuple[TreeEntry, ...]) -> None:
-    """Refuse what lies below a file or a link, and links that lead out of the tree."""
+    """Reject entries below a file or a link, and links that lead out of the tree."""
     links = {entry.path: entry.target for entry in entries if entry.kind is EntryType.LINK}
     known = {entry.path for entry in entries}
     for entry in entries:
         folder = entry.path.rpartition("/")[0]
         while folder:
             if folder in known:
-                raise _wrong(entry.path, "lies below something that is no folder")
+                raise _wrong(entry.path, "is below a path that is not a folder")
             folder = folder.rpartition("/")[0]
     for path, target in links.items():
         if not _stays_inside(path, links):
-            raise _wrong(path, f"is a link to {_shown(target)}, which lies outside of the tree")
+            raise _wrong(path, f"is a link to {_shown(target)}, which is outside of the tree")
 
 
 def _stays_inside(path: str, links: Mapping[str, str]) -> bool:
@@ -247,7 +236,7 @@ def _stays_inside(path: str, links: Mapping[str, str]) -> bool:
         if target is not None:
             hops += 1
             if hops > _MAX_HOPS:
-                return True  # In circles: it leads nowhere.
+                return True  # A cycle: it leads nowhere.
             here.pop()
             ahead.extend(target.split("/")[::-1])
     return True
@@ -257,7 +246,7 @@ def _bytes(path: str, text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise _wrong(path, "holds characters that no name of a file has") from error
+        raise _wrong(path, "contains characters that no file name can have") from error
 
 
 def _wrong(path: str, problem: str) -> TreeError:

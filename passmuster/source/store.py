@@ -1,6 +1,6 @@
 """Stores uploaded trees on the broker: each content once, under its digest, compressed, for one day.
 
-pm:blob:SHA256  STRING  content as `manifest.pack_content` makes it; a manifest is content too
+pm:blob:SHA256  STRING  content, packed by `manifest.pack_content`; manifests are stored in the same way
 
 A worker takes the digest of the manifest from a signed message and gets exactly that tree or an error,
 because every content is checked against its digest. Methods may raise `redis.RedisError`. Their client needs
@@ -27,40 +27,36 @@ from passmuster.source.manifest import (
 from passmuster.wire.broker_keys import BLOB_TTL_S, blob_key
 
 _MAX_COMMANDS = 500
-"""Commands that go out before their answers are taken."""
+"""Commands of one batch."""
 
 _MAX_CHUNK_BYTES = 4 * 1024 * 1024
-"""Bytes of content on the way at once, unless one content alone has more."""
+"""Bytes of content in one batch, unless a single content has more."""
 
 SHIP_TIMEOUT_S = 60.0
 """Seconds for one chunk: 1 MB/s is enough for the largest content."""
 
 
 class TreeStore:
-    """What the broker keeps of trees.
-
-    Args:
-        client: from `run_store.connect`, with `SHIP_TIMEOUT_S`.
-    """
+    """The uploaded trees on the broker; `client` is from `run_store.connect`, with `SHIP_TIMEOUT_S`."""
 
     def __init__(self, client: redis.Redis) -> None:
-        # Any: see `RunStore`.
+        # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
 
     def missing(self, digests: Sequence[str]) -> list[str]:
-        """Return what the broker does not have; what it has, it keeps for a day from now."""
+        """Return the digests that the broker does not have; it keeps the others for a day from now."""
         found = []
         for start in range(0, len(digests), _MAX_COMMANDS):
             chunk = digests[start : start + _MAX_COMMANDS]
             with self._client.pipeline(transaction=False) as pipeline:
                 for digest in chunk:
                     pipeline.expire(blob_key(digest), BLOB_TTL_S)
-                answers = pipeline.execute()
-            found += [digest for digest, is_there in zip(chunk, answers, strict=True) if not is_there]
+                replies = pipeline.execute()
+            found += [digest for digest, is_there in zip(chunk, replies, strict=True) if not is_there]
         return found
 
     def put(self, contents: Iterable[tuple[str, bytes]]) -> int:
-        """Keep contents, each given with its digest; return how many bytes they take there."""
+        """Store contents, each given with its digest; return their compressed size in bytes."""
         total_bytes = chunk_bytes = 0
         with self._client.pipeline(transaction=False) as pipeline:
             for digest, data in contents:
@@ -75,22 +71,19 @@ class TreeStore:
         return total_bytes
 
     def manifest(self, digest: str) -> TreeManifest:
-        """Return the list of a tree.
+        """Return the manifest of a tree.
 
         Raises:
-            TreeError: the broker does not have it, or it is damaged or not allowed.
+            TreeError: the broker does not have it, or it is damaged or not safe.
         """
         [(_, data)] = self.fetch({digest: MAX_MANIFEST_BYTES})
         return decode_manifest(data)
 
     def fetch(self, sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-        """Yield contents, each with its digest.
-
-        Args:
-            sizes: the bytes that each content has at most, by its digest.
+        """Yield contents, each with its digest; `sizes` is the maximum bytes of each content by digest.
 
         Raises:
-            TreeError: the broker does not have one, or it is damaged.
+            TreeError: the broker does not have a content, or it is damaged.
         """
         chunk: list[str] = []
         chunk_bytes = 0
@@ -106,14 +99,14 @@ class TreeStore:
     def _fetched(self, chunk: Sequence[str], sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
         with self._client.pipeline(transaction=False) as pipeline:
             for digest in chunk:
-                # Not GET: whatever lies there, no more is taken than it can be.
+                # GETRANGE bounds the reply, whatever the key contains.
                 last = max_packed_bytes(sizes[digest])
                 pipeline.execute_command("GETRANGE", blob_key(digest), 0, last, **{NEVER_DECODE: True})
-            answers = pipeline.execute()
-        for digest, packed in zip(chunk, answers, strict=True):
+            replies = pipeline.execute()
+        for digest, packed in zip(chunk, replies, strict=True):
             if not packed:
                 raise TreeError(
                     f"the broker does not have content {digest[:12]} of the tree (it keeps one for a day): "
-                    "begin the run again"
+                    "start the run again"
                 )
-            yield digest, unpack_content(packed, digest=digest, most_bytes=sizes[digest])
+            yield digest, unpack_content(packed, digest=digest, max_bytes=sizes[digest])

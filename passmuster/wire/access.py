@@ -1,7 +1,6 @@
-"""Connects to the broker: checks that the server is usable, and lists the errors that mean it is unreachable.
+"""Connects to the broker: checks that the server is usable, and lists the errors that mean it is unavailable.
 
-Imports redis: only runs with a broker may load this module. The error for an unusable server states what was
-found, what is required, and what to do.
+Imports redis: only runs with a broker may load this module.
 """
 
 from __future__ import annotations
@@ -19,48 +18,103 @@ from passmuster.wire.run_store import connect
 from passmuster.wire.tls import check_tls_files, tls_problem
 
 OLDEST_VERSION = (6, 2)
-"""Of the server: what `run_lua` uses is all there."""
+"""The first server version with all commands of `run_store.lua` and `join_store.lua`."""
+
+BROKER_ERRORS: tuple[type[Exception], ...] = (redis.RedisError,)
+"""The errors of any broker call while the broker is unavailable."""
+
+BROKER_OR_DATA_ERRORS: tuple[type[Exception], ...] = (*BROKER_ERRORS, DamagedDataError)
+"""The same, and the error for damaged data: for calls whose result is not essential."""
+
+TIMEOUT_S = 5.0
+"""Seconds to wait for one reply: half of `LEASE_S`."""
+
+_PR_SET_DUMPABLE = 4
+
+
+def open_broker(address: BrokerAddress) -> redis.Redis:
+    """Return a client of a broker that was checked to be usable.
+
+    This process, which holds the password and the secret, is hidden from tests: see `hide_process`.
+
+    Raises:
+        ConfigurationError: a file that the address names for TLS cannot be used.
+        InfrastructureError: the broker is unreachable, rejects the password, is another program, or cannot
+            keep a run.
+    """
+    hide_process()
+    check_tls_files(address)
+    client = connect(address.url, timeout_s=TIMEOUT_S)
+    commands: Any = client
+    try:
+        info = commands.info()
+    except redis.RedisError as error:
+        raise InfrastructureError(_connection_problem(error, address)) from error
+    check_server(info, shown=address.shown)
+    return client
+
+
+def _connection_problem(error: redis.RedisError, address: BrokerAddress) -> str:
+    if isinstance(error, AuthenticationError):  # First: to redis-py it is a kind of ConnectionError.
+        return (
+            f"the broker {address.shown} rejects the password: {error}; give the right one in the address"
+            " or with --broker-password-file"
+        )
+    if isinstance(error, InvalidResponse):
+        return (
+            f"the server at {address.shown} is neither Redis nor Valkey: give the address of a Redis or"
+            " Valkey server"
+        )
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return (
+            f"the broker {address.shown} refuses a command: {error}; docs/how-to/broker.md lists the rights"
+            " that its user needs"
+        )
+    if reason := tls_problem(error):
+        return (
+            f"the broker {address.shown} cannot be trusted: {reason}; its certificate must be valid, for"
+            " this name, and from a CA that the system or the address (?ssl_ca_certs=PATH) names"
+        )
+    server = "Redis or Valkey" if address.tls is None else "Redis or Valkey with TLS"
+    return (
+        f"the broker {address.shown} cannot be reached: {str(error).rstrip('.')}; "
+        f"check that {server} runs there"
+    )
 
 
 def check_server(info: Mapping[str, object], *, shown: str) -> None:
     """Refuse a server that cannot keep a run.
 
     Args:
-        info: what the server answers to INFO.
+        info: the server's reply to INFO.
         shown: its address without the password.
 
     Raises:
-        InfrastructureError: it is too old, only read from, or throws data away when its memory is full.
+        InfrastructureError: it is too old, a read-only replica, or evicts data when its memory is full.
     """
     version = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isascii() and part.isdigit())
-    if len(numbers) < 2:
-        raise InfrastructureError(
-            f"the broker {shown} does not say that it is Redis or Valkey: give the address of one"
-        )
-    if numbers < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
-        raise InfrastructureError(
-            f"the broker {shown} has version {version}, at least {oldest} is needed: use a newer server"
-        )
     role = str(info.get("role", "master"))
-    if role != "master":
-        raise InfrastructureError(
-            f"the broker {shown} is a {role}, which takes no changes: give the address of its master"
-        )
     policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
-        raise InfrastructureError(
-            f"the broker {shown} throws data away when its memory is full (maxmemory-policy {policy}):"
+    if len(numbers) < 2:
+        problem = "does not identify itself as Redis or Valkey: give the address of a Redis or Valkey server"
+    elif numbers < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        problem = f"has version {version}, at least {oldest} is needed: use a newer server"
+    elif role != "master":
+        problem = f"is a {role}, which accepts no changes: give the address of its master"
+    elif policy != "noeviction":
+        problem = (
+            f"evicts data when its memory is full (maxmemory-policy {policy}):"
             " set maxmemory-policy to noeviction"
         )
-
-
-_PR_SET_DUMPABLE = 4
+    else:
+        return
+    raise InfrastructureError(f"the broker {shown} {problem}")
 
 
 def hide_process() -> None:
-    """Close `/proc/PID/environ`, `mem` and the like of this process to others that are not root (prctl(2)).
+    """Protect `/proc/PID/environ`, `mem` and similar files of this process from other users (prctl(2)).
 
     Tests run as the same user as the worker that starts them, and could otherwise read the broker's address
     and the secret there. The programs that this process executes are not affected. Where the C library has no
@@ -72,58 +126,3 @@ def hide_process() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     except (AttributeError, OSError):
         return
-
-
-BROKER_ERRORS: tuple[type[Exception], ...] = (redis.RedisError,)
-"""What any question to the broker may fail with when it is away."""
-
-BROKER_OR_DATA_ERRORS: tuple[type[Exception], ...] = (*BROKER_ERRORS, DamagedDataError)
-"""The same, and where what it has is damaged: for questions whose answer can be done without."""
-
-TIMEOUT_S = 5.0
-"""Seconds for one answer: half of what a lease holds."""
-
-
-def open_broker(address: BrokerAddress) -> redis.Redis:
-    """Return a client of a broker that was found to be usable.
-
-    This process, which holds the password and the secret, is hidden from tests: see `hide_process`.
-
-    Raises:
-        ConfigurationError: a file that its address names for TLS cannot be used.
-        InfrastructureError: it cannot be reached, refuses the password, is something else, or cannot keep
-            a run.
-    """
-    hide_process()
-    check_tls_files(address)
-    client = connect(address.url, timeout_s=TIMEOUT_S)
-    commands: Any = client
-    try:
-        found = commands.info()
-    except AuthenticationError as error:  # Before the next: to redis-py it is a kind of lost connection.
-        raise InfrastructureError(
-            f"the broker {address.shown} refuses the password: {error}; give the right one in the address"
-            " or by --broker-password-file"
-        ) from error
-    except InvalidResponse as error:
-        raise InfrastructureError(
-            f"what answers at {address.shown} is neither Redis nor Valkey: give the address of one"
-        ) from error
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        if reason := tls_problem(error):
-            raise InfrastructureError(
-                f"the broker {address.shown} cannot be trusted: {reason}; its certificate must be valid, for"
-                " this name, and from a CA that the system or the address (?ssl_ca_certs=PATH) names"
-            ) from error
-        what = "Redis or Valkey" if address.tls is None else "Redis or Valkey with TLS"
-        raise InfrastructureError(
-            f"the broker {address.shown} cannot be reached: {str(error).rstrip('.')}; "
-            f"look whether {what} runs there"
-        ) from error
-    except redis.RedisError as error:
-        raise InfrastructureError(
-            f"the broker {address.shown} does not let itself be used: {error}; "
-            "what its user must be allowed is in docs/how-to/broker.md"
-        ) from error
-    check_server(found, shown=address.shown)
-    return client

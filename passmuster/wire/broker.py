@@ -21,62 +21,51 @@ _DEFAULT_PORT = 6379
 _MAX_PORT = 65535
 
 _DATABASE_OF_SOCKET = {"redis+socket": "virtual_host", "unix": "db"}
-"""How the database is called behind the path of a socket: as Celery does, and as redis-py does."""
+"""The query parameter for the database of a socket's address, as Celery and redis-py name it."""
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
-    """What takes part in TLS, as absolute paths; empty: there is none.
-
-    Args:
-        ca_certs: certificates that are trusted besides the system's.
-        certfile: our own certificate, for a server that wants one.
-        keyfile: its key; empty: it is in `certfile`.
-    """
+    """The files for TLS, as absolute paths, or ""."""
 
     ca_certs: str = ""
+    """Trusted certificates in addition to the system's."""
     certfile: str = ""
+    """The client's certificate, for a server that requires one."""
     keyfile: str = ""
+    """Its key; empty: `certfile` contains it."""
 
 
 class BrokerAddress(Struct, frozen=True, kw_only=True):
-    """A broker's address.
-
-    Args:
-        url: as the user wrote it, with the password.
-        user: the user's name, decoded; empty: the server's default one.
-        password: decoded; empty: there is none.
-        host: its name or number; empty for a socket in the file system.
-        port: 0 for a socket in the file system.
-        database: which of the server's databases.
-        path: the socket in the file system; empty: there is none.
-        tls: how the server proves who it is; None: nothing is encrypted.
-        is_loopback: whether only this machine can reach it.
-        shown: the address without the user's name and the password.
-    """
+    """A broker's address."""
 
     url: str
+    """As the user wrote it, with the password."""
     user: str
+    """Decoded; empty: the server's default user."""
     password: str
+    """Decoded; empty: none."""
     host: str
+    """A name or an IP address; empty for a Unix socket."""
     port: int
+    """0 for a Unix socket."""
     database: int
     path: str
+    """Of the Unix socket; empty: none."""
     tls: TlsFiles | None = None
+    """None: the connection is not encrypted."""
     is_loopback: bool
+    """Whether only this machine can reach it."""
     shown: str
+    """The address without the user's name and the password."""
 
     __repr__ = repr_without("url", "user", "password")
 
 
 def parse_broker(url: str, *, source: str) -> BrokerAddress:
-    """Return the address that `url` means.
-
-    Args:
-        url: what the user wrote.
-        source: where it came from (`--broker`), for errors.
+    """Return the address in `url`, which came from `source` (`--broker`).
 
     Raises:
-        ConfigurationError: it is no address of a broker. The message never shows the password.
+        ConfigurationError: it is not a broker's address. The message never shows the password.
     """
     try:
         return read_address(url)
@@ -85,16 +74,16 @@ def parse_broker(url: str, *, source: str) -> BrokerAddress:
 
 
 def read_address(url: str) -> BrokerAddress:
-    """Return the address that `url` means.
+    """Return the address in `url`.
 
     Raises:
-        ValueError: it is none; says what was expected, and never shows the password.
+        ValueError: it is not one; the message says what was expected, and never shows the password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # Without its cause: that quotes what may be the password.
+        # Without its cause, which may quote the password.
         raise _wrong("has a part that cannot be read") from None
     if parts.scheme in _DATABASE_OF_SOCKET:
         return _socket_address(url, parts)
@@ -103,7 +92,7 @@ def read_address(url: str) -> BrokerAddress:
     if not parts.hostname:
         raise _wrong("names no host")
     if parts.fragment or (parts.query and parts.scheme == "redis"):
-        # An unencoded `#` or `?` in a password ends up here: the rest would be silently another address.
+        # An unencoded `#` or `?` in a password ends up here: the rest would silently be another address.
         raise _wrong("has a `?` or `#`; in a password write %3F and %23")
     tls = _tls(parts.query) if parts.scheme == "rediss" else None
     if port == 0:
@@ -126,15 +115,10 @@ def read_address(url: str) -> BrokerAddress:
 
 
 def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
-    """Return the address with another password; the user's name stays.
-
-    Args:
-        address: with or without a password.
-        password: as it is, not encoded.
-    """
+    """Return the address with another password, given unencoded; the user's name stays."""
     parts = urlsplit(address.url)
-    place = parts.netloc.rpartition("@")[2]
-    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{place}"
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{host}"
     return read_address(urlunsplit(parts._replace(netloc=netloc)))
 
 
@@ -146,7 +130,6 @@ def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
     if parts.fragment or query.keys() - {name}:
         raise _wrong(f"has more than `?{name}=DATABASE` behind the path")
     database = _database(query.get(name, [""])[-1])
-    shown = f"{parts.scheme}://{parts.path}" + (f"?{name}={database}" if database else "")
     return BrokerAddress(
         url=url,
         user=unquote(parts.username or ""),
@@ -156,18 +139,18 @@ def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
         database=database,
         path=unquote(parts.path),
         is_loopback=True,
-        shown=shown,
+        shown=f"{parts.scheme}://{parts.path}" + (f"?{name}={database}" if database else ""),
     )
 
 
 def _tls(query: str) -> TlsFiles:
-    """Read what may be said of TLS: which files take part in it, and nothing that would weaken it."""
+    """Return the files for TLS. No other option is allowed, because it could weaken TLS."""
     found = parse_qs(query, keep_blank_values=True)
     names = [f"ssl_{name}" for name in TlsFiles.__struct_fields__]
     if found.keys() - set(names):
-        # Perhaps the rest of a password, so what it is is not said.
+        # The message does not quote it: it may be the rest of a password.
         raise _wrong(
-            f"has something else than {', '.join(names)} behind `?`: certificates are always checked; "
+            f"has an option other than {', '.join(names)} after `?`: certificates are always checked; "
             "in a password write %3F"
         )
     paths = {name.removeprefix("ssl_"): values[-1] for name, values in found.items()}
@@ -182,7 +165,7 @@ def _database(text: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        raise _wrong("names a database that is no number")
+        raise _wrong("names a database that is not a number")
     return int(text)
 
 

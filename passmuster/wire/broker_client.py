@@ -18,24 +18,20 @@ from passmuster.wire.broker_messages import DamagedDataError
 _DAMAGE = re.compile(
     r"WRONGTYPE|user_script:\d+: (attempt to|bad argument)|not an integer|stream ID|last possible ID"
 )
-"""How Redis and Valkey say that a key is not what the command expects: of another type, holding no number,
-or a stream whose numbers have run out. The second is an error in a script of ours, which met such a value."""
+"""The errors of Redis and Valkey for a key that is not what a command expects: another type, no number, or a
+stream whose IDs have run out. The second is an error in one of our scripts, which met such a value."""
 
 _MAX_CHARS = 200
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether a broker's refusal means that what lies there is damaged, not that it is away or full."""
+    """Whether an error reply means that data on the broker is damaged, not that the broker is unavailable."""
     return isinstance(error, redis.ResponseError) and _DAMAGE.search(str(error)) is not None
 
 
 @contextmanager
 def translate_damage() -> Iterator[None]:
-    """Raise a refusal that means damage as what it is.
-
-    Raises:
-        DamagedRecordError: instead of redis' own error.
-    """
+    """Raise `DamagedDataError` instead of redis-py's error for damaged data."""
     try:
         yield
     except redis.ResponseError as error:
@@ -45,21 +41,21 @@ def translate_damage() -> Iterator[None]:
 
 
 class BrokerClient(redis.Redis):
-    """A client whose commands raise `DamagedRecordError` if a key of Passmuster is damaged."""
+    """A client whose commands raise `DamagedDataError` if a key of Passmuster is damaged."""
 
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """Send a command; return the answer."""
+        """Send a command; return the reply."""
         with translate_damage():
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> _Pipeline:  # noqa: FBT001, FBT002 - redis-py's own signature
-        """Return a transaction, or several commands in one go."""
+        """Return a transaction, or a batch of commands."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class _Pipeline(Pipeline):
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        with translate_damage():  # After WATCH, commands are sent at once.
+        with translate_damage():  # After WATCH, commands are sent immediately.
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's own signature

@@ -10,18 +10,14 @@ from typing import Any
 
 from passmuster.wire.broker_keys import RUNS_KEY, lease_key, meta_key, state_key
 from passmuster.wire.broker_messages import DamagedDataError, FileStage, FileStatus, RunStatus
-from passmuster.wire.run_lua import LOOK
+from passmuster.wire.run_store import run_script
 
 
 class BrokerInspector:
-    """Read-only view of a broker.
-
-    Args:
-        client: from `passmuster.wire.run_store.connect`.
-    """
+    """Read-only view of a broker; `client` is from `passmuster.wire.run_store.connect`."""
 
     def __init__(self, client: Any) -> None:
-        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client = client
 
     def runs(self) -> list[RunStatus]:
@@ -29,29 +25,28 @@ class BrokerInspector:
         found = []
         for run_id in self._client.smembers(RUNS_KEY):
             try:
-                answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
+                reply = self._client.eval(run_script(), 2, meta_key(run_id), state_key(run_id), "status")
             except DamagedDataError as error:
                 found.append(RunStatus(run_id=run_id, damage=str(error)))
                 continue
-            if answer is not None:  # None: it finished at this moment, or expired.
-                found.append(_run(run_id, *answer))
+            if reply is not None:  # None: it finished at this moment, or expired.
+                found.append(_run_status(run_id, *reply))
         return sorted(found, key=lambda run: (run.started_at, run.run_id))
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return the status of a file, or None if the broker does not know it."""
         text = self._client.hget(state_key(run_id), path)
-        kind, _, rest = (text or "").partition(":")
-        take, _, worker = rest.partition(":")
-        if kind not in tuple(FileStage):
+        letter, _, rest = (text or "").partition(":")
+        delivery, _, worker = rest.partition(":")
+        if letter not in tuple(FileStage):
             return None
-        look = FileStatus(stage=FileStage(kind), delivery=_number(take), worker=worker)
-        return (
-            look if look.stage is FileStage.RUNNING else FileStatus(stage=look.stage, delivery=look.delivery)
-        )
+        stage = FileStage(letter)
+        worker = worker if stage is FileStage.RUNNING else ""
+        return FileStatus(stage=stage, delivery=_number(delivery), worker=worker)
 
-    def expired_for_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         """Return the seconds since the lease of a running file expired; 0: it is valid."""
-        member = f"{look.delivery}\0{look.worker}\0{path}"
+        member = f"{status.delivery}\0{status.worker}\0{path}"
         deadline_ms = self._client.zscore(lease_key(run_id), member)
         seconds, micros = self._client.time()
         return 0.0 if deadline_ms is None else max(0.0, seconds + micros / 1e6 - deadline_ms / 1000)
@@ -61,15 +56,15 @@ class BrokerInspector:
         return sorted(self._client.hkeys(state_key(run_id)))
 
 
-def _run(run_id: str, begun: str, beat: str, kept: str, now: str, *counts: int) -> RunStatus:
-    begun_ms, beat_ms, now_ms = _number(begun), _number(beat), _number(now)
-    waiting, running, done = counts
+def _run_status(run_id: str, begun: str, heartbeat: str, backlog: str, now: str, *counts: int) -> RunStatus:
+    begun_ms, heartbeat_ms, now_ms = _number(begun), _number(heartbeat), _number(now)
+    queued, running, done = counts
     return RunStatus(
         run_id=run_id,
         started_at=begun_ms / 1000,
         seconds=max(0.0, (now_ms - begun_ms) / 1000),
-        heartbeat_age_s=max(0.0, (now_ms - beat_ms) / 1000),
-        waiting=waiting + _number(kept),
+        heartbeat_age_s=max(0.0, (now_ms - heartbeat_ms) / 1000),
+        waiting=queued + _number(backlog),
         running=running,
         done=done,
     )

@@ -3,10 +3,10 @@
 Every key expires: the keys of killed programs within a day, and `holder` within a week.
 
 pm:runs               SET    active runs; workers subscribe to their queues
-pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
-                             are queued at the dispatcher), terms (`run_spec`)
-pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
-pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
+pm:{run}:meta         HASH   state (run, cancelled), epoch, started and heartbeat (ms), backlog (files that
+                             are queued at the dispatcher), spec (`run_spec`), slots:WORKER
+pm:{run}:state        HASH   path -> Q:delivery | R:delivery:worker | D:delivery:worker
+pm:{run}:lease        ZSET   delivery, worker, path -> deadline in ms, by the broker's clock alone
 pm:{run}:results      STREAM an entry for each claim, counted result, returned file and refusal
 pm:pm.RUN             LIST   the queue: urgent tasks
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: all other tasks
@@ -19,8 +19,8 @@ pm:blob:SHA256        STRING a file of an uploaded tree, compressed
 
 Keys of a joined run (`join_store`); `join_key` derives {join} from its name:
 
-pm:{join}:terms       STRING the spec that all members must share, signed
-pm:{join}:claim       STRING the token of the leader; short-lived
+pm:{join}:spec        STRING the spec that all members must share, signed
+pm:{join}:lease       STRING the token of the leader; short-lived
 pm:{join}:holder      STRING the token of the last leader, until it gives up the lease
 pm:{join}:round       HASH   number, state (run, done), attempt, leader (its name)
 pm:{join}:members     HASH   name of a member -> time of its last heartbeat, in ms by the broker's clock
@@ -44,63 +44,63 @@ TASK_NAME = "pm.run_file"
 PRIORITY_NORMAL = 5
 PRIORITY_URGENT = 0
 PRIORITY_STEPS = (PRIORITY_URGENT, PRIORITY_NORMAL)
-"""Both sides need the same steps: each is a list of its own."""
+"""Each is a list of its own on the broker, so dispatcher and workers need the same steps."""
 
 _PRIORITY_SEPARATOR = "\x06\x16"
-"""Between a queue's name and its priority, where that is not 0 (kombu/transport/redis.py, 5.7.0)."""
+"""Between a queue's name and its priority, unless that is 0 (kombu/transport/redis.py, 5.7.0)."""
 
 _WORKER_SEPARATOR = "@"
-"""Neither the id of a run nor the name of a worker holds it."""
+"""Neither the ID of a run nor the name of a worker can contain it."""
 
 HEARTBEAT_S = 2
-"""Seconds between two renewals by a worker."""
+"""Seconds between two heartbeats of a worker."""
 
 LEASE_S = 10
-"""Seconds a claim holds without renewal: four missed heartbeats and a little."""
+"""Seconds until a lease expires: four missed heartbeats and a little."""
 
 WORKER_TTL_S = 10
-"""Seconds a worker's card holds without being announced again."""
+"""Seconds until a worker's status expires."""
 
 DISPATCHER_TIMEOUT_S = 600
-"""Seconds without the dispatcher's sign of life after which workers leave a run, until there is one again."""
+"""Seconds without a heartbeat of the dispatcher after which workers leave a run, until the next heartbeat."""
 
 RUN_TTL_S = 86400
-"""Seconds after the dispatcher's last sign of life until what is left of a run expires."""
+"""Seconds after the dispatcher's last heartbeat until a run's keys expire."""
 
 BLOB_TTL_S = 86400
-"""Seconds that the broker keeps a file of a tree after it was last sent."""
+"""Seconds that the broker keeps a file of a tree after the last run that uploaded it started."""
 
 DELIVERIES_PER_ATTEMPT = 100
-"""The wire counts takes: the task's attempt times this, plus how often it was handed out (1, 2, …).
+"""A delivery's number is the task's attempt times this, plus its count within the attempt (1, 2, …).
 
-Only takes of the same attempt stand in for each other: what is left of an earlier attempt must neither take a
-later one over nor answer for it.
+Only deliveries of one attempt can replace each other: a delivery of an earlier attempt must neither take over
+a later attempt nor submit its result.
 """
 
 WORKER_QUEUE_TTL_S = 120
-"""Seconds that messages for one worker are kept after the last one was put there: longer than the dispatcher
+"""Seconds until the messages for one worker expire, after the last one was sent: longer than the dispatcher
 waits for that worker."""
 
 OUTPUT_SUBSCRIPTION_S = 10
-"""Seconds a wish to see what a file prints holds without renewal."""
+"""Seconds until a subscription to a file's output expires."""
 
 OUTPUT_TTL_S = 60
-"""Seconds that what a file printed is kept for those who wanted to see it."""
+"""Seconds until streamed output expires."""
 
 MAX_PIECE_BYTES = 256 * 1024
-"""Bytes of output in one entry, and of one file in one heartbeat: of more the oldest is left out."""
+"""Maximum bytes of output in one stream entry, and of one file in one heartbeat; the oldest are left out."""
 
 MAX_PIECES = 16
-"""Entries kept of one file: 4 MiB of output."""
+"""Stream entries kept of one file: 4 MiB of output."""
 
 LEADER_LEASE_MS = 15_000
-"""Milliseconds that the claim to lead holds without renewal: three missed pulses and a little."""
+"""Milliseconds until the leader's lease expires: three missed heartbeats and a little."""
 
 MEMBER_HEARTBEAT_S = 4.0
-"""Seconds between two signs of life of a machine that joined a run."""
+"""Seconds between two heartbeats of a member of a joined run."""
 
 JOIN_TTL_S = 86400
-"""Seconds after the last sign of life, or after the end of a round, until what is left of it expires."""
+"""Seconds until the keys of a joined run expire, after the last heartbeat or the end of the round."""
 
 RUNS_KEY = f"{PREFIX}runs"
 WORKERS_KEY = f"{PREFIX}workers"
@@ -112,37 +112,37 @@ def queue_name(run_id: str) -> str:
 
 
 def worker_queue_name(run_id: str, worker: str) -> str:
-    """Return the name of the queue of a run from which only one worker takes files, as Celery knows it."""
+    """Return the name of a run's queue for one worker, as Celery knows it."""
     return f"{queue_name(run_id)}{_WORKER_SEPARATOR}{worker}"
 
 
 def is_worker_queue(name: str) -> bool:
-    """Whether that is the name of one worker's queue."""
+    """Whether this is the name of one worker's queue."""
     return _WORKER_SEPARATOR in name
 
 
 def run_of_queue(name: str) -> str:
-    """Return the run of a queue, also of one worker's."""
+    """Return the ID of the run of a queue, or of one worker's queue."""
     return name.removeprefix(QUEUE_PREFIX).partition(_WORKER_SEPARATOR)[0]
 
 
 def queue_keys(run_id: str) -> tuple[str, str]:
-    """Return the two lists of a run's queue, as the broker has them: what goes first, and the rest."""
-    return _lists(queue_name(run_id))
+    """Return the keys of the two lists of a run's queue: urgent tasks, and all others."""
+    return _list_keys(queue_name(run_id))
 
 
 def worker_queue_keys(run_id: str, worker: str) -> tuple[str, str]:
-    """Return the two lists of one worker's queue."""
-    return _lists(worker_queue_name(run_id, worker))
+    """Return the keys of the two lists of one worker's queue."""
+    return _list_keys(worker_queue_name(run_id, worker))
 
 
-def _lists(queue: str) -> tuple[str, str]:
-    first = f"{PREFIX}{queue}"
-    return first, f"{first}{_PRIORITY_SEPARATOR}{PRIORITY_NORMAL}"
+def _list_keys(queue: str) -> tuple[str, str]:
+    urgent = f"{PREFIX}{queue}"
+    return urgent, f"{urgent}{_PRIORITY_SEPARATOR}{PRIORITY_NORMAL}"
 
 
 def meta_key(run_id: str) -> str:
-    """Return the key of what holds for the whole run."""
+    """Return the key of the run's state and spec."""
     return f"{PREFIX}{{{run_id}}}:meta"
 
 
@@ -152,42 +152,42 @@ def state_key(run_id: str) -> str:
 
 
 def lease_key(run_id: str) -> str:
-    """Return the key of the deadlines of what runs."""
+    """Return the key of the leases."""
     return f"{PREFIX}{{{run_id}}}:lease"
 
 
 def results_key(run_id: str) -> str:
-    """Return the key of the stream."""
+    """Return the key of the result stream."""
     return f"{PREFIX}{{{run_id}}}:results"
 
 
 def subscription_key(run_id: str, path: str) -> str:
-    """Return the key of the subscription to the output of a file."""
+    """Return the key of the subscription to a file's output."""
     return f"{PREFIX}{{{run_id}}}:tail:{_digest(path)}"
 
 
 def output_key(run_id: str, path: str) -> str:
-    """Return the key of the stream of what a file prints."""
+    """Return the key of the stream of a file's output."""
     return f"{PREFIX}{{{run_id}}}:out:{_digest(path)}"
 
 
 def worker_key(name: str) -> str:
-    """Return the key of a worker's card."""
+    """Return the key of a worker's status."""
     return f"{PREFIX}w:{name}"
 
 
 def blob_key(digest: str) -> str:
-    """Return the key of a content."""
+    """Return the key of a file's content."""
     return f"{PREFIX}blob:{digest}"
 
 
 def join_key(name: str, what: str) -> str:
-    """Return a key of the run of this name that machines join."""
+    """Return a key of the joined run of this name."""
     return f"{PREFIX}{{join-{_digest(name)[:24]}}}:{what}"
 
 
 def join_run_id(name: str, number: int) -> str:
-    """Return the id of a round of such a run: readable, and unlike that of any other name."""
+    """Return the ID of a round of a joined run: readable, and different for every name."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "run"
     return f"join-{readable}-{_digest(name)[:8]}-{number}"
 

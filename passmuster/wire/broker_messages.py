@@ -16,21 +16,17 @@ from passmuster.model.executor import Limit
 TASK_KIND = "task"
 """The kind of a message that requests the run of a file. Its parts: the task and its delivery number."""
 
-
 _MAX_DIGITS = 15
 """Digits of a number on the broker: times in milliseconds have 13."""
 
 
 class DamagedDataError(InfrastructureError):
-    """The data of a run on the broker is not in a form that Passmuster writes.
+    """The data of a run on the broker is not in a form that Passmuster writes."""
 
-    Args:
-        what: the damage.
-    """
-
-    def __init__(self, what: str) -> None:
+    def __init__(self, damage: str) -> None:
         super().__init__(
-            f"what the broker has is damaged, or somebody else writes there: {what}; start the run again"
+            f"the data on the broker is damaged, or another program writes there: {damage}; start the run"
+            " again"
         )
 
 
@@ -38,11 +34,11 @@ def read_number(text: str, *, what: str) -> int:
     """Return an unsigned number from the broker.
 
     Args:
-        text: the text of the number.
-        what: its meaning, for errors (`the take of 'a.py'`).
+        text: its decimal digits.
+        what: its meaning, for errors (`the delivery of 'a.py'`).
 
     Raises:
-        DamagedRecordError: the text is no number, is negative, or has more than 15 digits.
+        DamagedDataError: the text is no number, is negative, or has more than 15 digits.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise DamagedDataError(f"{what} is {ascii(text)[:40]}")
@@ -82,7 +78,6 @@ class Lease(Struct, frozen=True, kw_only=True):
 
     path: str
     delivery: int
-    """The number of its delivery."""
     worker: str
 
 
@@ -121,61 +116,50 @@ class RunningFileStatus(Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(Struct, frozen=True, kw_only=True):
-    """The status that a worker publishes.
-
-    Args:
-        name: unique among all workers.
-        host: its host name.
-        slots: number of its slots.
-        busy: number of running files.
-        taken: number of accepted messages: of running files, and of those that wait for memory.
-        python: its interpreter: implementation, version and a digest of the packages; empty: not known yet.
-        budget_bytes: memory budget of all its files.
-        version: of Passmuster.
-        limits: its limits as text for the user.
-        used_bytes: memory of its running files.
-        runs: IDs of the runs that it serves.
-        only_run: ID of the only run that it may serve; empty: all.
-        files: its running files, oldest first; truncated if there are too many.
-    """
+    """The status that a worker publishes."""
 
     name: str
+    """Unique among all workers."""
     host: str
     slots: int
     busy: int
+    """Number of running files."""
     budget_bytes: int
+    """For all its files together."""
     version: str
+    """Of Passmuster."""
     limits: tuple[Limit, ...] = ()
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
+    """IDs of the runs that it serves."""
     only_run: str = ""
+    """ID of the only run that it may serve; empty: all."""
     files: tuple[RunningFileStatus, ...] = ()
+    """Its running files, oldest first; truncated if there are too many."""
     accepted: int = 0
+    """Number of accepted messages: of running files, and of those that wait for memory."""
     python: str = ""
+    """Its interpreter: implementation, version and a digest of the packages; empty: not known yet."""
 
 
 class RunStatus(Struct, frozen=True, kw_only=True):
-    """The status of a run, for observers.
-
-    Args:
-        run_id: its ID.
-        begun_at: Unix time of its start, by the broker's clock.
-        seconds: elapsed seconds since its start.
-        silent_s: seconds since the last heartbeat of its dispatcher.
-        waiting: number of queued files.
-        running: number of files leased to workers.
-        done: number of finished files that are not queued for a rerun.
-        damage: why nothing else is known of it; empty: no damage.
-    """
+    """The status of a run, for observers."""
 
     run_id: str
     started_at: float = 0.0
+    """Unix time, by the broker's clock."""
     seconds: float = 0.0
+    """Elapsed seconds since its start."""
     heartbeat_age_s: float = 0.0
+    """Seconds since the last heartbeat of its dispatcher."""
     waiting: int = 0
+    """Number of queued files."""
     running: int = 0
+    """Number of files leased to workers."""
     done: int = 0
+    """Number of finished files that are not queued for a rerun."""
     damage: str = ""
+    """Why nothing else is known of it; empty: no damage."""
 
 
 class FileStage(StrEnum):
@@ -191,6 +175,5 @@ class FileStatus(Struct, frozen=True, kw_only=True):
 
     stage: FileStage
     delivery: int
-    """The number of its last delivery."""
     worker: str = ""
     """Empty: no worker runs it."""

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from passmuster.wire.broker import BrokerAddress
 
 SECRET_VARIABLE = "PASSMUSTER_SECRET"
-"""The secret that signs messages. It has no argument: everybody on the machine could read it there."""
+"""The secret that signs messages. It has no option: all users of the machine can read arguments."""
 
 BROKER_VARIABLE = "PASSMUSTER_BROKER_URL"
-"""The variable that messages recommend for the broker's address."""
+"""The broker's address."""
 
 
 def _read_broker(text: str) -> str:
-    from passmuster.wire.broker import read_address  # Few runs have one.
+    from passmuster.wire.broker import read_address  # Few runs have a broker.
 
     return read_address(text.strip()).url
 
@@ -40,7 +40,7 @@ BROKER = ValueType(
 BROKER_ROW = setting(
     "broker",
     optional(BROKER),
-    "the Redis or Valkey server over which workers elsewhere run the files",
+    "the Redis or Valkey server through which workers on other machines run the files",
     group=Group.QUEUE,
     default="none: this machine runs them",
     legacy=BROKER_VARIABLE,
@@ -49,7 +49,7 @@ BROKER_ROW = setting(
 PASSWORD_FILE_ROW = setting(
     "broker-password-file",
     optional(PATH),
-    "a file that holds the server's password, so that no address has to",
+    "file with the broker's password, so that the address need not contain it",
     group=Group.QUEUE,
     default="none",
     is_secret=True,
@@ -57,7 +57,7 @@ PASSWORD_FILE_ROW = setting(
 SECRET_FILE_ROW = setting(
     "secret-file",
     optional(PATH),
-    "a file that holds the secret by which this program and its workers know each other",
+    "file with the secret that signs messages between dispatcher and workers",
     group=Group.QUEUE,
     default=f"${SECRET_VARIABLE}",
     is_secret=True,
@@ -65,20 +65,15 @@ SECRET_FILE_ROW = setting(
 
 
 def private_variables(rows: Iterable[Setting]) -> tuple[str, ...]:
-    """Return the variables with a secret, and those that say where one is."""
+    """Return the variables that contain a secret, or name a file with one."""
     return (SECRET_VARIABLE, *(name for row in rows if row.is_secret for name in row.variables))
 
 
 def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:
-    """Return a warning if an address that was given as an argument holds a password.
-
-    Args:
-        address: the broker's.
-        option: the option whose value it was.
-    """
+    """Return a warning if the address that was given as the argument `option` contains a password."""
     if not address.password:
         return None
     return (
-        f"everybody on this machine can read the password in {option} while this runs: "
+        f"all users of this machine can read the password in {option} while this runs: "
         f"use {BROKER_VARIABLE} or --broker-password-file"
     )

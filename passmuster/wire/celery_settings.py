@@ -9,25 +9,21 @@ from passmuster.wire.broker_keys import PREFIX, PRIORITY_STEPS
 from passmuster.wire.tls import tls_options
 
 SOCKET_S = 10
-"""Seconds to wait for an answer that Celery's own thread waits for; meanwhile it takes nothing."""
+"""Seconds to wait for a reply that Celery's own thread waits for; meanwhile it accepts no message."""
 
 CONNECT_S = 5
 
 HEALTH_CHECK_S = 5
-"""Seconds between two looks whether the connection that waits for messages still answers. One that does not
-is given up after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
+"""Seconds between two checks of the connection that waits for messages. One that does not answer is closed
+after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
 
 
 def shared_settings(url: str) -> dict[str, object]:
-    """Return the settings of an application that publishes or consumes.
-
-    Args:
-        url: the broker's address, with the password.
-    """
+    """Return the settings of an application that publishes or consumes; `url` contains the password."""
     address = read_address(url)
-    url = _url(address)
+    url = _celery_url(address)
     return {
-        # Both, and not `broker_url`: that loses against variables of the environment.
+        # Both, and not `broker_url`: variables of the environment override that.
         "broker_read_url": url,
         "broker_write_url": url,
         # Not in the address: `rediss://` alone is not encrypted at all (kombu/transport/redis.py, 5.7.0).
@@ -35,8 +31,8 @@ def shared_settings(url: str) -> dict[str, object]:
         "broker_transport_options": {
             "global_keyprefix": PREFIX,
             "priority_steps": list(PRIORITY_STEPS),
-            # Messages taken and not yet acknowledged are not kept on the broker: leases find what a killed
-            # worker had, and kombu's own keys (`unacked`) would outlive the worker and the run.
+            # The broker does not keep unacknowledged messages: leases detect the files of a killed worker,
+            # and kombu's own keys (`unacked`) would outlive the worker and the run.
             "ack_emulation": False,
             "socket_timeout": SOCKET_S,
             "socket_connect_timeout": CONNECT_S,
@@ -51,8 +47,8 @@ def shared_settings(url: str) -> dict[str, object]:
     }
 
 
-def _url(address: BrokerAddress) -> str:
-    """Return the address as Celery reads it: to it, what is not encoded may mean something else."""
+def _celery_url(address: BrokerAddress) -> str:
+    """Return the address as Celery parses it, which gives unencoded characters another meaning."""
     login = f"{quote(address.user, safe='')}:{quote(address.password, safe='')}@" if address.password else ""
     if address.path:
         return f"redis+socket://{login}{quote(address.path)}?virtual_host={address.database}"

@@ -26,7 +26,7 @@ from passmuster.model.task import TestTask
 Value = TypeVar("Value", bound=Struct)
 
 MAX_TASK_CHARS = 256 * 1024
-"""Characters of a task's text: a path, limits, and an environment that fits an `exec`."""
+"""Characters of a task's text: a path, limits, and an environment as large as `exec` accepts."""
 
 MAX_RESULT_CHARS = 64 * 1024 * 1024
 """Characters of a result's text: the output's 2 MiB, each byte six characters at worst, and many cases."""
@@ -35,20 +35,20 @@ _MAX_INT = 2**63 - 1
 """No valid count needs more than 64 bits, and a float cannot represent them all."""
 
 _STEP = re.compile(r"\.(\w+)|\[([0-9]+)\]")
-"""One step of the path by which msgspec names a place: a field, or an item of a list."""
+"""One step of the path in msgspec's errors: a field, or an item of a list."""
 
 
 class CodecError(PassmusterError):
-    """A text that is not the expected value, or a value that may not be sent."""
+    """A text that is not the expected value, or a value that must not be sent."""
 
 
 def encode(value: Struct, *, what: str, max_chars: int) -> str:
-    """Return `value` as text.
+    """Return `value`, a Struct of plain values, enums, tuples and Structs, as text.
 
     Args:
-        value: a Struct of plain values, enums, tuples and Structs.
-        what: what to call it in an error (`the task`).
-        max_chars: characters that the text may have.
+        value: the value.
+        what: its name in errors (`the task`).
+        max_chars: maximum characters of the text.
 
     Raises:
         CodecError: the text would be too long, or a number is not finite.
@@ -62,29 +62,23 @@ def encode(value: Struct, *, what: str, max_chars: int) -> str:
 
 
 def decode(cls: type[Value], text: str, *, what: str, max_chars: int) -> Value:
-    """Return the value of class `cls` that `text` holds.
-
-    Args:
-        cls: the class that is expected.
-        text: what came.
-        what: what to call it in an error (`the task`).
-        max_chars: characters that the text may have.
+    """Return the value of class `cls` in `text`; `what` and `max_chars` are those of `encode`.
 
     Raises:
-        CodecError: it is no JSON, too long, or not exactly such a value; names the place.
+        CodecError: the text is not JSON, too long, or not exactly such a value; names the place.
     """
     _check_size(text, what, max_chars)
     try:
         found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise CodecError(f"{what} is no JSON of ours: {error}") from error
+        raise CodecError(f"{what} is not valid JSON: {error}") from error
     try:
         value = convert(found, cls)
     except ValidationError as error:
         raise CodecError(_mismatch(error, found, cls, what)) from error
-    except UnicodeEncodeError as error:  # Text with a lone surrogate where a number or an enum belongs.
+    except UnicodeEncodeError as error:  # A lone surrogate in place of a number or an enum.
         raise CodecError(f"{what} has {_shown(error.object)} where it is not allowed") from error
-    # `convert` passes over unknown keys, takes the default for a missing one, and bounds no number.
+    # `convert` ignores unknown keys, uses defaults for missing ones, and does not limit numbers.
     if difference := _difference(found, to_builtins(value), what):
         raise CodecError(difference)
     return value
@@ -96,19 +90,19 @@ def _check_size(text: str, what: str, max_chars: int) -> None:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a key that comes twice: two readers could take different ones."""
+    """Reject a repeated key: two readers could use different values."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key comes twice")
+        raise ValueError("a key is repeated")
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _mismatch(error: ValidationError, found: Any, cls: type[Struct], what: str) -> str:
-    """Return what `convert` refused: where it stands, what it is, and what is allowed there."""
+    """Return what `convert` rejected: the place, the value, and what is allowed there."""
     problem, _, path = str(error).partition(" - at `$")
     place, kind = what, cls
     for field, index in _STEP.findall(path):
@@ -138,9 +132,9 @@ def _allowed(kind: Any) -> str:
 
 
 def _difference(found: Any, exact: object, place: str) -> str:
-    """Return in what a text's content and the value read from it differ; empty: in nothing.
+    """Return a difference between a text's content and the value read from it, or "" if there is none.
 
-    Types and lengths are known to match.
+    Their types and lengths are known to match.
     """
     if isinstance(found, int) and abs(found) > _MAX_INT:
         return f"{place} is a number of more than 64 bits"
@@ -170,14 +164,14 @@ def encode_task(task: TestTask) -> str:
     """Return `task` as text.
 
     Raises:
-        CodecError: its path may not be sent, or the text would be longer than `MAX_TASK_CHARS`.
+        CodecError: its path must not be sent, or the text would be longer than `MAX_TASK_CHARS`.
     """
     _check_path(task.file_path, "the task")
     return encode(task, what="the task", max_chars=MAX_TASK_CHARS)
 
 
 def decode_task(text: str) -> TestTask:
-    """Return the task that `text` holds.
+    """Return the task in `text`.
 
     Raises:
         CodecError: the text is not exactly a valid task; the error names the place.
@@ -191,14 +185,14 @@ def encode_result(result: TestResult) -> str:
     """Return `result` as text.
 
     Raises:
-        CodecError: its path may not be sent, or the text would be longer than `MAX_RESULT_CHARS`.
+        CodecError: its path must not be sent, or the text would be longer than `MAX_RESULT_CHARS`.
     """
     _check_path(result.file_path, "the result")
     return encode(result, what="the result", max_chars=MAX_RESULT_CHARS)
 
 
 def decode_result(text: str) -> TestResult:
-    """Return the result that `text` holds.
+    """Return the result in `text`.
 
     Raises:
         CodecError: the text is not exactly a valid result; the error names the place.
@@ -212,9 +206,9 @@ def _check_path(path: str, what: str) -> None:
     if not path:
         problem = "is empty"
     elif "\0" in path:
-        problem = "holds a NUL"
+        problem = "contains a NUL"
     elif "\\" in path:
-        problem = "holds a backslash"
+        problem = "contains a backslash"
     elif path.startswith("/"):
         problem = "is absolute"
     elif ".." in path.split("/"):

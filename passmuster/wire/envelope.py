@@ -17,19 +17,19 @@ import zlib
 from passmuster.model.errors import PassmusterError
 
 VERSION = 2
-"""Counts up when the form changes: a dispatcher and a worker must be of the same one."""
+"""Increases when the form or the content of messages changes; a dispatcher and its workers need the same."""
 
 MAX_MESSAGE_CHARS = 192 * 1024 * 1024
-"""Characters of a sealed message: below the 512 MB that Redis keeps in one value."""
+"""Maximum characters of a signed message: below the 512 MB that Redis stores in one value."""
 
 MAX_PARTS_BYTES = 256 * 1024 * 1024
-"""Bytes of all parts of a message, unpacked: what one message may cost the memory of who opens it."""
+"""Maximum bytes of all parts of a message, decompressed: bounds the memory of the receiver."""
 
-_PACKED_FROM_CHARS = 512
-"""Parts shorter than this do not get shorter by compression that counts."""
+_MIN_PACKED_CHARS = 512
+"""Compression does not make shorter parts noticeably shorter."""
 
 _LEVEL = 1
-"""zlib's quickest: output of tests shrinks to a tenth even so."""
+"""zlib's fastest level already shrinks the output of tests to a tenth."""
 
 
 class EnvelopeError(PassmusterError):
@@ -37,13 +37,13 @@ class EnvelopeError(PassmusterError):
 
 
 class Envelope:
-    """Signs and opens messages with a secret, or with two while one replaces the other.
+    """Signs and verifies messages with a secret, or with two while one replaces the other.
 
-    Messages signed with either are opened. The first one signs, but runs are answered with the secret that
-    they came with (`answer_run`): the other side may have that one alone.
+    Messages signed with either are accepted. The first one signs, but runs are answered with the secret that
+    they came with (`answer_run`), because the other side may have only that one.
 
     Args:
-        secret: what both sides know, one secret a line; empty: the signature only guards against damage.
+        secret: shared by both sides, one secret a line; empty: the signature only detects damage.
     """
 
     def __init__(self, secret: str) -> None:
@@ -52,24 +52,19 @@ class Envelope:
         self._keys_of_runs: dict[str, bytes] = {}
 
     def answer_run(self, run_id: str, text: str) -> None:
-        """Sign a run's messages from now on with the secret that `text` is signed with, which was opened."""
+        """Sign a run's messages from now on with the secret that signed `text`, a verified message."""
         *body, signature = json.loads(text)
         self._keys_of_runs[run_id] = next(key for key in self._keys if _signature(key, body) == signature)
 
     def forget_run(self, run_id: str) -> None:
-        """Sign messages of a run that is over with the first secret again."""
+        """Sign messages of a finished run with the first secret again."""
         self._keys_of_runs.pop(run_id, None)
 
     def sign(self, kind: str, *parts: str, run_id: str = "") -> str:
-        """Return a message of this kind with these parts.
-
-        Args:
-            kind: what it is.
-            parts: what it says.
-            run_id: the run that it answers; empty: it answers none.
+        """Return a message; `run_id` is the run that it answers, or "".
 
         Raises:
-            EnvelopeError: it would be too large to be opened.
+            EnvelopeError: it would be too large to be verified.
         """
         if sum(map(len, parts)) > MAX_PARTS_BYTES:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_PARTS_BYTES} bytes")
@@ -94,18 +89,18 @@ class Envelope:
         try:
             message = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise EnvelopeError("a message is not one of ours: it is no JSON") from error
+            raise EnvelopeError("a message is malformed: it is not JSON") from error
         if not isinstance(message, list) or len(message) < 3 or type(message[0]) is not int:
-            raise EnvelopeError("a message is not one of ours: it has another form")
+            raise EnvelopeError("a message is malformed: it is not an array of a version, a kind and parts")
         if message[0] != VERSION:
             raise EnvelopeError(
-                f"a message has version {str(message[0])[:20]}, this program speaks {VERSION}: "
+                f"a message has version {str(message[0])[:20]}, this program uses {VERSION}: "
                 "use the same version of Passmuster for the dispatcher and all workers"
             )
         *body, signature = message
         if not all(isinstance(item, str) for item in message[1:]):
-            raise EnvelopeError("a message is not one of ours: it has another form")
-        # Bytes: to compare_digest, text that is not ASCII is an error.
+            raise EnvelopeError("a message is malformed: a part is not text")
+        # Bytes: compare_digest rejects text that is not ASCII.
         expected = [_bytes(_signature(key, body)) for key in self._keys]
         if not any(hmac.compare_digest(own, _bytes(signature)) for own in expected):
             raise EnvelopeError(
@@ -122,14 +117,10 @@ def pack_bytes(data: bytes) -> str:
 
 
 def unpack_bytes(text: str, *, limit_bytes: int) -> bytes:
-    """Return what `pack_bytes` was given.
-
-    Args:
-        text: what it returned.
-        limit_bytes: bytes that may come out; more are never made.
+    """Return the data in a text from `pack_bytes`.
 
     Raises:
-        EnvelopeError: the text is damaged, or holds more than `limit_bytes`.
+        EnvelopeError: the text is damaged, or holds more than `limit_bytes`, which are never decompressed.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -151,7 +142,7 @@ def _signature(key: bytes, body: list[int | str]) -> str:
 
 
 def _packed(part: str) -> str:
-    if len(part) >= _PACKED_FROM_CHARS:
+    if len(part) >= _MIN_PACKED_CHARS:
         packed = pack_bytes(part.encode("utf-8", "surrogatepass"))
         if len(packed) < len(part):
             return "z" + packed
@@ -169,9 +160,9 @@ def _unpacked(parts: list[int | str]) -> tuple[str, ...]:
             try:
                 text = data.decode("utf-8", "surrogatepass")
             except UnicodeDecodeError as error:
-                raise EnvelopeError("packed data is damaged: it is no text") from error
+                raise EnvelopeError("packed data is damaged: it is not text") from error
         elif part[:1] != "t":
-            raise EnvelopeError("a message is not one of ours: a part has another form")
+            raise EnvelopeError("a message is malformed: a part is of an unknown form")
         found.append(text)
     return tuple(found)
 

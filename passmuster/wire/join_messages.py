@@ -13,132 +13,101 @@ from msgspec import Struct
 from passmuster.wire.codec import decode, encode
 from passmuster.wire.envelope import Envelope, EnvelopeError
 
-_MAX_TERMS_CHARS = 4 * 1024 * 1024
+_MAX_SPEC_CHARS = 4 * 1024 * 1024
 _MAX_OUTCOME_CHARS = 64 * 1024 * 1024
 
 
 class JoinSpec(Struct, frozen=True, kw_only=True):
-    """The properties that all members of a run must share; the first member sets them.
-
-    Args:
-        version: of Passmuster.
-        machine: the member that set them, as text for the user.
-        identity: of the tree (`tree_identity`).
-        listing: the digest of the list of its files; empty: there is none.
-        request: the settings of the run, as pairs of name and value.
-    """
+    """The properties that all members of a run must share; the first member sets them."""
 
     version: str
+    """Of Passmuster."""
     machine: str
+    """The member that set them, as text for the user."""
     identity: str
+    """Of the tree (`tree_identity`)."""
     listing: str
+    """The digest of the tree's manifest; empty: none."""
     request: tuple[tuple[str, str], ...]
+    """The settings of the run, as pairs of name and value."""
 
 
 class NewRound(Struct, frozen=True, kw_only=True):
-    """A round that reruns the files that did not pass in the round before.
-
-    Args:
-        number: of the new round.
-        paths: the files.
-    """
+    """The start of round `number`, which reruns the files that did not pass in the round before."""
 
     number: int
     paths: tuple[str, ...]
 
 
 class RecordFile(Struct, frozen=True, kw_only=True):
-    """A file of a round's record.
-
-    Args:
-        name: of the file.
-        size_bytes: how large it is.
-        sha256: its digest.
-        chunks: number of its chunks on the broker.
-    """
+    """A file of a round's record."""
 
     name: str
     size_bytes: int
     sha256: str
     chunks: int
+    """Number of its chunks on the broker."""
 
 
 class RoundOutcome(Struct, frozen=True, kw_only=True):
-    """The outcome of a round.
-
-    Args:
-        number: of the round.
-        status: the exit status of every machine.
-        leader: the leader at its end, as text for the user.
-        again: the files that did not pass.
-        files: its record.
-    """
+    """The outcome of a round."""
 
     number: int
     status: int
+    """The exit status of every machine."""
     leader: str
+    """The leader at its end, as text for the user."""
     failed_paths: tuple[str, ...]
+    """The files that did not pass."""
     files: tuple[RecordFile, ...]
+    """Its record."""
 
 
 class EnterReply(NamedTuple):
-    """The state of a run that a new member finds.
-
-    Args:
-        number: of the present round, from 1.
-        is_done: whether it is complete.
-        attempt: the CI's attempt of who began it; 0: unknown.
-        was_seen: whether a machine of this identity came to this round before.
-    """
+    """The state of a run that a new member finds."""
 
     number: int
+    """Of the current round, from 1."""
     is_done: bool
     attempt: int
+    """The CI's attempt of the member that started the round; 0: unknown."""
     was_seen: bool
+    """Whether a machine of this identity entered this round before."""
 
 
 class JoinStatus(NamedTuple):
-    """The current status of a joined run.
-
-    Args:
-        number: of the present round; 0: the broker knows no such run.
-        is_claimed: whether a member holds the leader lease.
-        leader: the last leader; empty: none yet.
-        has_outcome: whether the round that was asked for is complete.
-    """
+    """The current status of a joined run."""
 
     number: int
+    """Of the current round; 0: the broker does not know the run."""
     is_led: bool
+    """Whether a member holds the leader lease."""
     leader: str
+    """The last leader; empty: none yet."""
     has_outcome: bool
+    """Whether the requested round is complete."""
 
 
 class JoinCodec:
     """Signs and verifies the messages about the joined run of one name.
 
-    Args:
-        envelope: with the secret.
-        name: the run's.
+    Every `decode_…` raises `PassmusterError` if the message is malformed or not signed with the secret.
     """
 
     def __init__(self, envelope: Envelope, name: str) -> None:
         self._envelope, self._name = envelope, name
 
-    def encode_spec(self, terms: JoinSpec) -> str:
+    def encode_spec(self, spec: JoinSpec) -> str:
         """Return a signed spec."""
-        text = encode(terms, what="the terms", max_chars=_MAX_TERMS_CHARS)
-        return self._envelope.sign(self._kind("terms"), terms.version, text)
+        text = encode(spec, what="the run's spec", max_chars=_MAX_SPEC_CHARS)
+        return self._envelope.sign(self._kind("spec"), spec.version, text)
 
     def decode_spec(self, text: str, *, version: str) -> JoinSpec | str:
-        """Return the spec in a message; if it has another version, only that version.
-
-        Raises:
-            PassmusterError: the message is malformed or not signed with the secret.
-        """
-        parts = self._parts("terms", text, 2)
-        if parts[0] != version:
-            return parts[0]
-        return decode(JoinSpec, parts[1], what="the terms", max_chars=_MAX_TERMS_CHARS)
+        """Return the spec in a message; if it has another version, only that version."""
+        found, spec = self._parts("spec", text, 2)
+        if found != version:
+            return found
+        return decode(JoinSpec, spec, what="the run's spec", max_chars=_MAX_SPEC_CHARS)
 
     def encode_result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
         """Return the encoded result of an attempt in a round with its packed coverage data, signed."""
@@ -174,7 +143,7 @@ class JoinCodec:
         return self._envelope.sign(self._kind(f"record:{sha256}:{index}"), packed)
 
     def decode_chunk(self, text: str, sha256: str, index: int) -> str:
-        """Return the data of a message from `chunk`."""
+        """Return the data of a message from `encode_chunk`."""
         (part,) = self._parts(f"record:{sha256}:{index}", text, 1)
         return part
 

@@ -1,38 +1,41 @@
 """Stores the state of a joined run on the broker: the leader, the round, and the journal.
 
+`join_store.lua` holds the atomic steps.
+
 Imports redis: only members may load this module. Every method may raise `redis.RedisError`, and
-`DamagedRecordError` if the data on the broker is damaged; the caller handles both.
+`DamagedDataError` if the data on the broker is damaged; the caller handles both.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import redis
 
 from passmuster.model.errors import PassmusterError
-from passmuster.wire import join_lua as join_scripts
-from passmuster.wire.broker_keys import JOIN_TTL_S, join_key
+from passmuster.wire.broker_keys import JOIN_TTL_S, LEADER_LEASE_MS, join_key
 from passmuster.wire.broker_messages import DamagedDataError, read_number
 from passmuster.wire.join_messages import EnterReply, JoinStatus
+from passmuster.wire.lua_script import load_script
 
 _MAX_ENTRIES = 100
-"""Entries of the journal that are read at once: results can have megabytes."""
+"""Journal entries of one read: results can have megabytes."""
 
 
 class NotLeadingError(PassmusterError):
     """Another member leads now, so this one must not write any more."""
 
+    def __init__(self) -> None:
+        super().__init__("another machine leads the run now")
+
 
 class LeaderLease:
-    """The right of one member to lead one round, which expires unless renewed. Its `token` is random and
-    unique.
+    """The right of the member `name` to lead round `number`, which expires unless renewed.
 
-    Args:
-        name: of the member.
-        number: of the round.
+    Its `token` is random and unique.
     """
 
     def __init__(self, name: str, number: int) -> None:
@@ -41,31 +44,30 @@ class LeaderLease:
 
 
 class JoinStore:
-    """The run of one name.
+    """The joined run of one name.
 
     Args:
         client: from `run_store.connect`.
         name: as the user gave it.
         attempt: the CI's attempt of this machine; 0: unknown.
-        terms: the signed spec that this member proposes.
+        spec: the signed spec that this member proposes.
     """
 
-    def __init__(self, client: redis.Redis, name: str, *, attempt: int = 0, terms: str = "") -> None:
-        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+    def __init__(self, client: redis.Redis, name: str, *, attempt: int = 0, spec: str = "") -> None:
+        # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
-        self._name, self._attempt, self._terms_text = name, attempt, terms
+        self._name, self._attempt, self._signed_spec = name, attempt, spec
         self._keys = tuple(
             join_key(name, what)
-            for what in ("claim", "holder", "round", "members", "seen", "journal", "terms")
+            for what in ("lease", "holder", "round", "members", "seen", "journal", "spec")
         )
-        _, self._holder, _, self._members, _, self._journal, self._terms = self._keys
+        _, self._holder, _, self._members, _, self._journal, self._spec = self._keys
 
     def propose_spec(self) -> str:
         """Return the signed spec in force, which the first member set."""
-        self._client.set(self._terms, self._terms_text, nx=True, ex=JOIN_TTL_S)
-        found = str(self._client.get(self._terms) or self._terms_text)
-        self._terms_text = found
-        return found
+        self._client.set(self._spec, self._signed_spec, nx=True, ex=JOIN_TTL_S)
+        self._signed_spec = str(self._client.get(self._spec) or self._signed_spec)
+        return self._signed_spec
 
     def enter(self, identity: str, number: int = 1) -> EnterReply:
         """Register this member.
@@ -74,22 +76,19 @@ class JoinStore:
             identity: of the machine, for the CI.
             number: the round to start if the broker does not know the run.
         """
-        found, state, attempt, was_seen = self._script(join_scripts.ENTER, identity, self._attempt, number)
-        return EnterReply(_round(found), state == "done", _round(attempt), bool(was_seen))
+        found, state, attempt, was_seen = self._run("enter", identity, self._attempt, number)
+        return EnterReply(_round_number(found), state == "done", _round_number(attempt), bool(was_seen))
 
     def start_round(self, number: int, identity: str, entry: str) -> bool:
-        """Start the next round; return False if another member has started it.
+        """Start the round after `number`, which is complete; return False if another member has started it.
 
-        Args:
-            number: of the round that is complete.
-            identity: of this machine.
-            entry: the signed journal entry of the new round.
+        `entry` is the signed journal entry of the new round.
         """
-        return bool(self._script(join_scripts.BEGIN, number, self._attempt, identity, entry))
+        return bool(self._run("start_round", number, self._attempt, identity, entry))
 
     def heartbeat(self, name: str) -> int:
         """Send this member's heartbeat; return the number of other members."""
-        return int(self._script(join_scripts.PULSE, name))
+        return int(self._run("heartbeat", name))
 
     def leave(self, name: str) -> None:
         """Remove this member."""
@@ -97,59 +96,53 @@ class JoinStore:
 
     def status(self, number: int) -> JoinStatus:
         """Return the status of the run, and whether this round is complete."""
-        found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
-        return JoinStatus(_round(found), bool(claimed), str(leader), bool(outcome))
+        found, is_led, leader, has_outcome = self._run("status", outcome_of=number)
+        return JoinStatus(_round_number(found), bool(is_led), str(leader), bool(has_outcome))
 
-    def claim(self, claim: LeaderLease) -> bool:
+    def claim(self, lease: LeaderLease) -> bool:
         """Claim the leader lease; return False if another member leads, or the round is over."""
-        return bool(self._script(join_scripts.CLAIM, claim.token, claim.name, claim.number))
+        return bool(self._run("claim", lease.token, lease.name, lease.number))
 
-    def renew(self, claim: LeaderLease) -> bool:
+    def renew(self, lease: LeaderLease) -> bool:
         """Renew the leader lease; return False if another member leads, or the lease was given up.
 
         If the broker has lost the run's data, the renewal restores it.
         """
-        return bool(
-            self._script(
-                join_scripts.RENEW, claim.token, claim.name, claim.number, self._attempt, self._terms_text
-            )
-        )
+        spec = self._signed_spec
+        return bool(self._run("renew", lease.token, lease.name, lease.number, self._attempt, spec))
 
-    def give_up(self, claim: LeaderLease) -> None:
+    def give_up(self, lease: LeaderLease) -> None:
         """Give up the leader lease, so another member can lead immediately."""
-        self._script(join_scripts.GIVE_UP, claim.token)
+        self._run("give_up", lease.token)
 
-    def append(self, claim: LeaderLease, entries: Sequence[str]) -> None:
+    def append(self, lease: LeaderLease, entries: Sequence[str]) -> None:
         """Append results to the journal.
 
         Raises:
             NotLeadingError: another machine leads; nothing was written.
         """
-        self._as_leader(claim, join_scripts.APPEND, *entries)
+        self._run_as_leader(lease, "append", *entries)
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield kind ("result", "round") and signed text of each journal entry, oldest first."""
         last_id = "0"
-        while answer := self._client.xread({self._journal: last_id}, count=_MAX_ENTRIES):
-            for entry_id, fields in answer[0][1]:
+        while reply := self._client.xread({self._journal: last_id}, count=_MAX_ENTRIES):
+            for entry_id, fields in reply[0][1]:
                 last_id = entry_id
                 kind, body = fields.get("kind"), fields.get("body")
                 if kind is None or body is None:
                     raise DamagedDataError(f"entry {entry_id} of the run's journal lacks a field")
                 yield kind, body
 
-    def finish_round(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
-        """Mark the round as complete, and give up the leader lease.
+    def finish_round(self, lease: LeaderLease, outcome: str, *, is_green: bool) -> None:
+        """Mark the round as complete with its signed outcome, and give up the leader lease.
 
-        Args:
-            claim: the lease of this member.
-            outcome: the signed outcome of the round.
-            is_green: whether no further round can follow.
+        After a green round no other can follow, so the journal is removed.
 
         Raises:
             NotLeadingError: another machine leads; nothing was written.
         """
-        self._as_leader(claim, join_scripts.DONE, outcome, "green" if is_green else "")
+        self._run_as_leader(lease, "finish_round", outcome, str(int(is_green)))
 
     def outcome(self, number: int) -> str | None:
         """Return the signed outcome of a round, or None."""
@@ -165,26 +158,36 @@ class JoinStore:
         found = self._client.get(self._chunk_key(number, name, index))
         return None if found is None else str(found)
 
-    def guarded(self, client: redis.Redis, claim: LeaderLease) -> Any:
+    def guarded(self, client: redis.Redis, lease: LeaderLease) -> Any:
         """Return a client whose writes fail once another member leads."""
-        return _GuardedClient(client, self._holder, lambda: self.renew(claim), claim.token)
+        return _GuardedClient(client, self._holder, lambda: self.renew(lease), lease.token)
 
-    def _as_leader(self, claim: LeaderLease, script: str, *arguments: str) -> None:
-        if self._script(script, claim.token, *arguments, number=claim.number):
-            return
-        # The broker may have lost the run's data while no other member leads.
-        if not self.renew(claim) or not self._script(script, claim.token, *arguments, number=claim.number):
-            raise NotLeadingError("another machine leads the run by now")
+    def _run_as_leader(self, lease: LeaderLease, operation: str, *arguments: str) -> None:
+        for _ in range(2):
+            if self._run(operation, lease.token, *arguments, outcome_of=lease.number):
+                return
+            # The broker may have lost the run's data while no other member leads: a renewal restores it.
+            if not self.renew(lease):
+                break
+        raise NotLeadingError
 
     def _chunk_key(self, number: int, name: str, index: int) -> str:
         return join_key(self._name, f"record:{number}:{name}:{index}")
 
-    def _script(self, script: str, *arguments: str | int, number: int = 0) -> Any:
-        keys = (*self._keys, join_key(self._name, f"outcome:{number}")) if number else self._keys
-        return self._client.eval(script, len(keys), *keys, *arguments)
+    def _run(self, operation: str, *arguments: str | int, outcome_of: int | None = None) -> Any:
+        """Run an operation of the script; `outcome_of` is the round whose outcome it reads or writes."""
+        keys = list(self._keys)
+        if outcome_of is not None:
+            keys.append(join_key(self._name, f"outcome:{outcome_of}"))
+        return self._client.eval(_script(), len(keys), *keys, operation, *arguments)
 
 
-def _round(found: str | None) -> int:
+@cache
+def _script() -> str:
+    return load_script("join_store.lua", JOIN_TTL_S=JOIN_TTL_S, LEADER_LEASE_MS=LEADER_LEASE_MS)
+
+
+def _round_number(found: str | None) -> int:
     """Return a number of the round; None: it is missing."""
     return read_number("" if found is None else str(found), what="a number of the run's round")
 
@@ -196,9 +199,9 @@ class _GuardedClient:
     after another one took over therefore cannot overwrite the work of the new leader.
     """
 
-    def __init__(self, client: redis.Redis, key: str, renew: Any, token: str) -> None:
+    def __init__(self, client: redis.Redis, holder_key: str, renew: Callable[[], bool], token: str) -> None:
         self._client: Any = client
-        self._key, self._renew, self._token = key, renew, token
+        self._holder_key, self._renew, self._token = holder_key, renew, token
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -206,17 +209,17 @@ class _GuardedClient:
     def pipeline(self, transaction: bool = True) -> Any:  # noqa: FBT001, FBT002 - redis-py's own signature
         pipeline = self._client.pipeline(transaction=True)
         try:
-            pipeline.watch(self._key)
-            if pipeline.get(self._key) != self._token:
+            pipeline.watch(self._holder_key)
+            if pipeline.get(self._holder_key) != self._token:
                 pipeline.unwatch()
                 if not self._renew():
-                    raise NotLeadingError("another machine leads the run by now")
-                pipeline.watch(self._key)
+                    raise NotLeadingError
+                pipeline.watch(self._holder_key)
             pipeline.multi()
         except BaseException:
             pipeline.reset()
             raise
-        return _Guarded(pipeline)
+        return _GuardedPipeline(pipeline)
 
     def eval(self, *arguments: Any) -> Any:
         with self.pipeline() as pipeline:
@@ -229,7 +232,7 @@ class _GuardedClient:
             return pipeline.execute()[0]
 
 
-class _Guarded:
+class _GuardedPipeline:
     """A transaction that raises `NotLeadingError` if the leader lease was taken meanwhile."""
 
     def __init__(self, pipeline: Any) -> None:
@@ -238,7 +241,7 @@ class _Guarded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline, name)
 
-    def __enter__(self) -> _Guarded:
+    def __enter__(self) -> _GuardedPipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -248,4 +251,4 @@ class _Guarded:
         try:
             return self._pipeline.execute()
         except redis.WatchError:
-            raise NotLeadingError("another machine leads the run by now") from None
+            raise NotLeadingError from None

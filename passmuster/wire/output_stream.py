@@ -23,37 +23,27 @@ from passmuster.wire.broker_keys import (
 )
 from passmuster.wire.envelope import Envelope, EnvelopeError, pack_bytes, unpack_bytes
 
-OUTPUT_KIND = "tail"
+OUTPUT_KIND = "output"
 """The kind of a message with a piece of output. Its parts: run, path, delivery, start, and packed bytes."""
 
 
 class OutputPiece(Struct, frozen=True, kw_only=True):
-    """A piece of the output of a file.
-
-    Args:
-        take: the number under which the file was handed out.
-        start: how many bytes it had printed before.
-        data: what came then.
-    """
+    """A piece of the output of a file."""
 
     delivery: int
     start: int
+    """Bytes of the file's output before this piece."""
     data: bytes
 
 
 class OutputStream:
-    """Subscriptions to output, and its pieces, on the broker.
-
-    Args:
-        client: from `passmuster.wire.run_store.connect`.
-        envelope: seals and opens pieces.
-    """
+    """Subscriptions to output, and its pieces; `client` is from `passmuster.wire.run_store.connect`."""
 
     def __init__(self, client: Any, envelope: Envelope) -> None:
-        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client, self._envelope = client, envelope
 
-    # The watcher's side.
+    # The observer's side.
 
     def subscribe(self, run_id: str, path: str) -> None:
         """Subscribe to the output of a file for `OUTPUT_SUBSCRIPTION_S` seconds."""
@@ -67,23 +57,23 @@ class OutputStream:
         Args:
             run_id: the run.
             path: the file.
-            last_id: what the last call returned; "0" at first.
-            block_s: seconds to wait when there is none, at most one.
+            last_id: from the last call; "0" at first.
+            block_s: seconds to wait if there is none, at most one.
 
         Returns:
-            The id, the pieces, and why one could not be opened; empty: all could.
+            The ID, the pieces, and why one was rejected, or "".
         """
-        # 0 would mean for ever to the broker.
+        # The broker would wait without limit for 0.
         block_ms = int(min(block_s, 1.0) * 1000) or None
-        pieces, trouble = list[OutputPiece](), ""
+        pieces, problem = list[OutputPiece](), ""
         for _, entries in self._client.xread({output_key(run_id, path): last_id}, block=block_ms) or ():
             for entry_id, fields in entries:
                 last_id = entry_id
                 try:
-                    pieces.append(self._opened(run_id, path, fields.get("body", "")))
+                    pieces.append(self._verify(run_id, path, fields.get("body", "")))
                 except EnvelopeError as error:
-                    trouble = str(error)
-        return last_id, pieces, trouble
+                    problem = str(error)
+        return last_id, pieces, problem
 
     # The worker's side.
 
@@ -93,7 +83,7 @@ class OutputStream:
         return [found is not None for found in self._client.mget(keys)] if keys else []
 
     def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
-        """Send a piece of at most `MAX_TAIL_BYTES`."""
+        """Send a piece of at most `MAX_PIECE_BYTES`."""
         key = output_key(run_id, path)
         parts = (run_id, path, str(piece.delivery), str(piece.start), pack_bytes(piece.data))
         body = self._envelope.sign(OUTPUT_KIND, *parts, run_id=run_id)
@@ -102,13 +92,13 @@ class OutputStream:
             pipeline.expire(key, OUTPUT_TTL_S)
             pipeline.execute()
 
-    def _opened(self, run_id: str, path: str, body: str) -> OutputPiece:
+    def _verify(self, run_id: str, path: str, body: str) -> OutputPiece:
         parts = self._envelope.verify(OUTPUT_KIND, body)
         if len(parts) != 5 or parts[:2] != (run_id, path) or not all(map(_is_number, parts[2:4])):
-            raise EnvelopeError("a piece of output is another file's, or has other parts")
-        take, start, packed = parts[2:]
+            raise EnvelopeError("a piece of output is from another file, or malformed")
+        delivery, start, packed = parts[2:]
         data = unpack_bytes(packed, limit_bytes=MAX_PIECE_BYTES)
-        return OutputPiece(delivery=int(take), start=int(start), data=data)
+        return OutputPiece(delivery=int(delivery), start=int(start), data=data)
 
 
 def _is_number(text: str) -> bool:

@@ -1,18 +1,20 @@
 """Stores the state of a run on the broker: which worker may run which file, and whose result counts.
 
-The queue's messages may get lost or come twice; nothing depends on that. A message is only the hint to ask
-here. A file is waiting (Q), running (R) with a lease that its worker renews, or done (D). Changes are single
-steps of the broker (`run_lua`), so two workers never both get a file, and only the first result counts.
+The queue's messages may be lost or delivered twice; nothing depends on them. A message is only a hint to ask
+the run store. A file is queued (Q), running (R) with a lease that its worker renews, or done (D). Every
+change is one atomic step of the broker (`run_store.lua`), so two workers never both get a file, and only the
+first result counts.
 
-Imports redis: only runs with a queue may load this module. Every method may raise `redis.RedisError`, where
-the broker is away, and `DamagedRecordError`, where what it has is not what we wrote; what either means is for
-the caller to say. The attempt here is the take of `routing.TAKES`.
+Imports redis: only runs with a broker may load this module. Every method may raise `redis.RedisError` if the
+broker is unavailable, and `DamagedDataError` if its data is not in the form that Passmuster writes; the
+caller handles both. `delivery` is the number of a file's delivery (`DELIVERIES_PER_ATTEMPT`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import redis
@@ -20,10 +22,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from passmuster.model.executor import SlotRange
-from passmuster.wire import run_lua as run_scripts
 from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_client import BrokerClient
 from passmuster.wire.broker_keys import (
+    DELIVERIES_PER_ATTEMPT,
+    DISPATCHER_TIMEOUT_S,
+    LEASE_S,
+    RUN_TTL_S,
     RUNS_KEY,
     WORKER_TTL_S,
     WORKERS_KEY,
@@ -46,16 +51,16 @@ from passmuster.wire.broker_messages import (
     read_number,
 )
 from passmuster.wire.codec import CodecError, decode, encode
+from passmuster.wire.lua_script import load_script
 from passmuster.wire.tls import tls_options
 
 _MAX_ENTRIES = 100
 """Maximum entries of one `read`: a result can have megabytes."""
 
-_LONGEST_BLOCK_S = 1.0
+_MAX_BLOCK_S = 1.0
 """Maximum seconds that one `read` blocks; well below any socket timeout."""
 
-_MAX_CARD_CHARS = 256 * 1024
-
+_MAX_STATUS_CHARS = 256 * 1024
 
 UNREADABLE_VERSION = "unreadable"
 """The version in a worker status that cannot be decoded: its worker has another version."""
@@ -66,19 +71,19 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
 
     Args:
         url: the broker's address.
-        timeout_s: seconds to connect, and to wait for an answer; more than a second.
+        timeout_s: seconds to connect, and to wait for a reply; more than a second.
 
     Raises:
-        ConfigurationError: this is no address.
+        ConfigurationError: the address is invalid.
     """
     address = parse_broker(url, source="the broker's address")
     options: dict[str, Any] = {
-        "protocol": 2,  # with 3, XREAD answers in another form
+        "protocol": 2,  # The replies of XREAD have another form in version 3.
         "decode_responses": True,
-        "encoding_errors": "surrogateescape",  # names of files need not be UTF-8
+        "encoding_errors": "surrogateescape",  # File names need not be UTF-8.
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 0),  # a repeated XADD would be a second entry
+        "retry": Retry(NoBackoff(), 0),  # A repeated XADD would add a second entry.
         "db": address.database,
         "username": address.user or None,
         "password": address.password or None,
@@ -90,6 +95,18 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
+@cache
+def run_script() -> str:
+    """Return the text of `run_store.lua`."""
+    return load_script(
+        "run_store.lua",
+        DELIVERIES_PER_ATTEMPT=DELIVERIES_PER_ATTEMPT,
+        DISPATCHER_TIMEOUT_S=DISPATCHER_TIMEOUT_S,
+        LEASE_S=LEASE_S,
+        RUN_TTL_S=RUN_TTL_S,
+    )
+
+
 class RunStore:
     """The state of one run on the broker.
 
@@ -99,7 +116,7 @@ class RunStore:
     """
 
     def __init__(self, client: redis.Redis, run_id: str) -> None:
-        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
         self._run_id = run_id
         self._keys = (
@@ -114,70 +131,69 @@ class RunStore:
 
     # The dispatcher's side.
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
+    def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
         """Start the run, or restart it: discard its state and queue these files. Read from "0" afterwards.
 
         Args:
-            attempts: the take of each path.
-            epoch: a fresh random word; when `epoch()` gives another or none, the broker has forgotten.
-            terms: the sealed message that says what the run asks of workers (`run_spec`). None of them
-                serves a run without.
+            deliveries: the delivery number of each path.
+            epoch: a new random word; if `epoch()` returns another one or None, the broker lost the run.
+            spec: the signed spec (`run_spec`); no worker serves a run without one.
         """
         with self._client.pipeline(transaction=True) as pipeline:
-            self._forget(pipeline)
-            if attempts:
-                pipeline.hset(self._state, mapping={path: f"Q:{take}" for path, take in attempts.items()})
-            pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "terms": terms})
+            self._delete(pipeline)
+            if deliveries:
+                states = {path: f"Q:{delivery}" for path, delivery in deliveries.items()}
+                pipeline.hset(self._state, mapping=states)
+            pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "spec": spec})
             pipeline.sadd(RUNS_KEY, self._run_id)
-            self._script(run_scripts.BEAT, "", 0, "", "0", client=pipeline)
+            self._run("heartbeat", 0, client=pipeline)
             pipeline.execute()
 
     def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
-        """Return the epoch of an active run, and for each file its stage (Q, R, D) and delivery number.
+        """Return the epoch of the run, and for each file its stage (Q, R, D) and delivery number.
 
         Returns:
-            None: the broker knows no such run, or it was stopped.
+            None: the broker does not know the run, or the run was cancelled.
         """
         state, epoch = self._client.hmget(self._meta, ["state", "epoch"])
         if state != "run" or epoch is None:
             return None
         return epoch, {path: _state(path, text) for path, text in self._client.hgetall(self._state).items()}
 
-    def add(self, attempts: Mapping[str, int]) -> None:
+    def add(self, deliveries: Mapping[str, int]) -> None:
         """Queue files with these delivery numbers, by path, except for running ones."""
         with self._client.pipeline(transaction=False) as pipeline:
-            for path, take in attempts.items():
-                pipeline.eval(run_scripts.ADD, len(self._keys), *self._keys, path, take, "")
+            for path, delivery in deliveries.items():
+                self._run("add", path, delivery, client=pipeline)
             pipeline.execute()
 
-    def withdraw(self, path: str, attempt: int) -> bool:
+    def withdraw(self, path: str, delivery: int) -> bool:
         """Withdraw a queued file; return False if it is no longer queued with this delivery number."""
-        return bool(self._script(run_scripts.WITHDRAW, path, attempt))
+        return bool(self._run("withdraw", path, delivery))
 
     def epoch(self) -> str | None:
         """Return the epoch of the last `seed`, or None if the broker does not know the run."""
         found = self._client.hget(self._meta, "epoch")
         return None if found is None else str(found)
 
-    def heartbeat(self, kept: int = 0) -> None:
+    def heartbeat(self, backlog: int = 0) -> None:
         """Send the dispatcher's heartbeat. Without it, all keys of the run expire in a day.
 
-        Args:
-            kept: files that wait at the dispatcher, and not on the queue yet.
+        `backlog` is the number of files that wait at the dispatcher and are not in the queue yet.
         """
-        self._script(run_scripts.BEAT, "", 0, "", str(kept))
+        self._run("heartbeat", backlog)
 
     def expired(self) -> list[Lease]:
         """Return the expired leases."""
-        return [_lease(member) for member in self._script(run_scripts.EXPIRED)]
+        return [_lease(member) for member in self._run("expired")]
 
     def expire(self, lease: Lease) -> bool:
         """End an expired lease and remove its file; `add` queues it again.
 
         Returns:
-            False: it was renewed meanwhile, or the file is done or another's.
+            False: it was renewed meanwhile, or the file is done or leased to another worker.
         """
-        return bool(self._script(run_scripts.EXPIRE, lease.path, lease.delivery, lease.worker))
+        return bool(self._run("expire", lease.path, lease.delivery, lease.worker))
 
     def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Return the stage (Q, R, D) and delivery number of each of these files that the broker knows."""
@@ -192,7 +208,7 @@ class RunStore:
     def cancel(self) -> None:
         """Cancel the run: no file starts any more, and running ones are stopped. Results are still
         accepted."""
-        self._script(run_scripts.CANCEL, "", 0, "", self._run_id)
+        self._run("cancel", self._run_id)
 
     def is_settled(self) -> bool:
         """Whether no worker holds a lease."""
@@ -201,64 +217,62 @@ class RunStore:
     def end(self) -> None:
         """Remove everything of the run."""
         with self._client.pipeline(transaction=True) as pipeline:
-            self._forget(pipeline)
+            self._delete(pipeline)
             pipeline.execute()
 
     def read(self, last_id: str, *, block_s: float) -> list[StreamEntry]:
-        """Return the entries after `last_id`, oldest first; perhaps not all of them at once.
+        """Return entries after `last_id` ("0" at first), oldest first; perhaps not all of them at once.
 
-        An entry that Passmuster did not write has the kind "damaged".
-
-        Args:
-            last_id: of the last entry that was read; "0" at first.
-            block_s: seconds to wait when there is none, at most one.
+        An entry that Passmuster did not write has the kind "damaged". If there is none, the call waits
+        `block_s` seconds, at most one.
         """
-        # 0 would mean for ever to the broker.
-        block_ms = int(min(block_s, _LONGEST_BLOCK_S) * 1000) or None
-        answer = self._client.xread({self._results: last_id}, count=_MAX_ENTRIES, block=block_ms)
-        return [_entry(entry_id, fields) for _, entries in answer or () for entry_id, fields in entries]
+        # The broker would wait without limit for 0.
+        block_ms = int(min(block_s, _MAX_BLOCK_S) * 1000) or None
+        reply = self._client.xread({self._results: last_id}, count=_MAX_ENTRIES, block=block_ms)
+        return [_entry(entry_id, fields) for _, entries in reply or () for entry_id, fields in entries]
 
     def trim(self, last_id: str) -> None:
-        """Remove the entries up to and with `last_id`."""
+        """Remove the entries up to and including `last_id`."""
         time_ms, _, number = last_id.partition("-")
         following = read_number(number or "0", what="the last entry's number") + 1
         self._client.xtrim(self._results, minid=f"{time_ms}-{following}", approximate=False)
 
     # The worker's side.
 
-    def sample_paths(self, most: int) -> list[str]:
-        """Return up to so many of the run's files, in any stage and order."""
-        return list(self._client.hrandfield(self._state, most))
+    def sample_paths(self, limit: int) -> list[str]:
+        """Return at most `limit` of the run's files, in any stage and order."""
+        return list(self._client.hrandfield(self._state, limit))
 
-    def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
+    def claim(self, path: str, delivery: int, worker: str) -> ClaimReply:
         """Claim a file; `OK` grants a lease that must be renewed. Writes a "started" entry."""
-        return ClaimReply(self._script(run_scripts.CLAIM, path, attempt, worker))
+        return ClaimReply(self._run("claim", path, delivery, worker))
 
-    def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
+    def renew(self, path: str, delivery: int, worker: str) -> RenewReply:
         """Renew a lease. A file that is queued again because the lease had expired is leased again."""
-        return RenewReply(self._script(run_scripts.RENEW, path, attempt, worker))
+        return RenewReply(self._run("renew", path, delivery, worker))
 
-    def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
+    def finish(self, path: str, delivery: int, worker: str, body: str) -> bool:
         """Submit the result of a file and end its lease. Safe to repeat.
 
         Returns:
-            Whether it counted and was written to the stream. False: another one did, the file was withdrawn,
-            or the broker knows no such run; `epoch()` is None then, and a later call may succeed.
+            Whether it counted and was written to the stream. False: another result counted, the file was
+            withdrawn, or the broker does not know the run; then `epoch()` is None, and a later call may
+            succeed.
         """
-        return bool(self._script(run_scripts.FINISH, path, attempt, worker, body))
+        return bool(self._run("finish", path, delivery, worker, body))
 
-    def release(self, path: str, attempt: int, worker: str) -> None:
+    def release(self, path: str, delivery: int, worker: str) -> None:
         """Return a file without a result: it is queued with the same delivery number. Writes a "released"
         entry."""
-        self._script(run_scripts.RELEASE, path, attempt, worker)
+        self._run("release", path, delivery, worker)
 
-    def is_queued(self, path: str, attempt: int) -> bool:
+    def is_queued(self, path: str, delivery: int) -> bool:
         """Whether the run is active and this file is queued with this delivery number."""
-        return bool(self._script(run_scripts.WAITS, path, attempt))
+        return bool(self._run("is_queued", path, delivery))
 
     def spec(self) -> str | None:
         """Return the signed spec of the run, or None if the broker does not know the run."""
-        found = self._client.hget(self._meta, "terms")
+        found = self._client.hget(self._meta, "spec")
         return None if found is None else str(found)
 
     def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
@@ -266,14 +280,14 @@ class RunStore:
 
         Args:
             worker: its name.
-            count: how many slots it has.
-            known: what it was given before. A broker that has lost its memory gives the same again, unless
-                another worker has got it meanwhile.
+            count: the number of its slots.
+            known: the numbers that it had before. A broker that lost its data assigns the same again, unless
+                another worker got them meanwhile.
 
         Returns:
-            None: the broker knows no such run.
+            None: the broker does not know the run.
         """
-        found = self._script(run_scripts.SLOTS, "", 0, worker, str(count), str(known.first if known else -1))
+        found = self._run("assign_slots", worker, count, known.first if known else -1)
         if found is None:
             return None
         first, total = (read_number(str(one), what="the number of a slot") for one in found)
@@ -282,35 +296,31 @@ class RunStore:
     def refuse(self, worker: str, body: str) -> None:
         """Report that a worker does not serve the run; `body` is the signed reason. Writes a "refused"
         entry."""
-        self._script(run_scripts.REFUSE, "", 0, worker, body)
+        self._run("refuse", worker, body)
 
     @staticmethod
     def active_runs(client: redis.Redis, on_damaged: Callable[[str], None] = lambda _: None) -> set[str]:
         """Return the IDs of the runs whose dispatcher sent a heartbeat within `DISPATCHER_TIMEOUT_S`.
 
-        Args:
-            client: from `connect`.
-            on_damaged: called with the ID of each run whose data is damaged, so its heartbeat is unknown.
+        `on_damaged` is called with the ID of each run whose data is damaged, so its heartbeat is unknown.
         """
         commands: Any = client
-        meta = meta_key("\0").split("\0")
-        first, rest = queue_keys("")
-        last = rest.removeprefix(first)
-        active, damaged = commands.eval(run_scripts.ACTIVE, 1, RUNS_KEY, *meta, first, last)
+        before, after = meta_key("\0").split("\0")
+        first, second = queue_keys("")
+        around = (before, after, first, second.removeprefix(first))
+        active, damaged = commands.eval(run_script(), 1, RUNS_KEY, "active", *around)
         for run_id in damaged:
             on_damaged(run_id)
         return set(active)
 
-    def _script(
-        self, script: str, path: str = "", attempt: int = 0, worker: str = "", *more: str, client: Any = None
-    ) -> Any:
-        # EVAL, not EVALSHA: a broker that came back empty knows no scripts, and these are short.
-        where = self._client if client is None else client
-        return where.eval(script, len(self._keys), *self._keys, path, attempt, worker, *more)
+    def _run(self, operation: str, *arguments: str | int, client: Any = None) -> Any:
+        # EVAL instead of EVALSHA: a broker that lost its data has lost the scripts too.
+        commands = self._client if client is None else client
+        return commands.eval(run_script(), len(self._keys), *self._keys, operation, *arguments)
 
-    def _forget(self, pipeline: Any) -> None:
+    def _delete(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
-        with suppress(DamagedDataError):  # It is removed all the same; what only workers read expires.
+        with suppress(DamagedDataError):  # It is deleted anyway; the keys that only workers read expire.
             for field in self._client.hkeys(self._meta):
                 kind, _, worker = field.partition(":")
                 if kind == "slots":
@@ -324,12 +334,12 @@ class WorkerDirectory:
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client
 
-    def publish(self, card: WorkerStatus) -> None:
+    def publish(self, status: WorkerStatus) -> None:
         """Publish a worker's status for `WORKER_TTL_S` seconds."""
-        text = encode(card, what="the worker's card", max_chars=_MAX_CARD_CHARS)
+        text = encode(status, what="the worker's status", max_chars=_MAX_STATUS_CHARS)
         with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
-            pipeline.sadd(WORKERS_KEY, card.name)
+            pipeline.set(worker_key(status.name), text, ex=WORKER_TTL_S)
+            pipeline.sadd(WORKERS_KEY, status.name)
             pipeline.expire(WORKERS_KEY, WORKER_TTL_S)
             pipeline.execute()
 
@@ -347,16 +357,17 @@ class WorkerDirectory:
         found = []
         for name, text in zip(names, texts, strict=True):
             if text is None:
-                # Expired. If it is put up at this moment, the next announcement names it again.
+                # Expired. If it is published at this moment, the next heartbeat adds the name again.
                 self._client.srem(WORKERS_KEY, name)
             else:
-                found.append(_card(name, text))
+                found.append(_decode_status(name, text))
         return found
 
 
-def _card(name: str, text: str) -> WorkerStatus:
+def _decode_status(name: str, text: str) -> WorkerStatus:
+    what = f"the status of worker {name!r}"
     try:
-        return decode(WorkerStatus, text, what=f"the card of worker {name!r}", max_chars=_MAX_CARD_CHARS)
+        return decode(WorkerStatus, text, what=what, max_chars=_MAX_STATUS_CHARS)
     except CodecError:
         return WorkerStatus(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 
@@ -365,23 +376,23 @@ def _state(path: str, text: str) -> tuple[str, int]:
     letter, _, rest = text.partition(":")
     if letter not in tuple(FileStage):
         raise DamagedDataError(f"the state of {path!a} is {ascii(text)[:40]}")
-    return letter, read_number(rest.partition(":")[0], what=f"the take of {path!a}")
+    return letter, read_number(rest.partition(":")[0], what=f"the delivery of {path!a}")
 
 
 def _lease(member: str) -> Lease:
-    attempt, _, rest = member.partition("\0")
+    delivery, _, rest = member.partition("\0")
     worker, separator, path = rest.partition("\0")
     if not separator:
         raise DamagedDataError(f"a lease is {ascii(member)[:40]}")
-    return Lease(path=path, delivery=read_number(attempt, what=f"the lease of {path!a}"), worker=worker)
+    return Lease(path=path, delivery=read_number(delivery, what=f"the lease of {path!a}"), worker=worker)
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:
-    kind, path, attempt, worker, body = map(fields.get, ("kind", "path", "attempt", "worker", "body"))
+    kind, path, delivery, worker, body = map(fields.get, ("kind", "path", "delivery", "worker", "body"))
     try:
-        if kind is None or path is None or attempt is None or worker is None or body is None:
+        if kind is None or path is None or delivery is None or worker is None or body is None:
             raise DamagedDataError(f"entry {entry_id} of the run's results lacks a field")
-        number = read_number(attempt, what=f"the take in entry {entry_id} of the run's results")
+        number = read_number(delivery, what=f"the delivery in entry {entry_id} of the run's results")
     except DamagedDataError as error:
         return StreamEntry(entry_id, "damaged", "", 0, "", str(error))
     return StreamEntry(entry_id, kind, path, number, worker, body)

@@ -21,11 +21,7 @@ _CONTAINER_SECRETS = "/run/secrets/"
 
 
 def read_secret_file(path: Path, *, source: str) -> str:
-    """Return the stripped content of a file with a secret or a password.
-
-    Args:
-        path: the file.
-        source: the option that names it (`--secret-file`), for errors.
+    """Return the stripped content of a file with a secret or password, which the option `source` names.
 
     Raises:
         ConfigurationError: it cannot be read, or is empty.
@@ -35,7 +31,7 @@ def read_secret_file(path: Path, *, source: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{source} {path} cannot be read: {error}") from error
     if not text:
-        raise ConfigurationError(f"{source} {path} is empty: write what it is to hold into it")
+        raise ConfigurationError(f"{source} {path} is empty: write the secret or the password into it")
     return text
 
 
@@ -66,10 +62,7 @@ def require_secret(address: BrokerAddress, secret: str) -> None:
 def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -> tuple[str, ...]:
     """Return the weaknesses of the protection of messages, one line each.
 
-    Args:
-        address: the broker's.
-        secret: what signs messages; empty: none is required.
-        file: the file that it was read from; None: it is in the environment.
+    The secret was read from `file`, or from the environment if that is None; it is "" if none is required.
     """
     source = str(file) if file is not None else SECRET_VARIABLE
     found = []

@@ -10,7 +10,7 @@ from passmuster.wire.broker import BrokerAddress, TlsFiles
 
 
 def tls_options(files: TlsFiles) -> dict[str, object]:
-    """Return what redis-py's `SSLConnection` is to be given, by Celery too."""
+    """Return the arguments for redis-py's `SSLConnection`, which Celery takes too."""
     return {
         "ssl_cert_reqs": "required",
         "ssl_check_hostname": True,
@@ -21,10 +21,10 @@ def tls_options(files: TlsFiles) -> dict[str, object]:
 
 
 def check_tls_files(address: BrokerAddress) -> None:
-    """Refuse files that cannot take part in TLS, before their trouble looks like the server's.
+    """Check the address's files for TLS now, before their errors look like errors of the server.
 
     Raises:
-        ConfigurationError: one cannot be read, or does not hold what it must.
+        ConfigurationError: a file cannot be read, or has the wrong content.
     """
     files = address.tls
     if files is None:
@@ -35,35 +35,32 @@ def check_tls_files(address: BrokerAddress) -> None:
             context.load_verify_locations(files.ca_certs)
     except OSError as error:
         raise ConfigurationError(
-            f"ssl_ca_certs {files.ca_certs} of the broker {address.shown} cannot be used: {_why(error)}; "
+            f"ssl_ca_certs {files.ca_certs} of the broker {address.shown} cannot be used: {_reason(error)}; "
             "name a file of certificates in PEM"
         ) from error
     try:
         if files.certfile:
-            # Without a word for its password, OpenSSL would ask the terminal and wait.
+            # Without a password, OpenSSL would ask for one on the terminal and wait.
             context.load_cert_chain(files.certfile, files.keyfile or None, password=b"")
     except OSError as error:
         raise ConfigurationError(
             f"ssl_certfile {files.certfile} and its key {files.keyfile or 'in it'} of the broker "
-            f"{address.shown} cannot be used: {_why(error)}; name a certificate and an unencrypted key in PEM"
+            f"{address.shown} cannot be used: {_reason(error)}; name a certificate and an unencrypted key in"
+            " PEM"
         ) from error
 
 
-def tls_problem(error: BaseException | None) -> str:
-    """Return what is wrong with the server's certificate or its TLS; empty: an error is about something else.
-
-    Args:
-        error: of redis-py; what came before it is looked at too.
-    """
+def tls_problem(error: BaseException | None) -> str | None:
+    """Return the TLS problem that `error` or one of its causes reports; None: another problem."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error.verify_message.removesuffix(".")
         if isinstance(error, ssl.SSLError):
-            return f"no TLS with it: {_why(error)}"
+            return f"no TLS with it: {_reason(error)}"
         error = error.__cause__ or error.__context__
-    return ""
+    return None
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     return (reason or str(error)).lower().replace("_", " ")

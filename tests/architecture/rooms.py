@@ -174,7 +174,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.model",
         "dispatcher.config",
         "dispatcher.history",
-        "dispatcher.discovery",
         "dispatcher.coverage",
         "dispatcher.engine",
         "dispatcher.queue",

@@ -81,6 +81,7 @@ class Place:
                 config=config,
                 run_id="contract",
                 workdir=self._root,
+                capacity=self._target.capacity(config),
                 interpreter=str(PYTEST_PYTHON),
                 cache_tag=str(sys.implementation.cache_tag),
                 interpreter_identity=f"{platform.python_implementation()} {platform.python_version()}",

@@ -103,9 +103,9 @@ def test_a_file_that_ran_again_is_explained(project: Project) -> None:
     told = facts(outcome)
     assert told["attempt 1"].startswith("FAIL")
     assert told["attempt 2"] == "PASS"
-    assert told["run again"] == "it failed, and was retried"
-    assert told["process"].startswith("forked where that can be had")
-    assert told["known spawned"].endswith("drawn from 2 attempt(s)")
+    assert told["rerun reason"] == "it failed, and was retried"
+    assert told["process"].startswith("forked if possible")
+    assert told["known spawned"].endswith("from 2 attempt(s)")
     assert told["output"].endswith("test_a.py.2.log")
     assert outcome.lines[-1] == "  FAIL > PASS"
     one = json.loads(project.run("explain", A, "--json", "--run-id", str(run_id), events=False).stdout)
@@ -124,9 +124,9 @@ def test_a_file_that_waited_for_memory_is_explained(project: Project) -> None:
 
     told = facts(project.run("explain", waited[0], *within, events=False))
 
-    assert told["waited for"] == "memory, although a place was free"
-    assert told["process"] == "spawned: asked for by the setting isolation"
-    assert told["may use"] == "572 MiB of 572 MiB for all"
+    assert told["waited for"] == "memory, although a slot was free"
+    assert told["process"] == "spawned: requested by the setting isolation"
+    assert told["memory limit"] == "572 MiB of 572 MiB for all files"
     assert "(the expected peak times 1.15)" in told["reserved"]
 
 
@@ -137,7 +137,7 @@ def test_an_override_and_its_group_are_explained(project: Project) -> None:
     told = facts(project.run("explain", A, events=False))
 
     assert told["override"] == "tests/test_a.py: timeout 1m 17s, group db"
-    assert told["group"] == "db, of which 2 run(s) at once"
+    assert told["group"] == "db, at most 2 at a time"
     assert told["time limit"] == "1m 17s"
 
 
@@ -201,7 +201,7 @@ def test_a_file_that_is_gone_is_explained_by_its_past(project: Project) -> None:
     outcome = project.run("explain", A, events=False)
 
     assert outcome.code == 0, str(outcome)
-    assert facts(outcome)["now"] == "it exists no more"
+    assert facts(outcome)["now"] == "it no longer exists"
     assert facts(outcome)["attempt 1"] == "PASS"
 
 

@@ -47,7 +47,7 @@ def test_some_of_them_run(large: Project) -> None:
     assert outcome.code == 0
     # What is remembered now leads, the others are still unknown.
     again = large.run("--dry-run", "--limit", "21")
-    assert "[INFO] 1 file(s) never ran and were taken for ordinary ones" in again.lines
+    assert "[INFO] 1 file(s) never ran and are assumed to take the median time" in again.lines
 
 
 def test_two_runs_at_once_in_one_root_are_both_right_and_both_remembered(project: Project) -> None:

@@ -21,7 +21,7 @@ LIFETIMES_S = (
     (r"pm:w:.*", WORKER_TTL_S),
     (r"pm:workers", WORKER_TTL_S),
     (r"pm:runs", RUN_TTL_S),
-    (r"pm:\{join-\w+\}:claim", LEADER_LEASE_MS / 1000),
+    (r"pm:\{join-\w+\}:lease", LEADER_LEASE_MS / 1000),
     (r"pm:\{join-\w+\}:holder", 7 * JOIN_TTL_S),
     (r"pm:\{join-\w+\}:(terms|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),
     (r"pm:\{[^}]*\}:(meta|state|lease|results)", RUN_TTL_S),

@@ -53,7 +53,7 @@ def of_another_type(client: Any, key: str) -> None:
 
 DAMAGE: dict[str, Callable[[Any, str], object]] = {
     "meta of another type": lambda client, run: of_another_type(client, meta_key(run)),
-    "no time in meta": lambda client, run: client.hset(meta_key(run), "dispatcher_beat", "soon"),
+    "no time in meta": lambda client, run: client.hset(meta_key(run), "heartbeat", "soon"),
     "slots that are none": lambda client, run: client.hset(meta_key(run), "slots:x", "many"),
     "slots of 5,000 digits": lambda client, run: client.hset(meta_key(run), "slots:x", f"{MANY_DIGITS}:1"),
     "states of another type": lambda client, run: of_another_type(client, state_key(run)),
@@ -97,7 +97,7 @@ def test_a_file_of_a_run_that_gets_damaged_is_ended(run: Run, other: Run, start:
     status, output = worker.end()
     assert status == 0, output
     assert "Traceback" not in output
-    assert f"leaves run {other.run_id} alone: what the broker has is damaged" in output
+    assert f"leaves run {other.run_id} alone: the data on the broker is damaged" in output
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_a_file_of_a_run_that_gets_damaged_is_ended(run: Run, other: Run, start:
     [
         ("", "the state of 'a.py' is ''"),
         ("Z:101", "the state of 'a.py' is 'Z:101'"),
-        ("Q:x", "the take of 'a.py' is 'x'"),
-        (f"R:{MANY_DIGITS}:w", "the take of 'a.py' is '1111"),
-        ("D:-1", "the take of 'a.py' is '-1'"),
-        ("D:١", r"the take of 'a.py' is '\u0661'"),
+        ("Q:x", "the delivery of 'a.py' is 'x'"),
+        (f"R:{MANY_DIGITS}:w", "the delivery of 'a.py' is '1111"),
+        ("D:-1", "the delivery of 'a.py' is '-1'"),
+        ("D:١", r"the delivery of 'a.py' is '\u0661'"),
     ],
 )
 def test_a_state_that_is_none_is_named(run: Run, state: str, complaint: str) -> None:
@@ -135,9 +135,9 @@ def test_a_lease_that_is_none_is_named(run: Run, member: str) -> None:
     "fields",
     [
         {"x": "y"},
-        {"kind": "finished", "path": "a.py", "attempt": MANY_DIGITS, "worker": "w", "body": ""},
-        {"kind": "finished", "path": "a.py", "attempt": "-1", "worker": "w", "body": ""},
-        {"kind": "finished", "path": "a.py", "attempt": "101", "worker": "w"},
+        {"kind": "finished", "path": "a.py", "delivery": MANY_DIGITS, "worker": "w", "body": ""},
+        {"kind": "finished", "path": "a.py", "delivery": "-1", "worker": "w", "body": ""},
+        {"kind": "finished", "path": "a.py", "delivery": "101", "worker": "w"},
     ],
 )
 def test_a_damaged_entry_hides_none_of_the_others(run: Run, fields: Any) -> None:

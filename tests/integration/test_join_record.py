@@ -27,8 +27,8 @@ def name() -> str:
 
 
 def let_the_claim_run_out(client: Any, name: str) -> None:
-    assert 0 < client.pttl(join_key(name, "claim")) <= LEADER_LEASE_MS
-    client.delete(join_key(name, "claim"))
+    assert 0 < client.pttl(join_key(name, "lease")) <= LEADER_LEASE_MS
+    client.delete(join_key(name, "lease"))
 
 
 def keys(client: Any, name: str) -> list[str]:
@@ -36,9 +36,9 @@ def keys(client: Any, name: str) -> list[str]:
 
 
 def test_the_first_terms_hold(client: Any, name: str) -> None:
-    assert JoinStore(client, name, terms="first").propose_spec() == "first"
-    assert JoinStore(client, name, terms="second").propose_spec() == "first"
-    assert JoinStore(client, f"{name}!", terms="second").propose_spec() == "second"
+    assert JoinStore(client, name, spec="first").propose_spec() == "first"
+    assert JoinStore(client, name, spec="second").propose_spec() == "first"
+    assert JoinStore(client, f"{name}!", spec="second").propose_spec() == "second"
 
 
 def test_a_machine_is_seen_once_in_each_round(client: Any, name: str) -> None:
@@ -119,7 +119,7 @@ def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
 
 
 def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str) -> None:
-    record, claim = JoinStore(client, name, attempt=3, terms="terms"), LeaderLease("a", 2)
+    record, claim = JoinStore(client, name, attempt=3, spec="terms"), LeaderLease("a", 2)
     record.propose_spec()
     record.enter("x", 2)
     record.claim(claim)
@@ -128,7 +128,7 @@ def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str)
     record.append(claim, ["result"])
 
     assert record.status(2) == (2, True, "a", False)
-    assert JoinStore(client, name, terms="others").propose_spec() == "terms"
+    assert JoinStore(client, name, spec="others").propose_spec() == "terms"
     assert list(record.entries()) == [("result", "result")]
 
     client.flushdb()
@@ -139,7 +139,7 @@ def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str)
 
 
 def test_all_of_it_expires(client: Any, name: str) -> None:
-    record, claim = JoinStore(client, name, terms="terms"), LeaderLease("a", 1)
+    record, claim = JoinStore(client, name, spec="terms"), LeaderLease("a", 1)
     record.propose_spec()
     record.enter("x")
     record.heartbeat("a")

@@ -133,7 +133,7 @@ def test_a_replayed_message_starts_nothing(run: Run, start: Start, root: Path) -
 
 def test_a_message_of_another_run_on_this_queue_starts_nothing(run: Run, start: Start, root: Path) -> None:
     other = Run(run.url)
-    other.seed(other.task("evil.py"), terms=other.sealed_terms(version="0"))
+    other.seed(other.task("evil.py"), spec=other.signed_spec(version="0"))
     message = json.dumps(genuine(other))
     run.seed(run.task("ok.py"))
     worker = start()

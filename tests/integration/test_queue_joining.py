@@ -65,7 +65,7 @@ def test_a_run_that_a_worker_cannot_serve_is_refused_and_nothing_of_it_is_taken(
     run: Run, start: Start, changes: dict[str, Any], complaint: str
 ) -> None:
     worker = start("--allow-env", "TZ")
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(**changes))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(**changes))
     run.publish(run.task("ok.py"), 101)
 
     name, body = refusal(run)
@@ -85,7 +85,7 @@ def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
     venv.create(tmp_path / "bare", with_pip=False)
     start("--python", str(tmp_path / "bare/bin/python"))
 
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(has_coverage=True))
 
     reason = Envelope(SECRET).verify("refused", refusal(run)[1])[0]
     assert "the run measures coverage" in reason
@@ -94,7 +94,7 @@ def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
 
 def test_another_secret_is_refused_with_the_worker_s_own(run: Run, start: Start) -> None:
     worker = start()
-    run.seed(run.task("ok.py"), terms=run.sealed_terms(secret="another"))
+    run.seed(run.task("ok.py"), spec=run.signed_spec(secret="another"))
 
     name, body = refusal(run)
 
@@ -109,7 +109,7 @@ def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, 
     run.seed(run.task("ok.py"))
     until(lambda: serves(run, worker), "it serves the run")
     seconds = int(time.time()) - DISPATCHER_TIMEOUT_S - 60
-    run.client.hset(meta_key(run.run_id), "dispatcher_beat", str(seconds * 1000))
+    run.client.hset(meta_key(run.run_id), "heartbeat", str(seconds * 1000))
     until(lambda: not serves(run, worker), "it has left the run")
     run.publish(run.task("ok.py"), 101)
 

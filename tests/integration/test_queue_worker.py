@@ -105,7 +105,7 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
     start("--python", str(PYTEST_PYTHON))
 
-    run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("half.py"), spec=run.signed_spec(has_coverage=True))
     run.publish(run.task("half.py", with_coverage=True), 101)
 
     assert run.wait(1)["half.py"].status is Status.PASS
@@ -116,7 +116,7 @@ def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Star
     start("--python", str(PYTEST_PYTHON))
     measured = run.task("half.py", with_coverage=True)
 
-    run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))
+    run.seed(run.task("ok.py"), measured, spec=run.signed_spec(has_coverage=True))
     run.publish(run.task("ok.py"), 101)
     run.publish(measured, 101)
 
@@ -321,7 +321,7 @@ def test_a_wrong_password_is_told_apart(server: EmbeddedServer, root: Path) -> N
     status, output = worker.end()
 
     assert status == 3
-    assert "refuses the password" in output
+    assert "rejects the password" in output
     assert ":wrong@" not in output
 
 

@@ -41,10 +41,10 @@ def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunStore) 
     record.claim("b.py", FIRST, "w1")
     record.finish("b.py", FIRST, "w1", "body")
     record.heartbeat(40)
-    begun_ms, beat_ms = client.hmget(meta_key(run_id), "begun", "dispatcher_beat")
+    begun_ms, beat_ms = client.hmget(meta_key(run_id), "started", "heartbeat")
     client.hset(
         meta_key(run_id),
-        mapping={"begun": int(begun_ms) - 60_000, "dispatcher_beat": int(beat_ms) - 20_000},
+        mapping={"started": int(begun_ms) - 60_000, "heartbeat": int(beat_ms) - 20_000},
     )
 
     [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]
@@ -56,11 +56,11 @@ def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunStore) 
 
 
 def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: str, record: RunStore) -> None:
-    client.hset(meta_key(run_id), "begun", "12000")
+    client.hset(meta_key(run_id), "started", "12000")
 
     record.heartbeat()
 
-    assert client.hget(meta_key(run_id), "begun") == "12000"
+    assert client.hget(meta_key(run_id), "started") == "12000"
 
 
 def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: Any) -> None:
@@ -68,7 +68,7 @@ def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: 
     try:
         for name, record in runs.items():
             record.seed({}, epoch="e")
-            client.hset(meta_key(name), "begun", {"late": 3000, "early": 1000, "gone": 2000}[name])
+            client.hset(meta_key(name), "started", {"late": 3000, "early": 1000, "gone": 2000}[name])
         client.delete(meta_key("gone"))
 
         found = [run.run_id for run in BrokerInspector(client).runs() if run.run_id in runs]
@@ -122,11 +122,11 @@ def test_a_damaged_run_is_named_and_hides_none_of_the_others(
         damaged.end()
 
     assert runs[run_id].waiting == 4
-    assert "what the broker has is damaged" in runs["damaged"].damage
+    assert "the data on the broker is damaged" in runs["damaged"].damage
 
 
 def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunStore) -> None:
-    client.hset(meta_key(run_id), mapping={"begun": "-5", "kept": "9" * 99, "dispatcher_beat": "x"})
+    client.hset(meta_key(run_id), mapping={"started": "-5", "backlog": "9" * 99, "heartbeat": "x"})
     client.hset(state_key(run_id), mapping={"odd.py": "what", "none.py": ""})
 
     [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]

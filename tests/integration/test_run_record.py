@@ -244,7 +244,7 @@ def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunStore
 
 def test_terms_are_kept_as_they_came(record: RunStore) -> None:
     assert record.spec() == ""
-    record.seed({}, epoch="e2", terms="sealed")
+    record.seed({}, epoch="e2", spec="sealed")
     assert record.spec() == "sealed"
     record.end()
     assert record.spec() is None
@@ -263,7 +263,7 @@ def test_a_run_whose_dispatcher_is_silent_is_not_active_until_it_speaks(
     client: Any, record: RunStore
 ) -> None:
     seconds, _ = client.time()
-    client.hset(meta_key(run_of(record)), "dispatcher_beat", (seconds - DISPATCHER_TIMEOUT_S - 1) * 1000)
+    client.hset(meta_key(run_of(record)), "heartbeat", (seconds - DISPATCHER_TIMEOUT_S - 1) * 1000)
     assert run_of(record) not in RunStore.active_runs(client)
 
     record.heartbeat()

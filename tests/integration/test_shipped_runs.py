@@ -253,7 +253,7 @@ def test_packages_that_are_missing_are_named(
 
     reason = refusal(run)
 
-    assert "lacks what requirements.txt names: no-such-package-here==1.0, pluggy==0.0.1 (it has " in reason
+    assert "lacks packages of requirements.txt: no-such-package-here==1.0, pluggy==0.0.1 (it has " in reason
     assert 'with --setup "pip install -r requirements.txt"' in reason
 
 

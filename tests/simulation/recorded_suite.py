@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dispatcher.history.file_history import FileHistory
+from dispatcher.history.file_history import FileHistory, UsageStats
 from dispatcher.model.plan import TestFile
 
 MB = 1000**2
@@ -75,7 +75,8 @@ def remembered(files: tuple[Recorded, ...]) -> dict[str, FileHistory]:
     """Return what is known of the files after they ran."""
     return {
         file.path: FileHistory(
-            path=file.path, duration_s=file.seconds, cpu_s=file.cpu_s, peak_bytes=file.peak_bytes
+            path=file.path,
+            spawned=UsageStats(duration_s=file.seconds, cpu_s=file.cpu_s, peak_bytes=file.peak_bytes, runs=1),
         )
         for file in files
     }

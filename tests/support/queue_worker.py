@@ -23,7 +23,7 @@ from passmuster.wire.broker_keys import PRIORITY_NORMAL, TASK_NAME, queue_name, 
 from passmuster.wire.broker_messages import result_kind
 from passmuster.wire.codec import decode_result, encode_result, encode_task
 from passmuster.wire.envelope import Envelope, unpack_bytes
-from passmuster.wire.run_spec import RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from worker.queue.celery_app import make_app
 
@@ -125,23 +125,22 @@ class Run:
         self.released: list[tuple[str, int, str]] = []
         self.refused: list[tuple[str, str]] = []
 
-    def submit(self, *tasks: TestTask, **terms: Any) -> None:
-        """Begin the run with these tasks, and with terms that differ from the plain ones."""
-        self.seed(*tasks, terms=self.sealed_terms(**terms))
+    def submit(self, *tasks: TestTask, **changes: Any) -> None:
+        """Start the run with these tasks, and with these changes to the plain spec."""
+        self.seed(*tasks, spec=self.signed_spec(**changes))
         for task in tasks:
             self.publish(task, task.attempt * 100 + 1)
 
-    def seed(self, *tasks: TestTask, terms: str | None = None) -> None:
+    def seed(self, *tasks: TestTask, spec: str | None = None) -> None:
         """Let these tasks wait, without a message."""
         takes = {task.file_path: task.attempt * 100 + 1 for task in tasks}
-        self.record.seed(takes, epoch="word", terms=self.sealed_terms() if terms is None else terms)
+        self.record.seed(takes, epoch="word", spec=self.signed_spec() if spec is None else spec)
 
-    def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
+    def signed_spec(self, *, secret: str = SECRET, **changes: object) -> str:
         plain = RunSpec(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
-        terms = structs.replace(plain, **changes)
-        return Envelope(secret).sign("terms", encode_run_spec(terms))
+        return Envelope(secret).sign(SPEC_KIND, encode_run_spec(structs.replace(plain, **changes)))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
         self.publish_text(Envelope(secret).sign("task", encode_task(task), str(take)))

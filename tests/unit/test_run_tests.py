@@ -33,7 +33,12 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     # A run inside a test takes no part in what the machine's runs share.
     environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
     request = BackendRequest(
-        config=config, run_id="run", workdir=config.root, interpreter=sys.executable, environ=environ
+        config=config,
+        run_id="run",
+        workdir=config.root,
+        capacity=LocalTarget().capacity(config),
+        interpreter=sys.executable,
+        environ=environ,
     )
     LocalTarget().backend(request).close()
     return made[0]

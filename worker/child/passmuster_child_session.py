@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from passmuster_child_report import ReportWriter
+    from passmuster_child_select import Selection
 
 __all__ = ["PreparedSession", "Unsupported"]
 
@@ -91,12 +92,13 @@ class PreparedSession:
                 self._reasons[folder] = _one_line(error)
         return self._reasons[folder]
 
-    def run(self, file: str, reporter: "ReportWriter") -> int:
+    def run(self, file: str, reporter: "ReportWriter", selection: "Selection") -> int:
         """Run a file to the end of its session, as `pytest.main` does; to be called once, in a forked child.
 
         Args:
             file: as `pytest.main` would get it.
             reporter: gets the reports of the tests.
+            selection: the tests of the file that run; without arguments of pytest, which come too late here.
 
         Returns:
             What `pytest.main` returns.
@@ -110,7 +112,9 @@ class PreparedSession:
         reason = self.why_not(file)
         if reason:
             raise Unsupported(reason)
-        self._made.plugin.reporter, self._made.plugin.file = reporter, file
+        plugin = self._made.plugin
+        plugin.reporter, plugin.file, plugin.selection = reporter, file, selection
+        plugin.select(self._made.config)
         original = config_module._prepareconfig
 
         def prepare(*_: object, **__: object) -> "Any":

@@ -99,7 +99,11 @@ class FileRun:
         project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
-        self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
+        self.file, wanted, data_file = argv[1:4]
+        words = argv[4:]
+        separator = words.index("--") if "--" in words else len(words)
+        self.sources = words[:separator]
+        self.selection: "Any" = load("passmuster_child_select").Selection(words[separator + 1 :])
         self.code: "CodeType | None" = None
         self.error: "BaseException | None" = None
         self.namespace: "dict[str, object]" = {}
@@ -119,6 +123,7 @@ class FileRun:
         source = self._read()
         self.kind = self._choose(source) if wanted == "auto" else wanted
         self.reporter.text("runner", self.kind)
+        self._check_selection()
         if data_file:
             self._coverage = load("passmuster_child_coverage")
             # Before the project's folders are on the path: none of them may pass for coverage.
@@ -134,7 +139,7 @@ class FileRun:
         """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
         sessions = load("passmuster_child_session")
         try:
-            raise SystemExit(self._session.run(self.file, self.reporter))
+            raise SystemExit(self._session.run(self.file, self.reporter, self.selection))
         except sessions.Unsupported as error:
             self.reporter.text("unforked", str(error))
         environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
@@ -188,7 +193,8 @@ class FileRun:
 
             ours = load("passmuster_child_pytest")
             plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").CollectionPath)
-            raise SystemExit(pytest.main([ours.cache_option()], plugins=[plugin]))
+            plugin.selection = self.selection
+            raise SystemExit(pytest.main([ours.cache_option(), *self.selection.arguments], plugins=[plugin]))
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name
@@ -197,7 +203,8 @@ class FileRun:
         if folder not in sys.path:
             sys.path.insert(0, folder)
         unittest: "Any" = sys.modules["unittest"]
-        unittest.main(module=None, testLoader=load("passmuster_child_unittest").make_loader(unittest))
+        loader = load("passmuster_child_unittest").make_loader(unittest, self.selection, name, self.reporter)
+        unittest.main(module=None, testLoader=loader)
 
     def _become_module(self, package: str, argument: str) -> None:
         """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
@@ -224,8 +231,16 @@ class FileRun:
             )
             raise SystemExit(2) from None
 
+    def _check_selection(self) -> None:
+        why = load("passmuster_child_select").problem(self.selection, self.kind)
+        if why is not None:
+            self.reporter.text("start", why)
+            sys.stderr.write("%s: %s\n" % (self.file, why))
+            raise SystemExit(2)
+
     def _choose(self, source: bytes) -> str:
-        if runs_as_script(source):
+        # A script runs whole: its tests are selected by the framework that finds them.
+        if self.selection.is_empty and runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 

@@ -248,7 +248,9 @@ class ServerPool:
     def _best_server(self, task: TestTask, advice: ForkAdvice) -> tuple[ServerKey, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
         plain = ServerKey(base=advice.base)
-        session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
+        # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
+        is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
+        session = replace(plain, session=advice.base == PYTEST and is_shared)
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
             session

@@ -18,6 +18,7 @@ def build_command(task: TestTask, settings: WorkerSettings, coverage_file: Path 
     """Return the command line for a task's file; see `passmuster_child_main` for its form."""
     path = settings.root / task.file_path
     source = task.coverage.source if task.coverage is not None else ()
+    selection = task.selection.as_words()
     return [
         settings.interpreter,
         str(CHILD_MAIN),
@@ -25,6 +26,7 @@ def build_command(task: TestTask, settings: WorkerSettings, coverage_file: Path 
         task.runner.value,
         "" if coverage_file is None else str(coverage_file),
         *source,
+        *(["--", *selection] if selection else ()),
     ]
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.status import StopReason
-from passmuster.source.identity import files_mismatch, may_have_same_files, tree_identity, tree_mismatch
+from passmuster.source.identity import tree_identity, tree_mismatch
 from passmuster.wire.run_spec import RunSpec
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFiles
@@ -66,7 +67,7 @@ class Trees(Protocol):
     def prepare(self, digest: str) -> Path:
         """Return the folder of a tree, clean and ready for tests."""
 
-    def find_differences(self, listing: str, root: Path) -> Sequence[str]:
+    def differing_files(self, listing: str, root: Path) -> Sequence[str]:
         """Return the paths at which a root differs from a manifest."""
 
 
@@ -168,10 +169,9 @@ class Workspace:
         wanted = terms.source_identity
         if not wanted or _is_of_the_run(self._own_root, terms.run_id):
             return ""
-        here = tree_identity(self._own_root)
-        if here != wanted and terms.listing and may_have_same_files(here, wanted):
-            return files_mismatch(self._trees.find_differences(terms.listing, self._own_root), here, wanted)
-        return tree_mismatch(here, wanted)
+        root, listing = self._own_root, terms.listing
+        differing = partial(self._trees.differing_files, listing, root) if listing else None
+        return tree_mismatch(tree_identity(root), wanted, differing=differing) or ""
 
     def enter(self, terms: RunSpec) -> str:
         """Wait for a run's turn, and make its root ready; after that it is here until `leave`.

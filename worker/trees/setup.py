@@ -31,19 +31,16 @@ _EXACT = re.compile(r"==\s*([A-Za-z0-9.+!_-]+)")
 
 
 class Requirement(Struct, frozen=True, kw_only=True):
-    """A package that must be there.
-
-    Args:
-        name: in its normal form (PEP 503).
-        version: which one; empty: any.
-    """
+    """A package that must be installed."""
 
     name: str
+    """Normalized (PEP 503)."""
     version: str = ""
+    """Empty: any."""
 
 
 def parse_requirements(text: str) -> tuple[Requirement, ...]:
-    """Return the simple lines of a requirements.txt, each package once."""
+    """Return the packages of the simple lines of a requirements.txt, each once."""
     found: dict[str, Requirement] = {}
     for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
         words = re.sub(r"(^|\s)#.*", "", line)
@@ -58,12 +55,8 @@ def parse_requirements(text: str) -> tuple[Requirement, ...]:
 
 
 def missing_requirements(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is not there, for people.
-
-    Args:
-        wanted: what should be.
-        installed: the version of each package that is, by its normal name.
-    """
+    """Return the missing packages as text for the user; `installed` has the version of each package by its
+    normalized name."""
     found = []
     for one in wanted:
         version = installed.get(one.name)
@@ -75,12 +68,12 @@ def missing_requirements(wanted: Iterable[Requirement], installed: Mapping[str, 
 
 
 def normal_name(name: str) -> str:
-    """Return a package's name in the form in which names are compared (PEP 503)."""
+    """Return a package's normalized name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_same(wanted: str, version: str) -> bool:
-    """Compare as PEP 440 does for plain versions: `1.0` is `1`, and `1` takes `1+local`."""
+    """Compare as PEP 440 does for plain versions: `1.0` equals `1`, and `1` accepts `1+local`."""
     if "+" not in wanted:
         version = version.partition("+")[0]
     return _plain(wanted) == _plain(version)
@@ -91,10 +84,10 @@ def _plain(version: str) -> str:
 
 
 SETUP_S = 1800.0
-"""Seconds that `--setup` may take: enough to build what has no wheel."""
+"""Seconds that `--setup` may take: enough to build packages without a wheel."""
 
 ASK_S = 60.0
-"""Seconds that it may take to ask what is installed: 0.2 for hundreds of packages."""
+"""Seconds that listing the installed packages may take: it takes 0.2 for hundreds of packages."""
 
 REQUIREMENTS_FILE = "requirements.txt"
 
@@ -106,17 +99,11 @@ _MAX_REQUIREMENTS_BYTES = 1024 * 1024
 _ASK = CHILD_DIR / "passmuster_child_installed.py"
 
 
-def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
-    """Run the worker's own command in a tree; nothing that it starts survives it.
+def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str | None:
+    """Run the worker's own shell command in a tree; return its problem with the last output, or None.
 
-    Args:
-        command: for the shell.
-        tree: where it runs.
-        interpreter: that of the tests: what lies beside it (`python`, `pip`) comes first on PATH.
-        environ: what the tests start from.
-
-    Returns:
-        Why the tree is not ready, with the last lines of the output; empty: it is.
+    No process that it starts survives it. PATH starts with the directory of the tests' interpreter and its
+    `pip`.
     """
     capture = OutputCapture(_OUTPUT_BYTES)
     path = f"{Path(interpreter).parent}{os.pathsep}{environ.get('PATH', os.defpath)}"
@@ -136,31 +123,31 @@ def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, 
     except OSError as error:
         return f"--setup {command!r} cannot be executed: {error}"
     if supervised.ended is None:
-        why = supervised.failed.text if supervised.failed is not None else "its keeper was killed"
-        return f"--setup {command!r} cannot be executed: {why}"
+        reason = supervised.failed.text if supervised.failed is not None else "its supervisor was killed"
+        return f"--setup {command!r} cannot be executed: {reason}"
     if supervised.stop_detail:
         return f"--setup {command!r} {supervised.stop_detail}{_last_lines(capture.text())}"
     code = os.waitstatus_to_exitcode(supervised.ended.wait_status)
-    return "" if code == 0 else f"--setup {command!r} ended with status {code}{_last_lines(capture.text())}"
+    return None if code == 0 else f"--setup {command!r} ended with status {code}{_last_lines(capture.text())}"
 
 
-def requirements_problem(tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
-    """Return what the tree's requirements.txt names and the tests' interpreter does not have; empty: nothing.
+def requirements_problem(tree: Path, interpreter: str, environ: Mapping[str, str]) -> str | None:
+    """Return the packages of the tree's requirements.txt that the tests' interpreter lacks, as an error.
 
     Raises:
-        InfrastructureError: the interpreter does not say what is installed.
+        InfrastructureError: the interpreter cannot list its packages.
     """
     try:
         with (tree / REQUIREMENTS_FILE).open("rb") as file:
             text = file.read(_MAX_REQUIREMENTS_BYTES).decode("utf-8", "replace")
     except OSError:
-        return ""
+        return None
     wanted = parse_requirements(text)
     lacking = missing_requirements(wanted, _installed(wanted, interpreter, environ)) if wanted else ()
     if not lacking:
-        return ""
+        return None
     return (
-        f"{interpreter} lacks what {REQUIREMENTS_FILE} names: {', '.join(lacking)}; install it there, or"
+        f"{interpreter} lacks packages of {REQUIREMENTS_FILE}: {', '.join(lacking)}; install them there, or"
         f' start the worker with --setup "pip install -r {REQUIREMENTS_FILE}"'
     )
 
@@ -168,7 +155,7 @@ def requirements_problem(tree: Path, interpreter: str, environ: Mapping[str, str
 def _installed(
     wanted: tuple[Requirement, ...], interpreter: str, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Ask the tests' interpreter for the versions of packages."""
+    """Return the versions of installed packages by name, from the tests' interpreter."""
     names = [one.name for one in wanted]
     try:
         asked = subprocess.run(
@@ -183,9 +170,9 @@ def _installed(
             timeout=ASK_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InfrastructureError(f"{interpreter} does not say what is installed: {error}") from error
+        raise InfrastructureError(f"{interpreter} cannot list its packages: {error}") from error
     if asked.returncode != 0:
-        raise InfrastructureError(f"{interpreter} does not say what is installed{_last_lines(asked.stderr)}")
+        raise InfrastructureError(f"{interpreter} cannot list its packages{_last_lines(asked.stderr)}")
     pairs = (line.partition(" ") for line in asked.stdout.splitlines())
     return {name: version for name, _, version in pairs}
 

@@ -59,7 +59,6 @@ class Collection:
 
     Args:
         paths: what to collect instead of what the project's settings say; empty: as they say.
-        folders: records the listed directories.
         answer: called once, when the collection is complete.
     """
 

@@ -1,7 +1,7 @@
 """The log formats of CIs: one class for each log with control sequences.
 
-Output and names of tests also reach the log. Each class therefore defines how foreign text is escaped, so
-that the CI does not obey it.
+Output and names of tests also reach the log. Each class therefore neutralizes such text, so that the CI does
+not obey it.
 """
 
 from __future__ import annotations
@@ -9,64 +9,28 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from msgspec import Struct
 
 from dispatcher.reporters.ci.annotations import Annotation
 
 MARGIN = "| "
-"""What stands before each line of a folded output.
+"""Precedes each line of a folded output.
 
-No CI takes such a line for a mark of its own, and neither do the problem matchers of GitHub that look for
-tracebacks in the log (actions/setup-python installs one): an annotation that these make counts among the
-ten that a step may have.
+No CI takes such a line for a command, and neither do GitHub's problem matchers, which look for tracebacks in
+the log (actions/setup-python installs one): their annotations count among the ten that a step may have.
 """
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """A foldable section of the log.
-
-    Args:
-        number: counts the sections of a run, from 1.
-        title: one line, sanitized.
-        lines: the folded lines, sanitized.
-        started_at: Unix time in seconds at which the process behind the output started.
-        ended_at: Unix time in seconds at which it ended.
-    """
+    """A foldable section of the log, sanitized; the instants are those of the process behind the output."""
 
     number: int
+    """Counts the sections of a run, from 1."""
     title: str
     lines: Sequence[str]
     started_at: float
     ended_at: float
-
-
-class Dialect(Protocol):
-    """The log format of one CI. Pure: text in, text out, whole lines."""
-
-    most_section_chars: int
-    """Characters of all sections of a run together."""
-
-    def begin(self) -> str:
-        """Return what is printed before everything else."""
-
-    def end(self) -> str:
-        """Return what is printed after everything else, however the run ended."""
-
-    def section(self, section: Section) -> str:
-        """Return a folded section, with everything that must surround it."""
-
-    def annotations(self, shown: Sequence[Annotation]) -> str:
-        """Return the text that makes the CI show annotations; empty: this CI has none."""
-
-    def inert(self, text: str) -> str:
-        """Return a text for standard output, which may contain test output, escaped so that none of it is
-        obeyed.
-        """
-
-    def inert_warning(self, text: str) -> str:
-        """Return the same for standard error."""
 
 
 def margined(lines: Sequence[str]) -> str:
@@ -75,36 +39,34 @@ def margined(lines: Sequence[str]) -> str:
 
 
 class PlainLog:
-    """A log without control sequences: nothing is folded, and no test output is obeyed.
+    """A log without control sequences, and the base of all others. Pure: text in, text out, whole lines."""
 
-    The logs of CIs derive from it and replace what the CI does differently.
-    """
-
-    most_section_chars = 2 * 1024 * 1024
+    max_section_chars = 2 * 1024 * 1024
+    """Characters of all sections of a run together."""
 
     def begin(self) -> str:
-        """Return nothing: there is nothing to prepare."""
+        """Return what is printed before everything else."""
         return ""
 
     def end(self) -> str:
-        """Return nothing."""
+        """Return what is printed after everything else, however the run ended."""
         return ""
 
     def section(self, section: Section) -> str:
-        """Return the lines behind a margin, below their title."""
+        """Return a folded section: here the lines behind a margin, below their title."""
         return f"{section.title}\n{margined(section.lines)}"
 
     def annotations(self, _shown: Sequence[Annotation]) -> str:
-        """Return nothing: there are none."""
+        """Return the text that makes the CI show annotations; empty: this CI has none."""
         return ""
 
-    def inert(self, text: str) -> str:
-        """Return the text."""
+    def neutralize(self, text: str) -> str:
+        """Return a text for standard output, possibly test output, so that the CI obeys none of it."""
         return text
 
-    def inert_warning(self, text: str) -> str:
-        """Return the same as `inert`."""
-        return self.inert(text)
+    def neutralize_warning(self, text: str) -> str:
+        """Return the same for standard error."""
+        return self.neutralize(text)
 
 
 class GithubLog(PlainLog):
@@ -119,12 +81,12 @@ class GithubLog(PlainLog):
     (`CreateService` in src/Runner.Worker/Handlers/Handler.cs).
 
     Args:
-        token: switches commands on again; nobody must be able to guess it, and it must not be the name of a
-            command. The runner compares it without regard to case, and hides it in the log.
+        token: switches commands on again; it must be unguessable, and not the name of a command. The runner
+            compares it without regard to case, and hides it in the log.
         folder: the project root in the repository, with a slash at its end; empty: it is the repository.
     """
 
-    most_section_chars = 16 * 1024 * 1024
+    max_section_chars = 16 * 1024 * 1024
 
     def __init__(self, token: str, folder: str = "") -> None:
         self._on = f"::{token}::\n"
@@ -153,7 +115,7 @@ class GithubLog(PlainLog):
         """Return a command for each."""
         return self._ours("".join(map(self._annotation, shown))) if shown else ""
 
-    def inert_warning(self, text: str) -> str:
+    def neutralize_warning(self, text: str) -> str:
         """Return a text for standard error, where our lines begin with a tag, without older commands.
 
         The runner reads both streams at the same time: a warning may reach it while commands are on.
@@ -194,7 +156,7 @@ class GitlabLog(PlainLog):
     are named. There are no annotations: GitLab takes failures from a JUnit report.
     """
 
-    most_section_chars = 2 * 1024 * 1024
+    max_section_chars = 2 * 1024 * 1024
     """A runner cuts a log at 4 MiB by default (`output_limit`), and the summary comes last."""
 
     def section(self, section: Section) -> str:
@@ -218,13 +180,13 @@ class BuildkiteLog(PlainLog):
     behind them. There are no annotations: they need a command of the agent, which may be missing.
     """
 
-    most_section_chars = 16 * 1024 * 1024
+    max_section_chars = 16 * 1024 * 1024
 
     def section(self, section: Section) -> str:
         """Return a closed group, and the header of an open one for what follows."""
         return f"--- {section.title}\n{margined(section.lines)}+++ Passmuster\n"
 
-    def inert(self, text: str) -> str:
+    def neutralize(self, text: str) -> str:
         """Return the text; only a file whose own path looks like a header can begin a line so."""
         return _HEADER.sub(r"\\", text)
 
@@ -246,21 +208,21 @@ class AzureLog(PlainLog):
         folder: the project root in the repository, with a slash at its end; empty: it is the repository.
     """
 
-    most_section_chars = 16 * 1024 * 1024
+    max_section_chars = 16 * 1024 * 1024
 
     def __init__(self, folder: str = "") -> None:
         self._folder = folder
 
     def section(self, section: Section) -> str:
         """Return a group."""
-        title, lines = self.inert(section.title), self.inert(margined(section.lines))
+        title, lines = self.neutralize(section.title), self.neutralize(margined(section.lines))
         return f"##[group]{title}\n{lines}##[endgroup]\n"
 
     def annotations(self, shown: Sequence[Annotation]) -> str:
         """Return a command for each issue."""
         return "".join(map(self._issue, shown))
 
-    def inert(self, text: str) -> str:
+    def neutralize(self, text: str) -> str:
         """Return the text with a backslash in what would be obeyed."""
         return _FORMAT.sub(r"##\\[", text.replace("##vso[", "##vso\\["))
 
@@ -282,7 +244,7 @@ def escaped(text: str) -> str:
     return text
 
 
-LOGS: Mapping[str, Callable[[str], Dialect]] = {
+LOGS: Mapping[str, Callable[[str], PlainLog]] = {
     "": lambda _: PlainLog(),
     "github": lambda folder: GithubLog(secrets.token_hex(16), folder),
     "gitlab": lambda _: GitlabLog(),

@@ -1,22 +1,26 @@
-"""A run's output on a CI: streams that escape test output, and the reporters around the console.
+"""A run's output on a CI: streams that neutralize test output, and the reporters around the console.
 
-`detection` finds the CI, `reporters` decide what is printed, and `logs` defines the format.
+`model/ci.py` finds the CI, `reporters` decide what is printed, and `logs` defines the format.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
+
+from msgspec import structs
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.ci import Ci
 from dispatcher.model.events import Reporter
 from dispatcher.reporters.ci.logs import LOGS
 from dispatcher.reporters.ci.plain import PlainOutput
-from dispatcher.reporters.ci.reporters import FoldReporter, SummaryReporter, VerdictReporter
+from dispatcher.reporters.ci.reporters import FoldReporter, ResultReporter, append_summary
+from dispatcher.reporters.ci.summary import PageRequest, summary_page
 from dispatcher.terminal.stream import SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import one_line
@@ -50,16 +54,15 @@ def source_url(environ: Mapping[str, str], folder: str) -> str:
 
 
 class EscapingStream:
-    """A stream that escapes test output so that the CI does not obey it; all foreign text is written here.
+    """Neutralizes test output so that the CI does not obey it; all foreign text is written here.
 
     Args:
-        stream: the underlying stream.
-        inert: escapes a text; it gets whole lines.
+        neutralize: is called with whole lines.
     """
 
-    def __init__(self, stream: TextStream, inert: Callable[[str], str]) -> None:
+    def __init__(self, stream: TextStream, neutralize: Callable[[str], str]) -> None:
         self._stream = stream
-        self._inert = inert
+        self._neutralize = neutralize
 
     @property
     def encoding(self) -> str | None:
@@ -68,7 +71,7 @@ class EscapingStream:
 
     def write(self, text: str, /) -> int:
         """Write whole lines."""
-        self._stream.write(self._inert(text))
+        self._stream.write(self._neutralize(text))
         return len(text)
 
     def flush(self) -> None:
@@ -88,10 +91,7 @@ class CiOutput(PlainOutput):
     """The output for one CI, from before the run to its last line.
 
     Args:
-        root: the project root.
         environ: names the repository and the summary file.
-        out: standard output.
-        err: standard error.
         verbosity: of the console. A verbose one prints every output already, so nothing is folded.
     """
 
@@ -111,7 +111,9 @@ class CiOutput(PlainOutput):
         self._folder = project_folder(ci, environ, root)
         self._log = LOGS[ci.log](self._folder)
         self._ours = SafeStream(out)
-        super().__init__(EscapingStream(out, self._log.inert), EscapingStream(err, self._log.inert_warning))
+        super().__init__(
+            EscapingStream(out, self._log.neutralize), EscapingStream(err, self._log.neutralize_warning)
+        )
         self._warnings = SafeStream(self.err)
 
     def __enter__(self) -> Self:
@@ -124,12 +126,16 @@ class CiOutput(PlainOutput):
     def around(self, console: Reporter) -> Sequence[Reporter]:
         """Return the console reporter with the reporters that must run before and after it."""
         fold = FoldReporter(self._log, self._ours.write)
-        before: list[Reporter] = [VerdictReporter(self._log, self._ours.write, lambda: fold.left_out)]
-        if self._ci.summary:
-            path = self._environ.get(self._ci.summary, "")
-            before.append(SummaryReporter(path, source_url(self._environ, self._folder), self._warn))
-        after = [] if self._verbosity is Verbosity.VERBOSE else [fold]
-        return [*before, console, *after]
+        result = ResultReporter(
+            self._log,
+            self._ours.write,
+            left_out=lambda: fold.left_out,
+            write_page=self._write_page if self._ci.summary else None,
+        )
+        return [result, console] if self._verbosity is Verbosity.VERBOSE else [result, console, fold]
 
-    def _warn(self, text: str) -> None:
-        self._warnings.write(f"{tagged(Tag.WARN, one_line(text), color=False)}\n")
+    def _write_page(self, request: PageRequest) -> None:
+        request = structs.replace(request, source_url=source_url(self._environ, self._folder))
+        problem = append_summary(self._environ.get(self._ci.summary, ""), partial(summary_page, request))
+        if problem is not None:
+            self._warnings.write(f"{tagged(Tag.WARN, one_line(problem))}\n")

@@ -23,17 +23,17 @@ from msgspec import Struct
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.ci.annotations import (
+    annotated_cases,
     case_line,
     case_name,
     file_line,
     how_it_ended,
     needs_own,
-    shaky_files,
-    told_cases,
+    passed_after_failure,
 )
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, status_text
-from dispatcher.reporters.console.summary import count_text, regression_text
-from dispatcher.reporters.console.totals import biggest, slowest, summarize
+from dispatcher.reporters.console.summary import count_regressed, regression_text
+from dispatcher.reporters.console.totals import biggest, by_path, slowest, summarize
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.templates import make_environment
 from passmuster.model.executor import Limit
@@ -123,13 +123,13 @@ def _tasks(bars: Sequence[_Bar], begin: float, span_s: float) -> Iterator[str]:
         yield f"{caption} :{'crit, ' * bar.is_bad}{start_ms}, {end_ms}"
 
 
-def _caption(bar: _Bar, most_chars: int) -> str:
+def _caption(bar: _Bar, max_chars: int) -> str:
     """Return the duration and as much of the file's name as fits into the bar, or a dot."""
     seconds, parts = format_seconds(bar.seconds), bar.name.split("/")
     stem = parts[-1].removesuffix(".py")
     names = ["/".join(parts[start:]) for start in range(len(parts))] + [stem, stem.removeprefix("test_")]
     captions = [*(f"{seconds} {_name(name)}" for name in names), seconds]
-    return next((caption for caption in captions if len(caption) <= most_chars), ".")
+    return next((caption for caption in captions if len(caption) <= max_chars), ".")
 
 
 def _name(text: str) -> str:
@@ -140,24 +140,20 @@ MAX_CASES = 10
 """Failing tests named of each file; the rest is counted."""
 
 MAX_FLAKY = 50
-MAX_GROWN = 20
+MAX_REGRESSIONS = 20
 RANKED_FILES = 10
 
 
 class PageRequest(Struct, frozen=True, kw_only=True):
-    """The input of the page.
-
-    Args:
-        results: the whole run.
-        limits: the limits at the start of the run; the memory budget is quoted from them.
-        planned: the plan, by path: the files' own memory limits.
-        source_url: the URL prefix of the project's files, with a slash at its end; empty: none.
-    """
+    """The input of the page."""
 
     results: TestResults
     limits: Sequence[Limit]
+    """The limits at the start of the run; the memory budget is quoted from them."""
     planned: Mapping[str, PlannedFile]
+    """The plan, by path: the files' own memory limits."""
     source_url: str = ""
+    """The URL prefix of the project's files, with a slash at its end; empty: none."""
 
 
 def summary_page(request: PageRequest, room_bytes: int) -> str:
@@ -170,7 +166,8 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
     write: Any = templates.get_template("summary.md.j2").module
     summary = summarize(request.results)
     budget = next((limit.value for limit in request.limits if limit.name == BUDGET_LIMIT), "")
-    head = write.head(request.results, summary, budget, _grown_text(request.results))
+    regressed = count_regressed(request.results) if request.results.failing_regressions else ""
+    head = write.head(request.results, summary, budget, regressed)
     room_bytes -= _size(head) + _size(write.cut_note())
     if room_bytes < 0:
         return ""
@@ -186,13 +183,9 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
     return "".join([head, failures, *kept, write.cut_note() if is_cut or is_short else ""])
 
 
-def _grown_text(results: TestResults) -> str:
-    return count_text(results) if results.failing_regressions else ""
-
-
 def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
     """Yield the parts of the page below the failures; "" for one without content."""
-    flaky = shaky_files(request.results)
+    flaky = passed_after_failure(request.results)
     rows = [
         {
             "place": _place(request, record),
@@ -202,9 +195,9 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
         for record in flaky[:MAX_FLAKY]
     ]
     yield write.flaky(rows, len(flaky) - len(rows)) if rows else ""
-    grown = request.results.regressions
-    texts = [(found.file.label, regression_text(found)) for found in grown[:MAX_GROWN]]
-    yield write.grown(texts, len(grown) - len(texts)) if texts else ""
+    regressed = request.results.regressions
+    texts = [(found.file.label, regression_text(found)) for found in regressed[:MAX_REGRESSIONS]]
+    yield write.regressions(texts, len(regressed) - len(texts)) if texts else ""
     picture = timeline(request.results)
     yield write.timeline(picture, MAX_FILES) if picture else ""
     slow = [(_place(request, one), one.final.duration) for one in slowest(request.results, RANKED_FILES)]
@@ -218,7 +211,7 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
 
 def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, bool]:
     """Return the table of failures, and whether it is incomplete."""
-    failed = sorted(request.results.failed, key=lambda record: record.file.path)
+    failed = by_path(request.results.failed)
     room_bytes -= _size(write.failures([]))
     rows: list[str] = []
     for row in (row for record in failed for row in _failure_rows(request, record)):
@@ -235,7 +228,7 @@ def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[dict[s
     if needs_own(result):
         place = _place(request, record, file_line(result, record))
         yield {"place": place, "test": "", "why": status_text(result), "more": 0}
-    cases = told_cases(record)
+    cases = annotated_cases(record)
     for case in cases[:MAX_CASES]:
         yield {
             "place": _place(request, record, case_line(case, record)),

@@ -26,26 +26,24 @@ from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, TOLD_BEFORE, RerunReason
 from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.lines import (
+    PASSED_EXCLUSIVELY,
     RULE,
-    again_line,
+    file_line,
     found_lines,
     layout_lines,
-    limits_line,
+    limits_lines,
     note_lines,
-    other_verdict_line,
-    overruled_line,
-    passed_again_line,
+    overruled_text,
+    rerun_text,
     running_line,
-    same_again_line,
-    shard_line,
-    slow_line,
+    shard_lines,
     verdict_lines,
 )
-from dispatcher.reporters.console.summary import SummaryRequest, summary_lines
+from dispatcher.reporters.console.summary import summary_lines
 from dispatcher.terminal.stream import SafeStream, TextStream
-from dispatcher.terminal.tags import Tag, indented, tagged
+from dispatcher.terminal.tags import Tag, colored, indented, tagged
 from passmuster.model.executor import Limit
-from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.result import TestResult
 from passmuster.model.text import one_line, shown_lines
 from passmuster.model.units import format_seconds
 
@@ -54,11 +52,8 @@ class ConsoleReporter:
     """Prints the contract's lines to `stream`, and notices to `warn_stream`.
 
     Args:
-        stream: receives the report.
-        color: whether tags in `stream` are coloured.
         verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
-        rerun: gives the command that reruns one file.
-        warn_stream: receives notices, usually standard error.
+        rerun: returns the command that reruns one file.
         warn_color: whether tags in `warn_stream` are coloured; None: as in `stream`.
     """
 
@@ -88,117 +83,110 @@ class ConsoleReporter:
             line = tagged(Tag.WARN, one_line(event.text), color=self._warn_color)
             self._warnings.write(f"{line}\n")
             return
-        lines = self._lines(event)
-        if lines:
-            self._out.write("\n".join(lines) + "\n")
+        text = "".join(f"{line}\n" for line in self._lines(event))
+        self._out.write(colored(text) if self._color else text)
 
     def close(self) -> None:
         """Do nothing: every line is already printed."""
 
-    def _lines(self, event: RunEvent) -> list[str]:
+    def _lines(self, event: RunEvent) -> Sequence[str]:
         match event:
             case RunStarted():
-                return self._started_lines(event)
+                self._limits = event.limits
+                return [] if self._is_quiet else _started_lines(event)
             case AttemptStarted():
                 return self._attempt_lines(event)
-            case FileSlow():
-                return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
+            case FileSlow(file=file, seconds=seconds):
+                text = f"still running after {format_seconds(seconds)}"
+                return [] if self._is_quiet else [file_line(Tag.WARN, file, text)]
             case AttemptFinished():
                 return self._finished_lines(event)
+            case VerdictSettled(file=file, result=result):
+                is_printed = self._printed.pop(file.path, None) is result.status.is_pass
+                return [] if is_printed else self._decided_lines(file, result)
             case RunStopping():
-                text = f"Stopping: {event.cause}; no further file starts"
-                return [tagged(Tag.WARN, text, color=self._color)]
+                return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
                 return summary_lines(
-                    SummaryRequest(
-                        results=event.results,
-                        limits=self._limits,
-                        rerun=self._rerun,
-                        verbosity=self._verbosity,
-                        color=self._color,
-                    )
+                    event.results, limits=self._limits, rerun=self._rerun, verbosity=self._verbosity
                 )
-            case VerdictSettled():
-                return self._settled_lines(event)
             case UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
 
-    def _unless_quiet(self, line: str) -> list[str]:
-        return [] if self._verbosity is Verbosity.QUIET else [line]
+    @property
+    def _is_quiet(self) -> bool:
+        return self._verbosity is Verbosity.QUIET
 
-    def _started_lines(self, event: RunStarted) -> list[str]:
-        self._limits = event.limits
-        if self._verbosity is Verbosity.QUIET:
-            return []
-        lines = layout_lines(event.plan.layout, color=self._color)
-        lines += found_lines((planned.file for planned in event.plan.files), color=self._color)
-        further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
-        return lines + [line for line in further if line]
+    @property
+    def _is_verbose(self) -> bool:
+        return self._verbosity is Verbosity.VERBOSE
 
     def _attempt_lines(self, event: AttemptStarted) -> list[str]:
-        is_told = event.attempt_reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
-        if is_told and self._verbosity is not Verbosity.VERBOSE:
-            return []  # Its verdict is printed, or the line after the attempt before said that it runs again.
-        worker = event.worker if self._verbosity is Verbosity.VERBOSE else ""
-        line = running_line(event.file, attempt=event.attempt, color=self._color, worker=worker)
-        return self._unless_quiet(line)
+        # The verdict of a file before such an attempt is printed, or a line said that the file reruns.
+        is_announced = event.attempt_reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
+        if self._is_quiet or (is_announced and not self._is_verbose):
+            return []
+        worker = event.worker if self._is_verbose else ""
+        return [running_line(event.file, attempt=event.attempt, worker=worker)]
 
     def _finished_lines(self, event: AttemptFinished) -> list[str]:
-        file, result, again = event.file, event.result, event.rerun_reason
+        file, result, following = event.file, event.result, event.rerun_reason
         before = self._printed.pop(file.path, None)
-        is_second = event.attempt_reason in TOLD_BEFORE
-        if again is RerunReason.SETTLED:
+        lines = _printed_lines(event) if self._is_verbose else []
+        if following is RerunReason.SETTLED:
             if before is not None:
                 self._printed[file.path] = before
-            lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-            return [*lines, overruled_line(file, result, event.attempt_reason, color=self._color)]
-        if is_second and again is None and before is result.status.is_pass:
-            is_told = self._verbosity is Verbosity.VERBOSE
-            return [same_again_line(file, event.attempt_reason, color=self._color)] if is_told else []
-        lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-        if is_second and not result.is_evicted:
-            lines.append(other_verdict_line(file, event.attempt_reason, color=self._color))
-        if again is not None and again not in TOLD_BEFORE:
+            return [*lines, file_line(Tag.WARN, file, overruled_text(result, event.attempt_reason))]
+        is_exclusive = event.attempt_reason is RerunReason.EXCLUSIVE
+        if event.attempt_reason in TOLD_BEFORE:
+            if following is None and before is result.status.is_pass:
+                text = "failed when run alone too" if is_exclusive else "passed when spawned too"
+                return [file_line(Tag.INFO, file, text)] if self._is_verbose else []
+            if not result.is_evicted:
+                text = PASSED_EXCLUSIVELY if is_exclusive else "passed when forked, failed when spawned"
+                lines.append(file_line(Tag.WARN, file, text))
+        if following is not None and following not in TOLD_BEFORE:
             if before is not None:
                 self._printed[file.path] = before
-            lines.append(again_line(file, result, again, color=self._color))
-            return [] if self._verbosity is Verbosity.QUIET else lines
-        if again is not None:
+            lines.append(file_line(Tag.WARN, file, rerun_text(result, following)))
+            return [] if self._is_quiet else lines
+        if following is not None:
             self._printed[file.path] = result.status.is_pass
         if before and result.status.is_pass:
-            lines.append(passed_again_line(file, result, color=self._color))
-            return [] if self._verbosity is Verbosity.QUIET else lines
+            lines.append(file_line(Tag.INFO, file, f"passed in attempt {result.attempt}"))
+            return [] if self._is_quiet else lines
         return lines + self._decided_lines(file, result)
 
-    def _settled_lines(self, event: VerdictSettled) -> list[str]:
-        """Return the verdict that an earlier attempt decided, unless it is already printed."""
-        is_printed = self._printed.pop(event.file.path, None) is event.result.status.is_pass
-        return [] if is_printed else self._decided_lines(event.file, event.result)
-
     def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
-        """Return a file's verdict and the rule below it; a quiet report contains only failures, without
-        rules.
-        """
+        """Return a file's verdict with the rule below it; a quiet report has only failures, without rules."""
         if result.holds_no_tests:
-            is_told = self._verbosity is Verbosity.VERBOSE
-            return note_lines(file, result, color=self._color) if is_told else []
-        if self._verbosity is Verbosity.QUIET:
-            return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
-        lines = verdict_lines(file, result, color=self._color)
-        return lines if result.status.is_cancelled else [*lines, RULE]
-
-    def _verbose_lines(self, event: AttemptFinished) -> list[str]:
-        label, result, lines = one_line(event.file.label), event.result, list[str]()
-        if result.output:
-            lines.append(tagged(Tag.INFO, f"Output of {label}:", color=self._color))
-            lines += indented(shown_lines(result.output))
-        if result.cases:
-            lines.append(tagged(Tag.INFO, f"Tests in {label}:", color=self._color))
-            lines += indented(map(_case_text, result.cases))
-        return lines
+            return note_lines(file, result) if self._is_verbose else []
+        if self._is_quiet:
+            return verdict_lines(file, result) if result.status.is_failure else []
+        return verdict_lines(file, result) + ([] if result.status.is_cancelled else [RULE])
 
 
-def _case_text(case: CaseResult) -> str:
-    return f"{case.outcome} {format_seconds(case.seconds)} {one_line(case.case_id)}"
+def _started_lines(event: RunStarted) -> list[str]:
+    plan = event.plan
+    return [
+        *layout_lines(plan.layout),
+        *found_lines(planned.file for planned in plan.files),
+        *limits_lines(event.limits),
+        *shard_lines(plan),
+    ]
+
+
+def _printed_lines(event: AttemptFinished) -> list[str]:
+    """Return the output of an attempt and its test cases, for verbose output."""
+    label, result, lines = one_line(event.file.label), event.result, list[str]()
+    if result.output:
+        lines.append(tagged(Tag.INFO, f"Output of {label}:"))
+        lines += indented(shown_lines(result.output))
+    if result.cases:
+        lines.append(tagged(Tag.INFO, f"Tests in {label}:"))
+        lines += indented(
+            f"{case.outcome} {format_seconds(case.seconds)} {one_line(case.case_id)}" for case in result.cases
+        )
+    return lines

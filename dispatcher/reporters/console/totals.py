@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -69,15 +70,18 @@ def summarize(results: TestResults) -> Summary:
     )
 
 
-def slowest(results: TestResults, count: int) -> tuple[FileAttempts, ...]:
-    """Return the `count` files whose last attempt took longest, the longest first."""
-    ran = [record for record in results.records if record.final.duration > 0]
-    return tuple(sorted(ran, key=lambda record: (-record.final.duration, record.file.path))[:count])
+def by_path(records: Iterable[FileAttempts]) -> list[FileAttempts]:
+    """Return the files sorted by path."""
+    return sorted(records, key=lambda record: record.file.path)
 
 
-def biggest(results: TestResults, count: int) -> tuple[FileAttempts, ...]:
-    """Return the `count` files whose last attempt used most memory, the biggest first."""
-    measured = [record for record in results.records if record.final.peak_bytes]
-    return tuple(
-        sorted(measured, key=lambda record: (-(record.final.peak_bytes or 0), record.file.path))[:count]
-    )
+def slowest(results: TestResults, count: int) -> list[FileAttempts]:
+    """Return the `count` files whose verdict took longest, the longest first."""
+    ran = by_path(record for record in results.records if record.final.duration > 0)
+    return sorted(ran, key=lambda record: -record.final.duration)[:count]
+
+
+def biggest(results: TestResults, count: int) -> list[FileAttempts]:
+    """Return the `count` files whose verdict used most memory, the biggest first."""
+    measured = by_path(record for record in results.records if record.final.peak_bytes)
+    return sorted(measured, key=lambda record: -(record.final.peak_bytes or 0))[:count]

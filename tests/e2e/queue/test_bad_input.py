@@ -81,20 +81,20 @@ def at(url: str) -> Callable[[Certificates], Place]:
 
 CASES = {
     "unreachable": Bad(
-        place=lambda _: plain(nobody()), says=("cannot be reached", "look whether Redis or Valkey runs there")
+        place=lambda _: plain(nobody()), says=("cannot be reached", "check that Redis or Valkey runs there")
     ),
     "no such socket": Bad(
         place=at("redis+socket:///no/such.sock"), says=("redis+socket:///no/such.sock", "cannot be reached")
     ),
     "wrong password": Bad(
         place=lambda _: real(CLOSED, login=f":{PASSWORD}@"),
-        says=("refuses the password", "by --broker-password-file"),
+        says=("rejects the password", "with --broker-password-file"),
     ),
     "unknown user": Bad(
-        place=lambda _: real(OPEN, login=f"me:{PASSWORD}@"), says=("refuses the password", "in the address")
+        place=lambda _: real(OPEN, login=f"me:{PASSWORD}@"), says=("rejects the password", "in the address")
     ),
     "no password": Bad(
-        place=lambda _: real(CLOSED), says=("refuses the password", "Authentication required")
+        place=lambda _: real(CLOSED), says=("rejects the password", "Authentication required")
     ),
     "a web server": Bad(place=lambda _: plain(http_server()), says=("Valkey",)),
     "silence": Bad(place=lambda _: plain(silent_server()), says=("cannot be reached", "imeout")),
@@ -106,7 +106,7 @@ CASES = {
     ),
     "evicting": Bad(
         place=lambda _: real(OPEN, "maxmemory-policy allkeys-lru"),
-        says=("throws data away", "maxmemory-policy allkeys-lru", "to noeviction"),
+        says=("evicts data when its memory is full", "maxmemory-policy allkeys-lru", "to noeviction"),
     ),
     "no right to look": Bad(
         place=lambda _: real("user default on nopass ~* &* +@all -info"),
@@ -129,7 +129,7 @@ CASES = {
     ),
     "no TLS there": Bad(
         place=lambda _: tls_to_plain(),
-        says=("cannot be reached", "look whether Redis or Valkey with TLS runs there"),
+        says=("cannot be reached", "check that Redis or Valkey with TLS runs there"),
     ),
     "no file of CAs": Bad(
         place=at("rediss://localhost?ssl_ca_certs=/no/such.pem"),

@@ -219,7 +219,7 @@ def test_a_machine_that_differs_leaves_before_it_works(machines: Make) -> None:
         (secret, 3, ("wrong signature", "secret")),
         (asks, 2, ("--retries 2 here, 0 there", "same arguments")),
         (some, 2, ("files 1 (", " here, 8 (")),
-        (other, 3, ("tests/test_0.py differ", "cannot take part")),
+        (other, 3, ("tests/test_0.py differ", "cannot join run")),
     ):
         assert refused.code == code, str(refused)
         (line,) = refused.stderr.splitlines()

@@ -149,7 +149,7 @@ def test_a_password_on_the_command_line_is_warned_of(project: Project, server: B
     (line,) = [line for line in outcome.stderr.splitlines() if "password" in line]
     (other,) = [line for line in worker.log.splitlines() if "password" in line]
     for text in (line, other):
-        assert "everybody on this machine can read the password in --broker" in text
+        assert "all users of this machine can read the password in --broker" in text
         assert "use PASSMUSTER_BROKER_URL or --broker-password-file" in text
     assert "word-of-the-" not in everything(project, outcome, worker.log)
 

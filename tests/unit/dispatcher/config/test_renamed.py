@@ -10,7 +10,11 @@ from msgspec.structs import replace
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.rerun import rerun_command
 from dispatcher.config.settings import RUN_PARSER, SETTINGS
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import FileAttempts
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
 from passmuster.settings.argument_parser import ArgumentParser, read_variables
 from passmuster.settings.origins import rename_notes
 from passmuster.settings.setting import Group, setting, switch
@@ -70,7 +74,9 @@ def test_the_former_and_the_present_key_are_one_setting(tmp_path: Path) -> None:
 
 
 def test_a_rerun_command_has_the_present_name() -> None:
-    assert rerun_command("run", ["--grace=3s", "--no-history"], "a.py") == (
+    result = TestResult(file_path="a.py", status=Status.FAIL)
+    record = FileAttempts(file=TestFile(path="a.py", label="a.py"), attempts=(result,))
+    assert rerun_command("run", ["--grace=3s", "--no-history"], record) == (
         "run --grace-period 3s --no-history a.py"
     )
 

@@ -62,7 +62,7 @@ def test_the_plan_makes_the_directories_of_the_reports(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
     assert (tmp_path / "c").is_dir()
     assert plan.data_directory == tmp_path / "run" / "coverage"
-    assert (plan.source, plan.fail_under) == (("shop",), 80.0)
+    assert plan.source == ("shop",)
 
 
 def test_relative_report_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

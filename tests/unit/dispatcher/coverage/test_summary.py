@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from dispatcher.coverage.combine import CoverageReport, CoverageRow
-from dispatcher.coverage.finalize import format_coverage_summary
+from dispatcher.coverage.finalize import coverage_lines
 
 REPORT = CoverageReport(
     percent=87.4,
@@ -22,9 +22,13 @@ REPORT = CoverageReport(
 )
 
 
+def lines(report: CoverageReport, fail_under: float | None = None) -> list[str]:
+    return list(coverage_lines(report, fail_under=fail_under))
+
+
 def test_the_summary_has_the_lines_that_users_parse() -> None:
     row = CoverageRow(path="main.py", percent_text="91", line="main.py     100      9    91%")
-    assert format_coverage_summary(replace(REPORT, rows=(row,))) == [
+    assert lines(replace(REPORT, rows=(row,))) == [
         "[INFO] 📈 Coverage Summary:",
         "----------------------------------------",
         "Overall Coverage: 87%",
@@ -38,14 +42,14 @@ def test_the_summary_has_the_lines_that_users_parse() -> None:
 
 
 def test_without_key_files_their_heading_is_left_out() -> None:
-    assert "Key Files Coverage:" not in format_coverage_summary(REPORT)
+    assert "Key Files Coverage:" not in lines(REPORT)
 
 
 def test_what_went_wrong_is_said() -> None:
     report = replace(
         REPORT, xml_path=Path("/x.xml"), files_without_data=("test_a.py", "test_b.py"), warnings=("odd data",)
     )
-    assert format_coverage_summary(report, fail_under=90)[-6:] == [
+    assert lines(report, fail_under=90)[-6:] == [
         "[INFO] XML coverage report: /x.xml",
         "[WARN] coverage: odd data",
         "[WARN] 2 file(s) passed but delivered no coverage data:",
@@ -53,17 +57,14 @@ def test_what_went_wrong_is_said() -> None:
         "  - test_b.py",
         "[FAIL] Coverage 87% is below the required 90%",
     ]
-    assert format_coverage_summary(report, fail_under=87)[-1] == "  - test_b.py"
+    assert lines(report, fail_under=87)[-1] == "  - test_b.py"
 
 
 def test_a_long_list_of_files_without_data_is_cut() -> None:
     report = replace(REPORT, files_without_data=tuple(f"test_{number}.py" for number in range(25)))
-    assert format_coverage_summary(report)[-1] == "  … and 5 more"
+    assert lines(report)[-1] == "  - and 5 more"
 
 
-def test_tags_and_names_are_the_callers_to_dress() -> None:
-    report = replace(REPORT, files_without_data=("bad\x1b.py",))
-    lines = format_coverage_summary(report, info_tag="<I>", warn_tag="<W>", clean=lambda text: text.upper())
-    assert lines[0] == "<I> 📈 Coverage Summary:"
-    assert lines[-2].startswith("<W> ")
-    assert lines[-1] == "  - BAD\x1b.PY"
+def test_names_are_safe_to_print() -> None:
+    report = replace(REPORT, files_without_data=("bad\x07.py",))
+    assert lines(report)[-1] == "  - bad\\x07.py"

@@ -18,7 +18,7 @@ from dispatcher.engine.journal import (
     read_journal,
 )
 from dispatcher.model.plan import TestFile
-from dispatcher.run.runner import new_run_id
+from dispatcher.run.prepare import new_run_id
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status

@@ -12,9 +12,7 @@ from passmuster.model.status import Isolation, Status
 FILE = TestFile(path="a.py", label="a.py", size_bytes=10, mtime_ns=20)
 SPAWNED = UsageStats(duration_s=3.0, cpu_s=2.0, peak_bytes=300, runs=4)
 FORKED = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=2)
-KNOWN = FileHistory(path="a.py", duration_s=0.0, size_bytes=10, mtime_ns=20, forked=FORKED).with_spawned(
-    SPAWNED
-)
+KNOWN = FileHistory(path="a.py", spawned=SPAWNED, forked=FORKED, size_bytes=10, mtime_ns=20)
 
 
 @pytest.mark.parametrize("change", [{"size_bytes": 11}, {"mtime_ns": 21}])
@@ -60,7 +58,7 @@ def test_predictions_are_of_the_way_in_which_the_file_will_run(
 def test_where_a_file_never_ran_in_that_way_the_other_has_to_do() -> None:
     never_forked = replace(KNOWN, forked=None)
     only_made_room = replace(KNOWN, forked=UsageStats(peak_bytes=5))
-    never_spawned = KNOWN.with_spawned(UsageStats())
+    never_spawned = replace(KNOWN, spawned=UsageStats())
 
     assert never_forked.as_run(FILE, Isolation.AUTO).spawned == SPAWNED
     assert only_made_room.as_run(FILE, Isolation.AUTO).spawned == SPAWNED

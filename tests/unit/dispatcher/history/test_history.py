@@ -49,8 +49,8 @@ def database(root: Path) -> Path:
 def test_what_was_recorded_is_there_in_the_next_run(tmp_path: Path) -> None:
     history = put(tmp_path, "tests/test_a.py")
     (loaded,) = load(tmp_path).values()
-    assert (loaded.path, loaded.duration_s, loaded.cpu_s) == ("tests/test_a.py", 1.5, 0.25)
-    assert (loaded.peak_bytes, loaded.runs, loaded.last_status) == (2**33, 1, Status.PASS)
+    assert (loaded.path, loaded.spawned.duration_s, loaded.spawned.cpu_s) == ("tests/test_a.py", 1.5, 0.25)
+    assert (loaded.spawned.peak_bytes, loaded.spawned.runs, loaded.last_status) == (2**33, 1, Status.PASS)
     assert (loaded.size_bytes, loaded.mtime_ns) == (10, 1_700_000_000_123_456_789)
     assert history.notices == []
 
@@ -58,11 +58,11 @@ def test_what_was_recorded_is_there_in_the_next_run(tmp_path: Path) -> None:
 def test_what_was_recorded_shows_before_it_is_flushed(tmp_path: Path) -> None:
     history = open_history(tmp_path)
     history.record(a_file(), result(seconds=4), run_id="r1")
-    assert history.load()["tests/test_a.py"].duration_s == 4
+    assert history.load()["tests/test_a.py"].spawned.duration_s == 4
     history.flush()
     history.record(a_file(), result(seconds=2), run_id="r2")
-    assert history.load()["tests/test_a.py"].duration_s == 3
-    assert history.load()["tests/test_a.py"].duration_s == 3
+    assert history.load()["tests/test_a.py"].spawned.duration_s == 3
+    assert history.load()["tests/test_a.py"].spawned.duration_s == 3
     history.close()
 
 
@@ -81,7 +81,7 @@ def test_any_path_survives(tmp_path: Path, path: str) -> None:
     put(tmp_path, path, run_id="r2")
     loaded = load(tmp_path)
     assert loaded[path].path == path
-    assert loaded[path].runs == 2
+    assert loaded[path].spawned.runs == 2
 
 
 def test_outcomes_of_runs_are_remembered(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_more_paths_than_one_query_takes_are_merged(tmp_path: Path) -> None:
     paths = [f"test_{number}.py" for number in range(1203)]
     put(tmp_path, *paths, max_files=2000)
     put(tmp_path, *paths, run_id="r2", max_files=2000)
-    assert {file.runs for file in load(tmp_path).values()} == {2}
+    assert {file.spawned.runs for file in load(tmp_path).values()} == {2}
 
 
 def test_two_runs_that_flush_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_two_runs_that_flush_at_once_lose_nothing(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(run, ["r1", "r2", "r3"])) == [[], [], []]
-    assert load(tmp_path)["tests/test_a.py"].runs == 3 * flushes
+    assert load(tmp_path)["tests/test_a.py"].spawned.runs == 3 * flushes
 
 
 def make_garbage(path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_damaged_page_is_a_broken_file(tmp_path: Path) -> None:
         stream.write(b"\xff" * 4096 * 2)
     history = put(tmp_path, "test_7.py", run_id="r2")
     assert len(history.notices) == 1
-    assert load(tmp_path)["test_7.py"].runs == 1
+    assert load(tmp_path)["test_7.py"].spawned.runs == 1
 
 
 def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: 
     for number in (1, 2):
         history.record(a_file(), result(), run_id=f"r{number}")
         history.flush()
-    assert history.load()["tests/test_a.py"].runs == 2
+    assert history.load()["tests/test_a.py"].spawned.runs == 2
     history.close()
     (notice,) = history.notices
     assert "is not kept" in notice

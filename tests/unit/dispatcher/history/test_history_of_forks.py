@@ -41,7 +41,7 @@ def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path
     assert known.forking is ForkObservation.CONFIRMED
     assert known.forked == FORKED_FIGURES
     assert known.spawned == SPAWNED_FIGURES
-    assert known.as_run(FILE, Isolation.AUTO).duration_s == 1.0
+    assert known.as_run(FILE, Isolation.AUTO).spawned.duration_s == 1.0
 
 
 def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, HistoryRow, merge_attempt, read_outcomes
+from dispatcher.history.file_history import FileHistory
+from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, merge_attempt, read_outcomes
 from dispatcher.model.plan import TestFile
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
@@ -29,8 +30,8 @@ def attempt(
     return AttemptSample.of(FILE, result, run_id=run)
 
 
-def after(*attempts: AttemptSample) -> HistoryRow:
-    row: HistoryRow | None = None
+def after(*attempts: AttemptSample) -> FileHistory:
+    row: FileHistory | None = None
     for one in attempts:
         row = merge_attempt(row, one)
     assert row is not None
@@ -50,20 +51,25 @@ attempts = st.builds(
 
 
 def test_the_first_run_is_taken_as_it_is() -> None:
-    file = after(attempt(seconds=3, peak=7, cpu_s=2)).file
-    assert (file.duration_s, file.peak_bytes, file.cpu_s, file.runs) == (3, 7, 2, 1)
+    file = after(attempt(seconds=3, peak=7, cpu_s=2))
+    assert (file.spawned.duration_s, file.spawned.peak_bytes, file.spawned.cpu_s, file.spawned.runs) == (
+        3,
+        7,
+        2,
+        1,
+    )
     assert (file.path, file.size_bytes, file.mtime_ns, file.last_status) == (FILE.path, 10, 20, Status.PASS)
 
 
 def test_durations_follow_the_newest_by_half() -> None:
-    assert after(attempt(seconds=4, cpu_s=2), attempt(seconds=2, cpu_s=1)).file.duration_s == 3
-    assert after(attempt(seconds=4, cpu_s=2), attempt(seconds=2, cpu_s=1)).file.cpu_s == 1.5
+    assert after(attempt(seconds=4, cpu_s=2), attempt(seconds=2, cpu_s=1)).spawned.duration_s == 3
+    assert after(attempt(seconds=4, cpu_s=2), attempt(seconds=2, cpu_s=1)).spawned.cpu_s == 1.5
 
 
 def test_a_higher_peak_counts_at_once_and_a_lower_one_in_time() -> None:
-    assert after(attempt(peak=100), attempt(peak=900)).file.peak_bytes == 900
-    assert after(attempt(peak=900), attempt(peak=100)).file.peak_bytes == 700
-    outlier = after(attempt(peak=1000), *[attempt(peak=100)] * 8).file.peak_bytes
+    assert after(attempt(peak=100), attempt(peak=900)).spawned.peak_bytes == 900
+    assert after(attempt(peak=900), attempt(peak=100)).spawned.peak_bytes == 700
+    outlier = after(attempt(peak=1000), *[attempt(peak=100)] * 8).spawned.peak_bytes
     assert outlier is not None
     assert outlier < 200
 
@@ -71,24 +77,24 @@ def test_a_higher_peak_counts_at_once_and_a_lower_one_in_time() -> None:
 @pytest.mark.parametrize("status", [Status.TIMEOUT, Status.MEMORY])
 def test_a_broken_limit_gives_lower_bounds_only(status: Status) -> None:
     broken = attempt(status, seconds=300, peak=5, cpu_s=0.1)
-    assert after(attempt(seconds=2, peak=50), broken).file.duration_s == 300
-    assert after(attempt(seconds=400, peak=50), broken).file.duration_s == 400
-    assert after(attempt(seconds=2, peak=50), broken).file.peak_bytes == 50
-    assert after(attempt(seconds=2, peak=50), attempt(status, peak=900)).file.peak_bytes == 900
+    assert after(attempt(seconds=2, peak=50), broken).spawned.duration_s == 300
+    assert after(attempt(seconds=400, peak=50), broken).spawned.duration_s == 400
+    assert after(attempt(seconds=2, peak=50), broken).spawned.peak_bytes == 50
+    assert after(attempt(seconds=2, peak=50), attempt(status, peak=900)).spawned.peak_bytes == 900
 
 
 def test_an_evicted_attempt_only_raises_the_peak() -> None:
     evicted = attempt(Status.MEMORY, seconds=99, peak=500, why=StopReason.MEMORY_BUDGET)
     before = after(attempt())
     row = after(attempt(), evicted)
-    assert row.file.peak_bytes == 500
-    assert (row.file.duration_s, row.file.last_status, row.file.runs) == (1.0, Status.PASS, 1)
+    assert row.spawned.peak_bytes == 500
+    assert (row.spawned.duration_s, row.last_status, row.spawned.runs) == (1.0, Status.PASS, 1)
     assert row.outcomes == before.outcomes
 
 
 def test_an_unknown_file_that_was_evicted_has_a_peak_and_no_verdict() -> None:
     row = after(attempt(Status.MEMORY, peak=500, why=StopReason.MEMORY_BUDGET))
-    assert (row.file.runs, row.file.peak_bytes, row.file.last_status) == (0, 500, Status.CANCELLED)
+    assert (row.spawned.runs, row.spawned.peak_bytes, row.last_status) == (0, 500, Status.CANCELLED)
     assert merge_attempt(row, attempt(seconds=3, peak=600)) == after(attempt(seconds=3, peak=600))
 
 
@@ -102,8 +108,8 @@ def test_a_cancelled_file_is_as_if_it_had_not_run() -> None:
 @pytest.mark.parametrize("status", [Status.LOST, Status.START_ERROR])
 def test_an_attempt_without_a_fair_chance_leaves_its_verdict_only(status: Status) -> None:
     row = after(attempt(), attempt(status, seconds=77, peak=10**9))
-    assert (row.file.duration_s, row.file.peak_bytes, row.file.runs) == (1.0, 100, 1)
-    assert row.file.last_status is status
+    assert (row.spawned.duration_s, row.spawned.peak_bytes, row.spawned.runs) == (1.0, 100, 1)
+    assert row.last_status is status
 
 
 def test_outcomes_are_grouped_by_run() -> None:
@@ -130,15 +136,15 @@ def test_unknown_letters_of_outcomes_are_left_out() -> None:
 
 @given(st.lists(attempts, max_size=60))
 def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSample]) -> None:
-    row: HistoryRow | None = None
+    row: FileHistory | None = None
     for one in history:
         row = merge_attempt(row, one)
     if row is None:
         return
     peaks = [one.peak_bytes for one in history if one.peak_bytes is not None]
-    assert 0 <= row.file.duration_s <= max(one.duration_s for one in history)
-    assert row.file.peak_bytes is None or min(peaks) <= row.file.peak_bytes <= max(peaks)
+    assert 0 <= row.spawned.duration_s <= max(one.duration_s for one in history)
+    assert row.spawned.peak_bytes is None or min(peaks) <= row.spawned.peak_bytes <= max(peaks)
     assert len(row.outcomes) <= OUTCOME_RUNS * 5
     judged = [one.status for one in history if not one.is_evicted]
-    assert row.file.last_status is (judged[-1] if judged else Status.CANCELLED)
+    assert row.last_status is (judged[-1] if judged else Status.CANCELLED)
     assert [run[-1] for run in read_outcomes(row.outcomes)][-1:] == judged[-1:]

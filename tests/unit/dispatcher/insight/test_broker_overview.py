@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec import structs
 
-from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
+from dispatcher.insight.status_report import BrokerState, status_json, status_lines
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 

@@ -26,7 +26,7 @@ from passmuster.model.units import parse_amount
 
 MIB = 1024**2
 FILE = TestFile(path="tests/test_a.py", label="tests/test_a.py", size_bytes=1, mtime_ns=2)
-KNOWN = FileHistory(path=FILE.path, duration_s=2.0, size_bytes=1, mtime_ns=2)
+KNOWN = FileHistory(path=FILE.path, spawned=UsageStats(duration_s=2.0, runs=1), size_bytes=1, mtime_ns=2)
 PASS = TestResult(file_path=FILE.path, status=Status.PASS, isolation=Isolation.FORK, was_alone=False)
 FAIL = replace(PASS, status=Status.FAIL)
 SPAWNED = replace(PASS, isolation=Isolation.SPAWN)
@@ -71,13 +71,13 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
 @pytest.mark.parametrize(
     ("item", "known", "config", "text"),
     [
-        (planned(Isolation.SPAWN), None, SPAWN_ALL, "spawned: asked for by the setting isolation"),
-        (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: asked for by an override"),
+        (planned(Isolation.SPAWN), None, SPAWN_ALL, "spawned: requested by the setting isolation"),
+        (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: requested by an override"),
         (
             planned(Isolation.SPAWN),
             replace(KNOWN, forking=ForkObservation.HARMFUL),
             TestConfig(),
-            "spawned: an earlier run saw it come to something else when forked",
+            "spawned: it gave another result when forked in an earlier run",
         ),
         (
             planned(Isolation.SPAWN),
@@ -89,15 +89,15 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
             planned(is_fork_verified=True),
             KNOWN,
             TestConfig(),
-            "an earlier run saw it pass forked and spawned",
+            "it passed forked and spawned in an earlier run",
         ),
         (
             planned(),
             replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
             TestConfig(),
-            "it did harm, and the file was changed since",
+            "it gave another result when forked, but has changed since",
         ),
-        (planned(), None, TestConfig(), "forked where that can be had, and then once more spawned"),
+        (planned(), None, TestConfig(), "forked if possible, then spawned once to verify"),
     ],
 )
 def test_how_it_will_run_is_told_with_the_reason(
@@ -183,18 +183,18 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "tests/test_a.py",
         "  changed           yes, since it last ran",
         "",
-        "Last run: 20260101-1, broken off or under way, 2 attempt(s)",
+        "Last run: 20260101-1, interrupted or still running, 2 attempt(s)",
         "  attempt 1         FAIL: exit status 1",
-        f"    started         2027-01-15 08:00:00 UTC, 3.0s {FIRST_FILE}, beside 2 other file(s)",
-        "    waited for      memory, although a place was free",
+        f"    started         2027-01-15 08:00:00 UTC, 3.0s {FIRST_FILE}, 2 other file(s) running",
+        "    waited for      memory, although a slot was free",
         "    where           local, slot 1",
-        "    took            1.5s, 0.50s of processor time",
-        "    memory          peak 100 MiB of the 200 MiB that it may use now",
+        "    took            1.5s, 0.50s of CPU time",
+        "    memory          peak 100 MiB (current limit 200 MiB)",
         "    process         forked, by CPython 3.11.7",
         "    output          /x/test_a.py.log",
         "  attempt 2         PASS",
-        "    run again       it did not pass when forked, and what it comes to spawned decides",
-        f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, beside no other file",
+        "    rerun reason    it did not pass when forked; the result of the spawned attempt decides",
+        f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, no other file running",
         "    where           slot 0",
         "    took            0.00s",
         "    process         spawned: it failed",
@@ -202,17 +202,17 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "Next run",
         "  order             number 3 of 60: changed",
         "  process           spawned: so",
-        "  should take       2.0s, 0.50s of processor time; it mostly waits",
+        "  expected          2.0s, 0.50s of CPU time; I/O-bound",
         "  reserved          115 MiB (the expected peak times 1.15)",
-        "  may use           200 MiB of 400 MiB for all",
+        "  memory limit      200 MiB of 400 MiB for all files",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
-        "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
+        "  exclusive         no other file runs at the same time: it failed in parallel",
+        "  known spawned     2.0s, 0.50s of CPU time, peak 100 MiB, from 5 attempt(s)",
         "  known forked      never",
-        "  group             db, of which 2 run(s) at once",
+        "  group             db, at most 2 at a time",
         "  override          tests/*: group db",
         "",
-        "Its last 2 run(s), oldest first",
+        "Last 2 run(s), oldest first",
         "  PASS  FAIL > PASS",
     ]
 
@@ -248,7 +248,7 @@ def test_a_file_that_never_ran_is_one_line() -> None:
 def test_a_file_that_is_gone_has_a_past_only() -> None:
     lines = explain_lines(replace(whole(), planned=None))
 
-    assert lines[1] == "  now               it exists no more"
+    assert lines[1] == "  now               it no longer exists"
     assert "Next run" not in lines
 
 
@@ -259,11 +259,11 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
     text = "\n".join(explain_lines(what))
 
     assert "Last run: none that is kept ran it" in text
-    assert "  now               no test file by its name and place" in text
-    assert "  should take       unknown: it is taken for an ordinary file" in text
-    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
+    assert "  now               not found by discovery: it runs only if you name it" in text
+    assert "  expected          unknown: it is assumed to take the median time" in text
+    reserved = "what files of this project, or of this machine, usually need: its own peak is unknown"
     assert f"  reserved          {reserved}" in text
-    assert "  known spawned     never to its end; it used at least 7 MiB" in text
+    assert "  known spawned     never completed; it used at least 7 MiB" in text
 
 
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.insight.local_runs import (
+from dispatcher.insight.status_report import (
     is_stopped,
     local_lines,
     local_records,
     local_runs,
-    unreadable_records,
+    status_json,
     waits_of,
 )
 from passmuster.host.machine_claims import LivingClaims, RunClaim, UnreadableClaim, encode
@@ -102,7 +103,9 @@ def test_a_damaged_claim_is_named_and_hides_none_of_the_others(tmp_path: Path) -
     lines = local_lines(local, now_at=1e9)
     assert lines[0] == "Runs on this machine: 2"
     assert lines[-1] == f"  {damaged}: the claim of this run cannot be read: {problem}"
-    assert unreadable_records(local) == [{"path": str(damaged), "problem": problem}]
+    assert json.loads(status_json(None, local))["unreadable_claims"] == [
+        {"path": str(damaged), "problem": problem}
+    ]
 
 
 def test_what_the_runs_of_a_project_wait_for_names_who_holds_it(tmp_path: Path) -> None:

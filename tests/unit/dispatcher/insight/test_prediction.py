@@ -169,21 +169,21 @@ def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
 
     assert lines[:8] == [
         "17 test file(s) (2 at once): 22.0s, at most 2 MiB of 1000 MiB reserved",
-        "1 of 17 never ran and are taken for the median (2.0s)",
+        "1 of 17 never ran and are assumed to take the median (2.0s)",
         "",
-        "What bounds it                          at least",
+        "Lower bound                             at least",
         "  jobs: 2 at once                          21.0s",
         "  the longest file: tests/test_long.py     10.0s",
         "  memory: 1000 MiB for all                 0.04s",
-        "  CPUs: 0.00s of processor time on 2       0.00s",
+        "  CPUs: 0.00s of CPU time on 2             0.00s",
     ]
     assert lines[9:15] == [
-        "What else it would take     time",
-        "  --jobs 1                 42.0s",
-        "  --jobs 4                 12.0s",
-        "  --memory 500MiB          22.0s",
-        "  --memory 2.0GiB          22.0s",
-        "  2 machines               12.0s",
+        "Alternative         time",
+        "  --jobs 1         42.0s",
+        "  --jobs 4         12.0s",
+        "  --memory 500MiB  22.0s",
+        "  --memory 2.0GiB  22.0s",
+        "  2 machines       12.0s",
     ]
     assert lines[-2:] == [
         "It would help: --jobs 4 (12.0s), or 2 machines (12.0s).",
@@ -214,6 +214,6 @@ def test_a_group_and_further_files_are_told() -> None:
     assert lines[0].startswith(
         "3 test file(s) on 2 machines like this one (2 at once, more while CPUs are idle):"
     )
-    assert lines[2].startswith("What bounds the machine that is done last")
+    assert lines[2].startswith("Lower bound of the slowest machine")
     assert "  group db: 1 at once" in "\n".join(lines)
     assert "  jobs: 2 at once, up to 8 while CPUs are idle" in "\n".join(lines)

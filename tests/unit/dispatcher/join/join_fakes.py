@@ -44,7 +44,7 @@ class FakeRecord(JoinStore):
         if self.breaks:
             raise self.breaks.pop(0)
         if claim is not None and self.holder is not None and claim is not self.holder:
-            raise NotLeadingError("another machine leads")
+            raise NotLeadingError
 
 
 class FakeTime:

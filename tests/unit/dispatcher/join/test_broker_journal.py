@@ -47,7 +47,8 @@ def test_the_next_leader_finds_every_attempt() -> None:
     first.add([result("a.py", output="out"), result("b.py", Status.FAIL)])
     first.add([result("b.py", attempt=2)])
 
-    same_plan, _, ended = held(record).open(plan("a.py", "b.py"), None)
+    same_plan, (_, ended, notice) = held(record).open(plan("a.py", "b.py"), None)
+    assert notice == "resuming run r: 2 of 2 files have already run"
 
     assert same_plan == plan("a.py", "b.py")
     assert ended == {
@@ -65,7 +66,7 @@ def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest()
     # It arrives late, of the round before: it is none of this one.
     held(record, 1).add([result("c.py", Status.FAIL, attempt=2)])
 
-    changed, _, ended = held(record, 2).open(plan("a.py", "b.py", "c.py", failed_before=True), None)
+    changed, (_, ended, _) = held(record, 2).open(plan("a.py", "b.py", "c.py", failed_before=True), None)
 
     assert set(ended) == {("a.py", 1), ("b.py", 1)}
     assert ended["b.py", 1].status is Status.PASS
@@ -79,10 +80,10 @@ def test_what_was_forked_elsewhere_counts_only_where_it_may_be_forked() -> None:
         [result("forked.py", isolation=Isolation.FORK), result("spawned.py", isolation=Isolation.SPAWN)]
     )
 
-    _, _, ended = held(record).open(plan("forked.py", "spawned.py", isolation=Isolation.SPAWN), None)
+    _, (_, ended, _) = held(record).open(plan("forked.py", "spawned.py", isolation=Isolation.SPAWN), None)
     assert set(ended) == {("spawned.py", 1)}
 
-    changed, _, ended = held(record, 2).open(plan("forked.py", isolation=Isolation.SPAWN), None)
+    changed, (_, ended, _) = held(record, 2).open(plan("forked.py", isolation=Isolation.SPAWN), None)
     assert set(ended) == {("forked.py", 1), ("spawned.py", 1)}
     assert changed.files[0].task.isolation is Isolation.AUTO
 
@@ -94,8 +95,8 @@ def test_coverage_data_comes_along(tmp_path: Path) -> None:
     held(record).add([result("a.py", coverage_files=(str(data),), coverage_root="/there")])
     data.unlink()
 
-    _, _, with_data = held(record).open(plan("a.py"), tmp_path / "coverage")
-    _, _, without = held(record).open(plan("a.py"), None)
+    _, (_, with_data, _) = held(record).open(plan("a.py"), tmp_path / "coverage")
+    _, (_, without, _) = held(record).open(plan("a.py"), None)
 
     (path,) = with_data["a.py", 1].coverage_files
     assert Path(path).parent == tmp_path / "coverage"

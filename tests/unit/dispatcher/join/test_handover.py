@@ -22,7 +22,7 @@ class Inner:
 
     def close(self) -> None:
         if self.is_led_by_others:
-            raise NotLeadingError("another machine leads")
+            raise NotLeadingError
         self.asked.append("close")
 
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.history.file_history import FileHistory
+from dispatcher.history.file_history import FileHistory, UsageStats
 from dispatcher.model.plan import TestFile
 from dispatcher.planning.order import (
     CHANGED,
@@ -38,8 +38,7 @@ def _known(
 ) -> FileHistory:
     return FileHistory(
         path=path,
-        duration_s=seconds,
-        peak_bytes=peak_bytes,
+        spawned=UsageStats(duration_s=seconds, peak_bytes=peak_bytes, runs=1),
         last_status=status,
         size_bytes=100,
         mtime_ns=mtime_ns,
@@ -154,7 +153,7 @@ def test_every_file_has_exactly_one_place(
 
 def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps_its_peak() -> None:
     file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
-    known = FileHistory(path=file.path, duration_s=0.0, peak_bytes=1000, runs=0)
+    known = FileHistory(path=file.path, spawned=UsageStats(duration_s=0.0, peak_bytes=1000, runs=0))
 
     (ordered,) = order_files([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
 

@@ -34,7 +34,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
 
 def test_what_is_remembered_gives_order_and_predictions() -> None:
     remembered = {
-        path: FileHistory(path=path, duration_s=seconds, peak_bytes=100)
+        path: FileHistory(path=path, spawned=UsageStats(duration_s=seconds, peak_bytes=100, runs=1))
         for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
     }
 
@@ -101,7 +101,9 @@ def planned_after(known: FileHistory, config: TestConfig | None = None) -> Plann
 
 
 def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() -> None:
-    harmed = FileHistory(path="a.py", duration_s=1.0, forking=ForkObservation.HARMFUL)
+    harmed = FileHistory(
+        path="a.py", spawned=UsageStats(duration_s=1.0, runs=1), forking=ForkObservation.HARMFUL
+    )
     changed = replace(harmed, size_bytes=77)
     override = Override(files=("a.py",), isolation=Isolation.FORK)
 
@@ -113,7 +115,7 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
 
 
 def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
-    crowded = FileHistory(path="a.py", duration_s=1.0, fails_in_parallel=True)
+    crowded = FileHistory(path="a.py", spawned=UsageStats(duration_s=1.0, runs=1), fails_in_parallel=True)
 
     assert planned_after(crowded).task.exclusive
     assert not planned_after(replace(crowded, mtime_ns=5)).task.exclusive
@@ -122,8 +124,7 @@ def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
 def test_a_plan_says_what_is_known_of_each_file() -> None:
     known = FileHistory(
         path="a.py",
-        duration_s=4.0,
-        peak_bytes=1000,
+        spawned=UsageStats(duration_s=4.0, peak_bytes=1000, runs=1),
         last_status=Status.FAIL,
         forking=ForkObservation.CONFIRMED,
         forked=UsageStats(duration_s=1.0, peak_bytes=100, runs=1),
@@ -141,10 +142,7 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
 
 FORKS = FileHistory(
     path="a.py",
-    duration_s=9.0,
-    cpu_s=8.0,
-    peak_bytes=900,
-    runs=1,
+    spawned=UsageStats(duration_s=9.0, cpu_s=8.0, peak_bytes=900, runs=1),
     forked=UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=4),
     last_run_id="r1",
 )
@@ -169,7 +167,7 @@ def test_a_fork_that_may_have_to_import_all_by_itself_is_compared_with_what_that
     larger = fork_baseline(FORKS, "a.py")
 
     assert (larger.duration_s, larger.cpu_s, larger.peak_bytes, larger.runs) == (9.0, 8.0, 900, 4)
-    assert fork_baseline(replace(FORKS, runs=0), "a.py") == UsageStats()
+    assert fork_baseline(replace(FORKS, spawned=UsageStats()), "a.py") == UsageStats()
 
 
 def test_a_fork_in_a_shard_is_compared_with_forks() -> None:

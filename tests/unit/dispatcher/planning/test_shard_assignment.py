@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import FileHistory
+from dispatcher.history.file_history import FileHistory, UsageStats
 from dispatcher.model.plan import TestFile
 from dispatcher.planning.order import MEMORY_MARGIN, order_files
 from dispatcher.planning.shard_assignment import assign_shards
@@ -59,8 +59,11 @@ def as_ordered(tasks: Sequence[TestTask]) -> list[TestTask]:
     history = {
         path: FileHistory(
             path=path,
-            duration_s=item.predicted_s or 0.0,
-            peak_bytes=int((item.predicted_bytes or 0) / MEMORY_MARGIN),
+            spawned=UsageStats(
+                duration_s=item.predicted_s or 0.0,
+                peak_bytes=int((item.predicted_bytes or 0) / MEMORY_MARGIN),
+                runs=1,
+            ),
         )
         for path, item in by_path.items()
     }

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import SERIAL, Override
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, ForkObservation
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
@@ -23,11 +23,18 @@ FILES = [
 ]
 HISTORY = {
     file.path: FileHistory(
-        path=file.path, duration_s=0.5 + number % 3, peak_bytes=number * 10**7, size_bytes=100, mtime_ns=7
+        path=file.path,
+        spawned=UsageStats(duration_s=0.5 + number % 3, peak_bytes=number * 10**7, runs=1),
+        size_bytes=100,
+        mtime_ns=7,
     )
     for number, file in enumerate(FILES)
 }
 CONFIG = TestConfig(history_from=Path("/given/history.sqlite3"))
+
+
+def _lasting(known: FileHistory, duration_s: float) -> FileHistory:
+    return replace(known, spawned=replace(known.spawned, duration_s=duration_s))
 
 
 def part(
@@ -92,19 +99,20 @@ def test_the_machine_does_not_matter_only_what_is_configured() -> None:
 
 
 def test_another_history_or_number_of_shards_has_another_digest() -> None:
-    other = {path: replace(known, duration_s=known.duration_s + 1e-9) for path, known in HISTORY.items()}
+    other = {path: _lasting(known, known.spawned.duration_s + 1e-9) for path, known in HISTORY.items()}
     assert part().plan.history_digest != part(history=other).plan.history_digest
     assert part().plan.digest == part(history=other).plan.digest  # Nothing moved.
-    much = {
-        path: replace(known, duration_s=1.0 + (path < "tests/test_08")) for path, known in HISTORY.items()
-    }
+    much = {path: _lasting(known, 1.0 + (path < "tests/test_08")) for path, known in HISTORY.items()}
     assert part().plan.digest != part(history=much).plan.digest
     assert part(1, 4).plan.digest != part(1, 5).plan.digest
 
 
 def test_serial_groups_are_spread() -> None:
     serial = Override(files=("tests/test_1*",), group=f"{SERIAL}tests")
-    alike = {path: replace(known, duration_s=1.0, peak_bytes=1) for path, known in HISTORY.items()}
+    alike = {
+        path: replace(known, spawned=UsageStats(duration_s=1.0, peak_bytes=1, runs=1))
+        for path, known in HISTORY.items()
+    }
     whole = part(config=replace(CONFIG, overrides=(serial,)), history=alike).plan.whole
     of_group = [number for path, number in whole if path.startswith("tests/test_1")]
     assert max(map(of_group.count, (1, 2, 3, 4))) <= 3
@@ -154,5 +162,5 @@ def test_a_plan_says_what_it_is_a_part_of_and_how_long_it_should_take() -> None:
     assert made.files == plan.files
     assert made.shard is not None
     assert made.shard.whole == mine.plan.whole
-    seconds = [HISTORY[file.path].duration_s for file in mine.files]
+    seconds = [HISTORY[file.path].spawned.duration_s for file in mine.files]
     assert made.shard.predicted_s == sum(seconds)

@@ -57,9 +57,9 @@ class Broker(RunStore):
         if self.is_full:
             raise AwayError("gone")
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
+    def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
         self._ask()
-        self.state = {path: ("Q", take) for path, take in attempts.items()}
+        self.state = {path: ("Q", delivery) for path, delivery in deliveries.items()}
         self.word, self.queue = epoch, []
 
     def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:

@@ -55,7 +55,7 @@ def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
             StreamEntry("1-0", "finished", "test_a.py", 101, "w1", OURS.sign(result_kind("run"), "{}")),
             "has 1 parts",
         ),
-        (StreamEntry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is no JSON"),
+        (StreamEntry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is not JSON"),
     ],
 )
 def test_what_is_not_the_result_of_this_task_is_no_result(entry: StreamEntry, words: str) -> None:

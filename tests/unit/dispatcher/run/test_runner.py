@@ -126,7 +126,7 @@ def test_without_history_nothing_is_left_in_the_root(root: Path) -> None:
 def test_a_run_that_is_shown_only_runs_nothing(root: Path) -> None:
     target = ScriptedTarget()
 
-    plan = runner_of(root, target).plan()
+    plan = runner_of(root, target).prepare().plan
 
     assert len(plan.files) == 2
     assert target.backends == []

@@ -135,7 +135,7 @@ def test_too_much_in_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     "data", [b"", b"[]", b"{}", b'{"entries":[{}]}', b'{"entries":[],"x":1}', b"\xff", b'{"entries":[[]]}']
 )
 def test_what_is_no_list_is_refused(data: bytes) -> None:
-    with pytest.raises(TreeError, match="the tree's list cannot be read"):
+    with pytest.raises(TreeError, match="the tree's manifest cannot be read"):
         decode_manifest(data)
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_list_is_refused(data: bytes) -> None:
 def test_content_comes_back(data: bytes) -> None:
     packed = pack_content(data)
 
-    assert unpack_content(packed, digest=digest_of(data), most_bytes=len(data)) == data
+    assert unpack_content(packed, digest=digest_of(data), max_bytes=len(data)) == data
     assert len(packed) <= max_packed_bytes(len(data))
 
 
@@ -156,11 +156,11 @@ def test_content_that_cannot_be_packed_has_room() -> None:
 def test_a_bomb_is_not_unpacked() -> None:
     bomb = zlib.compress(bytes(50 * 1024 * 1024))
 
-    with pytest.raises(TreeError, match="more than the 1000 bytes"):
-        unpack_content(bomb, digest=DIGEST, most_bytes=1000)
+    with pytest.raises(TreeError, match="more than its 1000 bytes"):
+        unpack_content(bomb, digest=DIGEST, max_bytes=1000)
 
 
 @pytest.mark.parametrize("packed", [b"nonsense", zlib.compress(b"content")[:-6], zlib.compress(b"contenT")])
 def test_damaged_content_is_refused(packed: bytes) -> None:
     with pytest.raises(TreeError, match="damaged"):
-        unpack_content(packed, digest=DIGEST, most_bytes=7)
+        unpack_content(packed, digest=DIGEST, max_bytes=7)

@@ -75,8 +75,8 @@ def test_any_other_json_is_refused_by_a_codec_error(value: object) -> None:
         ({"file_path": "/etc/a.py"}, "is absolute"),
         ({"file_path": "a/../../b.py"}, "leads upwards"),
         ({"file_path": ".."}, "leads upwards"),
-        ({"file_path": "a\0.py"}, "holds a NUL"),
-        ({"file_path": "a\\b.py"}, "holds a backslash"),
+        ({"file_path": "a\0.py"}, "contains a NUL"),
+        ({"file_path": "a\\b.py"}, "contains a backslash"),
         ({"file_path": ""}, "is empty"),
     ],
 )

@@ -97,7 +97,7 @@ def test_another_version_is_told_as_such() -> None:
     message = json.loads(Envelope("s").sign("task", "a"))
     message[0] = 7
 
-    with pytest.raises(EnvelopeError, match="version 7, this program speaks 2: use the same version"):
+    with pytest.raises(EnvelopeError, match="version 7, this program uses 2: use the same version"):
         Envelope("s").verify("task", json.dumps(message))
 
 

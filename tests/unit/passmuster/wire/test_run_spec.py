@@ -27,7 +27,7 @@ def test_terms_survive_the_way() -> None:
     [
         ('"tree"', '"forest"', "has the unknown key 'forest'"),
         ('"grace_s":1.5', '"grace_s":"soon"', "grace_s is 'soon'"),
-        ('"grace_s":1.5', '"grace_s":NaN', "NaN is no number"),
+        ('"grace_s":1.5', '"grace_s":NaN', "NaN is not a number"),
         ('"environment_names":["COLUMNS","LANG"]', '"environment_names":[1]', r"environment_names\[0\] is 1"),
     ],
 )
@@ -35,5 +35,5 @@ def test_what_is_not_exactly_terms_is_refused_by_name(old: str, new: str, compla
     text = encode_run_spec(TERMS)
     assert old in text
 
-    with pytest.raises(CodecError, match=f"the run's terms.*{complaint}"):
+    with pytest.raises(CodecError, match=f"the run's spec.*{complaint}"):
         decode_run_spec(text.replace(old, new))

@@ -18,8 +18,8 @@ def test_a_fit_server_is_taken(version: str) -> None:
     ("change", "words"),
     [
         ({"redis_version": "6.0.16"}, "has version 6.0.16, at least 6.2 is needed"),
-        ({"redis_version": ""}, "does not say that it is Redis or Valkey"),
-        ({"role": "slave"}, "is a slave, which takes no changes"),
+        ({"redis_version": ""}, "does not identify itself as Redis or Valkey"),
+        ({"role": "slave"}, "is a slave, which accepts no changes"),
         ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy allkeys-lru"),
     ],
 )

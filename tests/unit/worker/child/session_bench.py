@@ -21,7 +21,7 @@ SERVER = """
 import json, os, shutil, sys
 here, folder, temporary, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
 sys.path[0] = here
-import passmuster_child_start, passmuster_child_report
+import passmuster_child_start, passmuster_child_report, passmuster_child_select
 sys.path[0] = os.getcwd()
 session = passmuster_child_start.load("passmuster_child_session")
 before = sorted(os.listdir("/proc/self/fd"))
@@ -46,7 +46,8 @@ for number, file in enumerate(files if prepared else ()):
         os.environ["TMPDIR"] = temporary
         sys.argv[:] = [os.path.join(os.path.dirname(sys.modules["pytest"].__file__), "__main__.py"), file]
         try:
-            raise SystemExit(prepared.run(file, passmuster_child_report.ReportWriter(198)))
+            reporter = passmuster_child_report.ReportWriter(198)
+            raise SystemExit(prepared.run(file, reporter, passmuster_child_select.Selection()))
         except session.Unsupported as error:
             with open(base + ".unsupported", "w") as note:
                 note.write(str(error))

@@ -24,7 +24,7 @@ class Broker:
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
-        self.text: str | None = ENVELOPE.sign("terms", encode_run_spec(terms()))
+        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(terms()))
         self.trouble: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
@@ -166,19 +166,19 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
     [
         ("", f"the run has no terms, worker {NAME} needs them: install the same version"),
         (
-            Envelope("other").sign("terms", encode_run_spec(terms())),
+            Envelope("other").sign("spec", encode_run_spec(terms())),
             "give the dispatcher and all workers the same",
         ),
-        (ENVELOPE.sign("task", encode_run_spec(terms())), "is of the kind 'task', 'terms' was expected"),
-        (ENVELOPE.sign("terms", "{}"), "the run's terms lacks the key"),
-        (ENVELOPE.sign("terms"), "have 0 parts, 1 was expected"),
+        (ENVELOPE.sign("task", encode_run_spec(terms())), "is of the kind 'task', 'spec' was expected"),
+        (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
+        (ENVELOPE.sign("spec"), "have 0 parts, 1 was expected"),
         (
-            ENVELOPE.sign("terms", encode_run_spec(terms(version="0.0.9"))),
+            ENVELOPE.sign("spec", encode_run_spec(terms(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.sign("terms", encode_run_spec(terms(run_id="r2"))), "are those of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", encode_run_spec(terms(run_id="r2"))), "are those of run 'r2', not of run"),
         (
-            ENVELOPE.sign("terms", encode_run_spec(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            ENVELOPE.sign("spec", encode_run_spec(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
         ),
     ],

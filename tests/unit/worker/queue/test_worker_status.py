@@ -7,7 +7,7 @@ import pytest
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.wire.broker_messages import MAX_STATUS_FILES, RunningFileStatus, WorkerStatus
 from passmuster.wire.codec import decode, encode
-from passmuster.wire.run_store import _MAX_CARD_CHARS
+from passmuster.wire.run_store import _MAX_STATUS_CHARS
 from worker.queue.in_flight import InFlightFile
 from worker.queue.root_runner import WorkerCapacity
 from worker.queue.worker_status import make_worker_status
@@ -45,5 +45,5 @@ def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> No
     card = made([f"{letter * length}{number}" for number in range(1000)])
 
     assert 0 < len(card.files) <= MAX_STATUS_FILES
-    text = encode(card, what="the card", max_chars=_MAX_CARD_CHARS)
-    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_CARD_CHARS) == card
+    text = encode(card, what="the card", max_chars=_MAX_STATUS_CHARS)
+    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_STATUS_CHARS) == card

@@ -89,7 +89,7 @@ class Site:
             raise self.trouble
         return Path("/trees", digest)
 
-    def find_differences(self, listing: str, root: Path) -> list[str]:
+    def differing_files(self, listing: str, root: Path) -> list[str]:
         return {"same": [], "other": ["a", "b\n", "c", "d"]}[listing]
 
     def build(self, root: Path, workdir: str | None) -> ScriptedBench:

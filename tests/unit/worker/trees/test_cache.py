@@ -165,7 +165,7 @@ def test_a_list_that_was_changed_is_not_believed(
 
 @pytest.mark.parametrize("digest", ["", "../x", "/etc", "a" * 63, "A" * 64])
 def test_only_a_digest_is_taken_for_one(cache: TreeCache, base: Path, digest: str) -> None:
-    with pytest.raises(TreeError, match="is no digest"):
+    with pytest.raises(TreeError, match="is not the digest"):
         cache.open(digest)
     assert list(base.iterdir()) == []
 
@@ -181,7 +181,7 @@ def test_a_folder_that_others_can_write_is_not_used(base: Path) -> None:
     base.mkdir(parents=True)
     base.chmod(0o777)
 
-    with pytest.raises(InfrastructureError, match="not yours alone"):
+    with pytest.raises(InfrastructureError, match="not private to you"):
         TreeCache(base)
 
 
@@ -189,7 +189,7 @@ def test_a_link_is_not_used(base: Path, tmp_path: Path) -> None:
     base.parent.mkdir(parents=True)
     base.symlink_to(tmp_path)
 
-    with pytest.raises(InfrastructureError, match="not yours alone"):
+    with pytest.raises(InfrastructureError, match="not private to you"):
         TreeCache(base)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from passmuster.model.errors import InfrastructureError
+from passmuster.source.files import differing_files
 from passmuster.source.manifest import EntryType, TreeEntry, TreeError, TreeManifest, digest_of
-from worker.trees.folder import find_differences, local_changes, materialize, remove
+from worker.trees.folder import local_changes, materialize, remove
 
 CONTENTS = {
     "a.py": b"x = 1\n",
@@ -202,28 +203,28 @@ def test_two_files_for_one_place_are_an_error(bench: Bench) -> None:
     """As where letters of both cases are one: the second finds the first."""
     manifest = TreeManifest(entries=(entry("a.py", CONTENTS["a.py"]), entry("a.py", CONTENTS["a.py"])))
 
-    with pytest.raises(InfrastructureError, match="is there already"):
+    with pytest.raises(InfrastructureError, match="exists already"):
         materialize(bench.tree, manifest, supply, scratch=bench.scratch)
 
 
 def test_a_folder_that_cannot_be_written_is_named(bench: Bench) -> None:
     bench.tree.write_text("a file")
 
-    with pytest.raises(InfrastructureError, match=r"cannot be laid down in .*tree"):
+    with pytest.raises(InfrastructureError, match=r"cannot be written to .*tree"):
         bench.lay_down()
 
 
 def test_what_differs_is_named_and_left_alone(bench: Bench) -> None:
     bench.lay_down()
-    assert find_differences(bench.tree, MANIFEST) == ()
+    assert differing_files(MANIFEST, bench.tree) == []
     (bench.tree / "more").write_text("x")
     (bench.tree / "copy.py").chmod(0o777)
-    assert find_differences(bench.tree, MANIFEST) == ()
+    assert differing_files(MANIFEST, bench.tree) == []
 
     same_size_and_time(bench)
     other_link(bench)
     remove(bench.tree / "sub")
     before = bench.seen()
 
-    assert find_differences(bench.tree, MANIFEST) == ("a.py", "link", "sub/c.sh", "sub/deep/b.py")
+    assert differing_files(MANIFEST, bench.tree) == ["a.py", "link", "sub/c.sh", "sub/deep/b.py"]
     assert bench.seen() == before

@@ -18,10 +18,22 @@ def environ(**more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **more}
 
 
+def setup_problem(command: str, tree: Path, interpreter: str, environ: dict[str, str]) -> str:
+    problem = run_setup(command, tree, interpreter, environ)
+    assert problem is not None
+    return problem
+
+
+def lacking(tree: Path, interpreter: str, environ: dict[str, str]) -> str:
+    problem = requirements_problem(tree, interpreter, environ)
+    assert problem is not None
+    return problem
+
+
 def test_the_command_runs_in_the_tree_with_the_tests_python(tmp_path: Path) -> None:
     command = 'pwd > made; echo "$NAME" >> made; python -c "import sys; print(sys.executable)" >> made'
 
-    assert run_setup(command, tmp_path, sys.executable, environ(NAME="value")) == ""
+    assert run_setup(command, tmp_path, sys.executable, environ(NAME="value")) is None
 
     folder, name, python = (tmp_path / "made").read_text().splitlines()
     assert (folder, name) == (str(tmp_path), "value")
@@ -31,40 +43,42 @@ def test_the_command_runs_in_the_tree_with_the_tests_python(tmp_path: Path) -> N
 def test_a_failure_is_told_with_its_last_lines(tmp_path: Path) -> None:
     command = "for i in 1 2 3 4 5 6 7; do echo line $i; done; echo wrong >&2; exit 3"
 
-    reason = run_setup(command, tmp_path, sys.executable, environ())
+    reason = setup_problem(command, tmp_path, sys.executable, environ())
 
     assert reason.endswith("ended with status 3; its last lines: line 4 | line 5 | line 6 | line 7 | wrong")
 
 
 def test_a_silent_failure_is_told(tmp_path: Path) -> None:
-    assert run_setup("exit 1", tmp_path, sys.executable, environ()).endswith("status 1; it printed nothing")
+    assert setup_problem("exit 1", tmp_path, sys.executable, environ()).endswith(
+        "status 1; it printed nothing"
+    )
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_setup, "SETUP_S", 0.3)
 
-    reason = run_setup("echo begun; exec sleep 600", tmp_path, sys.executable, environ())
+    reason = setup_problem("echo begun; exec sleep 600", tmp_path, sys.executable, environ())
 
     assert "ran longer than its time limit of 0.3 s; its last lines: begun" in reason
 
 
 def test_what_the_command_leaves_running_is_ended(tmp_path: Path) -> None:
-    assert run_setup("sleep 600 & echo $! > pid", tmp_path, sys.executable, environ()) == ""
+    assert run_setup("sleep 600 & echo $! > pid", tmp_path, sys.executable, environ()) is None
 
     pid = int((tmp_path / "pid").read_text())
     until(lambda: not is_alive(pid), "what it left has ended")
 
 
 def test_a_tree_that_is_gone_is_told(tmp_path: Path) -> None:
-    assert "cannot be executed" in run_setup("true", tmp_path / "gone", sys.executable, environ())
+    assert "cannot be executed" in setup_problem("true", tmp_path / "gone", sys.executable, environ())
 
 
 def test_what_requirements_name_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest\nNo.Such_Thing==1.0\n")
 
-    reason = requirements_problem(tmp_path, sys.executable, environ())
+    reason = lacking(tmp_path, sys.executable, environ())
 
-    assert reason.startswith(f"{sys.executable} lacks what requirements.txt names: no-such-thing==1.0; ")
+    assert reason.startswith(f"{sys.executable} lacks packages of requirements.txt: no-such-thing==1.0; ")
 
 
 def test_what_the_tests_find_by_their_environment_is_there(tmp_path: Path) -> None:
@@ -73,8 +87,8 @@ def test_what_the_tests_find_by_their_environment_is_there(tmp_path: Path) -> No
     (found / "METADATA").write_text("Metadata-Version: 2.1\nName: such_a.thing\nVersion: 1.0\n")
     (tmp_path / "requirements.txt").write_text("such-a-thing==1.0\n")
 
-    assert "such-a-thing" in requirements_problem(tmp_path, sys.executable, environ())
-    assert requirements_problem(tmp_path, sys.executable, environ(PYTHONPATH=str(found.parent))) == ""
+    assert "such-a-thing" in lacking(tmp_path, sys.executable, environ())
+    assert requirements_problem(tmp_path, sys.executable, environ(PYTHONPATH=str(found.parent))) is None
 
 
 @pytest.mark.parametrize("text", [None, "", "-r other.txt\n"])
@@ -82,7 +96,7 @@ def test_nothing_is_asked_where_nothing_is_named(tmp_path: Path, text: str | Non
     if text is not None:
         (tmp_path / "requirements.txt").write_text(text)
 
-    assert requirements_problem(tmp_path, "/no/such/python", environ()) == ""
+    assert requirements_problem(tmp_path, "/no/such/python", environ()) is None
 
 
 def test_no_module_of_the_tree_answers(tmp_path: Path) -> None:
@@ -91,11 +105,11 @@ def test_no_module_of_the_tree_answers(tmp_path: Path) -> None:
     (tmp_path / "importlib" / "__init__.py").write_text("raise SystemExit(9)")
     (tmp_path / "re.py").write_text("raise SystemExit(9)")
 
-    assert requirements_problem(tmp_path, sys.executable, environ()) == ""
+    assert requirements_problem(tmp_path, sys.executable, environ()) is None
 
 
 def test_an_interpreter_that_does_not_answer_is_named(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest\n")
 
-    with pytest.raises(InfrastructureError, match="/bin/false does not say what is installed"):
-        requirements_problem(tmp_path, "/bin/false", environ())
+    with pytest.raises(InfrastructureError, match="/bin/false cannot list its packages"):
+        lacking(tmp_path, "/bin/false", environ())

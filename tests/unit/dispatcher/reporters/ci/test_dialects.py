@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dispatcher.reporters.ci.annotations import Annotation, AnnotationLevel
-from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, Dialect, GithubLog, GitlabLog, Section
+from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, GithubLog, GitlabLog, PlainLog, Section
 from tests.support.actions_runner import Obeyed, Runner
 
 TOKEN = "0123456789abcdef"
@@ -69,7 +69,7 @@ def test_github_reads_an_annotation_back_as_it_was() -> None:
 def test_github_obeys_no_warning_of_ours_that_holds_a_name() -> None:
     log = GithubLog(TOKEN)
 
-    assert Runner().read([log.inert_warning("[WARN] tests/##[error]x.py: slow")]).obeyed == []
+    assert Runner().read([log.neutralize_warning("[WARN] tests/##[error]x.py: slow")]).obeyed == []
 
 
 def test_gitlab_gets_a_collapsed_section() -> None:
@@ -87,7 +87,7 @@ def test_buildkite_gets_a_closed_group_and_an_open_one_for_what_follows() -> Non
 def test_buildkite_takes_no_path_for_a_header() -> None:
     rule = "-" * 40
 
-    inert = BuildkiteLog().inert(f"--- a.py\n+++ b.py\n~~~ c.py\n^^^ +++\n{rule}\n  --- d.py\n---e.py\n")
+    inert = BuildkiteLog().neutralize(f"--- a.py\n+++ b.py\n~~~ c.py\n^^^ +++\n{rule}\n  --- d.py\n---e.py\n")
 
     assert inert == f"\\--- a.py\n\\+++ b.py\n\\~~~ c.py\n\\^^^ +++\n{rule}\n  --- d.py\n---e.py\n"
 
@@ -111,7 +111,7 @@ def test_azure_is_told_nothing_by_what_tests_print() -> None:
     hostile = "x ##vso[task.setvariable variable=a]b"
     section = Section(number=1, title=hostile, lines=[hostile, "##[endgroup]"], started_at=0.0, ended_at=0.0)
 
-    text = log.section(section) + log.inert(f"      {hostile}\n##[error]path.py\n")
+    text = log.section(section) + log.neutralize(f"      {hostile}\n##[error]path.py\n")
 
     assert "##vso[" not in text
     assert [line for line in text.splitlines() if line.startswith("##[")] == [
@@ -121,7 +121,7 @@ def test_azure_is_told_nothing_by_what_tests_print() -> None:
 
 
 @pytest.mark.parametrize("log", [GithubLog(TOKEN), GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_the_margin_hides_tracebacks_from_problem_matchers(log: Dialect) -> None:
+def test_the_margin_hides_tracebacks_from_problem_matchers(log: PlainLog) -> None:
     # As actions/setup-python installs it.
     matcher = re.compile(r"^\s*File\s\"(.*)\",\sline\s(\d+),\sin\s(.*)$")
     lines = ['  File "/a.py", line 1, in x', "    raise ValueError('x')"]
@@ -131,8 +131,8 @@ def test_the_margin_hides_tracebacks_from_problem_matchers(log: Dialect) -> None
 
 
 @pytest.mark.parametrize("log", [GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_ordinary_lines_stay_as_they_are(log: Dialect) -> None:
+def test_ordinary_lines_stay_as_they_are(log: PlainLog) -> None:
     text = "[INFO] Running: tests/a.py\n      ::error::x\n" + "-" * 40 + "\n"
 
-    assert log.inert(text) == text == GithubLog(TOKEN).inert(text)
+    assert log.neutralize(text) == text == GithubLog(TOKEN).neutralize(text)
     assert log.begin() == log.end() == ""

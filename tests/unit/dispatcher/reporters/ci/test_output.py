@@ -217,7 +217,7 @@ def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
 
 
 def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GitlabLog, "most_section_chars", 1000)
+    monkeypatch.setattr(GitlabLog, "max_section_chars", 1000)
     monkeypatch.setattr(reporters_module, "MIN_ROOM_CHARS", 100)
     attempts = [result(f"{name}.py", output="".join(f"line {n}\n" for n in range(200))) for name in "abc"]
 
@@ -290,7 +290,7 @@ def test_a_pipe_that_somebody_reads_is_no_summary(tmp_path: Path) -> None:
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        assert append_summary(str(path), lambda _: "page").endswith("is no file")
+        assert str(append_summary(str(path), lambda _: "page")).endswith("is not a file")
     finally:
         os.close(reader)
 
@@ -304,7 +304,7 @@ def test_what_others_wrote_counts_for_the_limit(tmp_path: Path) -> None:
         rooms.append(room_bytes)
         return ""
 
-    assert "no room left" in append_summary(str(path), make)
+    assert "no room left" in str(append_summary(str(path), make))
     assert rooms == [MAX_BYTES - 1000]
     assert path.stat().st_size == 1000
 

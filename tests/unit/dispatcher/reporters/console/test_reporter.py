@@ -359,8 +359,8 @@ def test_a_reader_that_leaves_early_ends_only_the_printing() -> None:
 
 
 def test_nothing_found_is_said_as_the_scripts_said_it() -> None:
-    assert nothing_found_line(include_integration=False, color=False) == "[WARN] No unit test files found"
-    assert nothing_found_line(include_integration=True, color=False) == "[WARN] No test files found"
+    assert nothing_found_line(include_integration=False) == "[WARN] No unit test files found"
+    assert nothing_found_line(include_integration=True) == "[WARN] No test files found"
 
 
 @pytest.mark.parametrize(

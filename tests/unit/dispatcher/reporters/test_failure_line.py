@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.reporters.failure_text import fault_line
+from dispatcher.reporters.failure_text import failure_line
 from tests.support.pytest_environment import PYTEST_PYTHON
 
 LIBRARY = """\
@@ -95,7 +95,7 @@ def test_the_innermost_line_inside_the_file_is_found(
 ) -> None:
     for mark in marks:
         output = output_of(project, "-m", *(word.format(mark) for word in framework))
-        assert fault_line(output, "tests/test_it.py", "tests/test_it.py") == line_of(mark), output
+        assert failure_line(output, "tests/test_it.py", "tests/test_it.py") == line_of(mark), output
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_file_is_known_whatever_folder_the_tests_run_in(
         cwd=cwd,
     )
 
-    assert fault_line(output, path, label) == line_of("plain"), output
+    assert failure_line(output, path, label) == line_of("plain"), output
 
 
 def test_a_syntax_error_has_its_line(project: Path) -> None:
@@ -134,14 +134,14 @@ def test_a_syntax_error_has_its_line(project: Path) -> None:
         ["-m", "pytest", "-p", "no:cacheprovider", "tests/test_broken.py"],
     ):
         output = output_of(project, *arguments)
-        assert fault_line(output, "tests/test_broken.py", "tests/test_broken.py") == 2, output
+        assert failure_line(output, "tests/test_broken.py", "tests/test_broken.py") == 2, output
 
 
 def test_an_import_that_fails_has_its_line(project: Path) -> None:
     (project / "tests" / "test_import.py").write_text("\n\nimport does_not_exist\n")
     output = output_of(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_import.py")
 
-    assert fault_line(output, "tests/test_import.py", "tests/test_import.py") == 3, output
+    assert failure_line(output, "tests/test_import.py", "tests/test_import.py") == 3, output
 
 
 def test_an_exception_group_has_its_line(project: Path) -> None:
@@ -149,7 +149,7 @@ def test_an_exception_group_has_its_line(project: Path) -> None:
     (project / "tests" / "test_group.py").write_text(source)
     output = output_of(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_group.py")
 
-    assert fault_line(output, "tests/test_group.py", "tests/test_group.py") == 2, output
+    assert failure_line(output, "tests/test_group.py", "tests/test_group.py") == 2, output
 
 
 def test_a_crash_has_the_innermost_line_although_it_comes_first(project: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_crash_has_the_innermost_line_although_it_comes_first(project: Path) -
     output = output_of(project, "-X", "faulthandler", "tests/test_crash.py")
 
     assert "most recent call first" in output
-    assert fault_line(output, "tests/test_crash.py", "tests/test_crash.py") == 3, output
+    assert failure_line(output, "tests/test_crash.py", "tests/test_crash.py") == 3, output
 
 
 @pytest.mark.parametrize(
@@ -177,17 +177,17 @@ def test_a_crash_has_the_innermost_line_although_it_comes_first(project: Path) -
     ],
 )
 def test_what_is_no_place_in_the_file_is_not_taken_for_one(text: str) -> None:
-    assert fault_line(text, "tests/test_it.py", "tests/test_it.py") is None
+    assert failure_line(text, "tests/test_it.py", "tests/test_it.py") is None
 
 
 def test_a_worker_has_the_project_elsewhere() -> None:
     text = '  File "/var/worker/trees/ab12/tests/test_it.py", line 7, in test_x'
 
-    assert fault_line(text, "tests/test_it.py", "tests/test_it.py") == 7
+    assert failure_line(text, "tests/test_it.py", "tests/test_it.py") == 7
 
 
 def test_a_long_output_is_looked_at_from_its_end() -> None:
     place = 'File "tests/test_it.py", line {}, in x\n'
     text = place.format(1) + "x" * 10_000_000 + "\n" + place.format(9)
 
-    assert fault_line(text, "tests/test_it.py", "tests/test_it.py") == 9
+    assert failure_line(text, "tests/test_it.py", "tests/test_it.py") == 9

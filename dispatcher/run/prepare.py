@@ -1,0 +1,297 @@
+"""Prepares a run: selects its files, then finds the interpreter and the capacity, and plans the order.
+
+`--list` needs the first step, `--dry-run`, `plan`, `explain` and a run need both.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from dispatcher.config.choices import Mode
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import Overrides, project_commands
+from dispatcher.config.settings import PRIVATE_VARIABLES
+from dispatcher.config.validate import validate_against_machine
+from dispatcher.discovery.discover import Discovered, discover
+from dispatcher.discovery.layout_choice import LayoutChoice
+from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.run_options import take_over
+from dispatcher.discovery.selected_tests import check_selections
+from dispatcher.discovery.selection import named_files
+from dispatcher.engine.backend import BackendRequest, ExecutionTarget
+from dispatcher.engine.journal import JoinedRunHandle, find_run
+from dispatcher.engine.storage import make_state_dir
+from dispatcher.history.history import History, open_history
+from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
+from dispatcher.planning.planner import make_plan
+from passmuster.host.capacity import Capacity
+from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
+from passmuster.settings.origins import Origins
+
+if TYPE_CHECKING:
+    from dispatcher.planning.shard_selection import ShardSelection
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """The files of a run."""
+
+    config: TestConfig
+    """With what the project's own pytest settings request."""
+    files: tuple[TestFile, ...]
+    """Those of this machine's shard, sorted by path."""
+    workdir: Path
+    """The working directory of the tests, absolute."""
+    layout: LayoutChoice
+    shard: ShardSelection | None = None
+    notices: tuple[str, ...] = ()
+    """What the user should know before the run, a line each."""
+
+    @property
+    def shard_plan(self) -> ShardPlan | None:
+        """How the whole run is split; None: it is not."""
+        return self.shard.plan if self.shard is not None else None
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A run that can start."""
+
+    selection: Selection
+    interpreter: ProjectInterpreter
+    capacity: Capacity
+    plan: RunPlan
+    notices: tuple[str, ...]
+    """Those of the selection too."""
+    history: History | None
+    """None: it is switched off."""
+
+
+class Preparation:
+    """Prepares one run.
+
+    Args:
+        environ: the environment from which tests start.
+        cwd: the base of named paths; None: the root.
+        origins: where each value of the configuration comes from, for messages.
+        joined: the joined run that this program leads; None: an ordinary run.
+    """
+
+    def __init__(
+        self,
+        config: TestConfig,
+        *,
+        target: ExecutionTarget,
+        environ: Mapping[str, str],
+        cwd: Path | None,
+        origins: Origins,
+        joined: JoinedRunHandle | None,
+    ) -> None:
+        self._config, self._target, self._joined = config, target, joined
+        self._cwd, self._origins = cwd, origins
+        self._environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+
+    def select(self) -> Selection:
+        """Find the files, and narrow them to the request.
+
+        Raises:
+            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
+        """
+        config = self._config
+        found = self._discover(config, cwd=self._cwd)
+        files, total, notices = found.files, found.total, list(found.warnings)
+        if config.failed_only:
+            failed = self._only_failed(files, notices)
+            files, total = failed[: config.limit], len(failed)
+        if len(files) < total and config.limit is not None:
+            notices.append(f"only {len(files)} of {total} files run: the limit is {config.limit}")
+        shard = None
+        if config.shard is not None:
+            # Imported only for a sharded run.
+            from dispatcher.history.history import read_shared_history
+            from dispatcher.planning.shard_selection import select_shard
+
+            path, shared = config.history_from, None
+            if path is not None:
+                shared = read_shared_history(path, origin=self._origins["history-from"].name)
+            shard = select_shard(files, config.shard, config, history=shared)
+            files = shard.files
+            notices += shard.notices
+        config, lines = take_over(
+            config, found.options, workdir=found.workdir, writes_reports=self._joined is None
+        )
+        return Selection(
+            config=config,
+            files=files,
+            workdir=found.workdir,
+            layout=found.layout,
+            shard=shard,
+            notices=(*notices, *lines),
+        )
+
+    def prepare(self, selection: Selection, stack: ExitStack) -> Prepared:
+        """Find the interpreter and the capacity, and plan the order in which the files should start.
+
+        Args:
+            stack: closes the history.
+
+        Raises:
+            ConfigurationError: the interpreter is missing, broken, too old, or not Python; the configuration
+                asks for more than the machine has; or there is no run to resume.
+            InfrastructureError: the execution target cannot be used.
+        """
+        config, interpreter, history = self._config, self.interpreter, None
+        if config.history:
+            history = stack.enter_context(closing(open_history(config.root)))
+        capacity = self._target.capacity(config)
+        validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
+        plan = self._plan(selection, history, capacity)
+        check_selections(plan.files, self._origins)
+        return Prepared(
+            selection=selection,
+            interpreter=interpreter,
+            capacity=capacity,
+            plan=plan,
+            notices=(
+                *selection.notices,
+                *(history.notices if history is not None else ()),
+                *self._unused_overrides(selection.files),
+                *(self._unmeasured_commands(plan) if config.enable_coverage else ()),
+            ),
+            history=history,
+        )
+
+    def request(
+        self, prepared: Prepared, *, plan: RunPlan, coverage_dir: Path | None = None
+    ) -> BackendRequest:
+        """Return what the execution target must know about a prepared run.
+
+        Args:
+            plan: the prepared one, or what remains of it.
+            coverage_dir: the directory for coverage data; None: coverage is off.
+        """
+        return BackendRequest(
+            config=prepared.selection.config,
+            run_id=plan.run_id,
+            workdir=prepared.selection.workdir,
+            interpreter=prepared.interpreter.path,
+            cache_tag=prepared.interpreter.build.cache_tag,
+            interpreter_identity=prepared.interpreter.identity,
+            environ=self._environ,
+            capacity=prepared.capacity,
+            coverage_dir=coverage_dir,
+            tasks=tuple(planned.task for planned in plan.files),
+            is_resumed=self._config.resume is not None or self._joined is not None,
+        )
+
+    @cached_property
+    def interpreter(self) -> ProjectInterpreter:
+        """The project's interpreter.
+
+        Raises:
+            ConfigurationError: it is missing, broken, too old, or not Python.
+        """
+        return find_interpreter(
+            self._config.python,
+            self._config.root,
+            self._environ,
+            origin=self._origins["python"],
+            cache_dir=self._cache_dir(),
+        )
+
+    def _cache_dir(self) -> Path | None:
+        """Return the directory for cached answers of the project's interpreter; None: there is none."""
+        state_dir = self._config.root / STATE_DIRECTORY
+        return state_dir if self._config.history and state_dir.is_dir() else None
+
+    def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
+        return discover(config, cwd=cwd, python=self._project_python, origins=self._origins)
+
+    def _project_python(self) -> ProjectPython:
+        if self._config.history and self._config.mode is Mode.RUN:
+            make_state_dir(self._config.root)  # Made now, so that the first answer is cached too.
+        return ProjectPython(path=self.interpreter.path, environ=self._environ, cache_dir=self._cache_dir())
+
+    def _only_failed(self, files: Sequence[TestFile], notices: list[str]) -> tuple[TestFile, ...]:
+        if not self._config.history:
+            raise ConfigurationError("--failed needs the history, which is switched off")
+        with closing(open_history(self._config.root)) as history:
+            notices += history.notices
+            known = history.load()
+        return tuple(
+            file for file in files if file.path in known and not known[file.path].last_status.is_pass
+        )
+
+    def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:
+        config, shard = self._config, selection.shard
+        known = history.load() if history is not None else {}
+        plan = make_plan(
+            selection.files,
+            {**shard.known, **known} if shard is not None else known,
+            config,
+            run_id=self._run_id(),
+            slots=capacity.slots,
+            budget_bytes=capacity.budget_bytes,
+        )
+        bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
+        if named := named_files(config.paths, bases=bases):
+            marked = (
+                structs.replace(one, is_named=os.path.realpath(config.root / one.file.path) in named)
+                for one in plan.files
+            )
+            plan = structs.replace(plan, files=tuple(marked))
+        plan = structs.replace(plan, layout=selection.layout.headline)
+        return plan if shard is None else shard.of_run(plan, capacity)
+
+    def _run_id(self) -> str:
+        if self._joined is not None:
+            return self._joined.run_id
+        if self._config.resume is not None:
+            return find_run(self._config.root / STATE_DIRECTORY / "runs", self._config.resume)
+        return new_run_id(time.time_ns())
+
+    def _unused_overrides(self, files: Sequence[TestFile]) -> Iterator[str]:
+        """Yield warnings about overrides that match no file of the project, whatever this run selects."""
+        rules = Overrides(self._config.overrides)
+        if not rules.unmatched(file.path for file in files):
+            return
+        whole = structs.replace(
+            self._config, include_integration=True, paths=(), limit=None, failed_only=False
+        )
+        everything = [*files, *self._discover(whole).files]
+        for override in rules.unmatched(file.path for file in everything):
+            yield f"an override matches no test file: {', '.join(override.files)}"
+
+    def _unmeasured_commands(self, plan: RunPlan) -> Iterator[str]:
+        """Yield warnings about commands that run files of the plan and that coverage cannot measure."""
+        commands = project_commands(self._config)
+        if commands is None:
+            return
+        paths = [one.task.file_path for one in plan.files if one.task.runner is RunnerKind.COMMAND]
+        for command in dict.fromkeys(map(commands.find, paths)):
+            if command is not None and "coverage" not in command.words and command.measured(()) is None:
+                yield (
+                    f"coverage does not measure the command {' '.join(command.words)} "
+                    f"(from {command.origin}): begin it with {{python}} and a script or "
+                    "-m MODULE, or let it run coverage"
+                )
+
+
+def new_run_id(now_ns: int) -> str:
+    """Return an ID for a run that starts now: IDs sort by the microsecond of the start.
+
+    Args:
+        now_ns: nanoseconds since 1970.
+    """
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    started = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{started}-{nanoseconds // 1000:05x}{os.urandom(2).hex()}"
