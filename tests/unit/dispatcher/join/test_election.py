@@ -56,7 +56,7 @@ def look(**changes: object) -> JoinStatus:
 
 
 @pytest.mark.parametrize(
-    ("found", "may_judge", "step"),
+    ("found", "can_judge_leader", "step"),
     [
         (look(), True, MemberAction.WAIT),
         (look(is_led=False), True, MemberAction.LEAD),
@@ -68,5 +68,5 @@ def look(**changes: object) -> JoinStatus:
         (look(number=0, is_led=False), True, MemberAction.ENTER),
     ],
 )
-def test_the_next_step(found: JoinStatus, may_judge: bool, step: MemberAction) -> None:
-    assert next_action(found, 2, may_judge=may_judge) is step
+def test_the_next_step(found: JoinStatus, can_judge_leader: bool, step: MemberAction) -> None:
+    assert next_action(found, 2, can_judge_leader=can_judge_leader) is step

@@ -8,7 +8,7 @@ import redis
 from dispatcher.join.liveness import AWAY_S, JUDGE_S
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
-from tests.unit.dispatcher.join.join_fakes import FakeTime, patience
+from tests.unit.dispatcher.join.join_fakes import FakeTime, broker_retry
 
 
 def broken_for(seconds: float, time: FakeTime) -> object:
@@ -25,10 +25,10 @@ def broken_for(seconds: float, time: FakeTime) -> object:
 def test_it_is_asked_until_it_answers() -> None:
     time = FakeTime()
 
-    assert patience(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
+    assert broker_retry(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
 
-    with pytest.raises(InfrastructureError, match="look whether it runs"):
-        patience(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
+    with pytest.raises(InfrastructureError, match="check that it is running"):
+        broker_retry(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
 
 
 def test_who_was_asked_to_end_does_not_wait() -> None:
@@ -36,14 +36,14 @@ def test_who_was_asked_to_end_does_not_wait() -> None:
     began_s = time()
 
     with pytest.raises(InfrastructureError):
-        patience(time, is_leaving=lambda: True).call(broken_for(50, time))  # type: ignore[arg-type]
+        broker_retry(time, is_leaving=lambda: True).call(broken_for(50, time))  # type: ignore[arg-type]
 
     assert time() == began_s
 
 
 def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
     time = FakeTime()
-    one = patience(time)
+    one = broker_retry(time)
     assert one.can_judge_leader()
 
     one.call(broken_for(3, time))  # type: ignore[arg-type]
