@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import SUBCOMMAND_HELP
-from dispatcher.config.file import file_schema
+from dispatcher.config.file_schema import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.settings.completion import completion_script, completion_table, requested_shell
