@@ -110,7 +110,7 @@ def test_a_record_that_was_changed_is_red_and_nothing_of_it_counts_as_passed(tmp
     ran = merge(tmp_path, "one", "two")
     assert ran.status == ExitCode.INFRASTRUCTURE
     assert "shard 1/2" in ran.err
-    assert "is not whole" in ran.err
+    assert "is incomplete" in ran.err
     assert "  Passed: 1\n  Failed: 2\n" in ran.out
 
 
@@ -120,7 +120,7 @@ def test_a_record_that_lacks_its_last_line_is_red_and_loses_no_result(tmp_path: 
     path.write_bytes(path.read_bytes()[:-5])
     ran = merge(tmp_path, "one", "two")
     assert ran.status == ExitCode.INFRASTRUCTURE
-    assert "is not whole: it breaks off" in ran.err
+    assert "is incomplete: it ends after" in ran.err
     assert "  Passed: 2\n  Failed: 1\n" in ran.out
 
 
@@ -136,10 +136,10 @@ def test_of_a_shard_that_was_killed_only_what_nobody_knows_is_lost(tmp_path: Pat
     assert ran.status == ExitCode.INFRASTRUCTURE
     assert "  Total tests: 4\n  Passed: 1\n  Failed: 3\n" in ran.out
     assert "printed " in ran.out  # By the one that failed.
-    broken_off = "the record of shard 1 of 1 breaks off"
-    used = "it had been running for 7.0s, with 50 B when last measured, when"
+    broken_off = "the record of shard 1 of 1 ends"
+    used = "running for 7.0s, with 50 B when last measured, when"
     assert f"{used} {broken_off}" in ran.out
-    assert f"it had not begun when {broken_off}" in ran.out
+    assert f"not started when {broken_off}" in ran.out
     root = ET.parse(tmp_path / "j.xml").getroot()
     assert (root.get("failures"), root.get("errors")) == ("0", "3")
 
@@ -217,7 +217,7 @@ def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_o
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert [attempt.status for attempt in file.attempts] == [Status.FAIL, Status.LOST]
-    assert "it was to run again when the record" in file.final.error
+    assert "waiting to rerun when the record" in file.final.error
 
 
 @pytest.mark.parametrize("kind", ["doubled", "foreign"])
@@ -236,7 +236,7 @@ def test_records_that_do_not_belong_together_are_not_merged(kind: str, tmp_path:
     ("argv", "status", "text"),
     [
         ((), ExitCode.USAGE, "merge needs the folders with the records"),
-        (("nowhere",), ExitCode.INFRASTRUCTURE, "it is no folder"),
+        (("nowhere",), ExitCode.INFRASTRUCTURE, "it is not a directory"),
         (("empty",), ExitCode.INFRASTRUCTURE, "no shard left one"),
         (("empty", "--shard", "1/2"), ExitCode.USAGE, "unknown argument: --shard"),
         (("empty", "--nonsense"), ExitCode.USAGE, "unknown argument: --nonsense"),

@@ -77,7 +77,7 @@ def test_a_record_without_a_first_line_is_none(folder: Path) -> None:
     path = folder / RECORD_NAME
     for data in (b"", path.read_bytes()[:50], b"\0\0\0\n", b"header {}\n", b"{}\n"):
         path.write_bytes(data)
-        with pytest.raises(InfrastructureError, match="is no record that can be merged"):
+        with pytest.raises(InfrastructureError, match="cannot merge the record"):
             read_record(folder)
 
 
@@ -107,7 +107,7 @@ def test_coverage_data_is_kept_beside_it_and_must_be_what_was_written(tmp_path: 
     assert record.coverage == reporter.folder / COVERAGE_NAME
     assert record.files_without_data == ("tests/test_1.py",)
     (reporter.folder / COVERAGE_NAME).write_bytes(b"dada")
-    assert "coverage.data is not what was written" in read_record(reporter.folder).broken
+    assert "coverage.data was changed" in read_record(reporter.folder).broken
     (reporter.folder / COVERAGE_NAME).unlink()
     assert "coverage.data cannot be read" in read_record(reporter.folder).broken
 
@@ -132,13 +132,13 @@ def test_two_jobs_that_write_the_same_record_at_once_are_told_apart(tmp_path: Pa
 def test_a_run_that_is_not_finished_leaves_a_record_without_an_end(tmp_path: Path) -> None:
     folder = write_record(tmp_path, shard_events(shard_plan(1))[:-1])
     record = read_record(folder)
-    assert "breaks off" in record.broken
+    assert "it ends after" in record.broken
     assert sum(isinstance(event, AttemptFinished) for event in record.events) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"--record: the folder .* cannot be made"):
+    with pytest.raises(ConfigurationError, match=r"--record: cannot create the directory"):
         RecordReporter(tmp_path / "file" / "records", root=tmp_path, environ={})
 
 

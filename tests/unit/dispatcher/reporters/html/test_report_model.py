@@ -15,10 +15,10 @@ from tests.support.report_runs import MIB, STARTED_AT, file, record, result, tol
 def listened(*events: object) -> ReportModel:
     listener = ReportModelBuilder()
     for event in events:
-        listener.listen(event)  # type: ignore[arg-type]
+        listener.handle(event)  # type: ignore[arg-type]
     last = events[-1]
     assert isinstance(last, RunFinished)
-    return listener.told(last, outcomes=lambda run_id, paths: {})
+    return listener.build(last, outcomes=lambda run_id, paths: {})
 
 
 def placed(*, started_at: float, duration: float, began_s: float, ended_s: float) -> tuple[list[float], int]:
@@ -52,7 +52,7 @@ def test_an_attempt_of_before_the_run_was_gone_on_with_is_counted_and_not_drawn(
 def test_an_attempt_that_never_started_is_not_drawn() -> None:
     never = structs.replace(result("t.py", Status.CANCELLED), started_at=0.0)
 
-    assert listened(*told(record(never))).bars == ()
+    assert listened(*told(record(never))).bars == []
 
 
 def test_bars_are_in_the_order_of_machine_slot_and_time() -> None:
