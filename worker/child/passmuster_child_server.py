@@ -1,11 +1,11 @@
 """The fork server: imports modules once, then forks process supervisors, each of which forks one process per
 file.
 
-The runner starts it as `python passmuster_child_main.py --serve FD` under the project's interpreter, in the
-directory and the environment of the tests. It has one thread and only imports: it never calls code of a
-library or of the project. A server never changes after it is ready: to preload more modules, it forks another
-server, which imports them on top. A server that turns out unclean (see `passmuster_child_preload`) is
-stopped.
+The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER` under the project's
+interpreter, in the directory and the environment of the tests. It has one thread and only imports: it never
+calls code of a library or of the project. A server never changes after it is ready: to preload more modules,
+it forks another server, which imports them on top. A server that turns out unclean (see
+`passmuster_child_preload`) is stopped.
 
 Messages (`passmuster_child_channel`):
 
@@ -146,6 +146,8 @@ class Server:
         if setup["base"] == "pytest":
             load("passmuster_child_pytest")
             import pytest  # noqa: F401
+
+            load("passmuster_child_bytecode").keep_rewritten(sys.modules["_pytest.assertion.rewrite"])
         if setup["base"]:
             load("passmuster_child_unittest")
             import argparse

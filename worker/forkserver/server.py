@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
@@ -217,6 +218,7 @@ def start_server(
     given_up: threading.Event,
     *,
     nice: int = 0,
+    code_dir: Path | None = None,
 ) -> ForkServer:
     """Start the first server of an interpreter and an environment; it has imported nothing.
 
@@ -226,6 +228,8 @@ def start_server(
         cwd: the folder that tests run in.
         given_up: set when the server is no longer needed.
         nice: by how much its priority is lowered, and that of what is forked from it.
+        code_dir: where it and what is forked from it keep compiled code that Python does not keep; None:
+            nowhere.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -234,7 +238,7 @@ def start_server(
     try:
         with theirs:
             process = subprocess.Popen(
-                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())],
+                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno()), str(code_dir or "")],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # So that its streams are made for a pipe, as a test's are.

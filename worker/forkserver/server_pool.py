@@ -15,12 +15,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from passmuster.model.errors import InfrastructureError
 from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
@@ -29,6 +30,7 @@ from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
 from worker.process.supervisor_client import SupervisorClient, start_keeper
+from worker.process.temporary import PrivateTmp
 
 if TYPE_CHECKING:
     from worker.forkserver.fork_advice import ForkAdvice, ForkAdvisor
@@ -77,11 +79,15 @@ class ServerPool:
         self._without_session: set[str] = set()
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
+        self._tmp = _private_tmp(settings.tmp_parent)
+        self.code_dir = None if self._tmp is None else self._tmp.make("code")
+        """Where test processes keep compiled code that Python does not keep; None: nowhere."""
         self._tree = ServerTree(
             settings,
             self._environment,
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
             on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+            code_dir=self.code_dir,
         )
         self._known_advisor: ForkAdvisor | None = None
 
@@ -214,6 +220,8 @@ class ServerPool:
         for keeper in keepers:
             keeper.close()
         self._tree.close()
+        if self._tmp is not None:
+            self._tmp.close(keep=False)
         if self._known_advisor is not None:
             self._known_advisor.close()
 
@@ -307,6 +315,14 @@ def why_never() -> str:
     if sys.platform != "linux":
         return f"forking is not supported on {sys.platform}"
     return ""
+
+
+def _private_tmp(parent: Path) -> PrivateTmp | None:
+    """Return a directory for what only saves time; None if there is no room, which the first file reports."""
+    try:
+        return PrivateTmp(parent)
+    except InfrastructureError:
+        return None
 
 
 def _start_helper(thread: threading.Thread) -> None:

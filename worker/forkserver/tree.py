@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -64,6 +65,7 @@ class ServerTree:
         environment: what tests get, but for what differs from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
         on_verdicts: called with the framework and the results of the imports.
+        code_dir: where servers keep compiled code that Python does not keep; None: nowhere.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class ServerTree:
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
         on_verdicts: Callable[[str, Sequence[ImportResult]], None],
+        code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._modules_below = modules_below
         self._on_verdicts = on_verdicts
+        self._code_dir = code_dir
         self._lock = threading.Lock()
         self._nodes: dict[ServerKey, _Node] = {}
         self._deaths = 0
@@ -172,6 +176,7 @@ class ServerTree:
                 workdir,
                 self._given_up,
                 nice=self._settings.nice,
+                code_dir=self._code_dir,
             )
         below = self._below(place)
         try:
