@@ -83,7 +83,7 @@ class ServerPool:
         """The servers that the supervisors were forked from: another one may have taken the place since."""
         self._is_closed = False
         self._without_session: set[str] = set()
-        self._pytest_files = 0
+        self._pytest_files: set[str] = set()
         self._is_loading_conftests = False
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
@@ -168,7 +168,7 @@ class ServerPool:
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Announce the files that will come, so that their common imports can be chosen."""
         forked = [task for task in tasks if self.may_fork(task)]
-        self._count(sum(task.runner is RunnerKind.PYTEST for task in forked))
+        self._count([task.file_path for task in forked if task.runner is RunnerKind.PYTEST])
         if len(forked) > 1:
             _start_helper(
                 threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
@@ -191,7 +191,7 @@ class ServerPool:
                 advice = self._advisor.advise(task)
                 if advice.why_spawn and wanted is Isolation.AUTO:
                     return StartPlan(keeper=self._plain(slot), note=advice.why_spawn)
-                self._count(advice.base == PYTEST)
+                self._count([task.file_path] if advice.base == PYTEST else [])
                 place, server = self._best_server(task, advice)
                 return StartPlan(
                     keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
@@ -293,14 +293,14 @@ class ServerPool:
                 continue
         return plain, self._tree.server(plain)
 
-    def _count(self, pytest_files: int) -> None:
+    def _count(self, pytest_files: Iterable[str]) -> None:
         """Note files that come or are started, and have conftests loaded once if they are enough for that."""
         with self._lock:
-            self._pytest_files += pytest_files
+            self._pytest_files.update(pytest_files)
             is_measured = (
                 self._settings.coverage_dir is not None
             )  # What a server imports is measured nowhere.
-            if is_measured or self._is_loading_conftests or self._pytest_files < CONFTEST_FILES:
+            if is_measured or self._is_loading_conftests or len(self._pytest_files) < CONFTEST_FILES:
                 return
             self._is_loading_conftests = True
         _start_helper(threading.Thread(target=self._load_conftests, name="conftests", daemon=True))
