@@ -136,7 +136,7 @@ class _Member:
         self._pulse = MemberHeartbeat(self._record, self._name, workforce.restart_if_dead)
         self._undo.callback(self._pulse.close)
         self._pulse.start()
-        self._host.say(f"{self._name} takes part in run {self._run}, round {number}")
+        self._host.say(f"{self._name} joined run {self._run}, round {number}")
         code = self._take_part(number, source)
         if code is not None:
             return code
@@ -277,8 +277,7 @@ class _Member:
 
     def _left(self) -> int:
         self._host.say(
-            f"{self._name} has left run {self._run}: it goes on where other machines take part, "
-            "or with the same command"
+            f"{self._name} left run {self._run}: it continues on other machines, or with the same command"
         )
         return ExitCode.INTERRUPTED
 
