@@ -179,7 +179,7 @@ def test_a_worker_reserved_for_another_run_does_not_count() -> None:
 def test_a_file_that_fits_no_worker_is_named_if_its_need_is_known() -> None:
     registry = WorkerRegistry(version="1", timeout_s=60, now_s=0)
     before = registry.oversized_warning("a.py", 2 << 30)
-    registry.update([card("small"), card("big", budget_bytes=3 << 30)], now_s=0)
+    registry.update([worker_status("small"), worker_status("big", budget_bytes=3 << 30)], now_s=0)
 
     assert (
         before
