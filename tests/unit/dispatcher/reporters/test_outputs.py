@@ -1,4 +1,4 @@
-"""What a test printed is kept under a safe and unique name, for its user alone."""
+"""Output is stored under a safe and unique name, readable for the user only."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_two_files_never_share_a_log(one: str, other: str) -> None:
     assert not any(name.startswith(f"{log}/") for log in names(one) for name in names(other))
 
 
-def test_strange_names_are_kept_readable() -> None:
+def test_unusual_names_are_readable() -> None:
     assert safe_name("tests/größe 1.py") == "tests/größe 1.py"
     assert safe_name("../a\nb/\udcff.py") == "%2E%2E/a%0Ab/%ED%B3%BF.py"
     assert safe_name("x.log/t.py.2") == "x%2Elog/t.py%2E2"
@@ -95,7 +95,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-def test_a_directory_that_a_test_removed_is_made_again(tmp_path: Path) -> None:
+def test_a_directory_that_a_test_removed_is_created_again(tmp_path: Path) -> None:
     run = tmp_path / "state" / "runs" / "r1"
     reporter = ArtifactsReporter(run)
     reporter.handle(finished("t/a.py", "one"))
