@@ -55,7 +55,7 @@ def test_the_page_is_written_to_the_named_path_and_replaces_a_file_there(tmp_pat
 
 
 def test_without_history_a_path_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="history switched off there are none: name a file"):
+    with pytest.raises(ConfigurationError, match="name a file: --report html=PATH"):
         make_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
 
 
