@@ -65,7 +65,8 @@ def begin(argv: "list[str]") -> "FileRun":
         del sys.path[0]
     _hide()
     load("passmuster_child_end").register()
-    if argv[1:2] != ["--serve"] or len(argv) != 3:
+    load("passmuster_child_bytecode").install(argv[3])
+    if argv[1] != "--serve" or len(argv) != 4:
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
@@ -99,8 +100,8 @@ class FileRun:
         project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
-        self.file, wanted, data_file = argv[1:4]
-        words = argv[4:]
+        self.file, wanted, _, data_file = argv[1:5]
+        words = argv[5:]
         separator = words.index("--") if "--" in words else len(words)
         self.sources = words[:separator]
         self.selection: "Any" = load("passmuster_child_select").Selection(words[separator + 1 :])
@@ -191,6 +192,7 @@ class FileRun:
                 self._run_in_session()
             import pytest
 
+            load("passmuster_child_bytecode").keep_rewritten(sys.modules["_pytest.assertion.rewrite"])
             ours = load("passmuster_child_pytest")
             plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").CollectionPath)
             plugin.selection = self.selection
@@ -295,6 +297,7 @@ class FileRun:
             {
                 "unittest.case": lambda module: cases.watch_cases(module, reporter),
                 "unittest.suite": lambda module: cases.watch_suites(module, reporter),
+                "_pytest.assertion.rewrite": load("passmuster_child_bytecode").keep_rewritten,
                 "_pytest.config": lambda module: load("passmuster_child_pytest").wrap_main(module, reporter),
             }
         )
