@@ -69,8 +69,8 @@ class _Merge:
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
         proof = check_records(records)
-        if proof.strangers:
-            self._complain(proof.strangers)
+        if proof.mismatches:
+            self._complain(proof.mismatches)
             return ExitCode.INFRASTRUCTURE
         events = combine_records(
             records,
@@ -86,8 +86,8 @@ class _Merge:
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
             code = max(code, self._report_coverage(records))
-        self._complain((*proof.gaps, *lost))
-        return ExitCode.INFRASTRUCTURE if proof.gaps or lost else code
+        self._complain((*proof.incomplete, *lost))
+        return ExitCode.INFRASTRUCTURE if proof.incomplete or lost else code
 
     def _headline(self, records: Sequence[RecordedRun], last: RunFinished) -> str:
         header = records[0].header
@@ -101,7 +101,7 @@ class _Merge:
         program = self._call.program.removesuffix(" merge")
 
         def rerun(record: FileAttempts) -> str:
-            return rerun_command(program, (), record.file.label)
+            return rerun_command(program, (), record)
 
         console = ConsoleReporter(
             self._output.out,
@@ -133,10 +133,7 @@ class _Merge:
 
             def make() -> CoverageReport:
                 return report_recorded_coverage(
-                    records,
-                    self._config,
-                    self._call.environ,
-                    scratch=Path(scratch),
+                    records, self._config, self._call.environ, scratch=Path(scratch)
                 )
 
             try:

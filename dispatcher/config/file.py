@@ -16,7 +16,7 @@ Their values have the types of the settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -46,6 +46,9 @@ _TOML_NAMES: dict[type, str] = {
     list: "a list",
     dict: "a table",
 }
+
+_OVERRIDE_FIELDS = {"timeout": "timeout_s", "pytest-args": "pytest_arguments"}
+"""The fields of `Override` whose names differ from their keys."""
 
 OVERRIDE_KEYS: dict[str, ValueType] = {
     "files": TEXTS,
@@ -223,7 +226,7 @@ def _override(value: object, place: str) -> Override:
         if runner is not RunnerKind.COMMAND:
             raise ConfigurationError(f"runner {runner} and command cannot be combined ({place}): choose one")
         read["runner"] = runner
-    fields = {"timeout_s" if key == "timeout" else key: value for key, value in read.items()}
+    fields = {_OVERRIDE_FIELDS.get(key, key): value for key, value in read.items()}
     return replace(Override(files=patterns), group=group, **fields)
 
 
@@ -279,25 +282,3 @@ def _override_text(override: Override) -> str:
     )
     shown = " ".join(f"{name}={value}" for name, value in facts if value is not None)
     return on_one_line(f"{' '.join(override.files)}: {shown}")
-
-
-def file_schema() -> dict[str, object]:
-    """Return the JSON schema (draft 7) of a `pyproject.toml` with `[tool.passmuster]`."""
-    from passmuster.settings import schema  # Rarely needed.
-
-    def keys_schema(types: Mapping[str, ValueType], required: Iterable[str]) -> dict[str, object]:
-        properties = {key: schema.value_schema(type_) for key, type_ in types.items()}
-        return schema.object_schema(properties, required=required)
-
-    tables: dict[str, dict[str, object]] = {
-        "overrides": {"type": "array", "items": keys_schema(OVERRIDE_KEYS, ["files"])},
-        "groups": {"type": "object", "additionalProperties": keys_schema(GROUP_KEYS, ["max"])},
-    }
-    ours = schema.table_schema(SETTINGS, tables)
-    tool = {"type": "object", "properties": {"passmuster": ours}}
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "pyproject.toml with [tool.passmuster]",
-        "type": "object",
-        "properties": {"tool": tool},
-    }

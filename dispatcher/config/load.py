@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, ROOT, RUN_PARSER, SETTINGS
+from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
@@ -43,6 +43,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
+_AFTER_DASHES = Origin(source=Source.ARGUMENT, name="the arguments after --")
 _THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directory")
 
 
@@ -50,7 +51,6 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     """Return the configuration of a run, with the origin of each value and the warnings.
 
     Args:
-        argv: the words after the program's name.
         cwd: the caller's current directory, absolute.
 
     Raises:
@@ -98,6 +98,10 @@ def _from_arguments(arguments: ParsedArguments) -> tuple[GivenValue, ...]:
     given = strongest_values(arguments.given)
     if arguments.paths:
         given[PATHS.name] = GivenValue(setting=PATHS, texts=tuple(arguments.paths), origin=_THE_ARGUMENTS)
+    if arguments.passed_on:
+        given[PYTEST_ARGUMENTS.name] = GivenValue(
+            setting=PYTEST_ARGUMENTS, texts=tuple(arguments.passed_on), origin=_AFTER_DASHES
+        )
     return tuple(given.values())
 
 

@@ -1,4 +1,4 @@
-"""Makes the command that reruns one file exactly as this run ran it."""
+"""Makes the command that reruns a file, or its failing tests, exactly as this run ran them."""
 
 from __future__ import annotations
 
@@ -7,30 +7,57 @@ import shlex
 from collections.abc import Sequence
 
 from dispatcher.config.settings import RUN_PARSER
+from dispatcher.model.results import FileAttempts
+from passmuster.model.result import TestResult
+from passmuster.model.status import RunnerKind
+from passmuster.model.test_selection import SEPARATOR
 from passmuster.settings.origins import GivenValue
 
+MAX_NAMED_TESTS = 3
+"""With more failing tests, the command names their file."""
 
-def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
-    """Return a line for a shell.
+
+def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> str:
+    """Return a line for a shell that runs the failing tests of a file again, or all of it.
 
     Args:
         program: as the user called it.
         argv: the arguments of this run.
-        label: the file as printed.
     """
-    return " ".join(map(_quoted, (program, *options_for_one_file(argv), *_named([label]))))
+    file = record.file
+    tests = _failing_tests(record.final) or file.selection.tests
+    labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
+    arguments = RUN_PARSER.parse(argv).passed_on
+    words = (
+        program,
+        *options_for_one_file(argv),
+        *_named(labels),
+        *(("--", *arguments) if arguments else ()),
+    )
+    return " ".join(map(_quoted, words))
+
+
+def _failing_tests(result: TestResult) -> tuple[str, ...]:
+    """Return the failing tests as `Class::test`; none if they are many, or if something else failed."""
+    failed = [case.case_id for case in result.cases if case.outcome.is_bad]
+    if result.runner is RunnerKind.PYTEST:
+        tests = [case.partition(SEPARATOR)[2] for case in failed]
+    elif result.runner is RunnerKind.UNITTEST:
+        tests = [
+            SEPARATOR.join(case.split(".")[-2:]) if case.isprintable() and " " not in case else ""
+            for case in failed
+        ]
+    else:
+        return ()
+    return tuple(tests) if len(tests) <= MAX_NAMED_TESTS and all(tests) else ()
 
 
 def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
-    """Return a line for a shell that resumes a run.
-
-    Args:
-        program: as the user called it.
-        argv: the arguments of the run.
-    """
+    """Return a line for a shell that resumes a run."""
     arguments = RUN_PARSER.parse(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
-    return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))
+    passed_on = ("--", *arguments.passed_on) if arguments.passed_on else ()
+    return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths), *passed_on)))
 
 
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
@@ -52,7 +79,7 @@ def _words(given: GivenValue) -> list[str]:
 
 def _named(paths: Sequence[str]) -> list[str]:
     """Return paths in a form that cannot be mistaken for options."""
-    return ["--", *paths] if any(path.startswith("-") for path in paths) else list(paths)
+    return [f"./{path}" if path.startswith("-") else path for path in paths]
 
 
 def _quoted(word: str) -> str:

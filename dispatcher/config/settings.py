@@ -18,6 +18,6 @@ PRIVATE_VARIABLES = private_variables(SETTINGS)
 WITHOUT_EFFECT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
 """Options of later shell scripts and of pytest that name the default behaviour."""
 
-RUN_PARSER = ArgumentParser(SETTINGS, ignored=WITHOUT_EFFECT)
+RUN_PARSER = ArgumentParser(SETTINGS, ignored=WITHOUT_EFFECT, passes_on=True)
 
-PATHS, ROOT = BY_NAME["paths"], BY_NAME["root"]
+PATHS, ROOT, PYTEST_ARGUMENTS = BY_NAME["paths"], BY_NAME["root"], BY_NAME["pytest-args"]

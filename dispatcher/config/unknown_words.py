@@ -16,13 +16,13 @@ from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
 from passmuster.settings.values import on_one_line
 
-_BY_PYTEST = "set PYTEST_ADDOPTS={typed} in the environment, which the pytest of every file reads"
+_BY_PYTEST = "pass it to the pytest of every file: add -- {typed} at the end"
 _EXCLUDE = 'name the files to run, or set exclude = ["..."] in [tool.passmuster]'
 _ONE_FILE = "files run side by side without a terminal; run one by itself: python -m pytest {word} FILE"
 
 FOREIGN_OPTIONS: dict[str, str] = {
-    **dict.fromkeys(("-k", "-m", "-p", "-r", "-l", "-o", "-W", "-c"), _BY_PYTEST),
-    **dict.fromkeys(("--tb", "--no-header", "--no-summary", "--showlocals", "--deselect"), _BY_PYTEST),
+    **dict.fromkeys(("-p", "-r", "-l", "-o", "-W", "-c"), _BY_PYTEST),
+    **dict.fromkeys(("--tb", "--no-header", "--no-summary", "--showlocals"), _BY_PYTEST),
     **dict.fromkeys(("--import-mode", "--runxfail", "--reruns-delay", "--strict-markers"), _BY_PYTEST),
     **dict.fromkeys(("--confcutdir", "--assert", "--doctest-modules", "--full-trace"), _BY_PYTEST),
     **dict.fromkeys(("--pdb", "--trace", "--setup-show", "--setup-plan", "--fixtures"), _ONE_FILE),
@@ -52,7 +52,7 @@ _WITHOUT_VALUE = frozenset(
         *("--runxfail", "--strict-markers", "--doctest-modules", "--full-trace"),
     )
 )
-"""Those of pytest's options for `PYTEST_ADDOPTS` that take no value."""
+"""Those of pytest's options to pass on that take no value."""
 
 _TEST_VARIABLES = tuple(f"{VARIABLE_PREFIX}{name}" for name in ("SLOT", "ATTEMPT", "FILE_MEMORY"))
 """What a run sets for its tests, which may start another run."""
@@ -64,7 +64,6 @@ def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
     """Raise for the first unknown word that must not be ignored.
 
     Args:
-        words: unknown words that look like options, as typed.
         argv: all words, to find the value that follows an option.
 
     Raises:
@@ -109,7 +108,7 @@ def _first_unknown_letter(word: str) -> str:
 
 
 def _foreign(option: str, word: str, argv: Sequence[str]) -> ConfigurationError:
-    typed = on_one_line(_quoted(_words_of(option, word, argv)))
+    typed = on_one_line(shlex.join(_words_of(option, word, argv)))
     instead = FOREIGN_OPTIONS[option].format(word=option, typed=typed)
     return ConfigurationError(f"{option} is an option of other test runners, not of this one: {instead}")
 
@@ -128,11 +127,3 @@ def _words_of(option: str, word: str, argv: Sequence[str]) -> list[str]:
     behind = argv[argv.index(word) + 1 :][:1] if word in argv else ()
     has_value = behind and not behind[0].startswith("-")
     return [option, *behind] if has_value else [option, "VALUE"]
-
-
-def _quoted(words: Sequence[str]) -> str:
-    """Return words as one value of a variable, quoted for a shell."""
-    text = shlex.join(words)
-    if "'" not in text:
-        return f"'{text}'"
-    return f'"{text}"' if not set(text) & set('"$`\\!') else shlex.quote(text)

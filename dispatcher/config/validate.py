@@ -16,6 +16,7 @@ from dispatcher.config.settings import SETTINGS
 from passmuster.model.command_template import EXAMPLE, words_problem
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
+from passmuster.model.test_selection import local_only_argument
 from passmuster.model.units import format_bytes
 from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin, Origins, Source
@@ -35,14 +36,11 @@ def validate(config: TestConfig, origins: Origins) -> None:
     _check_layout(config, origins)
     _check_command(config, origins)
     _check_groups(config, origins)
+    _check_pytest_arguments(config, origins)
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
     """Check sizes against the memory of this machine or its container.
-
-    Args:
-        total_bytes: the memory of the machine, in bytes.
-        origins: where each value comes from.
 
     Raises:
         ConfigurationError: a size is larger than that.
@@ -165,3 +163,35 @@ def _reject(name: str, allowed: str, value: str, origins: Origins) -> None:
     raise ConfigurationError(
         f"wrong value for {name}: expected {allowed}, got {value!r} (from {origins[name]})"
     )
+
+
+RUN_ARGUMENTS = frozenset(
+    (
+        *("-x", "--exitfirst", "--maxfail", "--junitxml", "--junit-xml", "-n", "--numprocesses"),
+        *("-k", "-m", "--deselect", "--lf", "--last-failed"),
+    )
+)
+"""Options of pytest that this program has too, for the whole run."""
+
+
+def _check_pytest_arguments(config: TestConfig, origins: Origins) -> None:
+    """Refuse arguments for each file's pytest that concern the whole run, or must not be sent to workers."""
+    words, origin = config.pytest_arguments, origins["pytest-args"]
+    if words and not words[0].startswith("-"):
+        raise ConfigurationError(
+            f"{words[0]!r} (from {origin}) is no option of pytest: name files and tests before --"
+        )
+    for word in words:
+        name = word.partition("=")[0]
+        if name in RUN_ARGUMENTS:
+            raise ConfigurationError(
+                f"{name} (from {origin}) concerns the whole run: give it to this program, before --"
+            )
+    is_sent = config.broker is not None or config.cluster is not None
+    everything = [words, *(override.pytest_arguments or () for override in config.overrides)]
+    for word in map(local_only_argument, everything) if is_sent else ():
+        if word:
+            raise ConfigurationError(
+                f"the pytest argument {word!r} names code or a place, and is not sent to workers: "
+                "set it in the project's own pytest settings"
+            )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.discovery.layout import ResolvedLayout
+from dispatcher.discovery.layout import ResolvedLayout, is_below
+from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.test_selection import SEPARATOR
 from passmuster.settings.values import on_one_line
 
 
@@ -20,19 +23,23 @@ class Named(Struct, frozen=True, kw_only=True):
 
     Args:
         path: relative to the root.
+        test: a test inside the file, as `Class::test`; empty: the whole file.
     """
 
     text: str
     path: str
     is_directory: bool
+    test: str = ""
 
     def error(self, what: str) -> ConfigurationError:
         """Return the error that says what is wrong with it."""
         return _error(self.text, what)
 
 
-def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str) -> None:
-    """Add the files that `paths` name to `walker`.
+def select(
+    paths: Iterable[str], *, resolved: ResolvedLayout, walker: Walker, cwd: str
+) -> dict[str, tuple[str, ...]]:
+    """Add the files that `paths` name to `walker`; return the tests that were named, by their file's path.
 
     A named file is taken whatever its name and wherever in the root it lies. Of a named directory all files
     with a test file's name are taken, integration tests among them.
@@ -43,45 +50,82 @@ def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd:
     Raises:
         ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
     """
-    for text in paths:
-        named = find_named(text, places=places, walker=walker, cwd=cwd)
+    found = [find_named(text, resolved=resolved, walker=walker, cwd=cwd) for text in paths]
+    for named in found:
         if named.is_directory:
-            _take_directory(text, named.path, places, walker)
+            _take_directory(named.text, named.path, resolved, walker)
         elif not named.path.endswith(".py"):
             raise named.error("is not a Python file: expected a name that ends in .py")
         else:
             walker.take(named.path)
+    return tests_of(found)
 
 
-def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -> Named:
+def tests_of(named: Iterable[Named]) -> dict[str, tuple[str, ...]]:
+    """Return the tests that the user named, by their file's path; none of a file that is also named."""
+    named = tuple(named)
+    whole = {one.path for one in named if not one.test}
+    tests: dict[str, dict[str, None]] = {}
+    for one in named:
+        if one.test and not any(is_below(one.path, path) for path in whole):
+            tests.setdefault(one.path, {})[one.test] = None
+    return {path: tuple(found) for path, found in tests.items()}
+
+
+def find_named(text: str, *, resolved: ResolvedLayout, walker: Walker, cwd: str) -> Named:
     """Return the file or directory inside the root that a path of the user means; see `select`.
 
     Raises:
         ConfigurationError: it does not exist, lies outside the root, or is neither.
     """
-    bases = (cwd, walker.absolute(places.workdir), places.root)
-    absolute, status = _find(text, bases, walker)
+    bases = (cwd, walker.absolute(resolved.workdir), resolved.root)
+    file, test, line = _split_test(text, bases)
+    absolute, status = _find(file, bases, walker)
     is_directory = stat.S_ISDIR(status.st_mode)
     if not is_directory and not stat.S_ISREG(status.st_mode):
         raise _error(text, "is not a regular file: name a test file or a directory")
-    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory)
+    if is_directory and (test or line):
+        raise _error(text, "names a test in a directory: name its file")
+    if line:
+        try:
+            test = test_at(Path(absolute), line)
+        except ValueError as error:
+            raise _error(text, str(error)) from error
+    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory, test=test)
+
+
+_LINE = re.compile(r"(.+\.py):([0-9]{1,7})")
+
+
+def _split_test(text: str, bases: tuple[str, ...]) -> tuple[str, str, int]:
+    """Return the file of a path, the test in it or "", and the line or 0."""
+    file, separator, test = text.partition(SEPARATOR)
+    if separator:
+        if not test or not file:
+            raise _error(text, "names no test: expected FILE::TEST or FILE::CLASS::TEST")
+        return file, test, 0
+    found = _LINE.fullmatch(text)
+    if found is not None and not any(os.path.lexists(path) for path in _candidates(text, bases)):
+        return found[1], "", int(found[2])
+    return text, "", 0
 
 
 def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
     """Return the files among the paths that the user named, absolute, links resolved."""
-    candidates = (candidate for text in paths for candidate in _candidates(text, bases))
+    files = (_split_test(text, bases)[0] for text in paths)
+    candidates = (candidate for file in files for candidate in _candidates(file, bases))
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
-def _take_directory(text: str, path: str, places: ResolvedLayout, walker: Walker) -> None:
+def _take_directory(text: str, path: str, resolved: ResolvedLayout, walker: Walker) -> None:
     # A separate walker shows whether this directory itself contains tests.
-    inner = Walker(root=places.root)
-    inner.walk(path, places.ordinary_rules(skips_integration=False))
+    inner = Walker(root=resolved.root)
+    inner.walk(path, resolved.ordinary_rules(skips_integration=False))
     walker.warnings.extend(inner.warnings)
     if not inner.files and inner.warnings:
         raise _error(text, f"holds no test files that can be read: {inner.warnings[0]}")
     if not inner.files:
-        names = " or ".join(places.directory_patterns)
+        names = " or ".join(resolved.directory_patterns)
         raise _error(text, f"holds no test files: expected some called {names}")
     walker.files.update(inner.files)
 
@@ -130,9 +174,6 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     from dispatcher.config.choices import SUBCOMMAND_HELP
     from passmuster.settings.spelling import nearest
 
-    file, separator, _ = text.partition("::")
-    if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
-        return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
     if text in SUBCOMMAND_HELP:
         return f"does not exist: the subcommand {text} must be the first word, before options and paths"
     if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):

@@ -107,7 +107,7 @@ class Journal:
 
     def start(self, run_id: str, files: Sequence[TestFile]) -> None:
         """Write the first line, which identifies the run."""
-        known = {file.path: [file.size_bytes, file.mtime_ns] for file in files}
+        known = {file.path: _state_of(file) for file in files}
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
 
     def add(self, results: Sequence[TestResult]) -> None:
@@ -221,7 +221,7 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempt
             f"run {run_id} cannot be resumed, its journal {path}: {error}; start a new run without --resume"
         ) from error
     _compare(run_id, known, files)
-    unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
+    unchanged = {file.path for file in files if known[file.path] == _state_of(file)}
     finished: dict[tuple[str, int], TestResult] = {}
     damaged = 0
     for entry in read_entries(lines[:-1]):  # Text after the last complete line was cut off.
@@ -270,6 +270,11 @@ def _checked(line: bytes) -> object:
 def has_coverage_data(result: TestResult) -> bool:
     """Whether the coverage data of an attempt still exists: the report of an interrupted run removes it."""
     return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
+
+
+def _state_of(file: TestFile) -> list[object]:
+    """Return what must be the same for a result to count again: the file, and which of its tests run."""
+    return [file.size_bytes, file.mtime_ns, *file.selection.as_words()]
 
 
 def _known(head: object) -> dict[str, object]:

@@ -270,6 +270,8 @@ class HistoryReporter:
         """Record a finished attempt, or a verdict that became final without a further one."""
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
+        elif isinstance(event, AttemptFinished | VerdictSettled) and not event.file.selection.is_whole_file:
+            return  # Its time, memory, and verdict are not those of the file.
         elif isinstance(event, AttemptFinished):
             self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
         elif isinstance(event, VerdictSettled):

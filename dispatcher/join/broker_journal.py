@@ -8,15 +8,14 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.engine.journal import OpenedJournal, resume_message
-from dispatcher.join.liveness import BrokerRetry
+from dispatcher.join.liveness import JoinedRun
 from dispatcher.model.plan import PlannedFile, RunPlan
 from dispatcher.queue.results import write_coverage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
 from passmuster.wire.codec import decode_result, encode_result
 from passmuster.wire.envelope import pack_bytes
-from passmuster.wire.join_messages import JoinCodec
-from passmuster.wire.join_store import JoinStore, LeaderLease
+from passmuster.wire.join_store import LeaderLease
 
 
 class BrokerJournal:
@@ -27,11 +26,8 @@ class BrokerJournal:
         run_id: of the round.
     """
 
-    def __init__(
-        self, store: JoinStore, codec: JoinCodec, lease: LeaderLease, retry: BrokerRetry, *, run_id: str
-    ) -> None:
-        self._store, self._codec, self._lease, self._retry = store, codec, lease, retry
-        self.run_id = run_id
+    def __init__(self, run: JoinedRun, lease: LeaderLease, *, run_id: str) -> None:
+        self._run, self._lease, self.run_id = run, lease, run_id
 
     def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, OpenedJournal]:
         """Return the plan and the journal, with the attempts that finished in this round or passed in earlier
@@ -44,7 +40,7 @@ class BrokerJournal:
             PassmusterError: an entry is malformed or not signed with the secret.
             InfrastructureError: the broker is unavailable, or coverage data cannot be written.
         """
-        found = self._retry.call(lambda: self._read(coverage_dir))
+        found = self._run.retry.call(self._read, coverage_dir)
         earlier = {path for (path, _), (number, _) in found.items() if number < self._lease.number}
         forked = {path for (path, _), (_, result) in found.items() if result.isolation is Isolation.FORK}
         files = (
@@ -69,26 +65,26 @@ class BrokerJournal:
         entries = [self._entry(result) for result in results]
         if entries:
             # An entry that was written twice because the first reply was lost counts once.
-            self._retry.call(lambda: self._store.append(self._lease, entries))
+            self._run.retry.call(self._run.store.append, self._lease, entries)
 
     def end(self) -> None:
         """Do nothing: the round ends when its result is published."""
 
     def _entry(self, result: TestResult) -> str:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
-        return self._codec.encode_result(self._lease.number, encode_result(result), coverage)
+        return self._run.codec.encode_result(self._lease.number, encode_result(result), coverage)
 
     def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
         """Return the results that count, each with its round."""
         counts_from: dict[str, int] = {}
         found: dict[tuple[str, int], tuple[int, TestResult]] = {}
-        for kind, text in self._store.entries():
+        for kind, text in self._run.store.entries():
             if kind == "round":
-                new = self._codec.decode_round(text)
+                new = self._run.codec.decode_round(text)
                 counts_from |= dict.fromkeys(new.paths, new.number)
                 found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
                 continue
-            number, plain, coverage = self._codec.decode_result(text)
+            number, plain, coverage = self._run.codec.decode_result(text)
             result = decode_result(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = (

@@ -15,27 +15,23 @@ from passmuster.settings.origins import Origins
 
 
 class CommandContext(Struct, frozen=True, kw_only=True):
-    """The command.
-
-    Args:
-        cwd: the current directory, absolute.
-        origins: where each value of the configuration comes from.
-        run: runs tests with all requested reports, and returns the exit status.
-        console: returns the console reporter for a replayed run.
-        files: returns the reporters that write files.
-        say: prints a line for the user.
-        complain: prints an error line for the user.
-    """
+    """The command."""
 
     environ: Mapping[str, str]
     cwd: Path
     origins: Origins
+    """Where each value of the configuration comes from."""
     run: Callable[[TestRunner, TestConfig], int]
+    """Runs tests with all requested reports, and returns the exit status."""
     console: Callable[[], Reporter]
+    """Returns the console reporter for a replayed run."""
     files: Callable[[], list[Reporter]]
+    """Returns the reporters that write files."""
     write: Callable[[str], None]
     say: Callable[[str], None]
+    """Prints a line for the user."""
     complain: Callable[[str], None]
+    """Prints an error line for the user."""
     color: bool
 
     __repr__ = repr_without("environ")

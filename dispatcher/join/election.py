@@ -15,22 +15,16 @@ _MAX_ATTEMPTS = 1_000_000
 
 
 class MemberIdentity(Struct, frozen=True, kw_only=True):
-    """Identifies this machine within the CI.
-
-    Args:
-        identity: keeps its value when the CI restarts this machine's job.
-        attempt: the number of the attempt at the job, from 1; 0: unknown.
-    """
+    """Identifies this machine within the CI."""
 
     identity: str
+    """Keeps its value when the CI restarts this machine's job."""
     attempt: int
+    """The number of the attempt at the job, from 1; 0: unknown."""
 
 
 def find_identity(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
     """Return this machine's identity from the environment.
-
-    Args:
-        host: the machine's name.
 
     Raises:
         ConfigurationError: the number of the attempt is not a number.
@@ -51,18 +45,16 @@ def find_identity(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
     return MemberIdentity(identity=identity, attempt=0)
 
 
-def is_retry(found: EnterReply, machine: MemberIdentity, *, status: int) -> bool:
+def is_retry(found: EnterReply, member: MemberIdentity, *, status: int) -> bool:
     """Whether a machine that arrives at a complete round retries it, and is not merely late.
 
     Args:
-        found: the round.
-        machine: the arriving machine.
         status: the exit status of the round.
     """
     if status == 0:
         return False
-    if machine.attempt:
-        return machine.attempt > found.attempt
+    if member.attempt:
+        return member.attempt > found.attempt
     return found.was_seen
 
 
@@ -70,26 +62,26 @@ class MemberAction(StrEnum):
     """What a member does next."""
 
     WAIT = "wait"
-    LEAD = "ask to lead"
-    LEAVE = "take the outcome, and leave"
-    ENTER = "tell a broker of the run that has forgotten it"
-    GIVE_UP = "the round is gone"
+    LEAD = "request the leader lease"
+    LEAVE = "take the result, and leave"
+    ENTER = "tell the broker of the run, which it has lost"
+    GIVE_UP = "the round has expired"
 
 
-def next_action(look: JoinStatus, number: int, *, may_judge: bool) -> MemberAction:
+def next_action(status: JoinStatus, number: int, *, can_judge_leader: bool) -> MemberAction:
     """Return the next action of a member that does not lead.
 
     Args:
-        look: the state of the run on the broker.
         number: the machine's round.
-        may_judge: whether the broker has been available for long enough for the leader to renew its lease.
+        can_judge_leader: whether the broker has been available for long enough for the leader to renew its
+            lease.
     """
-    if look.has_outcome:
+    if status.has_outcome:
         return MemberAction.LEAVE
-    if look.number not in (0, number):
+    if status.number not in (0, number):
         return MemberAction.GIVE_UP
-    if not may_judge:
+    if not can_judge_leader:
         return MemberAction.WAIT
-    if look.number == 0:
+    if status.number == 0:
         return MemberAction.ENTER
-    return MemberAction.WAIT if look.is_led else MemberAction.LEAD
+    return MemberAction.WAIT if status.is_led else MemberAction.LEAD

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from dispatcher.config.model import TestConfig
-from dispatcher.join.liveness import BrokerRetry
+from dispatcher.join.liveness import BrokerRetry, JoinedRun
 from dispatcher.join.run_request import make_request, request_mismatch
 from dispatcher.model.plan import TestFile
 from dispatcher.queue.target import RunSource, find_outputs
@@ -18,32 +18,25 @@ from passmuster.source.files import differing_files
 from passmuster.source.identity import tree_identity, tree_mismatch
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress
-from passmuster.wire.join_messages import JoinCodec, JoinSpec
-from passmuster.wire.join_store import JoinStore
+from passmuster.wire.join_messages import JoinSpec
 from passmuster.wire.run_store import connect
 
 
 def local_join_spec(
-    config: TestConfig,
-    files: Sequence[TestFile],
-    address: BrokerAddress,
-    patience: BrokerRetry,
-    *,
-    machine: str,
+    config: TestConfig, files: Sequence[TestFile], address: BrokerAddress, retry: BrokerRetry, *, machine: str
 ) -> JoinSpec:
     """Return what this machine requires of all other members.
 
     Args:
         files: the test files of the run.
         address: of the broker, which receives the tree's file list.
-        patience: retries while the broker is unavailable.
         machine: the name of this machine.
 
     Raises:
         InfrastructureError: git cannot identify the tree, or the broker does not accept the list.
     """
 
-    def listed() -> str:
+    def upload_list() -> str:
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             return list_tree(TreeStore(client), config.root, outputs=find_outputs(config))
 
@@ -51,29 +44,22 @@ def local_join_spec(
         version=VERSION,
         machine=machine,
         identity=tree_identity(config.root),
-        listing=patience.call(listed),
+        listing=retry.call(upload_list),
         request=make_request(config, files),
     )
 
 
-def check_join_spec(
-    record: JoinStore,
-    seals: JoinCodec,
-    own: JoinSpec,
-    config: TestConfig,
-    address: BrokerAddress,
-    patience: BrokerRetry,
-) -> RunSource:
-    """Compare this machine with the first member of the run, and return the run's files.
+def check_join_spec(run: JoinedRun, own: JoinSpec, config: TestConfig, address: BrokerAddress) -> RunSource:
+    """Compare this machine with the first member of the run, and return the run's source tree.
 
     Raises:
         InfrastructureError: its files, its version or its secret differ, or the broker is unavailable.
         ConfigurationError: its request differs.
     """
     name = on_one_line(config.join or "")
-    text = patience.call(record.propose_spec)
+    text = run.retry.call(run.store.propose_spec)
     try:
-        found = seals.decode_spec(text, version=VERSION)
+        found = run.codec.decode_spec(text, version=VERSION)
     except PassmusterError as error:
         raise InfrastructureError(
             f"run {name} was started by a machine that this one does not understand: {error}"
@@ -83,10 +69,10 @@ def check_join_spec(
             f"run {name} is one of Passmuster {on_one_line(found)[:20]}, this machine has {VERSION}: "
             "install the same version on all machines"
         )
-    if problem := patience.call(lambda: _tree_problem(own, found, config, address)):
+    if problem := run.retry.call(_tree_problem, own, found, config, address):
         raise InfrastructureError(f"this machine cannot join run {name}: {problem}")
-    if why := request_mismatch(own.request, found.request, run=name, machine=found.machine):
-        raise ConfigurationError(why)
+    if problem := request_mismatch(own.request, found.request, run=name, machine=found.machine):
+        raise ConfigurationError(problem)
     return RunSource(identity=found.identity, listing=found.listing)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from dispatcher.queue.worker_process import WorkerProcess
@@ -18,26 +18,15 @@ class LocalWorker:
 
     Args:
         name: of this machine; its workers' names derive from it.
-        words: the worker's arguments.
-        environ: the environment from which tests start.
-        url: the broker, password included.
-        secret: signs messages.
+        start_process: starts a worker of this name that writes to this log.
         complain: prints an error line for the user.
     """
 
     def __init__(
-        self,
-        name: str,
-        words: Sequence[str],
-        environ: Mapping[str, str],
-        *,
-        url: str,
-        secret: str,
-        complain: Callable[[str], None],
+        self, name: str, start_process: Callable[[str, Path], WorkerProcess], complain: Callable[[str], None]
     ) -> None:
-        self._name, self._words, self._environ = name, tuple(words), environ
-        self._url, self._secret, self._complain = url, secret, complain
-        self._folder = tempfile.TemporaryDirectory(prefix="pm-join-")
+        self._name, self._start_process, self._complain = name, start_process, complain
+        self._directory = tempfile.TemporaryDirectory(prefix="pm-join-")
         self._lock = threading.Lock()
         self._starts = 0
         self._worker: WorkerProcess | None = None
@@ -50,16 +39,16 @@ class LocalWorker:
     def restart_if_dead(self) -> None:
         """Start another worker if the current one is dead."""
         with self._lock:
-            why = self._worker.exit_problem() if self._worker is not None else ""
-            if not why:
+            problem = self._worker.exit_problem() if self._worker is not None else ""
+            if not problem:
                 return
             self._worker = None
             if self._starts < MAX_STARTS:
-                self._complain(f"the worker of this machine {why}; another one begins")
+                self._complain(f"the worker of this machine {problem}; starting another one")
                 self._start()
             else:
                 self._complain(
-                    f"the worker of this machine {why}; it works no more, and waits for the others"
+                    f"the worker of this machine {problem}; this machine only waits for the others now"
                 )
 
     def close(self) -> None:
@@ -68,15 +57,14 @@ class LocalWorker:
             worker, self._worker, self._starts = self._worker, None, MAX_STARTS
             if worker is not None:
                 worker.close()
-            self._folder.cleanup()
+            self._directory.cleanup()
 
     def _start(self) -> None:
         self._starts += 1
         name = self._name if self._starts == 1 else f"{self._name}-{self._starts}"
-        log = Path(self._folder.name) / "worker.log"
         try:
-            self._worker = WorkerProcess(
-                name, self._words, log, self._environ, url=self._url, secret=self._secret
-            )
+            self._worker = self._start_process(name, Path(self._directory.name) / "worker.log")
         except OSError as error:
-            self._complain(f"no worker can be started on this machine: {error}; it waits for the others")
+            self._complain(
+                f"cannot start a worker on this machine: {error}; this machine only waits for the others"
+            )

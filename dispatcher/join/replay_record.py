@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.history.history import HistoryReporter
+from dispatcher.history.history import HistoryReporter, open_history
 from dispatcher.join.command_context import CommandContext
 from dispatcher.merge.reader import RecordedRun, read_record
 from dispatcher.merge.replay import replay_events
@@ -17,44 +17,35 @@ from passmuster.model.errors import InfrastructureError, PassmusterError
 
 
 def replay_record(
-    folder: Path, config: TestConfig, host: CommandContext, *, status: int, remembers: bool
+    directory: Path, config: TestConfig, context: CommandContext, *, status: int, updates_history: bool
 ) -> int:
     """Replay a record to this machine's reporters; return the exit status.
 
     Args:
-        folder: contains the record.
+        directory: contains the record.
         status: the exit status of the run.
-        remembers: whether the run goes into the history here.
 
     Raises:
         InfrastructureError: the record is incomplete.
         ConfigurationError: a report cannot be written.
     """
-    record = read_record(folder)
+    record = read_record(directory)
     if record.broken:
-        raise InfrastructureError(f"the record of the run is not whole: {record.broken}")
-    lost = list(_retell(record, config, host, remembers=remembers))
-    if config.enable_coverage and (why := _report_coverage(record, config, host)):
-        lost.append(why)
+        raise InfrastructureError(f"the record of the run is incomplete: {record.broken}")
+    with ExitStack() as stack:
+        keepers: list[Reporter] = []
+        if config.history and updates_history:
+            history = stack.enter_context(closing(open_history(config.root)))
+            keepers.append(HistoryReporter(history))
+        lost = [*replay_events(record.events, [context.console(), *context.files()], keepers=keepers)]
+    if config.enable_coverage and (problem := _report_coverage(record, config, context)):
+        lost.append(problem)
     for line in lost:
-        host.complain(line)
+        context.complain(line)
     return ExitCode.INFRASTRUCTURE if lost and status == ExitCode.OK else status
 
 
-def _retell(
-    record: RecordedRun, config: TestConfig, host: CommandContext, *, remembers: bool
-) -> tuple[str, ...]:
-    reporters: list[Reporter] = [host.console(), *host.files()]
-    with ExitStack() as stack:
-        keepers: list[Reporter] = []
-        if config.history and remembers:
-            from dispatcher.history.history import open_history  # Loads SQLite.
-
-            keepers.append(HistoryReporter(stack.enter_context(closing(open_history(config.root)))))
-        return replay_events(record.events, reporters, keepers=keepers)
-
-
-def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandContext) -> str:
+def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandContext) -> str:
     """Write the coverage reports; return why there are none, empty: there are."""
     # Only runs with coverage pay for these.
     from dispatcher.coverage.combine import CoverageReport
@@ -64,16 +55,11 @@ def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandConte
     with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
 
         def make() -> CoverageReport:
-            return report_recorded_coverage(
-                [record],
-                config,
-                host.environ,
-                scratch=Path(scratch),
-            )
+            return report_recorded_coverage([record], config, context.environ, scratch=Path(scratch))
 
         try:
             # The run's own status already includes its result.
-            finalize_coverage(make, config, host.write, color=host.color)
+            finalize_coverage(make, config, context.write, color=context.color)
         except PassmusterError as error:
             return str(error)
     return ""

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dispatcher.join.liveness import BrokerRetry
+from dispatcher.join.liveness import JoinedRun
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.envelope import EnvelopeError, pack_bytes, unpack_bytes
-from passmuster.wire.join_messages import JoinCodec, RecordFile, RoundOutcome
-from passmuster.wire.join_store import JoinStore, LeaderLease
+from passmuster.wire.join_messages import RecordFile, RoundOutcome
+from passmuster.wire.join_store import LeaderLease
 
 CHUNK_BYTES = 2 * 1024 * 1024
 """Compressed bytes of one part: less than 4 MiB as the text it travels as."""
@@ -24,33 +24,22 @@ _NAME = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 
 
 def publish(
-    record: JoinStore,
-    seals: JoinCodec,
-    claim: LeaderLease,
-    patience: BrokerRetry,
-    folder: Path,
-    *,
-    status: int,
-    again: Sequence[str],
+    run: JoinedRun, lease: LeaderLease, directory: Path, *, status: int, failed_paths: Sequence[str]
 ) -> None:
     """Upload the record in a directory for all machines, and mark the round as complete.
 
     Args:
-        record: the run store of the joined run.
-        seals: signs the parts.
-        claim: the leader lease, which gives the right to publish.
-        patience: retries while the broker is unavailable.
-        folder: its files are uploaded, not its subdirectories.
+        lease: gives the right to publish.
+        directory: its files are uploaded, not its subdirectories.
         status: the exit status of every machine.
-        again: the files that did not pass.
 
     Raises:
         NotLeadingError: another machine leads; the round is not complete.
         InfrastructureError: the broker was unavailable for too long, or a file is too large.
     """
     files = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        digest, size_bytes = _measured(path)
+    for path in sorted(path for path in directory.iterdir() if path.is_file()):
+        digest, size_bytes = _measure(path)
         if size_bytes > MAX_FILE_BYTES:
             raise InfrastructureError(
                 f"the run's record is larger than {MAX_FILE_BYTES} bytes, so no other machine can have it: "
@@ -58,33 +47,35 @@ def publish(
             )
         count = 0
         for index, chunk in enumerate(_compressed(path)):
-            text = seals.encode_chunk(digest, index, pack_bytes(chunk))
-            patience.call(lambda: record.put_chunk(claim.number, path.name, index, text))  # noqa: B023 - at once
+            text = run.codec.encode_chunk(digest, index, pack_bytes(chunk))
+            run.retry.call(run.store.put_chunk, lease.number, path.name, index, text)
             count += 1
         files.append(RecordFile(name=path.name, size_bytes=size_bytes, sha256=digest, chunks=count))
     outcome = RoundOutcome(
-        number=claim.number, status=status, leader=claim.name, failed_paths=tuple(again), files=tuple(files)
+        number=lease.number,
+        status=status,
+        leader=lease.name,
+        failed_paths=tuple(failed_paths),
+        files=tuple(files),
     )
-    sealed = seals.encode_outcome(outcome)
-    patience.call(lambda: record.finish_round(claim, sealed, is_green=status == 0))
+    text = run.codec.encode_outcome(outcome)
+    run.retry.call(run.store.finish_round, lease, text, is_green=status == 0)
 
 
-def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int) -> RoundOutcome:
+def read_outcome(run: JoinedRun, number: int) -> RoundOutcome:
     """Return the result of a round.
 
     Raises:
         InfrastructureError: it has expired.
         PassmusterError: it is malformed or not signed with the secret.
     """
-    text = patience.call(lambda: record.outcome(number))
+    text = run.retry.call(run.store.outcome, number)
     if text is None:
-        raise _expired_error(number)
-    return seals.decode_outcome(text, number)
+        raise expired_error(number)
+    return run.codec.decode_outcome(text, number)
 
 
-def fetch(
-    record: JoinStore, seals: JoinCodec, patience: BrokerRetry, outcome: RoundOutcome, folder: Path
-) -> None:
+def fetch(run: JoinedRun, outcome: RoundOutcome, directory: Path) -> None:
     """Write the files of a round's record into a directory.
 
     Raises:
@@ -94,17 +85,16 @@ def fetch(
     for file in outcome.files:
         if _NAME.fullmatch(file.name) is None or file.size_bytes > MAX_FILE_BYTES:
             raise EnvelopeError(f"a record holds a file that cannot be: {ascii(file.name)[:60]}")
-        _write(folder / file.name, file, _chunks(record, seals, patience, outcome.number, file))
+        _write(directory / file.name, file, _chunks(run, outcome.number, file))
 
 
-def _chunks(
-    record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int, file: RecordFile
-) -> Iterator[bytes]:
+def _chunks(run: JoinedRun, number: int, file: RecordFile) -> Iterator[bytes]:
     for index in range(file.chunks):
-        text = patience.call(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once
+        text = run.retry.call(run.store.chunk, number, file.name, index)
         if text is None:
-            raise _expired_error(number)
-        yield unpack_bytes(seals.decode_chunk(text, file.sha256, index), limit_bytes=2 * CHUNK_BYTES)
+            raise expired_error(number)
+        packed = run.codec.decode_chunk(text, file.sha256, index)
+        yield unpack_bytes(packed, limit_bytes=2 * CHUNK_BYTES)
 
 
 def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:
@@ -127,7 +117,7 @@ def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:
         raise EnvelopeError(f"the record's file {file.name} is not what was sent: its digest differs")
 
 
-def _measured(path: Path) -> tuple[str, int]:
+def _measure(path: Path) -> tuple[str, int]:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
@@ -145,8 +135,8 @@ def _compressed(path: Path) -> Iterator[bytes]:
     yield from (ready[start : start + CHUNK_BYTES] for start in range(0, len(ready), CHUNK_BYTES))
 
 
-def _expired_error(number: int) -> InfrastructureError:
+def expired_error(number: int) -> InfrastructureError:
+    """Return the error for a round whose result the broker does not have any more."""
     return InfrastructureError(
-        f"what round {number} of the run came to is not on the broker any more (it is kept for a day): "
-        "give another name to --join"
+        f"the result of round {number} has expired (kept for one day); choose a new name for --join"
     )

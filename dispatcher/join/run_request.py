@@ -16,15 +16,11 @@ Request = tuple[tuple[str, str], ...]
 
 _FILES = "files"
 _SHOWN_CHARS = 60
-_NAMED = 3
+_MAX_NAMED = 3
 
 
 def make_request(config: TestConfig, files: Sequence[TestFile]) -> Request:
-    """Return the request of this machine.
-
-    Args:
-        files: the test files of the run.
-    """
+    """Return the request of this machine for these files."""
     paths = sorted(file.path for file in files)
     text = "\n".join(paths).encode("utf-8", "surrogateescape")
     shown = f"{len(paths)} ({hashlib.sha256(text).hexdigest()[:12]})"
@@ -45,24 +41,23 @@ def request_digest(request: Request) -> str:
 
 
 def request_mismatch(here: Request, there: Request, *, run: str, machine: str) -> str:
-    """Return the differences between two requests, on one line; empty: they are equal.
+    """Return how this machine's request differs from that of a run, on one line; empty: they are equal.
 
     Args:
-        here: this machine's.
-        there: that of the run.
-        run: its name.
         machine: the first member of the run.
     """
     if here == there:
         return ""
     ours, theirs = dict(here), dict(there)
     differing = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
-    shown = [f"{name} {_shown(ours, name)} here, {_shown(theirs, name)} there" for name in differing[:_NAMED]]
-    more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+    shown = [
+        f"{name} {_shown(ours, name)} here, {_shown(theirs, name)} there" for name in differing[:_MAX_NAMED]
+    ]
+    more = f"; and {len(differing) - _MAX_NAMED} more" if len(differing) > _MAX_NAMED else ""
     return (
-        f"this machine asks for something else (request {request_digest(here)}) than run {on_one_line(run)} "
+        f"this machine requests something else (request {request_digest(here)}) than run {on_one_line(run)} "
         f"(request {request_digest(there)}, of {on_one_line(machine)}): {'; '.join(shown)}{more}: "
-        "give every machine the same arguments, or another name to --join"
+        "give every machine the same arguments, or choose another name for --join"
     )
 
 

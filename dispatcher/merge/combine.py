@@ -8,7 +8,7 @@ budget that each of them had.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 from msgspec import structs
 
@@ -38,7 +38,7 @@ from passmuster.model.task import TestTask
 
 def combine_records(
     records: Sequence[RecordedRun],
-    proof: RecordCheck,
+    check: RecordCheck,
     *,
     regression_factor: float = DEFAULT_REGRESSION_FACTOR,
     fails_on_regression: bool = False,
@@ -48,117 +48,123 @@ def combine_records(
 
     Args:
         records: of one plan, at most one of each shard.
-        proof: what is missing from them.
         regression_factor: the factor above the baseline from which a file counts as regressed.
-        fails_on_regression: whether a regression fails the run.
-        allows_no_tests: whether the run may pass although no test ran.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
     starts_at = min((event.started_at for event in started), default=0.0)
-    cut = {record.header.shard.number: cut_files(record) for record in records if _is_trusted_prefix(record)}
-    lost = _lost_files(records, proof, told={number for number, files in cut.items() if files})
+    parts = [_Part(record, starts_at) for record in records]
+    lost = _lost_files(parts, check)
     run_id = min(record.header.run_id for record in records)
     planned = [planned for event in started for planned in event.plan.files]
     known = {item.file.path for item in planned}
-    planned += [_unplanned(record, run_id) for record in lost if record.file.path not in known]
+    planned += [
+        PlannedFile(file=one.file, task=TestTask(run_id=run_id, file_path=one.file.path))
+        for one in lost
+        if one.file.path not in known
+    ]
     first = RunStarted(
         at_s=0.0,
         started_at=starts_at,
         plan=RunPlan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
         limits=_limits(started),
     )
-    common = set.intersection(*(set(_notices(record)) for record in records)) if len(records) > 1 else set()
-    middle: list[RunEvent] = [Notice(at_s=0.0, text=text) for text in sorted(common)]
-    middle += [event for record in records for event in _moved(record, starts_at, common)]
-    middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
+    middle = _middle(parts)
     ends_at = max((event.at_s for event in middle), default=0.0)
-    told = _of_cut(records, cut, starts_at)
-    middle += [_end_of(file, ends_at) for file in told if _lacks_verdict(file)]
+    middle += [_end_of(file, ends_at) for part in parts for file in part.cut_files if _lacks_verdict(file)]
     middle += [AttemptFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
-    results = _results(records, [file.record for file in told], lost, starts_at)
     results = structs.replace(
-        results,
-        regressions=find_regressions(planned, results.records, factor=regression_factor),
-        fails_on_regression=fails_on_regression,
-        allows_no_tests=allows_no_tests,
+        _results(parts, lost), fails_on_regression=fails_on_regression, allows_no_tests=allows_no_tests
     )
+    regressions = find_regressions(planned, results.records, factor=regression_factor)
+    results = structs.replace(results, regressions=regressions)
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 
 
-def _at_s(event: RunEvent) -> float:
-    return event.at_s
+class _Part:
+    """A record as a part of the whole: its shard is its worker, and its clock starts with the whole run."""
+
+    def __init__(self, record: RecordedRun, starts_at: float) -> None:
+        shard, started = record.header.shard, record.started
+        self.record = record
+        self.number = shard.number
+        self.name = f"shard {shard.number}" if shard.total > 1 else ""
+        self._shift_s = starts_at - started.started_at if started is not None else 0.0
+        self.is_prefix = record.is_cut and record.results is None
+        """Whether the record ends before the results, and can be trusted up to there."""
+        self.cut_files = (
+            [file._replace(record=self.moved_file(file.record)) for file in cut_files(record)]
+            if self.is_prefix
+            else []
+        )
+
+    def worker(self, worker: str) -> str:
+        """Return a worker as one of the whole: the shard itself, or a worker that ran for the shard."""
+        if self.name and worker not in ("", LOCAL_WORKER):
+            return f"{self.name}, {worker}"
+        return self.name or worker
+
+    def moved_result(self, result: TestResult) -> TestResult:
+        started_at = result.started_at + self._shift_s if result.started_at else 0.0
+        return structs.replace(result, worker=self.worker(result.worker), started_at=started_at)
+
+    def moved_file(self, record: FileAttempts) -> FileAttempts:
+        return structs.replace(record, attempts=tuple(map(self.moved_result, record.attempts)))
+
+    def usage(self, usage: Usage) -> Usage:
+        """Return the machine's usage as that of a worker."""
+        worker = WorkerUsage(
+            name=self.name,
+            slots=usage.slots,
+            busy=len(usage.files),
+            budget_bytes=usage.budget_bytes,
+            used_bytes=usage.used_bytes,
+        )
+        files = tuple(structs.replace(file, worker=self.worker(file.worker)) for file in usage.files)
+        return structs.replace(usage, files=files, workers=(worker,))
+
+    def notices(self) -> set[str]:
+        return {event.text for event in self.record.events if isinstance(event, Notice)}
+
+    def moved_events(self, common: Set[str]) -> Iterator[RunEvent]:
+        """Yield the events between the first and the last one, as part of the whole.
+
+        Args:
+            common: the notices that all records share, which are emitted once.
+        """
+        last: Usage | None = None
+        for event in self.record.events:
+            match event:
+                case RunStarted():
+                    continue
+                case RunFinished():
+                    if last is not None and self.name:
+                        # A machine that has finished uses nothing while the others continue.
+                        last = structs.replace(last, used_bytes=0, files=())
+                        yield UsageSampled(at_s=event.at_s, waiting=0, usage=self.usage(last))
+                case Notice(text=text) if text in common:
+                    continue
+                case AttemptStarted():
+                    yield structs.replace(event, worker=self.worker(event.worker))
+                case AttemptFinished() | VerdictSettled():
+                    yield structs.replace(event, result=self.moved_result(event.result))
+                case UsageSampled() if self.name:
+                    last = event.usage
+                    yield structs.replace(event, usage=self.usage(event.usage))
+                case Notice() if self.name:
+                    yield structs.replace(event, text=f"{self.name}: {event.text}")
+                case RunStopping() if self.name:
+                    yield Notice(at_s=event.at_s, text=f"{self.name} stopped early: {event.cause}")
+                case _:
+                    yield event
 
 
-def _name(record: RecordedRun) -> str:
-    return f"shard {record.header.shard.number}" if record.header.shard.total > 1 else ""
-
-
-def _notices(record: RecordedRun) -> Iterator[str]:
-    return (event.text for event in record.events if isinstance(event, Notice))
-
-
-def _moved(record: RecordedRun, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
-    """Yield a record's events between its first and its last one, as part of the whole.
-
-    Args:
-        starts_at: when the whole started.
-        common: the notices that all records share, which are emitted once.
-    """
-    name, by_s = _name(record), _shift_s(record, starts_at)
-    last: Usage | None = None
-    for event in record.events:
-        match event:
-            case RunStarted():
-                continue
-            case RunFinished():
-                if last is not None and name:
-                    # A machine that has finished uses nothing while the others continue.
-                    last = structs.replace(last, used_bytes=0, files=())
-                    yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
-            case Notice(text=text) if text in common:
-                continue
-            case AttemptStarted():
-                yield structs.replace(event, worker=_worker(name, event.worker))
-            case AttemptFinished() | VerdictSettled():
-                yield structs.replace(event, result=_result(event.result, name, by_s))
-            case UsageSampled() if name:
-                last = event.usage
-                yield structs.replace(event, usage=_usage(event.usage, name))
-            case Notice() if name:
-                yield structs.replace(event, text=f"{name}: {event.text}")
-            case RunStopping() if name:
-                yield Notice(at_s=event.at_s, text=f"{name} stopped early: {event.cause}")
-            case _:
-                yield event
-
-
-def _shift_s(record: RecordedRun, starts_at: float) -> float:
-    """Return the offset that makes a machine's clock start with the others."""
-    return starts_at - record.started.started_at if record.started is not None else 0.0
-
-
-def _worker(name: str, worker: str) -> str:
-    """Return the worker of a file, as part of the whole: a shard, or a worker of a run that was not split."""
-    return name if name and worker in ("", LOCAL_WORKER) else f"{name}, {worker}" if name else worker
-
-
-def _result(result: TestResult, name: str, by_s: float) -> TestResult:
-    started_at = result.started_at + by_s if result.started_at else 0.0
-    return structs.replace(result, worker=_worker(name, result.worker), started_at=started_at)
-
-
-def _usage(usage: Usage, name: str) -> Usage:
-    """Return one machine's usage as that of a worker."""
-    worker = WorkerUsage(
-        name=name,
-        slots=usage.slots,
-        busy=len(usage.files),
-        budget_bytes=usage.budget_bytes,
-        used_bytes=usage.used_bytes,
-    )
-    files = tuple(structs.replace(file, worker=_worker(name, file.worker)) for file in usage.files)
-    return structs.replace(usage, files=files, workers=(worker,))
+def _middle(parts: Sequence[_Part]) -> list[RunEvent]:
+    """Return the events of all records in the order of time."""
+    common = set.intersection(*(part.notices() for part in parts)) if len(parts) > 1 else set[str]()
+    events: list[RunEvent] = [Notice(at_s=0.0, text=text) for text in sorted(common)]
+    events += [event for part in parts for event in part.moved_events(common)]
+    return list(_with_all_machines(sorted(events, key=lambda event: event.at_s)))
 
 
 def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:
@@ -186,32 +192,16 @@ def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:
 
 def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
     """Return the limits of all machines; those that are equal everywhere appear once."""
-    found: dict[str, list[Limit]] = {}
+    found: dict[str, list[Limit]] = defaultdict(list)
     for event in started:
         for limit in event.limits:
-            found.setdefault(limit.name, []).append(limit)
+            found[limit.name].append(limit)
     merged = []
     for name, limits in found.items():
-        values = list(dict.fromkeys(limit.value for limit in limits))
+        values = dict.fromkeys(limit.value for limit in limits)
         source = limits[0].source if len(limits) == 1 else f"each of {len(limits)} machines"
         merged.append(Limit(name=name, value=" or ".join(values), source=source))
     return tuple(merged)
-
-
-def _is_trusted_prefix(record: RecordedRun) -> bool:
-    """Whether a record is incomplete, and the part before its end can be trusted."""
-    return record.is_cut and record.results is None
-
-
-def _of_cut(
-    records: Sequence[RecordedRun], cut: Mapping[int, Sequence[CutFile]], starts_at: float
-) -> list[CutFile]:
-    """Return the files of incomplete records, as part of the whole."""
-    return [
-        file._replace(record=_file_record(file.record, _name(record), _shift_s(record, starts_at)))
-        for record in records
-        for file in cut.get(record.header.shard.number, ())
-    ]
 
 
 def _lacks_verdict(file: CutFile) -> bool:
@@ -228,67 +218,51 @@ def _end_of(file: CutFile, at_s: float) -> RunEvent:
     )
 
 
-def _results(
-    records: Sequence[RecordedRun],
-    told: Sequence[FileAttempts],
-    lost: Sequence[FileAttempts],
-    starts_at: float,
-) -> TestResults:
-    whole = [(record, results) for record in records if (results := record.results) is not None]
-    files = [
-        _file_record(item, _name(record), _shift_s(record, starts_at))
-        for record, results in whole
-        for item in results.records
-    ]
+def _results(parts: Sequence[_Part], lost: Sequence[FileAttempts]) -> TestResults:
+    whole = [(part, results) for part in parts if (results := part.record.results) is not None]
+    prefixes = [part.record.events for part in parts if part.is_prefix]
     gone = {record.file.path for record in lost}
-    told_of = [record for record in records if _is_trusted_prefix(record)]
-    ends = [record.events[-1].at_s for record in told_of if record.events]
+    files = [
+        part.moved_file(record)
+        for part, results in whole
+        for record in results.records
+        if record.file.path not in gone
+    ]
+    ends = [events[-1].at_s for events in prefixes if events]
     peaks = [
-        event.usage.peak_bytes
-        for record in told_of
-        for event in record.events
-        if isinstance(event, UsageSampled)
+        event.usage.peak_bytes for events in prefixes for event in events if isinstance(event, UsageSampled)
     ]
     return TestResults(
-        records=(*(record for record in files if record.file.path not in gone), *told, *lost),
+        records=(*files, *(file.record for part in parts for file in part.cut_files), *lost),
         duration_s=max((*(results.duration_s for _, results in whole), *ends), default=0.0),
         peak_bytes=max((*(results.peak_bytes for _, results in whole), *peaks), default=0),
         is_verified=any(results.is_verified for _, results in whole),
     )
 
 
-def _file_record(record: FileAttempts, name: str, by_s: float) -> FileAttempts:
-    return structs.replace(
-        record, attempts=tuple(_result(attempt, name, by_s) for attempt in record.attempts)
-    )
-
-
-def _lost_files(records: Sequence[RecordedRun], proof: RecordCheck, *, told: Set[int]) -> list[FileAttempts]:
+def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts]:
     """Return a lost result for each planned file without a trusted result.
 
     It follows whatever a damaged record still says about the file.
-
-    Args:
-        proof: what is missing from them.
-        told: the shards whose record is incomplete but used as far as it goes.
     """
-    header = records[0].header
+    header = parts[0].record.header
+    # A record without a trailer is used as far as it goes, unless it ends before the plan.
     broken = {
-        record.header.shard.number
-        for record in records
-        if record.broken and not (record.is_cut and record.results is not None)
-    } - told
+        part.number
+        for part in parts
+        if part.record.broken and not part.cut_files and not (part.record.is_cut and part.record.results)
+    }
     before_of: dict[str, list[TestResult]] = defaultdict(list)
-    for record in records:
-        for event in record.events if record.broken else ():
+    for part in parts:
+        for event in part.record.events if part.record.broken else ():
             if isinstance(event, AttemptFinished):
                 before_of[event.file.path].append(event.result)
-    prefix, found = _prefix(records), []
+    prefix, found = _label_prefix(parts), []
     for path, number in header.whole:
-        if number in proof.missing:
+        if number in check.missing:
             error = f"shard {number} of {header.shard.total} left no record"
         elif number in broken:
-            error = f"the record of shard {number} of {header.shard.total} is not whole"
+            error = f"the record of shard {number} of {header.shard.total} is incomplete"
         else:
             continue
         before = before_of[path]
@@ -299,14 +273,10 @@ def _lost_files(records: Sequence[RecordedRun], proof: RecordCheck, *, told: Set
     return found
 
 
-def _prefix(records: Sequence[RecordedRun]) -> str:
+def _label_prefix(parts: Sequence[_Part]) -> str:
     """Return what the paths of files have before their labels: the working directory of the tests."""
-    for record in records:
-        for planned in record.started.plan.files if record.started is not None else ():
+    for part in parts:
+        for planned in part.record.started.plan.files if part.record.started is not None else ():
             if planned.file.path.endswith(planned.file.label):
                 return planned.file.path.removesuffix(planned.file.label)
     return ""
-
-
-def _unplanned(record: FileAttempts, run_id: str) -> PlannedFile:
-    return PlannedFile(file=record.file, task=TestTask(run_id=run_id, file_path=record.file.path))

@@ -22,13 +22,7 @@ def report_recorded_coverage(
     *,
     scratch: Path,
 ) -> CoverageReport:
-    """Combine the data of all records, and write the reports.
-
-    Args:
-        records: those of one run.
-        config: the report paths, and the project's interpreter and layout.
-        environ: may name an interpreter.
-        scratch: a temporary directory.
+    """Combine the data of all records of one run in a temporary directory, and write the reports.
 
     Raises:
         ConfigurationError: the interpreter has no coverage, or a report cannot be written.
@@ -36,7 +30,7 @@ def report_recorded_coverage(
         InfrastructureError: the data could not be combined, or a report could not be written.
     """
     interpreter = find_interpreter(config.python, config.root, environ)
-    workdir = Path(config.root, resolve_layout(config).workdir)
+    workdir = resolve_layout(config).tests_dir
     if not config.coverage_source:
         config = structs.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)
@@ -51,7 +45,7 @@ def report_recorded_coverage(
 
 
 def _measured(records: Sequence[RecordedRun]) -> tuple[str, ...]:
-    """Return what the shards measured: a wider report would count what they left out."""
+    """Return the measured source of the shards: a wider report would count files that they left out."""
     for record in records:
         for planned in record.started.plan.files if record.started is not None else ():
             if planned.task.coverage is not None:

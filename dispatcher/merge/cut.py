@@ -21,16 +21,13 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 class CutFile(NamedTuple):
-    """A planned file of an incomplete record.
-
-    Args:
-        is_lost: whether the record ends before a verdict.
-        settled: why the unfinished attempt was made, if an earlier verdict stands; else None.
-    """
+    """A planned file of an incomplete record."""
 
     record: FileAttempts
     is_lost: bool
+    """Whether the record ends before a verdict."""
     settled: RerunReason | None
+    """Why the unfinished attempt was made, if an earlier attempt decided the file; else None."""
 
 
 def cut_files(record: RecordedRun) -> list[CutFile]:
@@ -76,24 +73,24 @@ def _lost(
 ) -> TestResult:
     """Return what is known about an attempt without a result."""
     shard = record.header.shard
-    where = f"the record of shard {shard.number} of {shard.total} breaks off"
+    where = f"the record of shard {shard.number} of {shard.total} ends"
     match last:
         case None:
-            return TestResult(file_path=path, status=Status.LOST, error=f"it had not begun when {where}")
+            return TestResult(file_path=path, status=Status.LOST, error=f"not started when {where}")
         case AttemptFinished(result=result):
-            error = f"it was to run again when {where}"
+            error = f"waiting to rerun when {where}"
             return TestResult(file_path=path, status=Status.LOST, error=error, attempt=result.attempt + 1)
     seconds = record.events[-1].at_s - last.at_s
     memory_bytes = used.used_bytes if used is not None else 0
     memory = f", with {format_bytes(memory_bytes)} when last measured," if memory_bytes else ""
-    began_at = record.started.started_at if record.started is not None else 0.0
+    run_started_at = record.started.started_at if record.started is not None else 0.0
     return TestResult(
         file_path=path,
         status=Status.LOST,
-        error=f"it had been running for {format_seconds(seconds)}{memory} when {where}",
+        error=f"running for {format_seconds(seconds)}{memory} when {where}",
         attempt=last.attempt,
         duration=seconds,
         peak_bytes=memory_bytes or None,
-        started_at=began_at + last.at_s,
+        started_at=run_started_at + last.at_s,
         worker=last.worker,
     )

@@ -38,24 +38,20 @@ _Line = TypeVar("_Line", bound=Struct)
 
 
 class RecordedRun(Struct, frozen=True, kw_only=True):
-    """The record of a run.
-
-    Args:
-        folder: where it was read.
-        events: in their order, without the last event if the record is incomplete.
-        broken: why it is incomplete; empty: it is complete.
-        is_cut: whether it merely ends early: its run was killed, and its content can be trusted.
-        coverage: the combined coverage data; None: there is none.
-        files_without_data: labels of the files that passed and delivered no coverage data.
-    """
+    """The record of a run."""
 
     folder: Path
     header: Header
     events: tuple[RunEvent, ...]
+    """In their order, without the last event if the record is incomplete."""
     broken: str = ""
+    """Why it is incomplete; empty: it is complete."""
     is_cut: bool = False
+    """Whether it merely ends early, because its run was killed, so that its content can be trusted."""
     coverage: Path | None = None
+    """The combined coverage data; None: there is none."""
     files_without_data: tuple[str, ...] = ()
+    """Labels of the files that passed and delivered no coverage data."""
 
     @property
     def started(self) -> RunStarted | None:
@@ -78,13 +74,12 @@ def find_records(directory: Path) -> tuple[Path, ...]:
     try:
         if not directory.is_dir():
             raise InfrastructureError(
-                f"there are no records in {str(directory)!r}: it is no folder; give what --record wrote"
+                f"cannot find records in {str(directory)!r}: it is not a directory; pass the directory given "
+                "to --record"
             )
         return tuple(sorted(path.parent for path in directory.rglob(RECORD_NAME)))
     except OSError as error:
-        raise InfrastructureError(
-            f"cannot look for records in {str(directory)!r}: {error.strerror}"
-        ) from error
+        raise InfrastructureError(f"cannot find records in {str(directory)!r}: {error.strerror}") from error
 
 
 def read_record(folder: Path) -> RecordedRun:
@@ -101,26 +96,25 @@ def read_record(folder: Path) -> RecordedRun:
     *lines, tail = data.split(b"\n")
     try:
         if not lines:
-            raise CodecError("it breaks off in its first line")
+            raise CodecError("it ends in its first line")
         header = _header(lines[0])
     except CodecError as error:
         raise InfrastructureError(
-            f"{str(path)!r} is no record that can be merged: {error}; it must have been written by "
-            f"Passmuster {VERSION}"
+            f"cannot merge the record {str(path)!r}: {error}; records must be written by Passmuster {VERSION}"
         ) from error
-    telling = _Telling()
-    broken = telling.take_all(lines[1:])
-    end = telling.end
+    reader = _EventReader()
+    broken = reader.read(lines[1:])
+    end = reader.end
     is_cut = not broken and end is None
     if not broken and (end is None or tail):
-        broken = f"it breaks off after {len(lines)} lines"
+        broken = f"it ends after {len(lines)} lines"
     if not broken and end is not None:
-        broken = _what_is_wrong(end, lines, folder)
+        broken = _trailer_problem(end, lines, folder)
     has_data = end is not None and end.coverage is not None and not broken
     return RecordedRun(
         folder=folder,
         header=header,
-        events=tuple(telling.events),
+        events=tuple(reader.events),
         broken=broken,
         is_cut=is_cut,
         coverage=folder / COVERAGE_NAME if has_data else None,
@@ -128,42 +122,42 @@ def read_record(folder: Path) -> RecordedRun:
     )
 
 
-class _Telling:
-    """The lines of a record, one after the other."""
+class _EventReader:
+    """Reads the lines of a record after the header."""
 
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
         self.end: Trailer | None = None
-        self._told: dict[tuple[str, int], TestResult] = {}
+        self._results: dict[tuple[str, int], TestResult] = {}
 
-    def take_all(self, lines: Sequence[bytes]) -> str:
-        """Read lines until one is wrong; return the problem with it, empty: none."""
+    def read(self, lines: Sequence[bytes]) -> str:
+        """Read lines until one is malformed; return the problem with it, or ""."""
         for number, line in enumerate(lines, start=2):
             try:
-                self._take(line)
+                self._read_line(line)
             except CodecError as error:
                 return f"line {number} cannot be read: {error}"
         return ""
 
-    def _take(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         word = line.partition(b" ")[0].decode("ascii", "replace")
         if self.end is not None:
-            raise CodecError("it stands behind the end")
+            raise CodecError("it follows the end")
         if word == END:
-            self.end = _read(Trailer, END, line)
+            self.end = _decode(Trailer, END, line)
         elif word == FINISHED:
-            self.events.append(self._finished(_read(RecordedRunEnd, FINISHED, line)))
+            self.events.append(self._finished(_decode(RecordedRunEnd, FINISHED, line)))
         elif word in EVENTS:
-            event = _read(EVENTS[word], word, line)
+            event = _decode(EVENTS[word], word, line)
             if isinstance(event, AttemptFinished):
-                self._told[event.result.file_path, event.result.attempt] = event.result
+                self._results[event.result.file_path, event.result.attempt] = event.result
             self.events.append(event)
         else:
-            raise CodecError(f"{word[:40]!r} is no word of a record")
+            raise CodecError(f"it starts with {word[:40]!r}, which no line of a record does")
 
     def _finished(self, finished: RecordedRunEnd) -> RunFinished:
         results = TestResults(
-            records=tuple(map(self._record, finished.files)),
+            records=tuple(map(self._file, finished.files)),
             duration_s=finished.duration_s,
             peak_bytes=finished.peak_bytes,
             interrupted=finished.interrupted,
@@ -171,50 +165,50 @@ class _Telling:
         )
         return RunFinished(at_s=finished.at_s, results=results)
 
-    def _record(self, end: RecordedFile) -> FileAttempts:
-        path = end.file.path
-        untold = {result.attempt: result for result in end.untold}
-        attempts = [untold.get(number) or self._told.get((path, number)) for number in end.attempts]
+    def _file(self, recorded: RecordedFile) -> FileAttempts:
+        path = recorded.file.path
+        others = {result.attempt: result for result in recorded.without_event}
+        attempts = [others.get(number) or self._results.get((path, number)) for number in recorded.attempts]
         known = tuple(attempt for attempt in attempts if attempt is not None)
-        if not known or len(known) < len(attempts) or len(end.reasons) not in (0, len(known)):
-            raise CodecError(f"what came of {ascii(path)[:100]} is not in the record")
-        if end.verdict_attempt is not None and not 0 <= end.verdict_attempt < len(known):
-            raise CodecError(f"no attempt {end.verdict_attempt} stands for {ascii(path)[:100]}")
+        if not known or len(known) < len(attempts) or len(recorded.reasons) not in (0, len(known)):
+            raise CodecError(f"the record lacks the results of {ascii(path)[:100]}")
+        verdict = recorded.verdict_attempt
+        if verdict is not None and not 0 <= verdict < len(known):
+            raise CodecError(f"the verdict of {ascii(path)[:100]} is attempt {verdict}, which does not exist")
         return FileAttempts(
-            file=end.file,
+            file=recorded.file,
             attempts=known,
-            started=end.started,
-            reasons=end.reasons,
-            verdict_attempt=end.verdict_attempt,
-            is_unverified=end.is_unverified,
+            started=recorded.started,
+            reasons=recorded.reasons,
+            verdict_attempt=verdict,
+            is_unverified=recorded.is_unverified,
         )
 
 
 def _header(line: bytes) -> Header:
-    """Return the header. It must have this version: in another one the same words may mean something else."""
-    body = line.partition(b" ")[2]
+    """Return the header. It must have this version, because another one may give the words other meanings."""
     try:
-        found = json.loads(body)
+        found = json.loads(line.partition(b" ")[2])
     except ValueError:
         found = None
     version = found.get("version") if isinstance(found, dict) else None
     if isinstance(version, str) and version != VERSION:
         raise CodecError(f"it was written by Passmuster {version[:40]!r}")
-    header = _read(Header, HEADER, line)
+    header = _decode(Header, HEADER, line)
     if header.format != FORMAT:
-        raise CodecError(f"it has the form {header.format}, this is {FORMAT}")
+        raise CodecError(f"it has format {header.format}, this version reads {FORMAT}")
     return header
 
 
-def _read(kind: type[_Line], word: str, line: bytes) -> _Line:
+def _decode(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
-        raise CodecError(f"a line of the kind {word} was expected")
+        raise CodecError(f"it must start with {word}")
     return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MAX_CHARS)
 
 
-def _what_is_wrong(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:
-    """Return in what the record and its trailer disagree; empty: in nothing."""
+def _trailer_problem(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:
+    """Return how the record differs from its trailer, or ""."""
     digest = hashlib.sha256()
     for line in lines[:-1]:
         digest.update(line + b"\n")
@@ -227,5 +221,5 @@ def _what_is_wrong(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:
     except OSError as error:
         return f"its coverage data {COVERAGE_NAME} cannot be read: {error.strerror}"
     if hashlib.sha256(data).hexdigest() != end.coverage.sha256:
-        return f"its coverage data {COVERAGE_NAME} is not what was written: the digest differs"
+        return f"its coverage data {COVERAGE_NAME} was changed after it was written: the digest differs"
     return ""

@@ -13,46 +13,46 @@ from msgspec import Struct
 
 from dispatcher.merge.reader import RecordedRun
 from dispatcher.merge.record_format import Header
+from passmuster.model.text import first_texts
 
-NAMED = 3
-"""Files that are named where more are concerned."""
+MAX_NAMED = 3
+"""Files or values named in a message."""
 
 _SHOWN = 12
-"""Characters of a digest that people are shown."""
+"""Characters of a digest that are shown to people."""
 
 
 class RecordCheck(Struct, frozen=True, kw_only=True):
-    """The result of checking a set of records.
+    """The result of checking a set of records."""
 
-    Args:
-        strangers: why they do not belong together, a line each; empty: they do.
-        gaps: what is missing, a line each; empty: nothing.
-        missing: the numbers of the shards without a record.
-    """
-
-    strangers: tuple[str, ...]
-    gaps: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    """Why they do not belong together, a line each."""
+    incomplete: tuple[str, ...] = ()
+    """What is missing, a line each."""
     missing: tuple[int, ...] = ()
+    """The numbers of the shards without a record."""
 
 
 def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
     """Return what is wrong with records, at least one."""
-    strangers = (*_different(records), *_doubled(records), *_foreign_files(records))
-    if strangers:
-        return RecordCheck(strangers=strangers)
+    mismatches = (*_differences(records), *_duplicates(records), *_foreign_files(records))
+    if mismatches:
+        return RecordCheck(mismatches=mismatches)
     header = records[0].header
     there = {record.header.shard.number for record in records}
     missing = tuple(number for number in range(1, header.shard.total + 1) if number not in there)
-    gaps = [
+    incomplete = [
         f"shard {number} of {header.shard.total} left no record: {_counted(_files(header, number))}"
         for number in missing
     ]
     for record in records:
         if record.broken:
-            gaps.append(f"the record of {_named(record)} is not whole: {record.broken}")
+            incomplete.append(f"the record of {_named(record)} is incomplete: {record.broken}")
         elif lacks_coverage(record):
-            gaps.append(f"the record of {_named(record)} has no coverage data, and coverage was measured")
-    return RecordCheck(strangers=(), gaps=tuple(gaps), missing=missing)
+            incomplete.append(
+                f"the record of {_named(record)} has no coverage data, and coverage was measured"
+            )
+    return RecordCheck(incomplete=tuple(incomplete), missing=missing)
 
 
 def lacks_coverage(record: RecordedRun) -> bool:
@@ -65,20 +65,20 @@ def short(digest: str) -> str:
     return digest[:_SHOWN]
 
 
-def _different(records: Sequence[RecordedRun]) -> list[str]:
+def _differences(records: Sequence[RecordedRun]) -> list[str]:
     """Return the properties in which records differ although they must agree."""
     found = []
     for what, value, hint in (
         ("commits", lambda header: header.commit, "check out the same one in every job"),
-        ("runs of the CI", lambda header: header.ci_run, "leave out what an earlier run left"),
-        ("numbers of shards", lambda header: str(header.shard.total), "give the same N to every job"),
+        ("CI runs", lambda header: header.ci_run, "remove the records of the earlier run"),
+        ("numbers of shards", lambda header: str(header.shard.total), "pass the same N to every job"),
     ):
         sides = _sides(records, value)
         if len(sides) > 1:
             found.append(f"the records are of different {what}: {_both(sides)}; {hint}")
     plans = _sides(records, lambda header: header.digest)
     if len(plans) > 1 and not found:
-        found.append(f"the plans differ: {_both(plans)}; {_why(plans)}")
+        found.append(f"the plans differ: {_both(plans)}; {_plan_difference(plans)}")
     return found
 
 
@@ -94,33 +94,33 @@ def _both(sides: Mapping[str, Sequence[RecordedRun]]) -> str:
     """Return each value with one record that has it."""
     return " and ".join(
         f"{short(value) if len(value) > 2 * _SHOWN else value} ({_named(records[0])})"
-        for value, records in list(sides.items())[:NAMED]
+        for value, records in list(sides.items())[:MAX_NAMED]
     )
 
 
-def _why(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
+def _plan_difference(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
     """Return the first difference between two plans, so that the user can remove it."""
     one, other = (records[0].header for records in list(plans.values())[:2])
     here, there = dict(one.whole), dict(other.whole)
     for paths, header in ((here.keys() - there.keys(), one), (there.keys() - here.keys(), other)):
         if paths:
             where = f"only on the machine of shard {header.shard}"
-            return f"{_counted(sorted(paths))} {where}: give the same arguments, with the same files in place"
+            return f"{_counted(sorted(paths))} {where}: pass the same arguments, with the same files in place"
     if one.history_digest != other.history_digest:
         histories = [short(header.history_digest) or "none" for header in (one, other)]
-        return f"they were balanced by different histories ({' and '.join(histories)}): give all the same one"
-    return "they were split by different slots or memory: give every job the same --jobs and --memory-budget"
+        return f"they were balanced by different histories ({' and '.join(histories)}): pass the same to all"
+    return (
+        "they select different tests, or were split for different slots or memory: "
+        "pass the same arguments to every job"
+    )
 
 
-def _doubled(records: Sequence[RecordedRun]) -> list[str]:
-    by_number: dict[int, list[RecordedRun]] = defaultdict(list)
-    for record in records:
-        by_number[record.header.shard.number].append(record)
+def _duplicates(records: Sequence[RecordedRun]) -> list[str]:
     return [
-        f"shard {doubled[0].header.shard} left {len(doubled)} records: "
-        f"{', '.join(str(record.folder) for record in doubled)}; keep the one that counts"
-        for doubled in by_number.values()
-        if len(doubled) > 1
+        f"shard {shard} left {len(duplicates)} records: "
+        f"{', '.join(str(record.folder) for record in duplicates)}; keep the one that counts"
+        for shard, duplicates in _sides(records, lambda header: str(header.shard)).items()
+        if len(duplicates) > 1
     ]
 
 
@@ -133,7 +133,7 @@ def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
         planned = sorted(item.file.path for item in started.plan.files) if started else expected
         counted = sorted(item.file.path for item in results.records) if results else expected
         if not expected == planned == counted:
-            found.append(f"the record of {_named(record)} holds other files than its plan says")
+            found.append(f"the record of {_named(record)} contains other files than its plan")
     return found
 
 
@@ -146,5 +146,4 @@ def _named(record: RecordedRun) -> str:
 
 
 def _counted(paths: Sequence[str]) -> str:
-    named = ", ".join(paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
-    return f"{len(paths)} file(s) ({named})" if paths else "0 files"
+    return f"{len(paths)} file(s) ({', '.join(first_texts(paths, MAX_NAMED))})" if paths else "0 files"

@@ -35,7 +35,7 @@ FORMAT = 3
 
 RECORD_NAME = "run.record"
 COVERAGE_NAME = "coverage.data"
-"""Without a dot in front: what CIs take for hidden they do not keep."""
+"""Does not start with a dot: CIs do not keep hidden files."""
 
 HEADER, FINISHED, END = "header", "run-finished", "end"
 
@@ -52,38 +52,33 @@ EVENTS: dict[str, type[RunEvent]] = {
     "notice": Notice,
     "run-stopping": RunStopping,
 }
-"""By the word that begins their lines; `run-finished` has a form of its own."""
+"""By the word at the start of their lines; `run-finished` has its own form."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """Identifies a record, with the values that must agree in all records of a merge.
-
-    Args:
-        format: `FORMAT`.
-        version: of Passmuster.
-        shard: the shard that ran; the only one if the run was not split.
-        digest: of the whole plan.
-        history_digest: of the history by which the plan was split; empty: there was none.
-        whole: each planned file of all shards with the number of its shard, sorted.
-        commit: the commit of the checkout; empty: unknown.
-        ci_run: the ID of the CI run (`GITHUB_RUN_ID=123`); empty: none.
-        host: the machine's name.
-        root: the project's root there, links resolved.
-        has_coverage: whether coverage was measured.
-    """
+    """Identifies a record, with the values that must agree in all records of a merge."""
 
     format: int
     version: str
+    """The version of Passmuster."""
     run_id: str
     shard: Shard
+    """The shard that ran; the only one if the run was not split."""
     digest: str
+    """The digest of the whole plan."""
     history_digest: str
+    """The digest of the history by which the plan was split; empty: there was none."""
     whole: tuple[tuple[str, int], ...]
+    """Each planned file of all shards with the number of its shard, sorted."""
     commit: str
+    """The commit of the checkout; empty: unknown."""
     ci_run: str
+    """The ID of the CI run (`GITHUB_RUN_ID=123`); empty: none."""
     host: str
     root: str
+    """The project's root on that machine, links resolved."""
     has_coverage: bool
+    """Whether coverage was measured."""
 
     @property
     def name(self) -> str:
@@ -92,16 +87,12 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 class RecordedFile(Struct, frozen=True, kw_only=True):
-    """The result of a planned file: `dispatcher.model.results.FileAttempts`, with attempts by their numbers.
-
-    Args:
-        attempts: the numbers of its attempts.
-        untold: those of them without an event.
-    """
+    """The result of a planned file: `model.results.FileAttempts`, with attempts by their numbers."""
 
     file: TestFile
     attempts: tuple[int, ...]
-    untold: tuple[TestResult, ...]
+    without_event: tuple[TestResult, ...]
+    """The attempts that no `attempt-finished` event contains."""
     started: bool
     reasons: tuple[RerunReason | None, ...]
     verdict_attempt: int | None
@@ -109,11 +100,7 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
 
 
 class RecordedRunEnd(Struct, frozen=True, kw_only=True):
-    """The end of a run: `dispatcher.model.events.RunFinished` in short.
-
-    Args:
-        files: the result of each planned file.
-    """
+    """The end of a run: `dispatcher.model.events.RunFinished` in short."""
 
     at_s: float
     files: tuple[RecordedFile, ...]
@@ -124,28 +111,19 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
 
 
 class CoverageData(Struct, frozen=True, kw_only=True):
-    """The combined coverage data next to the record.
-
-    Args:
-        size_bytes: the size of the file.
-        sha256: its digest.
-        files_without_data: labels of the files that passed and delivered none.
-    """
+    """The combined coverage data next to the record."""
 
     size_bytes: int
     sha256: str
     files_without_data: tuple[str, ...] = ()
+    """Labels of the files that passed and delivered none."""
 
 
 class Trailer(Struct, frozen=True, kw_only=True):
-    """The last line.
-
-    Args:
-        lines: the number of lines before it.
-        sha256: the digest of all their bytes.
-        coverage: the coverage data next to them; None: there is none.
-    """
+    """The last line."""
 
     lines: int
+    """The number of lines before it."""
     sha256: str
+    """The digest of all their bytes."""
     coverage: CoverageData | None = None

@@ -35,7 +35,7 @@ from dispatcher.merge.record_format import (
 from dispatcher.model.ci import ci_run
 from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, UsageSampled
 from dispatcher.model.plan import RunPlan, ShardPlan
-from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.model.results import FileAttempts
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.shard_selection import split_digest
 from passmuster.model.errors import ConfigurationError, InfrastructureError
@@ -45,9 +45,9 @@ from passmuster.source.git import run_git
 from passmuster.wire.codec import encode
 
 
-def header_of(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
+def make_header(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
     """Return the header of the record of a run."""
-    shards = plan.shard or _only_one(plan)
+    shards = plan.shard or _single_shard(plan)
     return Header(
         format=FORMAT,
         version=VERSION,
@@ -64,13 +64,13 @@ def header_of(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Heade
     )
 
 
-def _only_one(plan: RunPlan) -> ShardPlan:
+def _single_shard(plan: RunPlan) -> ShardPlan:
     """Return the shard plan of a run that was not split."""
     whole = tuple(sorted((planned.file.path, 1) for planned in plan.files))
     return ShardPlan(
         shard=Shard(number=1, total=1),
         whole=whole,
-        digest=split_digest(1, whole),
+        digest=split_digest(1, whole, (planned.file for planned in plan.files)),
         history_digest="",
         slots=0,
         budget_bytes=0,
@@ -86,7 +86,7 @@ def _commit(root: Path) -> str:
 
 
 SAMPLE_EVERY_S = 1.0
-"""Seconds between two samples of the usage at least."""
+"""The minimum number of seconds between two usage samples."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -98,8 +98,7 @@ class RecordReporter:
 
     Args:
         directory: the parent of the record's own directory.
-        root: the project's root.
-        environ: may name the CI's run.
+        environ: may contain the ID of the CI run.
 
     Raises:
         ConfigurationError: nothing can be written there.
@@ -112,17 +111,20 @@ class RecordReporter:
         self._descriptor = -1
         self._lines = 0
         self._digest = hashlib.sha256()
-        self._told: dict[str, set[int]] = {}
+        self._with_event: dict[str, set[int]] = {}
         self._sampled_s = -SAMPLE_EVERY_S
         self._is_finished = False
         self._coverage: CoverageData | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unusable(directory, error) from error
+            raise ConfigurationError(
+                f"--record: cannot create the directory {str(directory)!r}: {error.strerror}; "
+                "choose another one"
+            ) from error
         if not os.access(directory, os.W_OK | os.X_OK):
             raise ConfigurationError(
-                f"--record: the folder {str(directory)!r} is not writable; choose another one"
+                f"--record: the directory {str(directory)!r} is not writable; choose another one"
             )
 
     def handle(self, event: RunEvent) -> None:
@@ -133,17 +135,17 @@ class RecordReporter:
             InfrastructureError: it cannot be written.
         """
         if isinstance(event, RunStarted):
-            self._begin(event)
+            self._start(event)
         if isinstance(event, UsageSampled):
             if event.at_s - self._sampled_s < SAMPLE_EVERY_S:
                 return
             self._sampled_s = event.at_s
         if isinstance(event, RunFinished):
-            self._write(FINISHED, _finished(event, self._told))
+            self._write(FINISHED, _finished(event, self._with_event))
             self._is_finished = True
             return
         if isinstance(event, AttemptFinished):
-            self._told.setdefault(event.file.path, set()).add(event.result.attempt)
+            self._with_event.setdefault(event.file.path, set()).add(event.result.attempt)
             event = structs.replace(event, result=_portable(event.result))
         self._write(_WORDS[type(event)], event)
 
@@ -186,8 +188,8 @@ class RecordReporter:
         """The record's directory; None before the run has started."""
         return self._folder
 
-    def _begin(self, event: RunStarted) -> None:
-        header = header_of(event.plan, root=self._root, environ=self._environ)
+    def _start(self, event: RunStarted) -> None:
+        header = make_header(event.plan, root=self._root, environ=self._environ)
         self._folder = self._directory / header.name
         path = self._folder / RECORD_NAME
         try:
@@ -199,8 +201,8 @@ class RecordReporter:
             (self._folder / COVERAGE_NAME).unlink(missing_ok=True)
         except BlockingIOError:
             raise InfrastructureError(
-                f"the record {str(path)!r} is being written by another run: two jobs have the same shard "
-                f"{header.shard}, or the same --record folder"
+                f"another run is writing the record {str(path)!r}: two jobs have the same shard "
+                f"{header.shard}, or the same --record directory"
             ) from None
         except OSError as error:
             raise self._broken(error) from error
@@ -220,7 +222,7 @@ class RecordReporter:
     def _broken(self, error: OSError) -> InfrastructureError:
         return InfrastructureError(
             f"cannot write the record below {str(self._directory)!r}: {error.strerror or error}; "
-            "free space there, or choose another folder"
+            "free space there, or choose another directory"
         )
 
 
@@ -229,11 +231,12 @@ def _portable(result: TestResult) -> TestResult:
     return structs.replace(trim_output(result), coverage_files=(), coverage_root="")
 
 
-def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> RecordedRunEnd:
-    results: TestResults = event.results
+def _finished(event: RunFinished, with_event: Mapping[str, set[int]]) -> RecordedRunEnd:
+    """Return the end of a run; `with_event` has the attempts of each file that an event contains."""
+    results = event.results
     return RecordedRunEnd(
         at_s=event.at_s,
-        files=tuple(_file_end(record, told.get(record.file.path, set())) for record in results.records),
+        files=tuple(_file_end(record, with_event.get(record.file.path, set())) for record in results.records),
         duration_s=results.duration_s,
         peak_bytes=results.peak_bytes,
         interrupted=results.interrupted,
@@ -241,19 +244,14 @@ def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> RecordedRunEn
     )
 
 
-def _file_end(record: FileAttempts, told: set[int]) -> RecordedFile:
+def _file_end(record: FileAttempts, with_event: set[int]) -> RecordedFile:
+    others = [result for result in record.attempts if result.attempt not in with_event]
     return RecordedFile(
         file=record.file,
         attempts=tuple(result.attempt for result in record.attempts),
-        untold=tuple(_portable(result) for result in record.attempts if result.attempt not in told),
+        without_event=tuple(map(_portable, others)),
         started=record.started,
         reasons=record.reasons,
         verdict_attempt=record.verdict_attempt,
         is_unverified=record.is_unverified,
-    )
-
-
-def _unusable(directory: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"--record: the folder {str(directory)!r} cannot be made: {error.strerror}; choose another one"
     )

@@ -58,6 +58,7 @@ def make_plan(
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,
             coverage=coverage,
+            selection=ordered.file.selection,
         )
 
     return RunPlan(

@@ -76,7 +76,7 @@ def select_shard(
         plan=ShardPlan(
             shard=shard,
             whole=whole,
-            digest=split_digest(shard.total, whole),
+            digest=split_digest(shard.total, whole, files),
             history_digest=_digest(_predictions(tasks)) if known else "",
             slots=slots,
             budget_bytes=budget_bytes,
@@ -86,13 +86,17 @@ def select_shard(
     )
 
 
-def split_digest(total: int, whole: Iterable[tuple[str, int]]) -> str:
-    """Return a digest that is equal on machines with the same split.
+def split_digest(total: int, whole: Iterable[tuple[str, int]], files: Iterable[TestFile] = ()) -> str:
+    """Return a digest that is equal on machines with the same split of the same tests.
 
     Args:
         whole: every file with the number of its shard, sorted by path.
+        files: those of which only some tests run, among others, in any order.
     """
-    return _digest((str(total), *(f"{path}\0{number}" for path, number in whole)))
+    words = {file.path: file.selection.as_words() for file in files}
+    return _digest(
+        (str(total), *("\0".join((path, str(number), *words.get(path, ()))) for path, number in whole))
+    )
 
 
 def _as_found(known: FileHistory, file: TestFile) -> FileHistory:

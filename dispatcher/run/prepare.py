@@ -24,6 +24,7 @@ from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
 from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.run_options import take_over
+from dispatcher.discovery.selected_tests import check_selections
 from dispatcher.discovery.selection import named_files
 from dispatcher.engine.backend import BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import JoinedRunHandle, find_run
@@ -154,6 +155,7 @@ class Preparation:
         capacity = self._target.capacity(config)
         validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
         plan = self._plan(selection, history, capacity)
+        check_selections(plan.files, self._origins)
         return Prepared(
             selection=selection,
             interpreter=interpreter,

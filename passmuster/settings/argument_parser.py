@@ -32,6 +32,8 @@ class ParsedArguments(Struct, kw_only=True):
     """Values, later ones stronger."""
     paths: list[str] = field(default_factory=list)
     """Arguments that are not options."""
+    passed_on: list[str] = field(default_factory=list)
+    """Arguments after `--`, for another program."""
     unknown: list[str] = field(default_factory=list)
     """Arguments that look like options but are none, as typed."""
     problems: list[str] = field(default_factory=list)
@@ -44,12 +46,15 @@ class ArgumentParser:
     """Parses the arguments of one program.
 
     Args:
-        rows: its settings, those of the configuration and its own.
         ignored: options that restate the default.
+        passes_on: whether arguments after `--` are for another program; otherwise they are paths.
     """
 
-    def __init__(self, rows: Iterable[Setting], *, ignored: Iterable[str] = ()) -> None:
+    def __init__(
+        self, rows: Iterable[Setting], *, ignored: Iterable[str] = (), passes_on: bool = False
+    ) -> None:
         self.rows = tuple(rows)
+        self._passes_on = passes_on
         self.options = {word: row for row in self.rows for word in row.options}
         self.constants = {word: (row, text) for row in self.rows for word, text in row.constants}
         self.known = (*self.options, *self.constants, *HELP, *VERSION)
@@ -69,7 +74,8 @@ class ArgumentParser:
         while words:
             word = words.pop()
             if word == "--":
-                parsed.paths += reversed(words)
+                following = parsed.passed_on if self._passes_on else parsed.paths
+                following += reversed(words)
                 break
             if not word.startswith("-") or word == "-":
                 parsed.paths.append(word)
@@ -152,7 +158,6 @@ def refuse_unknown(words: Iterable[str], parser: ArgumentParser, *, only_misspel
     """Raise for the first unknown argument, and name the option that it probably stands for.
 
     Args:
-        words: arguments that the program does not know.
         only_misspelt: whether to accept an argument that is not similar to a known option.
 
     Raises:

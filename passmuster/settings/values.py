@@ -16,13 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from passmuster.model.command_template import EXAMPLE, check_word
-from passmuster.model.units import (
-    SIZES_ALLOWED,
-    TIMES_ALLOWED,
-    format_bytes,
-    parse_amount,
-    parse_seconds,
-)
+from passmuster.model.units import SIZES_ALLOWED, TIMES_ALLOWED, format_bytes, parse_amount, parse_seconds
 
 Value = object
 """The value of a setting. The type of its field is more precise; a test compares the two."""
@@ -62,6 +56,8 @@ class ValueType(Struct, frozen=True, kw_only=True):
     maximum: int | None = None
     is_list: bool = False
     """Several values: separated by commas in a text, a list in the configuration file."""
+    splitter: Callable[[str], Sequence[str]] | None = None
+    """Splits the text of a list whose values are not separated by commas."""
     is_path: bool = False
     """The text is a path that still has to be made absolute."""
     is_output: bool = False
@@ -97,6 +93,8 @@ class ValueType(Struct, frozen=True, kw_only=True):
 
     def split(self, text: str) -> tuple[str, ...]:
         """Return the texts in one argument or variable; several only for a list."""
+        if self.splitter is not None:
+            return tuple(self.splitter(text))
         return tuple(text.split(",")) if self.is_list else (text,)
 
 
@@ -116,6 +114,15 @@ def _parse_text(text: str) -> str | None:
 
 def _parse_path(text: str) -> str | None:
     return text if text and "\0" not in text else None
+
+
+def _split_arguments(text: str) -> Sequence[str]:
+    import shlex  # Only few runs pass arguments on.
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]
 
 
 def _parse_module(text: str) -> str | None:
@@ -216,6 +223,16 @@ TEXTS = ValueType(
     toml_types=(list, str),
     is_list=True,
 )
+TEST_IDS = replace(
+    TEXTS, expected="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+ARGUMENTS = replace(
+    TEXTS,
+    expected="a list of arguments, such as --runslow",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
+    splitter=_split_arguments,
+)
 MODULES = ValueType(
     parse=_parse_module,
     expected="a list of importable names such as mypackage or mypackage.models",
@@ -261,10 +278,7 @@ BYTES = ValueType(
     write=lambda size_bytes: format_bytes(size_bytes).replace(" ", ""),
 )
 RATIO = ValueType(
-    parse=_parse_factor,
-    expected="a number above 1, such as 1.5",
-    metavar="N",
-    toml_types=(int, float, str),
+    parse=_parse_factor, expected="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
 )
 PERCENT = ValueType(
     parse=_parse_percentage,

@@ -197,9 +197,9 @@ def test_what_a_killed_run_had_told_is_merged(machines: list[Project], tmp_path:
     told = run(project, "merge", str(records))
 
     assert told.code == 3
-    assert "breaks off" in told.stderr
+    assert "it ends after" in told.stderr
     assert "::error::what a test prints" in told.stdout
-    assert re.search(r"it had been running for \S+, with \S+ MiB when last measured,", told.stdout), told
+    assert re.search(r"running for \S+, with \S+ MiB when last measured,", told.stdout), told
     assert "SUMMARY: 0 passed, 2 failed" in told.stdout
 
 

@@ -47,7 +47,6 @@ A, B, C = "tests/test_a.py", "tests/sub/test_b.py", "tests/test_integration/test
         (("tests/sub/", f"./{A}"), "", {A, B}),
         (("tests/sub", B, "tests"), "", {A, B, C}),
         (("test_a.py", "../tests/sub"), "tests", {A, B}),
-        (("--", A), "", {A}),
     ],
     ids=str,
 )

@@ -39,7 +39,7 @@ FILES = 40
 BAD = (3, 11)
 MAX_MACHINES = 12
 
-RESULT_IS_GONE = "is not on the broker any more"
+RESULT_IS_GONE = "has expired (kept for one day)"
 """Words of the error of a machine for which the result of its round is no longer there."""
 
 

@@ -101,9 +101,9 @@ def source_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda 
     """Return the page of a run that is told of, as it is written."""
     listener = ReportModelBuilder()
     for event in events:
-        listener.listen(event)
+        listener.handle(event)
         if isinstance(event, RunFinished):
-            return "".join(render_page(listener.told(event, outcomes=outcomes)))
+            return "".join(render_page(listener.build(event, outcomes=outcomes)))
     raise AssertionError("the run was not finished")
 
 

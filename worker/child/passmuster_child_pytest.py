@@ -8,6 +8,7 @@ import sys
 
 from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
+from passmuster_child_select import Selection, UnknownTestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Plugin:
     ) -> None:
         self.reporter: "Any" = reporter
         self.file = file
+        self.selection = Selection()
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "CollectionPath | None" = None
@@ -90,6 +92,14 @@ class Plugin:
     def pytest_cmdline_main(self, config: "pytest.Config") -> None:
         """Leave to the run what its options ask for once: before plugins are configured by them."""
         take_over(config, is_one_file=self._make_way is not None)
+        self.select(config)
+
+    def select(self, config: "pytest.Config") -> None:
+        """Set the expressions by which pytest selects tests, which it reads after the collection."""
+        if self.selection.keyword:
+            config.option.keyword = self.selection.keyword
+        if self.selection.marker:
+            config.option.markexpr = self.selection.marker
 
     def pytest_sessionstart(self) -> None:
         """The session starts."""
@@ -105,6 +115,21 @@ class Plugin:
         """Collect the one file instead of what the project's settings name."""
         if self.file:
             session.config.args = [self.file]
+
+    @_marked("tryfirst")
+    def pytest_collection_modifyitems(
+        self, session: "pytest.Session", config: "pytest.Config", items: "list[pytest.Item]"
+    ) -> None:
+        """Keep the tests that were named."""
+        try:
+            items[:], deselected = self.selection.divide(items, lambda item: item.nodeid.partition("::")[2])
+        except UnknownTestError as error:
+            if session.testsfailed:
+                return  # The file cannot be collected, and that is reported.
+            self.reporter.text("collect", str(error))
+            raise sys.modules["pytest"].UsageError(str(error)) from None
+        if deselected:
+            config.hook.pytest_deselected(items=deselected)
 
     @_marked("hookwrapper")
     def pytest_collect_file(self, parent: "pytest.Collector") -> "Iterator[None]":

@@ -65,7 +65,8 @@ def begin(argv: "list[str]") -> "FileRun":
         del sys.path[0]
     _hide()
     load("passmuster_child_end").register()
-    if argv[1:2] != ["--serve"] or len(argv) != 3:
+    load("passmuster_child_bytecode").install(argv[3])
+    if argv[1] != "--serve" or len(argv) != 4:
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
@@ -99,7 +100,11 @@ class FileRun:
         project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
-        self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
+        self.file, wanted, _, data_file = argv[1:5]
+        words = argv[5:]
+        separator = words.index("--") if "--" in words else len(words)
+        self.sources = words[:separator]
+        self.selection: "Any" = load("passmuster_child_select").Selection(words[separator + 1 :])
         self.code: "CodeType | None" = None
         self.error: "BaseException | None" = None
         self.namespace: "dict[str, object]" = {}
@@ -119,6 +124,7 @@ class FileRun:
         source = self._read()
         self.kind = self._choose(source) if wanted == "auto" else wanted
         self.reporter.text("runner", self.kind)
+        self._check_selection()
         if data_file:
             self._coverage = load("passmuster_child_coverage")
             # Before the project's folders are on the path: none of them may pass for coverage.
@@ -134,7 +140,7 @@ class FileRun:
         """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
         sessions = load("passmuster_child_session")
         try:
-            raise SystemExit(self._session.run(self.file, self.reporter))
+            raise SystemExit(self._session.run(self.file, self.reporter, self.selection))
         except sessions.Unsupported as error:
             self.reporter.text("unforked", str(error))
         environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
@@ -186,9 +192,11 @@ class FileRun:
                 self._run_in_session()
             import pytest
 
+            load("passmuster_child_bytecode").keep_rewritten(sys.modules["_pytest.assertion.rewrite"])
             ours = load("passmuster_child_pytest")
             plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").CollectionPath)
-            raise SystemExit(pytest.main([ours.cache_option()], plugins=[plugin]))
+            plugin.selection = self.selection
+            raise SystemExit(pytest.main([ours.cache_option(), *self.selection.arguments], plugins=[plugin]))
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name
@@ -197,7 +205,8 @@ class FileRun:
         if folder not in sys.path:
             sys.path.insert(0, folder)
         unittest: "Any" = sys.modules["unittest"]
-        unittest.main(module=None, testLoader=load("passmuster_child_unittest").make_loader(unittest))
+        loader = load("passmuster_child_unittest").make_loader(unittest, self.selection, name, self.reporter)
+        unittest.main(module=None, testLoader=loader)
 
     def _become_module(self, package: str, argument: str) -> None:
         """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
@@ -224,8 +233,16 @@ class FileRun:
             )
             raise SystemExit(2) from None
 
+    def _check_selection(self) -> None:
+        why = load("passmuster_child_select").problem(self.selection, self.kind)
+        if why is not None:
+            self.reporter.text("start", why)
+            sys.stderr.write("%s: %s\n" % (self.file, why))
+            raise SystemExit(2)
+
     def _choose(self, source: bytes) -> str:
-        if runs_as_script(source):
+        # A script runs whole: its tests are selected by the framework that finds them.
+        if self.selection.is_empty and runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
@@ -280,6 +297,7 @@ class FileRun:
             {
                 "unittest.case": lambda module: cases.watch_cases(module, reporter),
                 "unittest.suite": lambda module: cases.watch_suites(module, reporter),
+                "_pytest.assertion.rewrite": load("passmuster_child_bytecode").keep_rewritten,
                 "_pytest.config": lambda module: load("passmuster_child_pytest").wrap_main(module, reporter),
             }
         )

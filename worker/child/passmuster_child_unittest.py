@@ -4,15 +4,20 @@
 keeps. Only the outermost run of a thread counts, because tests of test frameworks run tests inside tests.
 """
 
+import sys
 from _thread import get_ident
 from time import perf_counter
+
+from passmuster_child_select import UnknownTestError, unittest_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import unittest
     from types import ModuleType
+    from typing import Any, Iterator
 
     from passmuster_child_report import ReportWriter
+    from passmuster_child_select import Selection
 
 _LISTS = (
     ("errors", "error"),
@@ -23,17 +28,42 @@ _LISTS = (
 )
 
 
-def make_loader(unittest: "ModuleType") -> "unittest.TestLoader":
-    """Return a loader for which a module that skips itself is a skipped test, as it is in discovery."""
+def make_loader(
+    unittest: "ModuleType", selection: "Selection", module_name: str, reporter: "ReportWriter"
+) -> "unittest.TestLoader":
+    """Return a loader of the selected tests of a file.
+
+    A module that skips itself is a skipped test for it, as it is in discovery.
+    """
+    choose = unittest_filter(selection, module_name)
 
     class Loader(unittest.TestLoader):  # type: ignore[name-defined,misc]
         def loadTestsFromName(self, name: str, module: "ModuleType | None" = None) -> "object":  # noqa: N802
             try:
-                return super().loadTestsFromName(name, module)
+                suite = super().loadTestsFromName(name, module)
+                if selection.is_empty:
+                    return suite
+                cases, deselected = choose(list(_cases(suite)))
+                if deselected:
+                    reporter.count("deselected", deselected)
+                return self.suiteClass(cases)
+            except UnknownTestError as error:
+                reporter.text("collect", str(error))
+                sys.stderr.write("ERROR: %s\n" % error)
+                raise SystemExit(4) from None
             except unittest.SkipTest as error:
                 return unittest.loader._make_skipped_test(name, error, self.suiteClass)
 
     return Loader()
+
+
+def _cases(suite: "Any") -> "Iterator[Any]":
+    """Yield the cases of a suite, and of the suites in it."""
+    for each in suite:
+        if hasattr(each, "id"):
+            yield each
+        else:
+            yield from _cases(each)
 
 
 def watch_cases(case_module: "ModuleType", reporter: "ReportWriter") -> None:

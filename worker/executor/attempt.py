@@ -75,6 +75,7 @@ class RunningAttempt:
         coverage_file: Path | None,
         on_started: Callable[[Inherited | None], None],
         forked_environment: Mapping[str, str],
+        code_dir: Path | None,
     ) -> Supervised:
         """Run the file until its last process has ended.
 
@@ -84,6 +85,7 @@ class RunningAttempt:
             on_started: called once its first process exists, with the memory that it shares with a fork
                 server.
             forked_environment: the environment of a forked process before any change.
+            code_dir: where its processes keep compiled code that Python does not keep; None: nowhere.
 
         Raises:
             ConfigurationError: the file runs by a command that this machine does not have or cannot run.
@@ -109,7 +111,7 @@ class RunningAttempt:
             )
             self.program = command[0]
         else:
-            command = build_command(self.task, self._settings, coverage_file)
+            command = build_command(self.task, self._settings, coverage_file, code_dir)
         keeper, workdir = self.launch.keeper, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
         if why := _why_not_forked(changes):

@@ -253,7 +253,8 @@ class LocalExecutor:
         while True:
             is_last_try = time.monotonic() > give_up_at
             try:
-                launch = self._fleet.of(task).launch(task, slot)
+                fleet = self._fleet.of(task)
+                launch = fleet.launch(task, slot)
                 attempt = RunningAttempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
@@ -261,7 +262,8 @@ class LocalExecutor:
                     tmp_dir,
                     coverage_file,
                     partial(self._governor.attach, task.attempt_id),
-                    self._fleet.environment,
+                    fleet.environment,
+                    fleet.code_dir,
                 )
                 failed = supervised.failed
                 if failed is None or failed.errno not in EXHAUSTED or is_last_try:

@@ -14,17 +14,22 @@ CHILD_DIR = Path(__file__).parents[1] / "child"
 CHILD_MAIN = CHILD_DIR / "passmuster_child_main.py"
 
 
-def build_command(task: TestTask, settings: WorkerSettings, coverage_file: Path | None) -> list[str]:
+def build_command(
+    task: TestTask, settings: WorkerSettings, coverage_file: Path | None, code_dir: Path | None
+) -> list[str]:
     """Return the command line for a task's file; see `passmuster_child_main` for its form."""
     path = settings.root / task.file_path
     source = task.coverage.source if task.coverage is not None else ()
+    selection = task.selection.as_words()
     return [
         settings.interpreter,
         str(CHILD_MAIN),
         os.path.relpath(path, settings.workdir),
         task.runner.value,
+        "" if code_dir is None else str(code_dir),
         "" if coverage_file is None else str(coverage_file),
         *source,
+        *(["--", *selection] if selection else ()),
     ]
 
 

@@ -83,8 +83,15 @@ def _last_line(results: TestResults, summary: Summary) -> str:
     if results.failing_regressions:
         return tagged(Tag.FAIL, f"{count_regressed(results)} regressed (fail-on-regression)")
     if results.ran_no_test:
-        return tagged(Tag.WARN, "No test ran: the files hold none, or all of them are deselected")
+        return tagged(Tag.WARN, f"No test ran: {_no_test_reason(results)}")
     return tagged(Tag.PASS, "All tests passed! 🎉")
+
+
+def _no_test_reason(results: TestResults) -> str:
+    selected = dict.fromkeys(record.file.selection.shown for record in results.records)
+    if all(selected):
+        return f"none matches {next(iter(selected))}"
+    return "the files hold none, or all of them are deselected"
 
 
 def _count_lines(summary: Summary) -> Iterator[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from dispatcher.model.results import FileAttempts, Finding, TestResults
-from dispatcher.reporters.console.summary import regression_text
+from dispatcher.reporters.console.summary import MAX_LEAKED, cancelled_text, regression_text
+from dispatcher.reporters.console.totals import by_path
 from dispatcher.reporters.html.entries import (
     FINDINGS,
     MAX_TEXT_CHARS,
@@ -24,7 +24,7 @@ from dispatcher.reporters.html.entries import (
 from dispatcher.reporters.html.report_model import Bar, ReportModel, file_group, group_counts
 from dispatcher.reporters.html.samples import MAX_MACHINES, Sample
 from passmuster.model.status import Status
-from passmuster.model.text import JsonValue, one_line
+from passmuster.model.text import JsonValue, first_texts, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 MAX_FILES = 1000
@@ -34,7 +34,7 @@ OPEN_AT_FIRST = 3
 """Failures up to which all entries start open; if there are more, only the first does."""
 
 MAX_NAMED = 200
-"""Files named in each list of the notes; the rest are counted."""
+"""Files named in each list of the notes; the rest is counted."""
 
 OPEN_UP_TO = 20
 """Entries up to which a list of the notes starts open."""
@@ -63,18 +63,13 @@ _LEGEND = {
     "timeout": "timed out",
     "memory": "exceeded its memory limit",
     "trouble": "could not run",
-    "room": "stopped to free memory",
+    "evicted": "evicted to free memory",
     "stopped": "stopped with the run",
 }
 
 
-class RunBanner(Struct, frozen=True, kw_only=True):
-    """The result of the run in one sentence.
-
-    Args:
-        look: `good`, `bad`, or `open` for a run that is not complete.
-        text: the sentence.
-    """
+class RunBanner(NamedTuple):
+    """The result of the run in one sentence; the look is `good`, `bad`, or `open` for an incomplete run."""
 
     look: str
     text: str
@@ -82,8 +77,9 @@ class RunBanner(Struct, frozen=True, kw_only=True):
 
 def page_values(model: ReportModel) -> Values:
     """Return all that the template prints, by name."""
-    failed = _by_path(model.results.failed)
-    flaky = _by_path([record for record in model.results.flaky if record.status.is_pass])
+    failed = by_path(model.results.failed)
+    flaky = by_path(record for record in model.results.flaky if record.status.is_pass)
+    groups = group_counts(model.records)
     entries = (*failed[:MAX_FILES], *flaky[:MAX_FILES])
     budget = OutputBudget.for_texts(count_texts(entries))
     positions = {model.positions[record.file.path] for record in entries}
@@ -93,8 +89,8 @@ def page_values(model: ReportModel) -> Values:
         "model": model,
         "banner": banner_of(model.results),
         "started": _instant(model.started_at) if model.started_at else None,
-        "groups": group_counts(model.records),
-        "shares": _shares(group_counts(model.records)),
+        "groups": groups,
+        "shares": _shares(groups),
         "tiles": list(_tiles(model)),
         "failed": [
             file_entry(model, record, budget, is_open=number == 0 or len(failed) <= OPEN_AT_FIRST)
@@ -123,25 +119,26 @@ def banner_of(results: TestResults) -> RunBanner:
     total = len(results.records) - len(results.without_tests)
     failed, not_run = len(results.failed), len(results.cancelled)
     if failed:
-        return RunBanner(look="bad", text=f"{failed:,} of {counted(total, 'file')} failed")
+        return RunBanner("bad", f"{failed:,} of {counted(total, 'file')} failed")
     if not_run:
-        return RunBanner(
-            look="open", text=f"Not complete: {not_run:,} of {counted(total, 'file')} did not run"
-        )
+        return RunBanner("open", f"Not complete: {not_run:,} of {counted(total, 'file')} did not run")
     if results.differing:
         number = len(results.differing)
-        words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
-        return RunBanner(look="bad", text=words)
+        verb = "differs" if number == 1 else "differ"
+        return RunBanner("bad", f"{counted(number, 'file')} {verb} when forked")
     if results.failing_regressions:
-        number = len({found.file.path for found in results.failing_regressions})
-        return RunBanner(look="bad", text=f"{counted(number, 'file')} regressed")
+        return RunBanner("bad", _regressed(results))
     if results.interrupted:
-        return RunBanner(look="open", text="Interrupted")
+        return RunBanner("open", "Interrupted")
     if results.ran_no_test:
-        return RunBanner(look="open", text="No test ran")
+        return RunBanner("open", "No test ran")
     if not total:
-        return RunBanner(look="open", text="No test files were run")
-    return RunBanner(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
+        return RunBanner("open", "No test files were run")
+    return RunBanner("good", "The one file passed" if total == 1 else f"All {total:,} files passed")
+
+
+def _regressed(results: TestResults) -> str:
+    return f"{counted(len({found.file.path for found in results.regressions}), 'file')} regressed"
 
 
 def _instant(unix_s: float) -> Values:
@@ -152,7 +149,7 @@ def _instant(unix_s: float) -> Values:
 
 def _shares(counts: Mapping[str, int]) -> list[Values]:
     """Return the parts of the bar of results, in percent of its width."""
-    # One failure among ten thousand files must be seen.
+    # One failure among ten thousand files must be visible.
     widths = {name: max(100 * count / sum(counts.values()), 0.8) for name, count in counts.items()}
     whole = sum(widths.values())
     shares: list[Values] = []
@@ -226,7 +223,7 @@ def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
 
 
 def _bar_look(bar: Bar) -> str:
-    return "room" if bar.result.is_evicted else look(bar.result.status)
+    return "evicted" if bar.result.is_evicted else look(bar.result.status)
 
 
 def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Values | None:
@@ -256,7 +253,7 @@ def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]
     }
 
 
-def _charted_machines(model: ReportModel) -> list[tuple[str, tuple[Sample, ...]]]:
+def _charted_machines(model: ReportModel) -> list[tuple[str, Sequence[Sample]]]:
     by_peak = sorted(
         model.machine_samples.items(), key=lambda item: -max(sample.used_bytes for sample in item[1])
     )
@@ -278,10 +275,8 @@ def _notes(model: ReportModel) -> Iterator[Values]:
     notices = [("", format_seconds(at_s), [text]) for at_s, text in model.notices]
     yield _note("Messages of the run", notices, more=model.hidden_notices)
     yield _not_run(model)
-    found = model.results.regressions
-    number = len({one.file.path for one in found})
-    grown = [(one.file.label, "", [regression_text(one)]) for one in found]
-    yield _note(f"{counted(number, 'file')} regressed", grown)
+    regressions = [(one.file.label, "", [regression_text(one)]) for one in model.results.regressions]
+    yield _note(_regressed(model.results), regressions)
     differing = sorted(model.results.differing, key=lambda difference: difference.file.path)
     yield _note(
         f"{counted(len(differing), 'file')} differ when forked",
@@ -289,42 +284,37 @@ def _notes(model: ReportModel) -> Iterator[Values]:
     )
     yield _leaked(model)
     for finding, (title, sentence) in FINDINGS.items():
-        records = _by_path(model.results.found(finding))
+        records = by_path(model.results.found(finding))
         named = [(record.file.label, "", [sentence]) for record in records]
-        # Unconfirmed passes are common, and the next run confirms them.
+        # Unverified passes are common, and later runs verify them.
         is_common = finding is Finding.UNVERIFIED
         yield _note(f"{counted(len(records), 'file')} {title}", named, is_closed=is_common)
 
 
 def _not_run(model: ReportModel) -> Values:
-    named = []
-    for record in _by_path(model.results.cancelled):
-        final = record.final
-        how = f"stopped after {format_seconds(final.duration)}" if record.started else "never started"
-        named.append((record.file.label, "", [how, *([final.error] if final.error else [])]))
+    named = [
+        (record.file.label, "", [text for text in (cancelled_text(record), record.final.error) if text])
+        for record in by_path(model.results.cancelled)
+    ]
     return _note(f"{counted(len(named), 'file')} did not run to the end", named)
 
 
 def _leaked(model: ReportModel) -> Values:
     named = []
     for record in model.records:
-        processes = [process for attempt in record.attempts for process in attempt.leaked]
+        processes = [process[:MAX_TEXT_CHARS] for attempt in record.attempts for process in attempt.leaked]
         if processes:
-            more = [f"and {len(processes) - 3} more"] if len(processes) > 3 else []
-            shown = [process[:MAX_TEXT_CHARS] for process in processes[:3]]
-            named.append((record.file.label, "", [*shown, *more]))
+            named.append((record.file.label, "", first_texts(processes, MAX_LEAKED)))
     return _note(f"{counted(len(named), 'file')} left processes behind, which Passmuster killed", named)
 
 
 def _note(
     title: str, entries: Sequence[tuple[str, str, list[str]]], *, more: int = 0, is_closed: bool = False
 ) -> Values:
-    """Return a list of the notes.
+    """Return a list of the notes: a path, a time, and texts for each entry.
 
     Args:
-        title: what it lists.
-        entries: a path, a time, and texts for each.
-        more: entries that are not known any more.
+        more: further entries that were not kept.
         is_closed: whether the list starts closed, however short it is.
     """
     shown = [{"label": label, "time": time, "texts": texts} for label, time, texts in entries[:MAX_NAMED]]
@@ -406,7 +396,7 @@ def _script_data(
             bar.result.peak_bytes or 0,
             workers[bar.result.worker],
             bar.result.slot,
-            int(bar.stands),
+            int(bar.is_verdict),
             int(bar.result.is_evicted),
         ]
         for bar in bars
@@ -434,7 +424,3 @@ def _curve(samples: Sequence[Sample]) -> list[JsonValue]:
     return [
         [round(sample.at_s, 2), sample.used_bytes, sample.budget_bytes, sample.running] for sample in samples
     ]
-
-
-def _by_path(records: Sequence[FileAttempts]) -> list[FileAttempts]:
-    return sorted(records, key=lambda record: record.file.path)

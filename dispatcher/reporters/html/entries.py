@@ -44,12 +44,12 @@ SHORT_LINES = 12
 """Lines that a narrow window shows without scrolling."""
 
 REASONS = {
-    RerunReason.RETRY: "ran again because it had failed",
-    RerunReason.EVICTED: "ran again because it had been stopped to free memory",
+    RerunReason.RETRY: "reran because it had failed",
+    RerunReason.EVICTED: "reran because it had been evicted to free memory",
     RerunReason.VERIFY_FAILURE: "ran in a fresh interpreter because it had failed when forked",
     RerunReason.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
     RerunReason.RECHECK: "ran in a fresh interpreter once more",
-    RerunReason.VERIFY_PASS: "ran in a fresh interpreter to confirm that it passes there too",
+    RerunReason.VERIFY_PASS: "ran in a fresh interpreter to verify that it passes there too",
     RerunReason.EXCLUSIVE: "ran alone because it had failed in parallel with other files",
 }
 
@@ -67,7 +67,7 @@ FINDINGS = {
         "It failed in parallel with other files and passed alone. It runs alone until it changes.",
     ),
     Finding.UNVERIFIED: (
-        "passed when forked and not confirmed",
+        "passed when forked and not verified",
         "It passed when forked, and did not run in a fresh interpreter too.",
     ),
 }
@@ -88,34 +88,26 @@ _LOOKS = {
 
 
 class PrintedText(Struct, frozen=True, kw_only=True):
-    """What the page shows of a text that a test printed.
-
-    Args:
-        text: the lines, without control characters.
-        note: says that the text was cut or left out; "" if it is complete.
-    """
+    """The part of a printed text that the page shows, without control characters."""
 
     text: str
     note: str = ""
+    """Says that the text was cut or left out; empty: it is complete."""
 
     @property
     def is_long(self) -> bool:
-        """Whether it scrolls in a narrow window, so that the keyboard must reach it."""
+        """Whether it scrolls in a narrow window, so that it must be reachable by keyboard."""
         return self.text.count("\n") >= SHORT_LINES or len(self.text) >= 80 * SHORT_LINES
 
 
 class OutputBudget(Struct):
-    """Shares the page's bytes for printed text among all texts. The end of a text is kept.
-
-    Args:
-        share_chars: characters of each text, so that the last has as many as the first.
-        left_bytes: bytes not yet used.
-        cut: texts that were cut or left out.
-    """
+    """Shares the page's bytes for printed text equally among all texts. The end of a text is kept."""
 
     share_chars: int
+    """Characters of each text."""
     left_bytes: int = TOTAL_BYTES
     cut: int = 0
+    """Texts that were cut or left out."""
 
     @classmethod
     def for_texts(cls, count: int) -> OutputBudget:
@@ -146,9 +138,7 @@ def look(status: Status) -> str:
 def count_texts(records: Sequence[FileAttempts]) -> int:
     """Return how many printed texts the entries of these files show."""
     return sum(
-        bool(attempt.output)
-        + bool(attempt.stacks)
-        + min(MAX_CASES, sum(case.outcome.is_bad for case in attempt.cases))
+        bool(attempt.output) + bool(attempt.stacks) + min(MAX_CASES, len(attempt.bad_cases))
         for record in records
         for attempt in record.attempts
     )
@@ -157,19 +147,18 @@ def count_texts(records: Sequence[FileAttempts]) -> int:
 def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *, is_open: bool) -> Values:
     """Return everything about a file that did not simply pass, the attempt that counts first."""
     final = record.final
-    bad = next((case for case in final.cases if case.outcome.is_bad), None)
-    reason = (headline(bad.message) if bad is not None else "") or final.error
+    reason = next((headline(case.message) for case in final.bad_cases), "") or final.error
     reasons = dict(zip(map(id, record.attempts), record.reasons, strict=False))
     finding = FINDINGS.get(record.finding) if record.finding is not None else None
-    runs = model.outcomes.get(record.file.path, ())
+    looks = [_run_look(run) for run in model.outcomes.get(record.file.path, ())]
     return {
         "record": record,
         "id": f"file-{model.positions[record.file.path]}",
         "is_open": is_open,
         "reason": reason[:MAX_TEXT_CHARS],
         "attempts_text": attempts_text(record),
-        "earlier_runs": [_run_look(run) for run in runs],
-        "history": _history_text([_run_look(run) for run in runs]),
+        "earlier_runs": looks,
+        "history": _history_text(looks),
         "command": model.rerun(record) if model.rerun is not None else None,
         "finding": finding[1] if finding else "",
         "attempts": [
@@ -195,7 +184,7 @@ def _history_text(looks: Sequence[str]) -> str:
 
 
 def _attempt(attempt: TestResult, reason: RerunReason | None, budget: OutputBudget) -> Values:
-    bad = [case for case in attempt.cases if case.outcome.is_bad]
+    bad = attempt.bad_cases
     dropped = attempt.output_dropped_bytes
     return {
         "number": attempt.attempt,
@@ -226,7 +215,8 @@ def _facts(attempt: TestResult, reason: RerunReason | None) -> Iterator[str]:
     if attempt.exit_code is not None and f"exit status {attempt.exit_code}" not in attempt.error:
         yield f"exit status {attempt.exit_code}"
     if attempt.signal is not None:
-        yield f"ended by {_signal_name(attempt.signal)}"
+        known = {one.value: one.name for one in signal.Signals}
+        yield f"ended by {known.get(attempt.signal, f'signal {attempt.signal}')}"
     if attempt.peak_bytes:
         yield f"peak memory {format_bytes(attempt.peak_bytes)}"
     if attempt.cpu_s is not None:
@@ -238,15 +228,8 @@ def _facts(attempt: TestResult, reason: RerunReason | None) -> Iterator[str]:
     if attempt.runner is RunnerKind.COMMAND:
         yield "run by the project's command"
     if attempt.start_delayed_by:
-        yield f"waited for {attempt.start_delayed_by}"
+        yield f"start delayed by {attempt.start_delayed_by}"
     for process in attempt.leaked[:MAX_LEAKED]:
         yield f"left behind: {process[:MAX_TEXT_CHARS]}"
     if attempt.kept_tmp:
-        yield f"temporary directory: {attempt.kept_tmp}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        yield f"TMPDIR kept at: {attempt.kept_tmp}"

@@ -246,7 +246,7 @@
       drawing.setAttribute("height", top);
       const bars = document.createDocumentFragment();
       const rects = data.bars.map((bar) => {
-        const look = bar[EVICTED] ? "room" : data.looks[bar[STATUS]];
+        const look = bar[EVICTED] ? "evicted" : data.looks[bar[STATUS]];
         // What went wrong is taller, so that it is seen without colors too.
         const height = rowHeight - inset * (look === "pass" ? 2 : 1);
         const y = tops[bar[WORKER]].get(bar[SLOT]) + (rowHeight - height) / 2;
@@ -255,24 +255,24 @@
       drawing.append(bars);
       return rects;
     };
-    const FILE = 0, ATTEMPT = 1, STATUS = 2, START = 3, LENGTH = 4, PEAK = 5, WORKER = 6, SLOT = 7, STANDS = 8, EVICTED = 9;
+    const FILE = 0, ATTEMPT = 1, STATUS = 2, START = 3, LENGTH = 4, PEAK = 5, WORKER = 6, SLOT = 7, IS_VERDICT = 8, EVICTED = 9;
     const scroller = byId("time-scroller"), axis = byId("time-axis"), drawing = byId("time-bars"), details = byId("bar-details");
     const rects = drawBars();
     const positions = new Map(rects.map((rect, at) => [rect, at]));
     const most = Math.max(4, Math.min(5000, span * 20));
     let zoom = 1, current = 0;
 
-    const told = (at) => {
+    const factsOf = (at) => {
       const bar = data.bars[at], file = data.files[bar[FILE]];
       const facts = [data.statuses[bar[STATUS]]];
-      if (file[6] > 1) facts.push(`attempt ${bar[ATTEMPT]}${bar[STANDS] ? ", which counts" : ""}`);
+      if (file[6] > 1) facts.push(`attempt ${bar[ATTEMPT]}${bar[IS_VERDICT] ? ", which counts" : ""}`);
       facts.push(`${seconds(bar[LENGTH])}, from ${seconds(bar[START])} to ${seconds(bar[START] + bar[LENGTH])}`);
       if (bar[PEAK]) facts.push(`${bytes(bar[PEAK])} at most`);
       facts.push(`${data.workers[bar[WORKER]]}${data.workers[bar[WORKER]] ? ", " : ""}slot ${bar[SLOT] + 1}`);
       return [file[0], facts.join(" · ")];
     };
     const describe = (at) => {
-      const [label, facts] = told(at);
+      const [label, facts] = factsOf(at);
       const name = element("b", "", label);
       details.replaceChildren(name, element("br"), facts);
     };
@@ -282,7 +282,7 @@
       const rect = rects[at];
       rect.setAttribute("tabindex", "0");
       rect.setAttribute("role", "img");
-      rect.setAttribute("aria-label", told(at).join(": "));
+      rect.setAttribute("aria-label", factsOf(at).join(": "));
       describe(at);
       if (focus) rect.focus();
     };

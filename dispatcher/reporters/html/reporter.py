@@ -1,7 +1,7 @@
 """Writes the HTML report when the run has finished: complete, or not at all.
 
-The page loads nothing, and runs no script but its own: its policy names the hashes of `page.css` and
-`page.js`, so that nothing else in the page can run, style, load or send anything.
+The page loads nothing and runs only its own script: its content security policy contains the hashes of
+`page.css` and `page.js`, so that nothing else in the page can run, style, load or send anything.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from passmuster.model.version import VERSION
 _HERE = Path(__file__).parent
 
 FILE_NAME = "report.html"
-"""What the page is called among a run's own files."""
+"""The page's name in a run's own directory."""
 
 
 class HtmlReporter:
     """Writes the page.
 
     Args:
-        path: where to; None: in `runs_dir`, in the folder named like the run, where nobody else can read it.
-        runs_dir: the folder with a folder for each run.
-        outcomes: tells how earlier runs ended.
-        rerun: gives the command that runs one file again; None: nobody knows.
-        say: is told where the page lies, in one line, once it does.
+        path: None: in the run's own directory below `runs_dir`, readable for the user only.
+        outcomes: returns the outcomes of earlier runs.
+        rerun: returns the command that reruns one file; None: it is unknown.
+        say: receives one line with the path of the written page.
 
     Raises:
-        ConfigurationError: there can be no such file.
+        ConfigurationError: the file cannot be written.
     """
 
     def __init__(
@@ -57,33 +56,33 @@ class HtmlReporter:
         self._outcomes = outcomes
         self._rerun = rerun
         self._say = say
-        self._listener = ReportModelBuilder()
+        self._model = ReportModelBuilder()
         self._run_id = ""
         if path is not None:
             check_place(path, what="report", option="--report")
 
     def handle(self, event: RunEvent) -> None:
-        """Take note of an event, and write the page after the last.
+        """Process an event, and write the page after the last.
 
         Raises:
             InfrastructureError: the page cannot be written.
         """
-        self._listener.listen(event)
+        self._model.handle(event)
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
         elif isinstance(event, RunFinished):
             self._write(event)
 
     def close(self) -> None:
-        """A run that did not finish leaves no page."""
+        """Do nothing: a run that did not finish has no page."""
 
     def _write(self, event: RunFinished) -> None:
-        told = self._listener.told(event, outcomes=self._outcomes, rerun=self._rerun)
+        model = self._model.build(event, outcomes=self._outcomes, rerun=self._rerun)
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # `merge` has no run directory.
             with atomic_writer(path, mode=0o666 if self._path else 0o600) as file:
-                file.writelines(render_page(told))
+                file.writelines(render_page(model))
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the report to {str(path)!r}: {error.strerror or error}"
@@ -101,7 +100,7 @@ def render_page(model: ReportModel) -> Iterator[str]:
         "counted": counted,
         "grouped": "{:,}".format,
         "look": look,
-        # The line breaks of a printed text stay; its control characters went when it was cut to size.
+        # Keeps the line breaks of a printed text; `PrintedText` has no control characters.
         "printed": lambda text: Markup(html.escape(text, quote=False)),
         "seconds": format_seconds,
     }

@@ -1,6 +1,8 @@
-"""Keeps what was sampled of memory while a run goes on, in bounded space however long it takes. Pure."""
+"""Keeps the memory samples of a run in bounded space, however long it takes. Pure."""
 
 from __future__ import annotations
+
+from functools import reduce
 
 from msgspec import Struct, field
 
@@ -10,33 +12,24 @@ MAX_POINTS = 600
 """Points of a curve: one for each pixel of a small window. Beyond, two neighbours become one."""
 
 MAX_MACHINES = 200
-"""Machines of which a curve is kept. More are counted."""
+"""Machines with a curve; more are counted."""
 
 
-class Sample(Struct, frozen=True, kw_only=True):
-    """What was in use at one moment, or the most of several neighbouring ones.
-
-    Args:
-        at_s: seconds since the start of the run.
-        used_bytes: memory in use.
-        budget_bytes: what might have been used.
-        running: files that ran.
-    """
+class Sample(Struct, frozen=True):
+    """The usage at one moment, or the highest of several neighbouring moments."""
 
     at_s: float
+    """Seconds since the start of the run."""
     used_bytes: int
     budget_bytes: int
     running: int
+    """How many files ran."""
 
     def merged(self, later: Sample) -> Sample:
         """Return one sample for two; a peak is never lost."""
         top = later if later.used_bytes > self.used_bytes else self
-        return Sample(
-            at_s=top.at_s,
-            used_bytes=top.used_bytes,
-            budget_bytes=max(self.budget_bytes, later.budget_bytes),
-            running=max(self.running, later.running),
-        )
+        budget_bytes = max(self.budget_bytes, later.budget_bytes)
+        return Sample(top.at_s, top.used_bytes, budget_bytes, max(self.running, later.running))
 
 
 class Curve(Struct):
@@ -47,53 +40,34 @@ class Curve(Struct):
     _pending: list[Sample] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
-        """Take one more sample."""
+        """Add one more sample."""
         self._pending.append(sample)
         if len(self._pending) < self._every:
             return
-        self.points.append(_merged(self._pending))
+        self.points.append(reduce(Sample.merged, self._pending))
         self._pending.clear()
         if len(self.points) > MAX_POINTS:
             self._every *= 2
-            self.points = [_merged(self.points[at : at + 2]) for at in range(0, len(self.points), 2)]
+            pairs = (self.points[at : at + 2] for at in range(0, len(self.points), 2))
+            self.points = [reduce(Sample.merged, pair) for pair in pairs]
 
     def whole(self) -> tuple[Sample, ...]:
-        """Return all points, those that wait for a neighbour included."""
-        return (*self.points, _merged(self._pending)) if self._pending else tuple(self.points)
+        """Return all points, including those that wait for a neighbour."""
+        pending = [reduce(Sample.merged, self._pending)] if self._pending else []
+        return (*self.points, *pending)
 
 
 class Samples(Struct):
-    """The curve of the whole run and, where there are several, of each machine."""
+    """The curve of the whole run and, if there are several machines, of each machine."""
 
     whole: Curve = field(default_factory=Curve)
     machines: dict[str, Curve] = field(default_factory=dict)
 
     def add(self, event: UsageSampled) -> None:
-        """Take note of one event."""
+        """Add the samples of one event."""
         usage = event.usage
-        self.whole.add(
-            Sample(
-                at_s=event.at_s,
-                used_bytes=usage.used_bytes,
-                budget_bytes=usage.budget_bytes,
-                running=len(usage.files),
-            )
-        )
+        self.whole.add(Sample(event.at_s, usage.used_bytes, usage.budget_bytes, len(usage.files)))
         for worker in usage.workers:
-            if worker.name not in self.machines and len(self.machines) >= MAX_MACHINES:
-                continue
-            self.machines.setdefault(worker.name, Curve()).add(
-                Sample(
-                    at_s=event.at_s,
-                    used_bytes=worker.used_bytes,
-                    budget_bytes=worker.budget_bytes,
-                    running=worker.busy,
-                )
-            )
-
-
-def _merged(samples: list[Sample]) -> Sample:
-    merged = samples[0]
-    for sample in samples[1:]:
-        merged = merged.merged(sample)
-    return merged
+            if worker.name in self.machines or len(self.machines) < MAX_MACHINES:
+                sample = Sample(event.at_s, worker.used_bytes, worker.budget_bytes, worker.busy)
+                self.machines.setdefault(worker.name, Curve()).add(sample)

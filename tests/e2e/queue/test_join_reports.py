@@ -112,4 +112,4 @@ def test_a_worker_that_dies_is_replaced(machines: Make) -> None:
     assert outcome.code == 0, str(outcome)
     assert outcome.statuses() == {"tests/test_slow.py": "PASS"}
     assert "the worker of this machine ended with status -9" in outcome.stderr
-    assert "another one begins" in outcome.stderr
+    assert "starting another one" in outcome.stderr

@@ -38,9 +38,9 @@ def test_paths_may_stand_anywhere_between_options() -> None:
     assert [name for name, _, _ in values(arguments)] == ["integration", "timeout"]
 
 
-def test_after_two_hyphens_everything_is_a_path() -> None:
-    arguments = RUN_PARSER.parse(["-q", "--", "--integration", "-x", "--"])
-    assert arguments.paths == ["--integration", "-x", "--"]
+def test_arguments_after_two_hyphens_are_passed_on() -> None:
+    arguments = RUN_PARSER.parse(["-q", "a.py", "--", "--integration", "-x", "--"])
+    assert (arguments.paths, arguments.passed_on) == (["a.py"], ["--integration", "-x", "--"])
     assert [name for name, _, _ in values(arguments)] == ["verbosity"]
 
 
@@ -135,4 +135,4 @@ def test_any_command_line_is_read_without_an_exception_and_no_word_is_lost(argv:
     for word in argv:
         if not word.startswith("-") and arguments.problems == []:
             given_texts = [",".join(given.texts) for given in arguments.given]
-            assert word in (*arguments.paths, *given_texts)
+            assert word in (*arguments.paths, *arguments.passed_on, *given_texts)

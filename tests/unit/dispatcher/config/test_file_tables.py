@@ -92,7 +92,7 @@ def test_overrides_and_groups_are_shown_with_their_origin(tmp_path: Path) -> Non
         (TABLE + "files = ['a']\nretries = true", "wrong type for retries"),
         (TABLE + "files = ['a']\nmemory = 'much'", "wrong value for memory"),
         (TABLE + "files = ['a']\ntimeuot = 5", "did you mean timeout?"),
-        (TABLE + "files = ['a']\nzzz = 5", "known are files, runner"),
+        (TABLE + "files = ['a']\nzzz = 5", "known are files, pytest-args, runner"),
         (TABLE + "files = ['a']\ngroup = 'db'", "unknown group 'db'"),
         (GROUP + TABLE + "files = ['a']\ngroup = 'db'\nserial = true", "cannot be combined"),
         ("[tool.passmuster]\ngroups = 3", "wrong type for groups: expected a table of tables"),

@@ -10,7 +10,11 @@ from msgspec.structs import replace
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.rerun import rerun_command
 from dispatcher.config.settings import RUN_PARSER, SETTINGS
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import FileAttempts
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
 from passmuster.settings.argument_parser import ArgumentParser, read_variables
 from passmuster.settings.origins import rename_notes
 from passmuster.settings.setting import Group, setting, switch
@@ -70,7 +74,9 @@ def test_the_former_and_the_present_key_are_one_setting(tmp_path: Path) -> None:
 
 
 def test_a_rerun_command_has_the_present_name() -> None:
-    assert rerun_command("run", ["--grace=3s", "--no-history"], "a.py") == (
+    result = TestResult(file_path="a.py", status=Status.FAIL)
+    record = FileAttempts(file=TestFile(path="a.py", label="a.py"), attempts=(result,))
+    assert rerun_command("run", ["--grace=3s", "--no-history"], record) == (
         "run --grace-period 3s --no-history a.py"
     )
 
@@ -81,8 +87,8 @@ def test_a_former_name_is_never_suggested() -> None:
 
 def test_every_kind_of_row_can_be_renamed() -> None:
     rows = (
-        replace(setting("colour", TEXT, Group.OTHER, "c", renamed_from="color"), target="colour"),
-        replace(switch("lid", Group.OTHER, "l", renamed_from="cap"), target="lid"),
+        replace(setting("colour", TEXT, "c", group=Group.OTHER, renamed_from="color"), target="colour"),
+        replace(switch("lid", "l", group=Group.OTHER, renamed_from="cap"), target="lid"),
     )
     given = ArgumentParser(rows).parse(["--color", "red", "--no-cap", "--cap"]).given
     variables = read_variables(rows, {"PASSMUSTER_CAP": "1"})

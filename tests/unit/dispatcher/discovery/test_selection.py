@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import discover
+from dispatcher.discovery.selected_tests import test_at as find_test_at
 from dispatcher.model.plan import FileKind
 from passmuster.model.errors import ConfigurationError
 
@@ -139,8 +140,35 @@ def test_a_missing_path_is_refused_with_a_likely_one(root: Path) -> None:
     assert f"does not exist in {root}/lib or the root {root}" in problem(root, "zzz/yyy", cwd=root / "lib")
 
 
-def test_a_test_inside_a_file_is_refused_with_the_file(root: Path) -> None:
-    assert "files run whole: name tests/test_a.py" in problem(root, "tests/test_a.py::test_one")
+def test_a_test_inside_what_is_no_file_is_refused(root: Path) -> None:
+    assert "names a test in a directory: name its file" in problem(root, "tests::test_one")
+    assert "names no test: expected FILE::TEST" in problem(root, "tests/test_a.py::")
+    assert "does not exist" in problem(root, "tests/test_none.py::test_one")
+
+
+@pytest.mark.parametrize(
+    ("line", "test"),
+    [
+        (1, "test_one"),
+        (3, "test_one"),
+        (5, "TestA"),
+        (6, "TestA::test_two"),
+        (9, "TestA::test_three"),
+        (12, "x"),
+    ],
+)
+def test_a_line_stands_for_the_innermost_test_around_it(tmp_path: Path, line: int, test: str) -> None:
+    file = tmp_path / "test_a.py"
+    file.write_text(
+        "@mark\ndef test_one():\n    pass\n\nclass TestA:\n    def test_two(self):\n        pass\n\n"
+        "    async def test_three(self):\n        pass\n\nx = 1\n",
+        encoding="utf-8",
+    )
+    if test == "x":
+        with pytest.raises(ValueError, match="no test at line 12; the nearest is TestA, lines 5 to 10"):
+            find_test_at(file, line)
+    else:
+        assert find_test_at(file, line) == test
 
 
 def test_a_broken_link_is_called_one(root: Path) -> None:

@@ -1,16 +1,20 @@
-"""A broker's memory of a run that machines join, without a broker."""
+"""The run store of a joined run, in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dispatcher.join.liveness import BrokerRetry
+from dispatcher.join.liveness import BrokerRetry, JoinedRun
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.join_messages import JoinCodec
 from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
 
+CODEC = JoinCodec(Envelope("secret"), "run")
 
-class FakeRecord(JoinStore):
-    """Remembers; `breaks` is raised so often first."""
+
+class FakeStore(JoinStore):
+    """Keeps what is stored; raises the errors of `breaks` first, one a call."""
 
     def __init__(self) -> None:
         self.journal: list[tuple[str, str]] = []
@@ -48,7 +52,7 @@ class FakeRecord(JoinStore):
 
 
 class FakeTime:
-    """Time that passes only where somebody waits."""
+    """A clock that only `pause` moves."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -60,6 +64,10 @@ class FakeTime:
         self.now_s += seconds
 
 
-def patience(time: FakeTime | None = None, **options: Any) -> BrokerRetry:
+def broker_retry(time: FakeTime | None = None, **options: Any) -> BrokerRetry:
     time = time or FakeTime()
     return BrokerRetry(options.get("is_leaving", lambda: False), clock=time, pause=time.pause)
+
+
+def joined_run(store: FakeStore, codec: JoinCodec = CODEC) -> JoinedRun:
+    return JoinedRun(store, codec, broker_retry())

@@ -1,4 +1,4 @@
-"""What is missing, doubled, foreign or broken among records is named."""
+"""Missing, duplicate, mismatching and incomplete records are named."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ def first(tmp_path: Path) -> RecordedRun:
     return record(tmp_path / "one", shard_plan(1))
 
 
-def test_all_shards_of_one_plan_are_whole(first: RecordedRun, tmp_path: Path) -> None:
-    assert proof(first, record(tmp_path, shard_plan(2))) == RecordCheck(strangers=())
+def test_records_of_all_shards_of_one_plan_match(first: RecordedRun, tmp_path: Path) -> None:
+    assert proof(first, record(tmp_path, shard_plan(2))) == RecordCheck()
 
 
 def test_a_missing_shard_is_named_with_its_files(first: RecordedRun) -> None:
     found = proof(first)
     assert found.missing == (2,)
-    assert found.gaps == ("shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)",)
+    assert found.incomplete == ("shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)",)
 
 
 def test_a_missing_shard_without_files_is_missing_too(tmp_path: Path) -> None:
     shards = shard_plan(1, {"a/tests/test_1.py": 1})
-    assert proof(record(tmp_path, shards)).gaps == ("shard 2 of 2 left no record: 0 files",)
+    assert proof(record(tmp_path, shards)).incomplete == ("shard 2 of 2 left no record: 0 files",)
 
 
-def test_a_broken_record_is_named_with_its_place(first: RecordedRun, tmp_path: Path) -> None:
+def test_an_incomplete_record_is_named_with_its_directory(first: RecordedRun, tmp_path: Path) -> None:
     folder = write_record(tmp_path / "two", shard_events(shard_plan(2)))
     path = folder / RECORD_NAME
     path.write_bytes(path.read_bytes()[:-10])
-    (gap,) = proof(first, read_record(folder)).gaps
-    assert f"shard 2/2 in {folder} is not whole: it breaks off after 7 lines" in gap
+    (gap,) = proof(first, read_record(folder)).incomplete
+    assert f"shard 2/2 in {folder} is incomplete: it ends after 7 lines" in gap
 
 
-def test_a_doubled_shard_is_named_with_both_places(first: RecordedRun, tmp_path: Path) -> None:
+def test_two_records_of_one_shard_are_named_with_both_directories(first: RecordedRun, tmp_path: Path) -> None:
     again = record(tmp_path / "again", shard_plan(1))
-    (line,) = proof(first, record(tmp_path, shard_plan(2)), again).strangers
+    (line,) = proof(first, record(tmp_path, shard_plan(2)), again).mismatches
     assert f"shard 1/2 left 2 records: {first.folder}, {again.folder}" in line
 
 
@@ -62,7 +62,7 @@ def test_plans_that_differ_are_named_with_both_digests_and_the_file(
     first: RecordedRun, tmp_path: Path
 ) -> None:
     other = shard_plan(2, {**WHOLE, "a/tests/test_new.py": 2})
-    (line,) = proof(first, record(tmp_path, other)).strangers
+    (line,) = proof(first, record(tmp_path, other)).mismatches
     assert first.header.digest[:12] in line
     assert other.digest[:12] in line
     assert "1 file(s) (a/tests/test_new.py) only on the machine of shard 2/2" in line
@@ -70,27 +70,27 @@ def test_plans_that_differ_are_named_with_both_digests_and_the_file(
 
 def test_a_history_that_exists_on_one_machine_only_is_named(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2, "a/tests/test_2.py": 1}, history="abcdef")
-    (line,) = proof(first, record(tmp_path, moved)).strangers
+    (line,) = proof(first, record(tmp_path, moved)).mismatches
     assert "balanced by different histories (none and abcdef)" in line
 
 
-def test_a_plan_that_was_split_otherwise_is_explained(first: RecordedRun, tmp_path: Path) -> None:
+def test_a_plan_that_was_split_differently_is_explained(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2})
-    (line,) = proof(first, record(tmp_path, moved)).strangers
-    assert "give every job the same --jobs and --memory-budget" in line
+    (line,) = proof(first, record(tmp_path, moved)).mismatches
+    assert "pass the same arguments to every job" in line
 
 
 def test_another_number_of_shards_is_named(first: RecordedRun, tmp_path: Path) -> None:
-    (line,) = proof(first, record(tmp_path, shard_plan(2, total=3))).strangers
+    (line,) = proof(first, record(tmp_path, shard_plan(2, total=3))).mismatches
     assert "different numbers of shards: 2 (shard 1/2" in line
     assert "3 (shard 2/3" in line
 
 
-def test_a_record_of_another_run_of_the_ci_is_foreign(tmp_path: Path) -> None:
+def test_a_record_of_another_ci_run_does_not_match(tmp_path: Path) -> None:
     one = record(tmp_path / "one", shard_plan(1), {"GITHUB_RUN_ID": "77"})
     two = record(tmp_path / "two", shard_plan(2), {"GITHUB_RUN_ID": "78"})
-    (line,) = proof(one, two).strangers
-    assert "different runs of the CI: GITHUB_RUN_ID=77" in line
+    (line,) = proof(one, two).mismatches
+    assert "different CI runs: GITHUB_RUN_ID=77" in line
     assert "GITHUB_RUN_ID=78" in line
 
 
@@ -98,9 +98,9 @@ def _of_commit(record: RecordedRun, commit: str) -> RecordedRun:
     return structs.replace(record, header=structs.replace(record.header, commit=commit))
 
 
-def test_a_record_of_another_commit_is_foreign(first: RecordedRun, tmp_path: Path) -> None:
+def test_a_record_of_another_commit_does_not_match(first: RecordedRun, tmp_path: Path) -> None:
     second = record(tmp_path, shard_plan(2))
-    (line,) = proof(_of_commit(first, "aaaa"), _of_commit(second, "bbbb")).strangers
+    (line,) = proof(_of_commit(first, "aaaa"), _of_commit(second, "bbbb")).mismatches
     assert "different commits: aaaa (shard 1/2" in line
     assert "bbbb (shard 2/2" in line
 
@@ -109,24 +109,24 @@ def test_a_record_of_an_unknown_commit_is_not_one_of_another_commit(
     first: RecordedRun, tmp_path: Path
 ) -> None:
     second = record(tmp_path, shard_plan(2))
-    assert proof(_of_commit(first, "aaaa"), _of_commit(second, "")) == RecordCheck(strangers=())
+    assert proof(_of_commit(first, "aaaa"), _of_commit(second, "")) == RecordCheck()
 
 
-def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path: Path) -> None:
+def test_a_record_with_other_results_than_its_plan_does_not_match(tmp_path: Path) -> None:
     events = shard_events(shard_plan(1))
     last = events[-1]
     assert isinstance(last, RunFinished)
     fewer = structs.replace(last.results, records=last.results.records[:1])
     events[-1] = structs.replace(last, results=fewer)
-    (line,) = proof(read_record(write_record(tmp_path, events))).strangers
-    assert "holds other files than its plan says" in line
+    (line,) = proof(read_record(write_record(tmp_path, events))).mismatches
+    assert "contains other files than its plan" in line
 
 
-def test_a_record_whose_run_planned_other_files_than_its_shard_has_is_foreign(tmp_path: Path) -> None:
+def test_a_record_with_other_planned_files_than_its_shard_does_not_match(tmp_path: Path) -> None:
     events = shard_events(shard_plan(1))
     begin = events[0]
     assert isinstance(begin, RunStarted)
     fewer = structs.replace(begin.plan, files=begin.plan.files[:1])
     events[0] = structs.replace(begin, plan=fewer)
-    (line,) = proof(read_record(write_record(tmp_path, events))).strangers
-    assert "holds other files than its plan says" in line
+    (line,) = proof(read_record(write_record(tmp_path, events))).mismatches
+    assert "contains other files than its plan" in line

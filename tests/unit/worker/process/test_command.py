@@ -29,17 +29,19 @@ def task(path: str) -> TestTask:
 def test_the_file_is_named_as_a_user_in_the_working_directory_would(tmp_path: Path) -> None:
     there = settings(tmp_path, workdir="app")
 
-    words = build_command(task("app/tests/test_a.py"), there, None)
-    beside = build_command(task(".claude/test_b.py"), there, None)
+    words = build_command(task("app/tests/test_a.py"), there, None, None)
+    beside = build_command(task(".claude/test_b.py"), there, None, None)
 
-    assert words == ["/venv/python", str(CHILD_MAIN), "tests/test_a.py", "pytest", ""]
+    assert words == ["/venv/python", str(CHILD_MAIN), "tests/test_a.py", "pytest", "", ""]
     assert beside[2] == "../.claude/test_b.py"
 
 
 def test_coverage_is_asked_for_with_its_sources(tmp_path: Path) -> None:
     wanted = structs.replace(task("a.py"), coverage=CoverageRequest(source=("src", "lib")))
 
-    assert build_command(wanted, settings(tmp_path), Path("/c/data"))[4:] == ["/c/data", "src", "lib"]
+    words = build_command(wanted, settings(tmp_path), Path("/c/data"), Path("/t/code"))
+
+    assert words[4:] == ["/t/code", "/c/data", "src", "lib"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A broker that is away is waited for; meanwhile, and for a while after it, nobody judges who leads."""
+"""Tests retries while the broker is unavailable, and when the leader may be judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import redis
 from dispatcher.join.liveness import AWAY_S, JUDGE_S
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
-from tests.unit.dispatcher.join.join_fakes import FakeTime, patience
+from tests.unit.dispatcher.join.join_fakes import FakeTime, broker_retry
 
 
 def broken_for(seconds: float, time: FakeTime) -> object:
@@ -22,28 +22,28 @@ def broken_for(seconds: float, time: FakeTime) -> object:
     return step
 
 
-def test_it_is_asked_until_it_answers() -> None:
+def test_a_call_is_retried_until_the_broker_answers() -> None:
     time = FakeTime()
 
-    assert patience(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
+    assert broker_retry(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
 
-    with pytest.raises(InfrastructureError, match="look whether it runs"):
-        patience(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
+    with pytest.raises(InfrastructureError, match="check that it is running"):
+        broker_retry(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
 
 
-def test_who_was_asked_to_end_does_not_wait() -> None:
+def test_a_leaving_member_does_not_retry() -> None:
     time = FakeTime()
     began_s = time()
 
     with pytest.raises(InfrastructureError):
-        patience(time, is_leaving=lambda: True).call(broken_for(50, time))  # type: ignore[arg-type]
+        broker_retry(time, is_leaving=lambda: True).call(broken_for(50, time))  # type: ignore[arg-type]
 
     assert time() == began_s
 
 
-def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
+def test_the_leader_is_not_judged_before_it_could_renew_its_lease() -> None:
     time = FakeTime()
-    one = patience(time)
+    one = broker_retry(time)
     assert one.can_judge_leader()
 
     one.call(broken_for(3, time))  # type: ignore[arg-type]
@@ -59,5 +59,5 @@ def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
     assert one.can_judge_leader()
 
 
-def test_a_claim_outlives_three_missed_pulses() -> None:
+def test_the_lease_outlives_three_missed_heartbeats() -> None:
     assert LEADER_LEASE_MS / 1000 > 3 * MEMBER_HEARTBEAT_S

@@ -1,0 +1,128 @@
+"""Which files, and which tests in them, a run is about: a part of the table of settings (`model.py`)."""
+
+# Without `from __future__ import annotations`: the annotations are the table.
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+
+from dispatcher.config.choices import Subcommand
+from passmuster.settings.setting import Group, Requirement, Setting, setting, switch, variable_name
+from passmuster.settings.values import ARGUMENTS, PATH, TEST_IDS, TEXT, TEXTS, count, optional
+
+MAX_FILES = 10_000_000
+"""A higher number of files is a typing error."""
+
+_selection = partial(setting, group=Group.SELECTION)
+
+
+class SelectionSettings(Struct, frozen=True, kw_only=True):
+    """What runs."""
+
+    paths: Annotated[
+        tuple[str, ...],
+        Setting(
+            name="paths",
+            group=Group.SELECTION,
+            type=TEXTS,
+            summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
+            default="everything",
+            in_file=False,
+            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
+        ),
+    ] = ()
+    root: Annotated[
+        Path,
+        _selection(
+            "root",
+            PATH,
+            "the project's root directory",
+            default="the current directory",
+            in_file=False,
+            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
+        ),
+    ] = Path()
+    include_integration: Annotated[
+        bool,
+        switch(
+            "integration",
+            "run integration tests too",
+            group=Group.SELECTION,
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+        ),
+    ] = False
+    failed_only: Annotated[
+        bool,
+        switch(
+            "failed",
+            "run only the files that did not pass in their last run",
+            group=Group.SELECTION,
+            aliases=("--lf", "--last-failed"),
+            in_file=False,
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+            needs=(Requirement(name="history", what="the history"),),
+        ),
+    ] = False
+    keyword: Annotated[
+        str | None,
+        _selection(
+            "keyword",
+            TEXT,
+            "run only tests whose names match this expression, as -k of pytest or unittest",
+            default="all",
+            short="-k",
+            in_file=False,
+            same_on_all=True,
+        ),
+    ] = None
+    marker: Annotated[
+        str | None,
+        _selection(
+            "marker",
+            TEXT,
+            "run only tests with markers that match this expression, as -m of pytest",
+            default="all",
+            short="-m",
+            in_file=False,
+            same_on_all=True,
+        ),
+    ] = None
+    deselected: Annotated[
+        tuple[str, ...],
+        _selection(
+            "deselect",
+            TEST_IDS,
+            "leave out this test (FILE::TEST); may be repeated",
+            default="none",
+            same_on_all=True,
+        ),
+    ] = ()
+    pytest_arguments: Annotated[
+        tuple[str, ...],
+        Setting(
+            name="pytest-args",
+            group=Group.SELECTION,
+            type=ARGUMENTS,
+            summary="further arguments of the pytest of every file; also all arguments after --",
+            default="none",
+            variables=(variable_name("pytest-args"),),
+            same_on_all=True,
+            per_file="pytest-args",
+        ),
+    ] = ()
+    limit: Annotated[
+        int | None,
+        _selection(
+            "limit",
+            optional(count(minimum=1, maximum=MAX_FILES)),
+            "run at most this many files",
+            default="no limit",
+            legacy="CI_TEST_LIMIT",
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+        ),
+    ] = None

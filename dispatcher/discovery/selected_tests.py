@@ -1,0 +1,129 @@
+"""Decides which tests of each file run, and checks that what runs the file can select them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import Overrides
+from dispatcher.model.plan import PlannedFile
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
+from passmuster.model.test_selection import SEPARATOR, TestSelection, expression_problem
+from passmuster.settings.origins import Origins
+from passmuster.settings.values import on_one_line
+
+if TYPE_CHECKING:
+    import ast
+
+
+class Selections:
+    """The selection of each file of a run.
+
+    Args:
+        tests: the tests that the user named, by their file's path.
+    """
+
+    def __init__(self, config: TestConfig, tests: Mapping[str, tuple[str, ...]]) -> None:
+        self._tests = tests
+        self._everywhere = TestSelection(
+            keyword=config.keyword or "", marker=config.marker or "", arguments=config.pytest_arguments
+        )
+        self._rules = Overrides(config.overrides)
+        self._deselected: dict[str, list[str]] = {}
+        for text in config.deselected:
+            file, _, test = text.partition(SEPARATOR)
+            self._deselected.setdefault(file.removeprefix("./"), []).append(test)
+
+    def of(self, path: str, label: str) -> TestSelection:
+        """Return the selection of a file.
+
+        Args:
+            path: relative to the root.
+            label: relative to the working directory of the tests.
+        """
+        usual = self._everywhere
+        arguments = self._rules.rule_for(path).pytest_arguments
+        return TestSelection(
+            tests=self._tests.get(path, ()),
+            deselected=tuple(self._deselected.get(path) or self._deselected.get(label) or ()),
+            keyword=usual.keyword,
+            marker=usual.marker,
+            arguments=usual.arguments if arguments is None else arguments,
+        )
+
+
+def check_selections(planned: Iterable[PlannedFile], origins: Origins) -> None:
+    """Check that what runs each file can select its tests.
+
+    Raises:
+        ConfigurationError: it cannot, or an expression has a form that pytest refuses.
+    """
+    for one in planned:
+        selection, runner = one.task.selection, one.task.runner
+        if selection.is_whole_file:
+            continue
+        if runner in (RunnerKind.SCRIPT, RunnerKind.COMMAND):
+            what = "as a script" if runner is RunnerKind.SCRIPT else "by a command of the project"
+            raise ConfigurationError(
+                f"{on_one_line(one.file.label)} runs {what}, so its tests cannot be selected: "
+                "run the whole file, or set --runner pytest or --runner unittest"
+            )
+        if runner is RunnerKind.UNITTEST and selection.marker:
+            raise ConfigurationError(
+                f"-m (from {origins['marker']}) selects by pytest's markers, and unittest runs "
+                f"{on_one_line(one.file.label)}: use -k, or --runner pytest"
+            )
+        if runner is RunnerKind.PYTEST:
+            for name, text in (("keyword", selection.keyword), ("marker", selection.marker)):
+                if problem := expression_problem(text) if text else "":
+                    raise ConfigurationError(
+                        f"wrong value for {name}: {problem}: {text!r} (from {origins[name]})"
+                    )
+
+
+def test_at(file: Path, line: int) -> str:
+    """Return the test, or the class of tests, that a line of a file belongs to, as `Class::test`.
+
+    Args:
+        line: counted from 1.
+
+    Raises:
+        ValueError: the file cannot be read or parsed, or no test is there; the message says which lines hold
+            tests.
+    """
+    import ast  # Only few runs name a line.
+
+    try:
+        tree = ast.parse(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be parsed to find line {line}: {error}") from error
+    tests = list(_tests(tree.body, ""))
+    around = [name for name, start, end in tests if start <= line <= end]
+    if around:
+        return around[-1]  # The innermost comes last.
+    if not tests:
+        raise ValueError(f"holds no test function or class, so none at line {line}")
+    name, start, end = min(tests, key=lambda one: min(abs(one[1] - line), abs(one[2] - line)))
+    raise ValueError(f"holds no test at line {line}; the nearest is {name}, lines {start} to {end}")
+
+
+def _tests(statements: Iterable[ast.stmt], parent: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each test function and class with its first and last line, outer ones first."""
+    import ast
+
+    for statement in statements:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            is_class = isinstance(statement, ast.ClassDef)
+            name = f"{parent}{SEPARATOR}{statement.name}" if parent else statement.name
+            start = min([statement.lineno, *(one.lineno for one in statement.decorator_list)])
+            if is_class or statement.name.startswith("test"):
+                yield name, start, statement.end_lineno or statement.lineno
+            if is_class:
+                yield from _tests(statement.body, name)
+        elif isinstance(statement, ast.If | ast.Try | ast.With):
+            yield from _tests(statement.body, parent)

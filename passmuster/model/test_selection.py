@@ -1,0 +1,92 @@
+"""Which tests of a file run, and with which arguments of the project's pytest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+SEPARATOR = "::"
+"""Between a file and a test in it, and between a class and its method."""
+
+LOCAL_ONLY_ARGUMENTS = ("-c", "--config-file", "-p", "--rootdir", "--confcutdir", "--basetemp", "--pyargs")
+"""Options of pytest that name code or places. They are not sent to workers, which run planned files alone."""
+
+_IDENTIFIER = re.compile(r"[\w:+\-.\[\]\\/]+")
+_QUOTED = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
+_WORDS_OF_EXPRESSIONS = ("and", "or", "not")
+
+
+class TestSelection(Struct, frozen=True, kw_only=True):
+    """The tests of one file that run; without any value, all of them.
+
+    Attributes:
+        tests: tests inside the file, as `Class::test` or `test[parameters]`; a class or a function stands for
+            all tests in it.
+        deselected: tests inside the file that do not run, in the same form.
+        keyword: an expression over names, as `-k` of pytest, or a pattern, as `-k` of unittest.
+        marker: an expression over markers, as `-m` of pytest.
+        arguments: further arguments of the project's pytest.
+    """
+
+    __test__ = False
+
+    tests: tuple[str, ...] = ()
+    deselected: tuple[str, ...] = ()
+    keyword: str = ""
+    marker: str = ""
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether every test of the file is selected, as far as its own settings select it."""
+        return not (self.tests or self.deselected or self.keyword or self.marker)
+
+    def as_words(self) -> list[str]:
+        """Return it as `passmuster_child_main` reads it: one word `NAME=VALUE` for each value."""
+        return [
+            *(f"test={test}" for test in self.tests),
+            *(f"deselect={test}" for test in self.deselected),
+            *([f"keyword={self.keyword}"] if self.keyword else ()),
+            *([f"marker={self.marker}"] if self.marker else ()),
+            *(f"argument={word}" for word in self.arguments),
+        ]
+
+    @property
+    def shown(self) -> str:
+        """It as people write it: `-k expression -m marker`, without the tests that were named one by one."""
+        parts = (
+            ("-k", self.keyword),
+            ("-m", self.marker),
+            *(("--deselect", test) for test in self.deselected),
+        )
+        return " ".join(f"{option} {value!r}" for option, value in parts if value)
+
+
+WHOLE_FILE = TestSelection()
+
+
+def expression_problem(text: str) -> str:
+    """Return what is wrong with an expression of pytest's `-k` or `-m`, or "" if pytest accepts its form."""
+    names = _QUOTED.sub("x", text)
+    if _IDENTIFIER.sub("", names).strip(" \t\n()=,"):
+        return "only names, and, or, not, and parentheses are allowed"
+    python = _IDENTIFIER.sub(lambda word: word[0] if word[0] in _WORDS_OF_EXPRESSIONS else "x", names)
+    try:
+        compile(python.strip(), "<expression>", "eval")
+    except (SyntaxError, ValueError):
+        return "it is incomplete, or two names stand beside each other without and or or"
+    return ""
+
+
+def local_only_argument(words: Iterable[str]) -> str:
+    """Return the first argument that must not be sent to a worker, or "" if all may be."""
+    for word in words:
+        name = word.partition("=")[0]
+        if any(
+            name == option or (len(option) == 2 and name.startswith(option))
+            for option in LOCAL_ONLY_ARGUMENTS
+        ):
+            return word
+    return ""

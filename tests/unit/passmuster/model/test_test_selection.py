@@ -1,0 +1,54 @@
+"""Selections of tests: expressions, arguments that stay local, and the words of the child."""
+
+from __future__ import annotations
+
+import pytest
+
+from passmuster.model.test_selection import (
+    TestSelection,
+    expression_problem,
+    local_only_argument,
+)
+from worker.child import passmuster_child_select as child
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a and not b",
+        "(a or b.c) and d[1-x]",
+        "not slow",
+        "device(serial=1)",
+        "mark(name='a b')",
+        "a::b/c",
+    ],
+)
+def test_what_pytest_accepts_is_accepted(text: str) -> None:
+    assert expression_problem(text) == ""
+
+
+@pytest.mark.parametrize("text", ["a b", "a or", "(a", "not", "a & b", "a; b", "and a", ""])
+def test_what_pytest_refuses_is_refused_in_words(text: str) -> None:
+    assert expression_problem(text)
+
+
+@pytest.mark.parametrize("word", ["-p", "-pmine", "-c", "--rootdir=/x", "--confcutdir", "--basetemp=t"])
+def test_arguments_that_name_code_or_places_stay_local(word: str) -> None:
+    assert local_only_argument(["--runslow", word, "x"]) == word
+
+
+def test_other_arguments_are_sent() -> None:
+    assert local_only_argument(["--runslow", "-v", "--tb=short", "--pdbcls"]) == ""
+
+
+def test_the_child_reads_what_was_selected() -> None:
+    selection = TestSelection(
+        tests=("A::b[x=1]", "c"), deselected=("d",), keyword="e=f", marker="g", arguments=("-v", "--h=i")
+    )
+    read = child.Selection(selection.as_words())
+
+    assert (read.tests, read.deselected) == (["A::b[x=1]", "c"], ["d"])
+    assert (read.keyword, read.marker, read.arguments) == ("e=f", "g", ["-v", "--h=i"])
+    assert not read.is_empty
+    assert child.Selection(TestSelection().as_words()).is_empty

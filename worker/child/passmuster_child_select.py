@@ -1,0 +1,120 @@
+"""Which tests of the file run, as the dispatcher selected them."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Optional, Sequence
+
+_NEAREST = 3
+
+
+class Selection:
+    """The tests of one file that run; without any word, all of them.
+
+    Args:
+        words: words `NAME=VALUE`: `test` and `deselect` with a test inside the file (`Class::test`),
+            `keyword`, `marker`, and `argument` with a further argument of pytest.
+    """
+
+    def __init__(self, words: "Sequence[str]" = ()) -> None:
+        values: "dict[str, list[str]]" = {}
+        for word in words:
+            name, _, value = word.partition("=")
+            values.setdefault(name, []).append(value)
+        self.tests = values.get("test", [])
+        self.deselected = values.get("deselect", [])
+        self.keyword = "".join(values.get("keyword", []))
+        self.marker = "".join(values.get("marker", []))
+        self.arguments = values.get("argument", [])
+        self.is_empty = not words
+
+    def divide(
+        self, items: "Sequence[Any]", name_of: "Callable[[Any], str]"
+    ) -> "tuple[list[Any], list[Any]]":
+        """Return the collected tests that are named, and those of them that are deselected.
+
+        Args:
+            items: the collected tests.
+            name_of: returns the name of a test inside its file.
+
+        Raises:
+            UnknownTestError: a named test was not collected.
+        """
+        names = [name_of(item) for item in items]
+        for wanted in self.tests:
+            if not any(_covers(wanted, name) for name in names):
+                raise UnknownTestError(_unknown(wanted, names))
+        kept: "list[Any]" = []
+        deselected: "list[Any]" = []
+        for item, name in zip(items, names):  # noqa: B905 - not in Python 3.9.
+            if self.tests and not any(_covers(wanted, name) for wanted in self.tests):
+                continue
+            is_left_out = any(_covers(wanted, name) for wanted in self.deselected)
+            (deselected if is_left_out else kept).append(item)
+        return kept, deselected
+
+
+class UnknownTestError(Exception):
+    """A named test is not in the file; the message names those that are like it."""
+
+
+def _covers(wanted: str, name: str) -> bool:
+    """Whether a test belongs to what was named: itself, its class, or its function without parameters."""
+    return name == wanted or (name.startswith(wanted) and name[len(wanted) :].startswith(("::", "[")))
+
+
+def _unknown(wanted: str, names: "Iterable[str]") -> str:
+    last = wanted.rpartition("::")[2]
+
+    def likeness(name: str) -> int:
+        own = name.rpartition("::")[2]
+        return next(
+            (n for n in range(min(len(own), len(last))) if own[n] != last[n]), min(len(own), len(last))
+        )
+
+    known = dict.fromkeys(name.partition("[")[0] for name in names)
+    nearest = sorted(known, key=likeness, reverse=True)[:_NEAREST]
+    what = "the nearest are %s" % ", ".join(nearest) if nearest else "it holds no tests"
+    return "no test called %s in the file; %s" % (wanted, what)
+
+
+def unittest_filter(selection: Selection, module: str) -> "Callable[[list[Any]], tuple[list[Any], int]]":
+    """Return what selects from the cases of a unittest file: it returns those that run, and how many do not.
+
+    Args:
+        selection: `keyword` is a pattern as that of `python -m unittest -k`.
+        module: the dotted name of the file.
+    """
+    from fnmatch import fnmatchcase
+
+    pattern = selection.keyword
+    if pattern and "*" not in pattern:
+        pattern = "*%s*" % pattern
+    named = Selection()
+    named.tests = [test.replace(".", "::") for test in selection.tests]
+    named.deselected = [test.replace(".", "::") for test in selection.deselected]
+
+    def name_of(case: "Any") -> str:
+        name: str = case.id()
+        return name[len(module) + 1 :].replace(".", "::") if name.startswith(module + ".") else name
+
+    def matches(case: "Any") -> bool:
+        return not pattern or fnmatchcase(case.id(), pattern)
+
+    def choose(cases: "list[Any]") -> "tuple[list[Any], int]":
+        failed = [case for case in cases if type(case).__name__ == "_FailedTest"]
+        if failed:
+            return failed, 0  # The file cannot be loaded, whatever was selected.
+        kept, deselected = named.divide(cases, name_of)
+        chosen = [case for case in kept if matches(case)]
+        return chosen, len(deselected) + len(kept) - len(chosen)
+
+    return choose
+
+
+def problem(selection: Selection, kind: str) -> "Optional[str]":
+    """Return why a framework cannot select these tests; None: it can."""
+    if kind != "pytest" and selection.marker:
+        return "-m selects by markers of pytest, and this file is run by %s" % kind
+    if kind != "pytest" and selection.arguments:
+        return "it is run by %s, and got arguments of pytest: %s" % (kind, " ".join(selection.arguments))
+    return None
