@@ -37,6 +37,7 @@ from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
+from dispatcher.engine.storage import make_state_dir
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -168,44 +169,42 @@ class LocalTarget:
 
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(ServerPool(settings)))
+            servers = undo.enter_context(closing(ServerPool(settings)))
             if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
-                fleet.warm_up(min(len(request.tasks), settings.slots))
+                servers.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
             from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = RunProfile(
+            profile = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_host_budget(
-                seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
+            host_budget, notice = open_host_budget(
+                profile, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
-            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
-            why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
-            if why:
+            executor = undo.enter_context(closing(LocalExecutor(settings, servers, host_budget)))
+            problem = servers.why_no_fork() if config.isolation is Isolation.FORK else ""
+            if problem:
                 raise ConfigurationError(
-                    f"--isolation fork is not possible: {why}; use --isolation auto or spawn"
+                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
                 )
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()
-        notices = [text for text in (notice, fleet.proposal()) if text]
+        notices = [text for text in (notice, servers.proposal()) if text]
         return LocalBackend(executor, notices=notices, groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return, as lines, which modules are preloaded before a file's process is forked, which not, and
-        why.
-        """
+        """Return, as lines, which modules are preloaded before files are forked, which not, and why."""
         # Imported only here, because few runs need it.
         from worker.forkserver.explain import explain
 
-        with closing(ServerPool(self._settings(request))) as fleet:
-            return tuple(explain(fleet, request.tasks))
+        with closing(ServerPool(self._settings(request))) as servers:
+            return tuple(explain(servers, request.tasks))
 
     def _settings(self, request: BackendRequest) -> WorkerSettings:
         config, capacity = request.config, request.capacity
@@ -282,13 +281,10 @@ def _further_files(slots: int) -> Limit:
 
 def _state_dir(config: TestConfig) -> Path | None:
     """Return the directory for what the worker learns between runs; None: there is none."""
-    state_dir = config.root / STATE_DIRECTORY
     if not config.history:
         return None
-    try:
-        state_dir.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return None  # The run's own directories could not be made either, which was reported.
+    make_state_dir(config.root)  # If it fails, the run's own directory failed too, which was reported.
+    state_dir = config.root / STATE_DIRECTORY
     return state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None
 
 
