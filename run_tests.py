@@ -32,6 +32,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
 
+from msgspec import structs
+
 from dispatcher.cli import main as cli
 from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
@@ -53,7 +55,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
-from dispatcher.run import process_manager, runner
+from dispatcher.run import runner
 from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
 from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
@@ -310,18 +312,55 @@ class TestRunner(runner.TestRunner):
         )
 
 
-class ProcessManager(process_manager.ProcessManager):
-    """A `dispatcher.run.process_manager.ProcessManager` on this machine.
+class ProcessManager:
+    """Runs given files on this machine, each in its own process: the smallest API.
 
     Args:
         max_workers: files at once; None: as many as the machine allows.
-        config: everything else.
+        config: everything else except the paths.
     """
 
     def __init__(self, max_workers: int | None = None, *, config: TestConfig | None = None) -> None:
-        super().__init__(
-            lambda changed: TestRunner(changed), config or TestConfig(root=Path.cwd()), max_workers
+        self._config = config or TestConfig(root=Path.cwd())
+        self.max_workers = max_workers
+
+    def run_parallel_tests(self, test_files: Sequence[str]) -> tuple[TestResult, ...]:
+        """Run files in parallel and return the last result of each, sorted by path.
+
+        Raises:
+            PassmusterError: a file does not exist, or the run could not be started.
+        """
+        return self._run(test_files, self.max_workers)
+
+    def run_sequential_tests(self, test_files: Sequence[str]) -> tuple[TestResult, ...]:
+        """Run files one after another; otherwise as `run_parallel_tests`."""
+        return self._run(test_files, 1)
+
+    def _run(self, test_files: Sequence[str], workers: int | None) -> tuple[TestResult, ...]:
+        if not test_files:
+            return ()
+        config = structs.replace(self._config, paths=tuple(test_files), max_workers=workers)
+        whole = _WholeResults()
+        results = TestRunner(config).run_tests([whole])
+        finals = (
+            whole.results.get((record.file.path, record.final.attempt), record.final)
+            for record in results.records
         )
+        return tuple(sorted(finals, key=lambda result: result.file_path))
+
+
+class _WholeResults:
+    """Keeps each result with its complete output, which the results of a run drop or cut."""
+
+    def __init__(self) -> None:
+        self.results: dict[tuple[str, int], TestResult] = {}
+
+    def handle(self, event: RunEvent) -> None:
+        if isinstance(event, AttemptFinished):
+            self.results[event.file.path, event.result.attempt] = event.result
+
+    def close(self) -> None:
+        """Nothing is left to do."""
 
 
 def calculate_max_workers() -> int:

@@ -189,7 +189,8 @@ class WorkerRegistry:
             return None
         return (
             f"{path} needed {format_bytes(predicted_bytes)} when it last ran, and the largest worker has "
-            f"{format_bytes(self.largest_budget_bytes)}: it runs exclusively there, and is stopped if it needs more"
+            f"{format_bytes(self.largest_budget_bytes)}: it runs exclusively there, and is stopped if it"
+            " needs more"
         )
 
     def _serving(self) -> list[WorkerStatus]:
