@@ -177,3 +177,18 @@ def test_a_worker_reserved_for_another_run_does_not_count() -> None:
     assert ours.update(statuses, now_s=0) == plain.update(statuses, now_s=0) == []
     assert (ours.slots, plain.slots) == (4, 2)
     assert [usage.name for usage in ours.usage()] == ["a", "ours"]
+
+
+def test_a_file_that_fits_no_worker_is_named_if_its_need_is_known() -> None:
+    registry = WorkerRegistry(version="1", timeout_s=60, now_s=0)
+    before = registry.oversized_warning("a.py", 2 << 30)
+    registry.update([worker_status("small"), worker_status("big", budget_bytes=3 << 30)], now_s=0)
+
+    assert (
+        before
+        == registry.oversized_warning("a.py", None)
+        == registry.oversized_warning("a.py", 3 << 30)
+        == ""
+    )
+    warning = registry.oversized_warning("a.py", 4 << 30)
+    assert warning.startswith("a.py needed 4 GiB when it last ran, and the largest worker has 3 GiB")
