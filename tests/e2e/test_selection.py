@@ -221,7 +221,7 @@ def test_a_shuffled_order_is_repeated_by_its_seed(shop: Project) -> None:
 
 def test_a_random_seed_is_printed(shop: Project) -> None:
     outcome = shop.run(A, "--shuffle", "-k", "empty or none")
-    (line,) = [line for line in outcome.lines if "--shuffle=" in line]
+    (line,) = [line for line in outcome.stderr.splitlines() if "--shuffle=" in line]
     assert line.rpartition("=")[2].isdecimal()
 
 
