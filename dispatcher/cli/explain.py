@@ -17,7 +17,7 @@ from dispatcher.history.history import open_history
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
-from dispatcher.insight.last_run import newest_run
+from dispatcher.insight.last_run import find_newest_run
 from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import FileKind, RunPlan, TestFile
@@ -57,7 +57,7 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
     remembered = _remembered(config.root)
     file, exists = _locate(config, call, found, remembered)
     known = remembered.get(file.path)
-    last = newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
+    last = find_newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
     what = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
     if not exists:
         return what

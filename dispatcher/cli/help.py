@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import SUBCOMMAND_HELP
-from dispatcher.config.file import file_schema
+from dispatcher.config.file_schema import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.settings.completion import completion_script, completion_table, requested_shell
@@ -32,7 +32,6 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
 
     Args:
         argv: the words after the program's name. Wrong words next to `--help` do not matter.
-        program: the program's name as it was arguments.
     """
     arguments = RUN_PARSER.parse(argv)
     if arguments.wants_help:

@@ -1,4 +1,4 @@
-"""The command line: reads the arguments, prints the contract's output, returns the exit status."""
+"""The command line: parses the arguments, prints the contract's output, returns the exit status."""
 
 from __future__ import annotations
 
@@ -62,12 +62,7 @@ class Command:
     """One call of `run_tests.py`.
 
     Args:
-        argv: the words after the program's name.
-        cwd: the current directory, absolute.
-        target: where files run.
         program: as the user called it, for `--help` and rerun commands.
-        stdout: receives the report.
-        stderr: receives warnings and errors.
     """
 
     def __init__(
@@ -152,11 +147,7 @@ class Command:
             if code is not None:
                 return code
         runner = TestRunner(
-            config,
-            target=self._target,
-            environ=self._environ,
-            cwd=self._cwd,
-            origins=loaded.origins,
+            config, target=self._target, environ=self._environ, cwd=self._cwd, origins=loaded.origins
         )
         selection = runner.selection
         files, layout, shard_plan = selection.files, selection.layout, selection.shard_plan
@@ -174,7 +165,7 @@ class Command:
             is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
-            # Nothing but the files stands on standard output.
+            # Standard output has the files only.
             for line in (f"Layout: {layout}", *command_lines(files, config)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
@@ -321,21 +312,10 @@ def _may_ask_early(word: str) -> bool:
 
 
 def main(
-    argv: Sequence[str],
-    *,
-    environ: Mapping[str, str],
-    cwd: Path,
-    target: ExecutionTarget,
-    program: str,
+    argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, target: ExecutionTarget, program: str
 ) -> int:
     """Run the command on this process's own streams; see `Command`."""
     command = Command(
-        argv,
-        environ=environ,
-        cwd=cwd,
-        target=target,
-        program=program,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
+        argv, environ=environ, cwd=cwd, target=target, program=program, stdout=sys.stdout, stderr=sys.stderr
     )
     return command.run()

@@ -133,10 +133,7 @@ class _Merge:
 
             def make() -> CoverageReport:
                 return report_recorded_coverage(
-                    records,
-                    self._config,
-                    self._call.environ,
-                    scratch=Path(scratch),
+                    records, self._config, self._call.environ, scratch=Path(scratch)
                 )
 
             try:

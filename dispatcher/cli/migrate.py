@@ -18,7 +18,7 @@ from dispatcher.migrate.changes import Change
 from dispatcher.migrate.discovery_check import Comparison, compare
 from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, plan_rollback, roll_back
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
-from dispatcher.migrate.plan import MigrationPlan, make_plan, old_scripts
+from dispatcher.migrate.plan import MigrationPlan, make_plan, remaining_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
 from dispatcher.model.exit_codes import ExitCode
@@ -92,9 +92,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the places that a person must edit."""
-    if plan.left:
-        yield said(Tag.WARN, f"{len(plan.left)} line(s) are left for you:")
-        yield from map(left_line, plan.left)
+    if plan.manual_edits:
+        yield said(Tag.WARN, f"{len(plan.manual_edits)} line(s) are left for you:")
+        yield from map(left_line, plan.manual_edits)
 
 
 _NOTHING_TO_CALL = (
@@ -198,7 +198,7 @@ class _Migration:
             self._say(Tag.FAIL, f"{len(left)} line(s) refer to {' or '.join(SCRIPTS)}")
         else:
             self._say(Tag.PASS, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
-        for script in old_scripts(self._root):
+        for script in remaining_scripts(self._root):
             self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
         self._lines(comparison_lines(comparison))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
@@ -211,7 +211,9 @@ class _Migration:
         if nothing_to_call:
             self._say(Tag.WARN, _NOTHING_TO_CALL)
         if not plan.changes:
-            self._say(Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.left else ""))
+            self._say(
+                Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.manual_edits else "")
+            )
             return ExitCode.OK
         words = " --wrappers" if self._options.wrappers else ""
         if self._options.command is not None:
@@ -228,7 +230,7 @@ class _Migration:
         else:
             comparison = self._compare()
             self._say(Tag.PASS, f"Changed {len(plan.changes)} file(s). To take that back: --rollback")
-        return ExitCode.FAILED if plan.left or comparison.differences else ExitCode.OK
+        return ExitCode.FAILED if plan.manual_edits or comparison.differences else ExitCode.OK
 
     def _describe(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> None:
         if not found.documents:
@@ -257,7 +259,7 @@ class _Migration:
             raise ConfigurationError(_NOTHING_TO_CALL)
         if chosen is not NewCommand.FILE or self._options.command is not None:
             return
-        scripts = {script.removesuffix(".sh") for script in old_scripts(self._root)}
+        scripts = {script.removesuffix(".sh") for script in remaining_scripts(self._root)}
         for stem in sorted(stems_of(found) | scripts):
             if not is_our_file(self._root / f"{stem}.py"):
                 raise ConfigurationError(

@@ -25,12 +25,7 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
         raise ConfigurationError("plan needs the history, which is switched off")
     # The prediction is for this machine, or for several like it.
     config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
-    runner = TestRunner(
-        config,
-        target=call.target,
-        environ=call.environ,
-        cwd=call.cwd,
-    )
+    runner = TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
     if not runner.discover_tests():
         line = nothing_found_line(include_integration=config.include_integration)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")

@@ -83,7 +83,6 @@ class SubcommandTable(Generic[_Options]):
 
     Args:
         record: the class of its own options.
-        usage: the usage line after its name.
         notes: the last lines of its help.
         aliases: further options of settings that it accepts, by the setting's name.
         takes_words: whether it accepts arguments that are not options.

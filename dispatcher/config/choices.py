@@ -75,37 +75,23 @@ class Explain(StrEnum):
 
 
 class Override(Struct, frozen=True, kw_only=True):
-    """Settings for some files only. None in a field: the file has the same value as all others.
-
-    Args:
-        files: shell patterns of paths, relative to the root; `*` does not match a slash, `**` does, and a
-            directory stands for everything in it.
-        timeout_s: wall-clock seconds for each file.
-        memory: the limit of each file.
-        retries: how often a failed file runs again.
-        group: the files' concurrency group; empty: none.
-        command: the words of the command that runs each file, as `TestConfig.command`.
-        pytest_arguments: further arguments of the files' pytest, instead of those of all files.
-    """
+    """Settings for some files only. None in a field: the file has the same value as all others."""
 
     files: tuple[str, ...]
+    """Shell patterns of paths, relative to the root; `*` does not match a slash, `**` does, and a directory
+    stands for everything in it."""
     isolation: Isolation | None = None
     runner: RunnerKind | None = None
     timeout_s: float | None = None
     memory: Amount | None = None
     retries: int | None = None
-    group: str | None = None
+    group: str | None = None  # the files' concurrency group; empty: none
     command: tuple[str, ...] | None = None
-    pytest_arguments: tuple[str, ...] | None = None
+    pytest_arguments: tuple[str, ...] | None = None  # instead of those of all files
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):
-    """A concurrency group: a limited number of its files run at once.
-
-    Args:
-        name: as overrides refer to it.
-        most: how many of its files may run at the same time.
-    """
+    """A concurrency group: a limited number of its files run at once."""
 
     name: str
     max_files: int

@@ -16,7 +16,7 @@ Their values have the types of the settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -282,25 +282,3 @@ def _override_text(override: Override) -> str:
     )
     shown = " ".join(f"{name}={value}" for name, value in facts if value is not None)
     return on_one_line(f"{' '.join(override.files)}: {shown}")
-
-
-def file_schema() -> dict[str, object]:
-    """Return the JSON schema (draft 7) of a `pyproject.toml` with `[tool.passmuster]`."""
-    from passmuster.settings import schema  # Rarely needed.
-
-    def keys_schema(types: Mapping[str, ValueType], required: Iterable[str]) -> dict[str, object]:
-        properties = {key: schema.value_schema(type_) for key, type_ in types.items()}
-        return schema.object_schema(properties, required=required)
-
-    tables: dict[str, dict[str, object]] = {
-        "overrides": {"type": "array", "items": keys_schema(OVERRIDE_KEYS, ["files"])},
-        "groups": {"type": "object", "additionalProperties": keys_schema(GROUP_KEYS, ["max"])},
-    }
-    ours = schema.table_schema(SETTINGS, tables)
-    tool = {"type": "object", "properties": {"passmuster": ours}}
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "pyproject.toml with [tool.passmuster]",
-        "type": "object",
-        "properties": {"tool": tool},
-    }

@@ -51,7 +51,6 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     """Return the configuration of a run, with the origin of each value and the warnings.
 
     Args:
-        argv: the words after the program's name.
         cwd: the caller's current directory, absolute.
 
     Raises:

@@ -7,6 +7,7 @@ setting here, or in the module of its part of the table, and nowhere else.
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -26,16 +27,7 @@ from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
-from passmuster.settings.setting import (
-    Conflict,
-    Group,
-    Requirement,
-    Setting,
-    layout,
-    setting,
-    switch,
-    table,
-)
+from passmuster.settings.setting import Conflict, Group, Requirement, Setting, layout, setting, switch, table
 from passmuster.settings.values import (
     BYTES,
     COMMAND,
@@ -66,6 +58,9 @@ DEFAULT_REGRESSION_FACTOR = 2.0
 
 _COUNT_FROM_ONE = optional(count(minimum=1, maximum=MAX_FILES))
 
+_execution = partial(setting, group=Group.EXECUTION)
+_limit = partial(setting, group=Group.LIMITS)
+
 
 class Layout(Struct, frozen=True, kw_only=True):
     """The location of test files.
@@ -78,9 +73,9 @@ class Layout(Struct, frozen=True, kw_only=True):
         setting(
             "layout",
             choice(LayoutKind),
-            Group.SELECTION,
             "which files are tests: those that pytest collects, that match the names and folders of the"
             " shell scripts, or that unittest discovers; auto: decide by the project's own files",
+            group=Group.SELECTION,
         ),
     ] = LayoutKind.AUTO
     workdir: Annotated[
@@ -126,10 +121,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     exclude: Annotated[
         tuple[str, ...],
         layout(
-            "exclude",
-            TEXTS,
-            "names, or paths relative to the working directory, to leave out",
-            "nothing",
+            "exclude", TEXTS, "names, or paths relative to the working directory, to leave out", "nothing"
         ),
     ] = ()
 
@@ -146,13 +138,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     layout: Layout = Layout()
     runner: Annotated[
         RunnerKind,
-        setting(
-            "runner",
-            choice(RunnerKind),
-            Group.EXECUTION,
-            "how each file is executed",
-            same_on_all=True,
-            per_file="runner",
+        _execution(
+            "runner", choice(RunnerKind), "how each file is executed", same_on_all=True, per_file="runner"
         ),
     ] = RunnerKind.AUTO
     command: Annotated[
@@ -170,10 +157,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = ()
     python: Annotated[
         str | None,
-        setting(
+        _execution(
             "python",
             TEXT,
-            Group.EXECUTION,
             "the project's interpreter: a path, a name on PATH, or the directory of a virtual environment",
             default="venv/, then .venv/ of the root, then $VIRTUAL_ENV, then the runner's own",
             commands=(Subcommand.MERGE,),
@@ -181,10 +167,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     isolation: Annotated[
         Isolation,
-        setting(
+        _execution(
             "isolation",
             choice(Isolation),
-            Group.EXECUTION,
             "how to start a file's process: fork it from a fork server, spawn a fresh interpreter, or"
             " fork only if that is known to change nothing",
             same_on_all=True,
@@ -195,10 +180,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = Isolation.AUTO
     preload: Annotated[
         tuple[str, ...],
-        setting(
+        _execution(
             "preload",
             MODULES,
-            Group.EXECUTION,
             "the project's own packages to import before a file's process is forked; may be repeated",
             default="none",
             worker_option=True,
@@ -208,8 +192,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "verify-isolation",
-            Group.EXECUTION,
             "run every forked file in a fresh interpreter too, and fail if the results differ",
+            group=Group.EXECUTION,
             same_on_all=True,
             conflicts=(
                 Conflict(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
@@ -220,8 +204,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "allow-no-tests",
-            Group.EXECUTION,
             "pass a file that runs no test",
+            group=Group.EXECUTION,
             same_on_all=True,
             commands=(Subcommand.MERGE,),
         ),
@@ -230,17 +214,16 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "keep-tmp",
-            Group.EXECUTION,
             "keep the temporary directory of a file that fails",
+            group=Group.EXECUTION,
             worker_option=True,
         ),
     ] = False
     retries: Annotated[
         int,
-        setting(
+        _execution(
             "retries",
             count(minimum=0, maximum=MAX_RETRIES),
-            Group.EXECUTION,
             "how often a failed file runs again",
             same_on_all=True,
             per_file="retries",
@@ -248,10 +231,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = 0
     resume: Annotated[
         str | None,
-        setting(
+        _execution(
             "resume",
             optional(TEXT),
-            Group.EXECUTION,
             "continue an interrupted run, by ID or `last`; finished files are not rerun",
             default="a new run",
             in_file=False,
@@ -264,18 +246,17 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "history",
-            Group.EXECUTION,
             "read and write .passmuster/ in the root",
+            group=Group.EXECUTION,
             is_on=True,
             commands=(Subcommand.MERGE,),
         ),
     ] = True
     max_workers: Annotated[
         int | None,
-        setting(
+        _limit(
             "jobs",
             optional(count(minimum=1, maximum=MAX_JOBS), word="auto"),
-            Group.LIMITS,
             "maximum number of files at once",
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
             short="-j",
@@ -285,10 +266,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     oversubscription: Annotated[
         Oversubscription | None,
-        setting(
+        _limit(
             "oversubscribe",
             choice(Oversubscription),
-            Group.LIMITS,
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
             renamed_from="overcommit",
@@ -297,10 +277,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     memory_budget: Annotated[
         Amount | None,
-        setting(
+        _limit(
             "memory-budget",
             optional(SIZE),
-            Group.LIMITS,
             "memory for all test processes together",
             default="the smaller of 4 GiB and 80% of what is available",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
@@ -308,10 +287,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     machine_memory: Annotated[
         Amount | None,
-        setting(
+        _limit(
             "machine-memory",
             optional(SIZE),
-            Group.LIMITS,
             "memory for the test processes of all runs on this machine; a share is of what it can give",
             default="80%",
             worker_option=True,
@@ -319,10 +297,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     machine_folder: Annotated[
         Path | None,
-        setting(
+        _limit(
             "machine-folder",
             PATH,
-            Group.LIMITS,
             "directory through which runs of several users or containers share the machine",
             default="one of the user's own",
             commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
@@ -333,18 +310,17 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "nice",
-            Group.LIMITS,
             "yield to other programs and runs: test processes get a lower priority, and no"
             " further file starts while another run waits",
+            group=Group.LIMITS,
             worker_option=True,
         ),
     ] = False
     memory_limit: Annotated[
         Amount | None,
-        setting(
+        _limit(
             "memory-limit",
             optional(SIZE),
-            Group.LIMITS,
             "memory for one file",
             default="the budget",
             same_on_all=True,
@@ -354,10 +330,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     timeout_s: Annotated[
         float,
-        setting(
+        _limit(
             "timeout",
             TIME,
-            Group.LIMITS,
             "time for each file",
             legacy="TEST_TIMEOUT",
             same_on_all=True,
@@ -367,10 +342,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = DEFAULT_TIMEOUT_S
     run_timeout_s: Annotated[
         float | None,
-        setting(
+        _limit(
             "run-timeout",
             optional(TIME),
-            Group.LIMITS,
             "time for the whole run",
             default="no limit",
             legacy="TEST_SUITE_TIMEOUT",
@@ -380,31 +354,21 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     slow_timeout_s: Annotated[
         float,
-        setting(
-            "slow-timeout",
-            TIME,
-            Group.LIMITS,
-            "time after which a running file is reported as slow",
-            renamed_from="slow",
+        _limit(
+            "slow-timeout", TIME, "time after which a running file is reported as slow", renamed_from="slow"
         ),
     ] = DEFAULT_SLOW_TIMEOUT_S
     grace_period_s: Annotated[
         float,
-        setting(
-            "grace-period",
-            TIME,
-            Group.LIMITS,
-            "time between SIGTERM and SIGKILL",
-            renamed_from="grace",
-            same_on_all=True,
+        _limit(
+            "grace-period", TIME, "time between SIGTERM and SIGKILL", renamed_from="grace", same_on_all=True
         ),
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
         int | None,
-        setting(
+        _limit(
             "max-fail",
             _COUNT_FROM_ONE,
-            Group.LIMITS,
             "failed files after which nothing further starts (-x, --exitfirst, --fail-fast, --failfast: 1)",
             default="no limit",
             aliases=("--maxfail",),
@@ -415,10 +379,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     regression_factor: Annotated[
         float,
-        setting(
+        _limit(
             "regression-factor",
             RATIO,
-            Group.LIMITS,
             "warn when a file takes this many times its usual time or memory",
             commands=(Subcommand.MERGE,),
         ),
@@ -427,8 +390,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "fail-on-regression",
-            Group.LIMITS,
             "fail the run when a file exceeds --regression-factor",
+            group=Group.LIMITS,
             whole_run=True,
             same_on_all=True,
             only_with=("history", "history-from"),
@@ -436,7 +399,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = False
     output_limit_bytes: Annotated[
-        int, setting("output-limit", BYTES, Group.LIMITS, "output kept of each file", same_on_all=True)
+        int, _limit("output-limit", BYTES, "output kept of each file", same_on_all=True)
     ] = DEFAULT_OUTPUT_LIMIT_BYTES
     overrides: Annotated[
         tuple[Override, ...],
@@ -485,15 +448,16 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         setting(
             "explain",
             choice(Explain),
-            Group.OTHER,
             "run nothing; explain which modules are imported before files are forked, which not, and why",
             default="nothing",
             in_file=False,
             conflicts=(Conflict(name="mode", why="each asks for something else"),),
+            group=Group.OTHER,
         ),
     ] = None
     strict_args: Annotated[
-        bool, switch("strict-args", Group.OTHER, "make an unknown argument an error instead of a warning")
+        bool,
+        switch("strict-args", "make an unknown argument an error instead of a warning", group=Group.OTHER),
     ] = False
 
     @property

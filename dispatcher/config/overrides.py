@@ -34,9 +34,7 @@ def project_commands(config: TestConfig) -> ProjectCommands | None:
     from passmuster.model.project_commands import make_commands  # Few projects have one.
 
     return make_commands(
-        config.root,
-        config.command,
-        [(override.files, override.command) for override in config.overrides],
+        config.root, config.command, [(override.files, override.command) for override in config.overrides]
     )
 
 
@@ -70,11 +68,7 @@ class Overrides:
         self._overrides = [(override, compile_patterns(override.files)) for override in overrides]
 
     def rule_for(self, path: str) -> Override:
-        """Return the settings of a file: one override without patterns that combines all that match.
-
-        Args:
-            path: relative to the root, with forward slashes.
-        """
+        """Return the settings of a file: one override without patterns that combines all that match."""
         rule = _NOTHING
         for override, expression in self._overrides:
             if expression.match(path):

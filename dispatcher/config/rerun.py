@@ -53,12 +53,7 @@ def _failing_tests(result: TestResult) -> tuple[str, ...]:
 
 
 def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
-    """Return a line for a shell that resumes a run.
-
-    Args:
-        program: as the user called it.
-        argv: the arguments of the run.
-    """
+    """Return a line for a shell that resumes a run."""
     arguments = RUN_PARSER.parse(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
     passed_on = ("--", *arguments.passed_on) if arguments.passed_on else ()

@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,9 @@ DEFAULT_WORKER_TIMEOUT_S = 60.0
 MAX_WORKERS = 64
 """More workers than this on one machine have too little memory each."""
 
+_queue = partial(setting, group=Group.QUEUE, many_machines=True)
+_shards = partial(setting, group=Group.SHARDS, whole_run=True, many_machines=True)
+
 
 class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
@@ -34,35 +38,24 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     secret_file: Annotated[Path | None, replace(SECRET_FILE_ROW, many_machines=True)] = None
     worker_timeout_s: Annotated[
         float,
-        setting(
-            "worker-timeout",
-            TIME,
-            Group.QUEUE,
-            "how long to wait for the first worker",
-            renamed_from="wait-workers",
-            many_machines=True,
-        ),
+        _queue("worker-timeout", TIME, "how long to wait for the first worker", renamed_from="wait-workers"),
     ] = DEFAULT_WORKER_TIMEOUT_S
     mixed_workers: Annotated[
         MixedWorkers,
-        setting(
+        _queue(
             "mixed-workers",
             choice(MixedWorkers),
-            Group.QUEUE,
             "what to do when workers have different interpreters or packages",
-            many_machines=True,
         ),
     ] = MixedWorkers.WARN
     cluster: Annotated[
         int | None,
-        setting(
+        _queue(
             "cluster",
             optional(count(minimum=1, maximum=MAX_WORKERS)),
-            Group.QUEUE,
             "try a distributed run on this machine: start a server and this many workers for it",
             default="none",
             in_file=False,
-            many_machines=True,
             conflicts=(Conflict(name="broker", why="a cluster brings its own server"),),
         ),
     ] = None
@@ -70,8 +63,8 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "ship",
-            Group.QUEUE,
             "send the project's files to the workers: those that git tracks or does not ignore",
+            group=Group.QUEUE,
             many_machines=True,
             needs=(Requirement(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
             conflicts=(
@@ -83,24 +76,21 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     ] = False
     join: Annotated[
         str | None,
-        setting(
+        _queue(
             "join",
             optional(RUN_NAME),
-            Group.QUEUE,
             "join the run of this name: every machine runs this command, one is elected leader, and all"
             " report the same result",
             default="none: this machine alone leads, and workers run the files",
             in_file=False,
             whole_run=True,
-            many_machines=True,
             needs=(Requirement(name="broker", what="a broker that all machines reach"),),
             conflicts=(
                 Conflict(name="cluster", why="no other machine reaches the server of a cluster"),
                 Conflict(name="record", why="every machine that joins has all reports"),
                 Conflict(name="resume", why="a machine that joins again resumes by itself"),
                 Conflict(
-                    name="failed",
-                    why="each machine has its own history, and the next round runs what failed",
+                    name="failed", why="each machine has its own history, and the next round runs what failed"
                 ),
                 Conflict(name="explain", why="it runs nothing"),
                 Conflict(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
@@ -109,15 +99,12 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     ] = None
     shard: Annotated[
         Shard | None,
-        setting(
+        _shards(
             "shard",
             optional(SHARD),
-            Group.SHARDS,
             "run only one of N shards, balanced by predicted time; auto: as the CI's variables say",
             default="everything",
             in_file=False,
-            whole_run=True,
-            many_machines=True,
             conflicts=(
                 Conflict(
                     name="failed", why="every machine has its own history, so their shards would differ"
@@ -130,28 +117,22 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     ] = None
     history_from: Annotated[
         Path | None,
-        setting(
+        _shards(
             "history-from",
             optional(PATH),
-            Group.SHARDS,
             "balance shards with this history file; must be identical on every machine",
             default="none: shards are balanced by the number of files",
-            whole_run=True,
-            many_machines=True,
             only_with=("shard",),
         ),
     ] = None
     record: Annotated[
         Path | None,
-        setting(
+        _shards(
             "record",
             optional(OUTPUT_DIRECTORY),
-            Group.SHARDS,
             "record the run's events below this directory, for merge",
             default="none",
             in_file=False,
-            whole_run=True,
-            many_machines=True,
         ),
     ] = None
     tail: Annotated[

@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,11 @@ from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, T
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
+_coverage = partial(
+    setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",), commands=(Subcommand.MERGE,)
+)
+_output = partial(setting, group=Group.OUTPUT, commands=(Subcommand.MERGE,))
+
 
 class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
@@ -22,145 +28,97 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
         bool,
         switch(
             "coverage",
-            Group.COVERAGE,
             "measure coverage and report it",
+            group=Group.COVERAGE,
             whole_run=True,
             same_on_all=True,
             commands=(Subcommand.MERGE,),
         ),
     ] = False
-    coverage_dir: Annotated[
-        Path,
-        setting(
-            "coverage-dir",
-            OUTPUT_DIRECTORY,
-            Group.COVERAGE,
-            "where the reports go",
-            whole_run=True,
-            only_with=("coverage",),
-            commands=(Subcommand.MERGE,),
-        ),
-    ] = DEFAULT_COVERAGE_DIR
+    coverage_dir: Annotated[Path, _coverage("coverage-dir", OUTPUT_DIRECTORY, "where the reports go")] = (
+        DEFAULT_COVERAGE_DIR
+    )
     coverage_source: Annotated[
         tuple[str, ...],
-        setting(
+        _coverage(
             "coverage-source",
             TEXTS,
-            Group.COVERAGE,
             "package or directory to measure; may be repeated",
             default="the project's own coverage settings, else the working directory",
-            whole_run=True,
             same_on_all=True,
-            only_with=("coverage",),
-            commands=(Subcommand.MERGE,),
         ),
     ] = ()
     coverage_xml: Annotated[
-        Path | None,
-        setting(
-            "coverage-xml",
-            OUTPUT_FILE,
-            Group.COVERAGE,
-            "write a Cobertura XML report",
-            default="none",
-            whole_run=True,
-            only_with=("coverage",),
-            commands=(Subcommand.MERGE,),
-        ),
+        Path | None, _coverage("coverage-xml", OUTPUT_FILE, "write a Cobertura XML report", default="none")
     ] = None
     coverage_fail_under: Annotated[
         float | None,
-        setting(
+        _coverage(
             "coverage-fail-under",
             optional(PERCENT),
-            Group.COVERAGE,
             "percentage below which the run fails",
             default="none",
-            whole_run=True,
             same_on_all=True,
-            only_with=("coverage",),
-            commands=(Subcommand.MERGE,),
         ),
     ] = None
     coverage_key_files: Annotated[
         tuple[str, ...],
-        setting(
+        _coverage(
             "coverage-key-files",
             TEXTS,
-            Group.COVERAGE,
             "a file whose row is printed with the summary; may be repeated",
             default="none",
             option="--coverage-key-file",
-            whole_run=True,
-            only_with=("coverage",),
-            commands=(Subcommand.MERGE,),
         ),
     ] = ()
     junit_xml: Annotated[
         Path | None,
-        setting(
+        _output(
             "junit-xml",
             OUTPUT_FILE,
-            Group.OUTPUT,
             "write a JUnit XML report",
             default="none",
             aliases=("--junitxml",),
             whole_run=True,
-            commands=(Subcommand.MERGE,),
         ),
     ] = None
     html_report: Annotated[
         Path | None,
-        setting(
+        _output(
             "report",
             REPORT,
-            Group.OUTPUT,
             "write a self-contained HTML report: report.html in the run's own directory, or the file"
             " that =PATH names",
             default="none",
             whole_run=True,
-            commands=(Subcommand.MERGE,),
         ),
     ] = None
     events: Annotated[
         Path | None,
-        setting(
-            "events",
-            OUTPUT_FILE,
-            Group.OUTPUT,
-            "write every event as one line of JSON",
-            default="none",
-            whole_run=True,
-            commands=(Subcommand.MERGE,),
+        _output(
+            "events", OUTPUT_FILE, "write every event as one line of JSON", default="none", whole_run=True
         ),
     ] = None
     ci: Annotated[
         str,
-        setting(
+        _output(
             "ci",
             one_of(CHOICES),
-            Group.OUTPUT,
             "the CI for which annotations, a summary and folded output are printed; auto: the"
             " one whose variables are set",
-            commands=(Subcommand.MERGE,),
         ),
     ] = AUTO
-    color: Annotated[
-        ColorChoice,
-        setting(
-            "color", choice(ColorChoice), Group.OUTPUT, "colour the output", commands=(Subcommand.MERGE,)
-        ),
-    ] = ColorChoice.AUTO
+    color: Annotated[ColorChoice, _output("color", choice(ColorChoice), "colour the output")] = (
+        ColorChoice.AUTO
+    )
     verbosity: Annotated[
         Verbosity,
-        setting(
+        _output(
             "verbosity",
             choice(Verbosity),
-            Group.OUTPUT,
             "print less or more",
             option="",
             constants=(("-q", "quiet"), ("--quiet", "quiet"), ("-v", "verbose"), ("--verbose", "verbose")),
             values_help=(("quiet", "print less"), ("verbose", "print more")),
-            commands=(Subcommand.MERGE,),
         ),
     ] = Verbosity.NORMAL

@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from passmuster.settings.values import ARGUMENTS, PATH, TEST_IDS, TEXT, TEXTS, c
 
 MAX_FILES = 10_000_000
 """A higher number of files is a typing error."""
+
+_selection = partial(setting, group=Group.SELECTION)
 
 
 class SelectionSettings(Struct, frozen=True, kw_only=True):
@@ -32,10 +35,9 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
     ] = ()
     root: Annotated[
         Path,
-        setting(
+        _selection(
             "root",
             PATH,
-            Group.SELECTION,
             "the project's root directory",
             default="the current directory",
             in_file=False,
@@ -46,8 +48,8 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         bool,
         switch(
             "integration",
-            Group.SELECTION,
             "run integration tests too",
+            group=Group.SELECTION,
             whole_run=True,
             commands=(Subcommand.PLAN,),
         ),
@@ -56,8 +58,8 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         bool,
         switch(
             "failed",
-            Group.SELECTION,
             "run only the files that did not pass in their last run",
+            group=Group.SELECTION,
             aliases=("--lf", "--last-failed"),
             in_file=False,
             whole_run=True,
@@ -67,10 +69,9 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
     ] = False
     keyword: Annotated[
         str | None,
-        setting(
+        _selection(
             "keyword",
             TEXT,
-            Group.SELECTION,
             "run only tests whose names match this expression, as -k of pytest or unittest",
             default="all",
             short="-k",
@@ -80,10 +81,9 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
     ] = None
     marker: Annotated[
         str | None,
-        setting(
+        _selection(
             "marker",
             TEXT,
-            Group.SELECTION,
             "run only tests with markers that match this expression, as -m of pytest",
             default="all",
             short="-m",
@@ -93,10 +93,9 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
     ] = None
     deselected: Annotated[
         tuple[str, ...],
-        setting(
+        _selection(
             "deselect",
             TEST_IDS,
-            Group.SELECTION,
             "leave out this test (FILE::TEST); may be repeated",
             default="none",
             same_on_all=True,
@@ -117,10 +116,9 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
     ] = ()
     limit: Annotated[
         int | None,
-        setting(
+        _selection(
             "limit",
             optional(count(minimum=1, maximum=MAX_FILES)),
-            Group.SELECTION,
             "run at most this many files",
             default="no limit",
             legacy="CI_TEST_LIMIT",

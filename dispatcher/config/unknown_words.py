@@ -64,7 +64,6 @@ def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
     """Raise for the first unknown word that must not be ignored.
 
     Args:
-        words: unknown words that look like options, as typed.
         argv: all words, to find the value that follows an option.
 
     Raises:

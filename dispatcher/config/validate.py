@@ -42,10 +42,6 @@ def validate(config: TestConfig, origins: Origins) -> None:
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
     """Check sizes against the memory of this machine or its container.
 
-    Args:
-        total_bytes: the memory of the machine, in bytes.
-        origins: where each value comes from.
-
     Raises:
         ConfigurationError: a size is larger than that.
     """

@@ -14,25 +14,16 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, ValidationError, convert, field, to_builtins
 
+from dispatcher.discovery.project_signs import CONFIGURATION_FILES
 from dispatcher.discovery.run_options import ProjectOption
 from passmuster.model.version import VERSION
 
 FOLDER = "collected"
 """Below `.passmuster/`; a file for each question."""
-
-CONFIGURATION_NAMES = (
-    "pytest.toml",
-    ".pytest.toml",
-    "pytest.ini",
-    ".pytest.ini",
-    "pyproject.toml",
-    "tox.ini",
-    "setup.cfg",
-)
-"""Where pytest looks for its settings, in its order."""
 
 _MAX_ANSWERS = 16
 
@@ -46,8 +37,6 @@ _PASSING_NAMES = frozenset(
 
 _PASSING_VARIABLES = frozenset(("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "TMPDIR", "TERM"))
 """Variables that change from call to call and that no conftest decides by."""
-
-_Stamp = tuple[int, int] | None
 
 
 class PytestAnswer(Struct, frozen=True, kw_only=True):
@@ -110,19 +99,14 @@ class AnswerCache:
         if self._file is None:
             return None
         try:
-            content: object = json.loads(self._file.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return None
-        answer = read_answer(content)
-        if answer is None or not isinstance(content, dict):
-            return None
-        try:
-            is_same = (
+            content = json.loads(self._file.read_bytes())
+            answer = read_answer(content)
+            is_same = answer is not None and (
                 content["environment"] == self._digest_environment(answer)
                 and content["stamps"] == self._stamps(answer)
                 and self._same_folders(content, answer)
             )
-        except (KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
             return None
         return answer if is_same else None
 
@@ -161,14 +145,14 @@ class AnswerCache:
 
     def _stamps(self, answer: PytestAnswer) -> list[list[object]]:
         """Return size and time of each relevant file (None: missing), and the time of directories."""
-        stamps: list[list[object]] = [[path, _as_list(_stamp(path))] for path in self._deciding_files(answer)]
+        stamps: list[list[object]] = [[path, _stamp(path)] for path in self._deciding_files(answer)]
         stamps += [[path, _mtime_ns(path)] for path in answer.search_path if self._holds_packages(path)]
         return stamps
 
     def _deciding_files(self, answer: PytestAnswer) -> list[str]:
         files = dict.fromkeys((*answer.modules, answer.inifile) if answer.inifile else answer.modules)
         for folder in (self._workdir, *map(str, Path(self._workdir).parents)):
-            files.update(dict.fromkeys(f"{folder}/{name}" for name in CONFIGURATION_NAMES))
+            files.update(dict.fromkeys(f"{folder}/{name}" for name in CONFIGURATION_FILES))
         # A directory above the listed ones may get a conftest, which no listing would show.
         above = {parent for folder in answer.folders for parent in _upwards(folder, self._workdir)}
         files.update(dict.fromkeys(f"{folder}/conftest.py" for folder in sorted(above)))
@@ -178,10 +162,8 @@ class AnswerCache:
         """Whether a directory of the search path contains installed packages, not the project itself."""
         return not path.startswith(self._workdir) or path.endswith("-packages")
 
-    def _same_folders(self, content: Mapping[str, object], answer: PytestAnswer) -> bool:
+    def _same_folders(self, content: Mapping[str, Any], answer: PytestAnswer) -> bool:
         listings, listed_at_ns = content["listings"], content["listed_at_ns"]
-        if not isinstance(listings, dict) or not isinstance(listed_at_ns, int):
-            return False
         for folder, mtime_ns in answer.folders.items():
             is_settled = mtime_ns < listed_at_ns - _SETTLED_S * 1e9
             if is_settled and _mtime_ns(folder) == mtime_ns:
@@ -198,16 +180,13 @@ def _upwards(folder: str, top: str) -> Iterable[str]:
         yield folder
 
 
-def _stamp(path: str) -> _Stamp:
+def _stamp(path: str) -> list[int] | None:
+    """Return modification time and size of a file; None: it is missing."""
     try:
         status = os.stat(path)  # noqa: PTH116 - for many files; a path object costs more than the call.
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
-
-
-def _as_list(stamp: _Stamp) -> list[int] | None:
-    return None if stamp is None else list(stamp)
+    return [status.st_mtime_ns, status.st_size]
 
 
 def _mtime_ns(path: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.layout import ResolvedLayout, is_below
@@ -24,7 +23,7 @@ from passmuster.settings.values import on_one_line
 
 def collect(
     config: TestConfig,
-    places: ResolvedLayout,
+    resolved: ResolvedLayout,
     walker: Walker,
     python: Callable[[], ProjectPython],
     *,
@@ -46,12 +45,12 @@ def collect(
     Raises:
         ConfigurationError: a named path does not exist or contains no tests, or pytest cannot collect.
     """
-    named = [find_named(text, places=places, walker=walker, cwd=cwd) for text in config.paths]
+    named = [find_named(text, resolved=resolved, walker=walker, cwd=cwd) for text in config.paths]
     files = [one for one in named if not one.is_directory and one.path.endswith(".py")]
     others = [one for one in named if one not in files]
     for one in files:
         walker.take(one.path)
-    workdir = Path(places.root, places.workdir)
+    workdir = resolved.tests_dir
     if named and not others:
         if not has_pytest(python(), workdir):
             raise pytest_missing(python().path)
@@ -60,7 +59,7 @@ def collect(
         answer = ask_pytest(python(), workdir, [walker.absolute(one.path) for one in others])
     except CollectionError as error:
         for one in others:
-            if error.names(walker.absolute(one.path)):
+            if error.is_about(walker.absolute(one.path)):
                 raise _holds_nothing(one) from error
         raise
     walker.warnings.extend(answer.warnings)
@@ -69,10 +68,10 @@ def collect(
         if not any(is_below(path, one.path) for path in found):
             raise _holds_nothing(one)
     left_out = 0
-    exclusion = places.configured_rules()
+    exclusion = resolved.configured_rules()
     skips_integration = config.layout.integration_roots is not None and not config.include_integration
     for path in found:
-        if exclusion.leaves_out(path) or (skips_integration and places.is_integration(path)):
+        if exclusion.leaves_out(path) or (skips_integration and resolved.is_integration(path)):
             left_out += 1
         else:
             walker.take(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.discovery.collected import collect
 from dispatcher.discovery.layout import ResolvedLayout, label_of, resolve_layout
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
-from dispatcher.discovery.patterns import DiscoveryRules
+from dispatcher.discovery.patterns import UNITTEST_PATTERNS, DiscoveryRules
 from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
@@ -66,41 +67,41 @@ def discover(
             the project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
             tests a command would find.
     """
-    places = resolve_layout(config)
-    walker = Walker(root=places.root)
-    named_from = str(cwd or places.root)
+    resolved = resolve_layout(config)
+    walker = Walker(root=resolved.root)
+    named_from = str(cwd or resolved.root)
     if python is None:
         layout = LayoutChoice(kind=LayoutKind.SCRIPTS, reason="names and folders decide")
     else:
         layout = choose_layout(
-            config, places, has_pytest=lambda: has_pytest(python(), Path(places.root)), origins=origins
+            config, resolved, has_pytest=lambda: has_pytest(python(), Path(resolved.root)), origins=origins
         )
     options: tuple[ProjectOption, ...] = ()
     tests: dict[str, tuple[str, ...]] = {}
     if python is not None and layout.kind is LayoutKind.PYTEST:
-        options, tests = collect(config, places, walker, python, cwd=named_from)
+        options, tests = collect(config, resolved, walker, python, cwd=named_from)
     elif config.paths:
-        tests = select(config.paths, places=places, walker=walker, cwd=named_from)
+        tests = select(config.paths, resolved=resolved, walker=walker, cwd=named_from)
     elif layout.kind is LayoutKind.UNITTEST:
-        _find_unittests(places, walker)
+        _find_unittests(resolved, walker)
     else:
-        _walk_layout(places, walker, include_integration=config.include_integration)
+        _walk_layout(resolved, walker, include_integration=config.include_integration)
         if layout.is_default:
-            _add_unittests(places, walker, include_integration=config.include_integration)
-    advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
+            _add_unittests(resolved, walker, include_integration=config.include_integration)
+    advice = django_advice(config, resolved.tests_dir) if python is not None else None
     selections = Selections(config, tests)
     files = sorted(
         (
-            _test_file(found, places, _runner(found, layout, places.root), selections)
+            _test_file(found, resolved, _runner(found, layout, resolved.root), selections)
             for found in walker.files.values()
         ),
-        key=_path,
+        key=attrgetter("path"),
     )
     if advice and not files:
         raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
-        workdir=Path(places.root, places.workdir),
+        workdir=resolved.tests_dir,
         files=tuple(kept),
         total=len(files),
         layout=layout,
@@ -114,26 +115,22 @@ _RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKin
 
 
 def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
-    if layout.may_have_scripts and is_plain_script(Path(root, found.path)):
-        return RunnerKind.SCRIPT
     file = Path(root, found.path)
+    if layout.may_have_scripts and is_plain_script(file):
+        return RunnerKind.SCRIPT
     if layout.is_default and (file.parent / "__init__.py").is_file() and defines_unittests(file):
         return RunnerKind.UNITTEST  # As a script it could not import its own package.
     return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 
-def _path(file: TestFile) -> str:
-    return file.path
-
-
 def _test_file(
-    found: FoundFile, places: ResolvedLayout, runner: RunnerKind, selections: Selections
+    found: FoundFile, resolved: ResolvedLayout, runner: RunnerKind, selections: Selections
 ) -> TestFile:
-    label = label_of(found.path, places.workdir)
+    label = label_of(found.path, resolved.workdir)
     return TestFile(
         path=found.path,
         label=label,
-        kind=FileKind.INTEGRATION if places.is_integration(found.path) else FileKind.UNIT,
+        kind=FileKind.INTEGRATION if resolved.is_integration(found.path) else FileKind.UNIT,
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         runner=runner,
@@ -141,52 +138,57 @@ def _test_file(
     )
 
 
-def _find_unittests(places: ResolvedLayout, walker: Walker) -> None:
+def _find_unittests(resolved: ResolvedLayout, walker: Walker) -> None:
     """Find the files that `python -m unittest` in the working directory discovers."""
-    walker.walk(places.workdir, places.unittest_rules(skips_integration=False))
+    walker.walk(resolved.workdir, resolved.ordinary_rules(UNITTEST_PATTERNS, skips_integration=False))
     for path in list(walker.files):
-        if not _is_importable(path, places):
+        if not _is_importable(path, resolved):
             del walker.files[path]
 
 
-def _add_unittests(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
+def _add_unittests(resolved: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
     """Add the files that `python -m unittest` would run besides the directories of the layout."""
-    everywhere = Walker(root=places.root)  # Another one, because a walker visits a directory only once.
-    everywhere.walk(places.workdir, places.unittest_rules(skips_integration=not include_integration))
+    everywhere = Walker(root=resolved.root)  # Another one, because a walker visits a directory only once.
+    everywhere.walk(
+        resolved.workdir,
+        resolved.ordinary_rules(UNITTEST_PATTERNS, skips_integration=not include_integration),
+    )
     for path in everywhere.files.keys() - walker.files.keys():
-        if _is_importable(path, places) and defines_unittests(Path(places.root, path)):
+        if _is_importable(path, resolved) and defines_unittests(Path(resolved.root, path)):
             walker.files[path] = everywhere.files[path]
 
 
-def _is_importable(path: str, places: ResolvedLayout) -> bool:
+def _is_importable(path: str, resolved: ResolvedLayout) -> bool:
     """Whether unittest can import a file: it and all folders below the working directory are packages."""
     folder, _, name = path.rpartition("/")
     is_importable = name.removesuffix(".py").isidentifier()
-    while is_importable and folder != places.workdir:
-        is_importable = Path(places.root, folder, "__init__.py").is_file()
+    while is_importable and folder != resolved.workdir:
+        is_importable = Path(resolved.root, folder, "__init__.py").is_file()
         folder = folder.rpartition("/")[0]
     return is_importable
 
 
-def _walk_layout(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
-    everything = places.script_rules(skips_integration=False)
-    _walk_roots(places.unit_roots, places, walker, places.script_rules(skips_integration=True))
-    if places.always_file and not everything.leaves_out(places.always_file):
-        walker.take(places.always_file)
+def _walk_layout(resolved: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
+    everything = resolved.script_rules(skips_integration=False)
+    _walk_roots(resolved.unit_roots, resolved, walker, resolved.script_rules(skips_integration=True))
+    if resolved.always_file and not everything.leaves_out(resolved.always_file):
+        walker.take(resolved.always_file)
     if include_integration:
-        _walk_roots(places.integration_roots, places, walker, everything)
-    if places.ordinary_start is not None and not walker.files:
-        rules = places.ordinary_rules(skips_integration=not include_integration)
-        walker.walk(places.ordinary_start, rules)
+        _walk_roots(resolved.integration_roots, resolved, walker, everything)
+    if resolved.ordinary_start is not None and not walker.files:
+        rules = resolved.ordinary_rules(skips_integration=not include_integration)
+        walker.walk(resolved.ordinary_start, rules)
 
 
-def _walk_roots(roots: Iterable[str], places: ResolvedLayout, walker: Walker, rules: DiscoveryRules) -> None:
+def _walk_roots(
+    roots: Iterable[str], resolved: ResolvedLayout, walker: Walker, rules: DiscoveryRules
+) -> None:
     """Walk each root that exists; warn about a missing one that the user named."""
-    everything = places.script_rules(skips_integration=False)
+    everything = resolved.script_rules(skips_integration=False)
     for root in roots:
         if everything.leaves_out(root):
             continue
         if walker.can_start(root):
             walker.walk(root, rules)
-        elif root in places.configured_roots and not is_directory(Path(places.root, root)):
+        elif root in resolved.configured_roots and not is_directory(Path(resolved.root, root)):
             walker.warnings.append(f"skipped {on_one_line(root)}: it is configured, but no directory")

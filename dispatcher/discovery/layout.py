@@ -15,7 +15,6 @@ from dispatcher.discovery.patterns import (
     ORDINARY_PATTERNS,
     SCRIPT_EXCLUDED_NAMES,
     SCRIPT_PATTERNS,
-    UNITTEST_PATTERNS,
     DiscoveryRules,
     compile_names,
 )
@@ -77,54 +76,38 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         """The names of test files in a directory that the user named."""
         return self.patterns or ORDINARY_PATTERNS
 
+    @property
+    def tests_dir(self) -> Path:
+        """The working directory of the tests, absolute."""
+        return Path(self.root, self.workdir)
+
     def script_rules(self, *, skips_integration: bool) -> DiscoveryRules:
         """Return the rules for walks of the layout's roots."""
         return self._rules(SCRIPT_PATTERNS, SCRIPT_EXCLUDED_NAMES, skips_integration=skips_integration)
 
-    def ordinary_rules(self, *, skips_integration: bool) -> DiscoveryRules:
+    def ordinary_rules(
+        self, patterns: tuple[str, ...] = ORDINARY_PATTERNS, *, skips_integration: bool
+    ) -> DiscoveryRules:
         """Return the rules for a walk through an ordinary repository, or a directory that the user named."""
-        return self._rules(
-            ORDINARY_PATTERNS,
-            ORDINARY_EXCLUDED_NAMES,
-            skips_integration=skips_integration,
-            skips_hidden=True,
-        )
+        rules = self._rules(patterns, ORDINARY_EXCLUDED_NAMES, skips_integration=skips_integration)
+        return structs.replace(rules, skips_hidden=True)
 
     def configured_rules(self) -> DiscoveryRules:
         """Return rules that leave out only what the user excluded."""
-        return structs.replace(
-            self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
-            excluded_paths=self.excluded_paths,
-        )
-
-    def unittest_rules(self, *, skips_integration: bool) -> DiscoveryRules:
-        """Return the rules of discovery by unittest."""
-        return self._rules(
-            UNITTEST_PATTERNS,
-            ORDINARY_EXCLUDED_NAMES,
-            skips_integration=skips_integration,
-            skips_hidden=True,
-        )
+        rules = self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False)
+        return structs.replace(rules, excluded_paths=self.excluded_paths)
 
     def _rules(
-        self,
-        patterns: tuple[str, ...],
-        names: frozenset[str],
-        *,
-        skips_integration: bool,
-        skips_hidden: bool = False,
+        self, patterns: tuple[str, ...], names: frozenset[str], *, skips_integration: bool
     ) -> DiscoveryRules:
-        files = compile_names(self.patterns or patterns)
-        assert files is not None  # neither the configured nor the default patterns are empty
         skipped = self.script_excluded_paths
         if skips_integration:
             skipped |= frozenset(self.integration_roots)
         return DiscoveryRules(
-            files=files,
+            files=compile_names(self.patterns or patterns),
             excluded_names=names,
-            excluded_patterns=compile_names(self.excluded_names),
+            excluded_patterns=compile_names(self.excluded_names) if self.excluded_names else None,
             excluded_paths=self.excluded_paths | skipped,
-            skips_hidden=skips_hidden,
         )
 
 
@@ -167,16 +150,6 @@ def resolve_layout(config: TestConfig) -> ResolvedLayout:
         excluded_paths=frozenset(below(tuple(path for path in excluded if "/" in path))),
         script_excluded_paths=frozenset(below(SCRIPT_EXCLUDED_PATHS)),
     )
-
-
-def find_workdir(config: TestConfig) -> Path:
-    """Return the working directory of the tests, absolute.
-
-    Raises:
-        ConfigurationError: the root or a configured working directory does not exist or lies outside.
-    """
-    places = resolve_layout(config)
-    return Path(places.root, places.workdir)
 
 
 def is_below(path: str, directory: str) -> bool:

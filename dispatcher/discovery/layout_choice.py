@@ -56,7 +56,7 @@ class LayoutChoice(Struct, frozen=True, kw_only=True):
 
 def choose_layout(
     config: TestConfig,
-    places: ResolvedLayout,
+    resolved: ResolvedLayout,
     *,
     has_pytest: Callable[[], bool],
     origins: Origins = NO_ORIGINS,
@@ -66,13 +66,13 @@ def choose_layout(
     Args:
         has_pytest: whether the project's interpreter has pytest; called only if that decides.
     """
-    workdir = Path(places.root, places.workdir)
+    workdir = resolved.tests_dir
     configurations = find_configurations(workdir)
     asked = config.layout.kind
     if asked is not LayoutKind.AUTO:
         warnings = () if asked is LayoutKind.PYTEST else _ignored_settings(config, configurations, origins)
         return LayoutChoice(kind=asked, reason=f"from {origins['layout']}", warnings=warnings)
-    scripts = _why_scripts(config, places, origins)
+    scripts = _why_scripts(config, resolved, origins)
     if scripts:
         return LayoutChoice(
             kind=LayoutKind.SCRIPTS,
@@ -96,12 +96,12 @@ def choose_layout(
     )
 
 
-def _why_scripts(config: TestConfig, places: ResolvedLayout, origins: Origins) -> str:
+def _why_scripts(config: TestConfig, resolved: ResolvedLayout, origins: Origins) -> str:
     """Return why the scripts' layout applies; empty: nothing indicates it."""
     configured = _folder_settings(config)
     if configured:
         return f"{configured[0]} is set (from {origins[configured[0]]})"
-    if places.workdir == SCRIPT_WORKDIR:
+    if resolved.workdir == SCRIPT_WORKDIR:
         return f"there is a folder {SCRIPT_WORKDIR}"
     if config.usual_runner is RunnerKind.COMMAND:
         return f"command is set (from {origins['command']})"
@@ -111,25 +111,17 @@ def _why_scripts(config: TestConfig, places: ResolvedLayout, origins: Origins) -
 
 
 def _folder_settings(config: TestConfig) -> list[str]:
-    layout = config.layout
-    values = (
-        layout.workdir,
-        layout.unit_roots,
-        layout.integration_roots,
-        layout.extra_roots,
-        layout.patterns,
-    )
-    return [name for name, value in zip(_FOLDER_SETTINGS, values, strict=True) if value is not None]
+    return [name for name in _FOLDER_SETTINGS if getattr(config.layout, name.replace("-", "_")) is not None]
 
 
 def _ignored_settings(config: TestConfig, configurations: Sequence[str], origins: Origins) -> tuple[str, ...]:
     """Return pytest's settings that do not count because Passmuster's settings define the test files."""
-    ours = _folder_settings(config)
-    if not configurations or not ours:
+    configured = _folder_settings(config)
+    if not configurations or not configured:
         return ()
-    origin = origins[ours[0]]
-    ignored = f"what {configurations[0]} says about that is not used"
-    return (f"{ours[0]} (from {origin}) decides which files are tests: {ignored}",)
+    setting = f"{configured[0]} (from {origins[configured[0]]})"
+    ignored = f"the test paths and patterns of {configurations[0]} are ignored"
+    return (f"{setting} decides which files are tests: {ignored}",)
 
 
 def _why_pytest(
@@ -153,11 +145,9 @@ def _why_pytest(
     return f"{on_one_line(path)} is for pytest", sign
 
 
-def _searched_rules() -> DiscoveryRules:
-    files = compile_names((*ORDINARY_PATTERNS, "conftest.py"))
-    assert files is not None
-    return DiscoveryRules(files=files, excluded_names=ORDINARY_EXCLUDED_NAMES, skips_hidden=True)
-
-
-_SEARCHED = _searched_rules()
+_SEARCHED = DiscoveryRules(
+    files=compile_names((*ORDINARY_PATTERNS, "conftest.py")),
+    excluded_names=ORDINARY_EXCLUDED_NAMES,
+    skips_hidden=True,
+)
 """What is looked at for signs of pytest: conftests, and test files by their names."""

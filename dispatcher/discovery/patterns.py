@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import translate
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -15,7 +16,7 @@ ORDINARY_PATTERNS = ("test_*.py", "*_test.py")
 """What an ordinary repository calls its test files."""
 
 COMMAND_PATTERNS = (*ORDINARY_PATTERNS, "tests.py")
-"""The same where a command of the project runs them: Django's applications begin with a `tests.py`."""
+"""The same if a command of the project runs them: Django's applications start with a `tests.py`."""
 
 UNITTEST_PATTERNS = ("test*.py",)
 """What `python -m unittest` discovers by default."""
@@ -24,7 +25,7 @@ SCRIPT_EXCLUDED_NAMES = frozenset(("venv", "node_modules", "prototype"))
 ORDINARY_EXCLUDED_NAMES = SCRIPT_EXCLUDED_NAMES | {"build", "dist", "__pycache__", "site-packages"}
 
 ENVIRONMENT_MARK = "pyvenv.cfg"
-"""The file that every virtual environment holds, whatever its folder is called."""
+"""The file in every virtual environment, by which a walk recognizes one under any name."""
 
 
 class DiscoveryRules(Struct, frozen=True, kw_only=True):
@@ -53,15 +54,11 @@ class DiscoveryRules(Struct, frozen=True, kw_only=True):
 
     def leads_to(self, path: str) -> bool:
         """Return whether a walk from the root could reach the directory `path`."""
-        parts = path.split("/")
-        return path == "" or all(
-            self.enters(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts)
-        )
+        return path == "" or all(self.enters(name, above) for name, above in _ancestors(path))
 
     def leaves_out(self, path: str) -> bool:
         """Return whether `path`, or a directory above it, is excluded by the user or by its path."""
-        parts = path.split("/")
-        return any(self._is_left_out(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts))
+        return any(self._is_left_out(name, above) for name, above in _ancestors(path))
 
     def _is_left_out(self, name: str, path: str) -> bool:
         if path in self.excluded_paths:
@@ -69,7 +66,12 @@ class DiscoveryRules(Struct, frozen=True, kw_only=True):
         return self.excluded_patterns is not None and self.excluded_patterns.match(name) is not None
 
 
-def compile_names(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    """Return one expression that matches a name of any of the shell patterns; None for no pattern."""
-    expressions = [translate(pattern) for pattern in patterns]
-    return re.compile("|".join(expressions)) if expressions else None
+def _ancestors(path: str) -> Iterator[tuple[str, str]]:
+    """Yield name and path of each directory above `path`, and of `path` itself."""
+    parts = path.split("/")
+    return zip(parts, accumulate(parts, "{}/{}".format), strict=True)
+
+
+def compile_names(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return one expression that matches a name of any of the shell patterns."""
+    return re.compile("|".join(map(translate, patterns)))

@@ -32,6 +32,8 @@ _SECTIONS = {
 }
 """Files that configure pytest, the one it prefers first; None: by their name alone, else by a section."""
 
+CONFIGURATION_FILES = tuple(_SECTIONS)
+
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
 _PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
@@ -123,21 +125,10 @@ def is_plain_script(file: Path) -> bool:
 
 
 _SETTINGS = "DJANGO_SETTINGS_MODULE"
-"""Names the settings: in `manage.py`, and where pytest knows them, in its configuration or a conftest."""
-
-_PYTEST_PLACES = (
-    "pytest.toml",
-    "pytest.ini",
-    ".pytest.ini",
-    "pyproject.toml",
-    "tox.ini",
-    "setup.cfg",
-    "conftest.py",
-    "tests/conftest.py",
-)
+"""Names the settings: in `manage.py`, and for pytest in its configuration or a conftest."""
 
 _CONFIGURES = (_SETTINGS, "settings.configure(", "django.setup(")
-"""What such a place holds where it configures Django for pytest."""
+"""One of these is in the file that configures Django for pytest."""
 
 COMMAND = '["{python}", "manage.py", "test", "--noinput", "{module}"]'
 
@@ -148,7 +139,10 @@ def django_advice(config: TestConfig, workdir: Path) -> str | None:
         return None
     if not _holds(workdir / "manage.py", (_SETTINGS,)):
         return None
-    if any(_holds(workdir / place, _CONFIGURES) for place in _PYTEST_PLACES):
+    if any(
+        _holds(workdir / place, _CONFIGURES)
+        for place in (*CONFIGURATION_FILES, "conftest.py", "tests/conftest.py")
+    ):
         return None
     file = on_one_line(str(config.root / FILE_NAME))
     return (

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -52,7 +52,7 @@ class ProjectPython(Struct, frozen=True, kw_only=True):
 class CollectionError(ConfigurationError):
     """pytest cannot collect; the message says why."""
 
-    def names(self, path: str) -> bool:
+    def is_about(self, path: str) -> bool:
         """Return whether the reason is that pytest collects nothing from `path`."""
         return str(self).endswith((f": not found: {path}", f": found no collectors for {path}"))
 
@@ -191,10 +191,6 @@ def _reason(output: str, status: int) -> str:
         if marked:
             # The first of pytest's own errors, the last line of an internal one.
             return on_one_line(marked[0] if mark == "ERROR: " else marked[-1])
-    last = _last_line(lines)
-    return on_one_line(last) if last else f"it ended with status {status} and said nothing"
-
-
-def _last_line(lines: Iterable[str]) -> str:
-    wanted = [line.strip("!= ") for line in lines]
-    return next((line for line in reversed(wanted) if line), "")
+    stripped = (line.strip("!= ") for line in reversed(lines))
+    last = next(filter(None, stripped), "")
+    return on_one_line(last) if last else f"it ended with status {status} without output"

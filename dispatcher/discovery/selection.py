@@ -37,7 +37,7 @@ class Named(Struct, frozen=True, kw_only=True):
 
 
 def select(
-    paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str
+    paths: Iterable[str], *, resolved: ResolvedLayout, walker: Walker, cwd: str
 ) -> dict[str, tuple[str, ...]]:
     """Add the files that `paths` name to `walker`; return the tests that were named, by their file's path.
 
@@ -50,10 +50,10 @@ def select(
     Raises:
         ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
     """
-    found = [find_named(text, places=places, walker=walker, cwd=cwd) for text in paths]
+    found = [find_named(text, resolved=resolved, walker=walker, cwd=cwd) for text in paths]
     for named in found:
         if named.is_directory:
-            _take_directory(named.text, named.path, places, walker)
+            _take_directory(named.text, named.path, resolved, walker)
         elif not named.path.endswith(".py"):
             raise named.error("is not a Python file: expected a name that ends in .py")
         else:
@@ -72,13 +72,13 @@ def tests_of(named: Iterable[Named]) -> dict[str, tuple[str, ...]]:
     return {path: tuple(found) for path, found in tests.items()}
 
 
-def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -> Named:
+def find_named(text: str, *, resolved: ResolvedLayout, walker: Walker, cwd: str) -> Named:
     """Return the file or directory inside the root that a path of the user means; see `select`.
 
     Raises:
         ConfigurationError: it does not exist, lies outside the root, or is neither.
     """
-    bases = (cwd, walker.absolute(places.workdir), places.root)
+    bases = (cwd, walker.absolute(resolved.workdir), resolved.root)
     file, test, line = _split_test(text, bases)
     absolute, status = _find(file, bases, walker)
     is_directory = stat.S_ISDIR(status.st_mode)
@@ -117,15 +117,15 @@ def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[st
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
-def _take_directory(text: str, path: str, places: ResolvedLayout, walker: Walker) -> None:
+def _take_directory(text: str, path: str, resolved: ResolvedLayout, walker: Walker) -> None:
     # A separate walker shows whether this directory itself contains tests.
-    inner = Walker(root=places.root)
-    inner.walk(path, places.ordinary_rules(skips_integration=False))
+    inner = Walker(root=resolved.root)
+    inner.walk(path, resolved.ordinary_rules(skips_integration=False))
     walker.warnings.extend(inner.warnings)
     if not inner.files and inner.warnings:
         raise _error(text, f"holds no test files that can be read: {inner.warnings[0]}")
     if not inner.files:
-        names = " or ".join(places.directory_patterns)
+        names = " or ".join(resolved.directory_patterns)
         raise _error(text, f"holds no test files: expected some called {names}")
     walker.files.update(inner.files)
 

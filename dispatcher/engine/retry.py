@@ -121,23 +121,32 @@ def next_attempt(
         budget_bytes: the memory budget of all files together, which bounds every prediction; None: unknown
             here.
     """
+    following = _next_attempt(task, result, context, policy)
+    if following is None or budget_bytes is None or (following.task.predicted_bytes or 0) <= budget_bytes:
+        return following
+    return replace(following, task=replace(following.task, predicted_bytes=budget_bytes))
+
+
+def _next_attempt(
+    task: TestTask, result: TestResult, context: AttemptContext, policy: RetryPolicy
+) -> NextAttempt | None:
     if result.is_evicted:
-        return _after_eviction(task, result, context=context, budget_bytes=budget_bytes)
+        return _after_eviction(task, result, context)
     if result.status.is_cancelled or context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
         return None
     if context.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
-        further = _next_of_proof(task, result, context=context, budget_bytes=budget_bytes)
+        further = _next_of_proof(task, result, context)
         if further is not None or context.reason is not RerunReason.VERIFY_FAILURE:
             return further
     elif needs_verification(task, result, policy):
-        verification = _verification(task, result, context=context, policy=policy, budget_bytes=budget_bytes)
+        verification = _verification(task, result, context, policy)
         if verification is not None:
             return verification
     if result.status.is_pass:
         return None
     retries = policy.retries if task.retries is None else task.retries
     if result.status not in NEVER_RETRIED and context.failures < retries:
-        retry = _with_corrected_memory(task, result, budget_bytes=budget_bytes)
+        retry = _with_corrected_memory(task, result)
         return NextAttempt(task=replace(retry, wanted_worker=""), reason=RerunReason.RETRY)
     if (
         context.exclusive_allowed
@@ -152,17 +161,12 @@ def next_attempt(
 
 
 def _verification(
-    task: TestTask,
-    result: TestResult,
-    *,
-    context: AttemptContext,
-    policy: RetryPolicy,
-    budget_bytes: int | None,
+    task: TestTask, result: TestResult, context: AttemptContext, policy: RetryPolicy
 ) -> NextAttempt | None:
     """Return the spawned attempt that verifies a forked one; None: a pass that was verified before."""
     if not result.status.is_pass:
         reason = RerunReason.VERIFY_FAILURE
-        following = _with_corrected_memory(task, result, budget_bytes=budget_bytes)
+        following = _with_corrected_memory(task, result)
     elif policy.verifies_forks or not context.is_fork_verified:
         reason, following = RerunReason.VERIFY_PASS, _following(task)
     else:
@@ -174,9 +178,7 @@ def _verification(
     )
 
 
-def _next_of_proof(
-    task: TestTask, result: TestResult, *, context: AttemptContext, budget_bytes: int | None
-) -> NextAttempt | None:
+def _next_of_proof(task: TestTask, result: TestResult, context: AttemptContext) -> NextAttempt | None:
     """Return the attempt that a proof for or against forking needs after an attempt for this reason."""
     if context.before is not None and not context.before.is_comparable(result):
         return None
@@ -189,9 +191,7 @@ def _next_of_proof(
             task=replace(_following(task), isolation=Isolation.AUTO), reason=RerunReason.REFORK
         )
     if context.reason is RerunReason.VERIFY_PASS and not passes:
-        return NextAttempt(
-            task=_with_corrected_memory(task, result, budget_bytes=budget_bytes), reason=RerunReason.RECHECK
-        )
+        return NextAttempt(task=_with_corrected_memory(task, result), reason=RerunReason.RECHECK)
     return None
 
 
@@ -217,18 +217,16 @@ def is_inconclusive(result: TestResult, *, context: AttemptContext, policy: Retr
     return context.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
 
 
-def _after_eviction(
-    task: TestTask, result: TestResult, *, context: AttemptContext, budget_bytes: int | None
-) -> NextAttempt | None:
+def _after_eviction(task: TestTask, result: TestResult, context: AttemptContext) -> NextAttempt | None:
     if context.evictions >= MAX_EVICTIONS and not result.was_alone:
         return None
-    again = replace(
+    rerun = replace(
         _following(task),
-        predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
+        predicted_bytes=_corrected_bytes(task, result),
         # The second prediction was wrong as well; an exclusive file is never evicted for another one.
         exclusive=task.exclusive or context.evictions > 0,
     )
-    return NextAttempt(task=again, reason=RerunReason.EVICTED)
+    return NextAttempt(task=rerun, reason=RerunReason.EVICTED)
 
 
 def _following(task: TestTask) -> TestTask:
@@ -241,19 +239,16 @@ def _spawned(task: TestTask, context: AttemptContext) -> TestTask:
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
 
 
-def _with_corrected_memory(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> TestTask:
+def _with_corrected_memory(task: TestTask, result: TestResult) -> TestTask:
     """Return the following attempt, exclusive after one that exceeded a memory limit."""
-    again = _following(task)
     if result.status is not Status.MEMORY:
-        return again
+        return _following(task)
     # An exclusive rerun has the best chance, and affects no other file if it fails again.
-    predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
-    return replace(again, predicted_bytes=predicted_bytes, exclusive=True)
+    return replace(_following(task), predicted_bytes=_corrected_bytes(task, result), exclusive=True)
 
 
-def _corrected_bytes(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> int | None:
+def _corrected_bytes(task: TestTask, result: TestResult) -> int | None:
     """Return the bytes to reserve for a file that used more than predicted; None: still unknown."""
     if result.peak_bytes is None:
         return task.predicted_bytes
-    corrected_bytes = max(task.predicted_bytes or 0, math.ceil(result.peak_bytes * EVICTED_MARGIN))
-    return corrected_bytes if budget_bytes is None else min(corrected_bytes, budget_bytes)
+    return max(task.predicted_bytes or 0, math.ceil(result.peak_bytes * EVICTED_MARGIN))

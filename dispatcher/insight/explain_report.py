@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from dispatcher.insight.explanation import Explanation, reasons_of
+from dispatcher.insight.explanation import Explanation, rerun_reasons
 from dispatcher.insight.last_run import PastAttempt, PastRun
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.rerun_reason import RerunReason
@@ -73,7 +73,7 @@ def _now_lines(what: Explanation) -> Iterator[str]:
 def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
     state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
-    reasons = reasons_of([attempt.result for attempt in run.attempts])
+    reasons = rerun_reasons([attempt.result for attempt in run.attempts])
     for attempt, reason in zip(run.attempts, reasons, strict=True):
         result = attempt.result
         yield _line(f"attempt {result.attempt}", _status_text(result))
@@ -164,7 +164,7 @@ def explain_json(what: Explanation) -> bytes:
     last = what.last
     last_run: JsonValue = None
     if last is not None:
-        reasons = reasons_of([attempt.result for attempt in last.attempts])
+        reasons = rerun_reasons([attempt.result for attempt in last.attempts])
         last_run = {
             "run_id": last.run_id,
             "complete": last.is_complete,

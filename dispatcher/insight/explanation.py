@@ -105,7 +105,7 @@ def _said(rule: Override) -> Iterator[str]:
             yield f"{key} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
 
 
-def reason_of(before: TestResult, attempt: TestResult) -> RerunReason:
+def rerun_reason(before: TestResult, attempt: TestResult) -> RerunReason:
     """Return why an attempt followed another one, as far as its journal shows.
 
     A retry during which, by chance, nothing else ran cannot be distinguished from an exclusive rerun.
@@ -121,6 +121,6 @@ def reason_of(before: TestResult, attempt: TestResult) -> RerunReason:
     return RerunReason.EXCLUSIVE if attempt.was_alone and not before.was_alone else RerunReason.RETRY
 
 
-def reasons_of(attempts: Sequence[TestResult]) -> tuple[RerunReason | None, ...]:
+def rerun_reasons(attempts: Sequence[TestResult]) -> tuple[RerunReason | None, ...]:
     """Return why each attempt was made; None: it was the first."""
-    return (None, *(reason_of(one, other) for one, other in pairwise(attempts)))
+    return (None, *(rerun_reason(one, other) for one, other in pairwise(attempts)))

@@ -42,7 +42,7 @@ class PastRun(Struct, frozen=True, kw_only=True):
     is_complete: bool
 
 
-def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastRun | None:
+def find_newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastRun | None:
     """Return the newest kept run that ran a file, reduced to that file; None: there is none.
 
     Args:

@@ -30,7 +30,7 @@ def report_recorded_coverage(
         InfrastructureError: the data could not be combined, or a report could not be written.
     """
     interpreter = find_interpreter(config.python, config.root, environ)
-    workdir = Path(config.root, resolve_layout(config).workdir)
+    workdir = resolve_layout(config).tests_dir
     if not config.coverage_source:
         config = structs.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)

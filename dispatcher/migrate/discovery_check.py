@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.layout import resolve_layout
-from dispatcher.migrate.legacy_discovery import LegacyFiles, old_files
+from dispatcher.migrate.legacy_discovery import LegacyFiles, find_legacy_files
 from dispatcher.model.plan import TestFile
 
 
@@ -57,7 +57,7 @@ def compare(config: TestConfig, find: Find) -> Comparison:
     Raises:
         ConfigurationError: the configured layout is wrong.
     """
-    old = old_files(config.root)
+    old = find_legacy_files(config.root)
     differences = _differences(old, config, find)
     return Comparison(
         unit=len(old.unit),

@@ -40,7 +40,7 @@ class LegacyFiles(Struct, frozen=True, kw_only=True):
     integration: frozenset[str]
 
 
-def old_files(root: Path) -> LegacyFiles:
+def find_legacy_files(root: Path) -> LegacyFiles:
     """Return the test files that the shell scripts found below the project root."""
     workdir = root / _WORKDIR if (root / _WORKDIR).is_dir() else root
     unit = {

@@ -30,7 +30,7 @@ _ORIGINALS = "originals"
 _VERSION = 1
 
 
-class Recorded(Struct, frozen=True, kw_only=True):
+class RecordedChange(Struct, frozen=True, kw_only=True):
     """One file of a step.
 
     Args:
@@ -158,7 +158,7 @@ def _write_step(step: Path, changes: Sequence[Change]) -> None:
             original = f"{number:05}"
             write_flushed(step / _ORIGINALS / original, change.before, 0o600)
         files.append(
-            Recorded(
+            RecordedChange(
                 path=change.path,
                 before=_digest(change.before),
                 after=_digest(change.after),
@@ -172,7 +172,7 @@ def _write_step(step: Path, changes: Sequence[Change]) -> None:
     unfinished.replace(step / _RECORD)
 
 
-def _read_step(root: Path, step: Path) -> list[Recorded]:
+def _read_step(root: Path, step: Path) -> list[RecordedChange]:
     place = f"{FOLDER}/{step.name}/{_RECORD}"
     try:
         document = json.loads((step / _RECORD).read_bytes())
@@ -180,7 +180,7 @@ def _read_step(root: Path, step: Path) -> list[Recorded]:
             raise ConfigurationError(
                 f"{place} is of version {document['version']}, expected {_VERSION}: use its program"
             )
-        files = convert(document["files"], list[Recorded])
+        files = convert(document["files"], list[RecordedChange])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise ConfigurationError(f"{place} is broken: {error}; bring the files back by hand") from error
     for recorded in files:
@@ -196,7 +196,7 @@ def _current(root: Path, path: str) -> bytes | None:
         raise InfrastructureError(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
 
 
-def _original(step: Path, recorded: Recorded) -> bytes | None:
+def _original(step: Path, recorded: RecordedChange) -> bytes | None:
     if recorded.original is None:
         return None
     content = _current(step / _ORIGINALS, Path(recorded.original).name)

@@ -27,7 +27,7 @@ class MigrationPlan(Struct, frozen=True, kw_only=True):
     command: NewCommand
     changes: tuple[Change, ...]
     references: int
-    left: tuple[ManualEdit, ...]
+    manual_edits: tuple[ManualEdit, ...]
     scripts: tuple[str, ...]
     settings: str
 
@@ -42,7 +42,7 @@ def make_plan(
         InfrastructureError: a file cannot be read.
     """
     changes: list[Change] = []
-    left = list(survey.left)
+    left = list(survey.manual_edits)
     lines: list[str] = []
     try:
         for document in survey.documents:
@@ -70,13 +70,13 @@ def make_plan(
         command=command,
         changes=tuple(changes),
         references=sum(bool(one.edits) for document in survey.documents for one in document.references),
-        left=tuple(one for one in left if not (wrappers and one.reason == LINK)),
+        manual_edits=tuple(one for one in left if not (wrappers and one.reason == LINK)),
         scripts=tuple(lines),
         settings=settings,
     )
 
 
-def old_scripts(root: Path) -> list[str]:
+def remaining_scripts(root: Path) -> list[str]:
     """Return the scripts that still exist in their original form."""
     paths = (root / f"{stem}.sh" for stem in STEMS)
     return [path.name for path in paths if path.is_file() and not is_wrapper(path.read_bytes())]

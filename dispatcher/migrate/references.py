@@ -25,11 +25,11 @@ from dispatcher.migrate.shell_words import (
     ScriptMatch,
     assigned_name,
     by_address,
-    hand_reason,
     is_file_operation,
     is_whole_name,
     line_start,
-    meant_script,
+    manual_edit_reason,
+    match_script,
     path_start,
     runs_as_command_text,
     shell_before,
@@ -117,13 +117,13 @@ def _names(text: str, place: ReferenceContext, command: NewCommand) -> Iterator[
         meant = by_address(text, word, start, place)
         is_address = meant is not None
         if meant is None:
-            meant = meant_script(text, word, start, f"{match[1]}.sh", place)
+            meant = match_script(text, word, start, f"{match[1]}.sh", place)
         if meant is ScriptMatch.OTHER:
             continue
         reason = (
             "which script it means cannot be told"
             if meant is ScriptMatch.UNKNOWN
-            else hand_reason(text, word, end)
+            else manual_edit_reason(text, word, end)
         )
         later = uses.get(assigned_name(text, word)) if uses and not reason else None
         if later is not None:

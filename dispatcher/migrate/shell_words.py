@@ -180,7 +180,7 @@ def runs_as_command_text(text: str, word: int) -> bool:
     return call is not None and bool(re.search(r"[-+][a-z]*c\b", text[call.start : call.options_end]))
 
 
-def hand_reason(text: str, word: int, end: int) -> str:
+def manual_edit_reason(text: str, word: int, end: int) -> str:
     """Return why only a person can change a script's name in this context; empty: it can be changed."""
     before = text[line_start(text, word) : word]
     segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
@@ -266,7 +266,7 @@ class ReferenceContext(Struct, frozen=True, kw_only=True):
         return tuple("/".join(parts[:count]) for count in range(len(parts), 0, -1))
 
 
-def meant_script(text: str, start: int, name_start: int, name: str, place: ReferenceContext) -> ScriptMatch:
+def match_script(text: str, start: int, name_start: int, name: str, place: ReferenceContext) -> ScriptMatch:
     """Return which script the path `text[start:name_start]` and the name after it mean."""
     path = text[start:name_start].replace("\\", "/")
     if "*" in path or "?" in path:

@@ -97,7 +97,7 @@ class Survey(Struct, frozen=True, kw_only=True):
         return (*found.values(), *self.links)
 
     @property
-    def left(self) -> tuple[ManualEdit, ...]:
+    def manual_edits(self) -> tuple[ManualEdit, ...]:
         """What a person must edit."""
         return tuple(line for line in self.lines if line.reason)
 

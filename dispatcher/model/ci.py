@@ -16,34 +16,20 @@ NONE = "none"
 
 
 class Ci(Struct, frozen=True, kw_only=True):
-    """One CI.
-
-    Args:
-        choice: its name for `--ci`; empty: Passmuster prints no annotations for it.
-        sign: the variable that is `true` or `1` in its jobs.
-        also: a variable that must be set in addition, because programs that imitate a CI set only `sign`.
-        log: the log format, a key of `reporters/ci/logs.py`; empty: plain.
-        job_index: the variable with the number of a parallel job.
-        job_total: the variable with the number of parallel jobs.
-        first_job: the number of the first parallel job.
-        run: the variable that identifies a run; it keeps its value when some jobs rerun.
-        attempt: the variable that counts the attempts at a job.
-        first_attempt: the value of `attempt` in the first attempt.
-        checkout: the variable with the directory of the repository.
-        summary: the variable with the path of the step summary file.
-    """
+    """One CI."""
 
     name: str
-    choice: str = ""
-    sign: str = ""
+    choice: str = ""  # its name for `--ci`; empty: Passmuster prints no annotations for it
+    sign: str = ""  # the variable that is `true` or `1` in its jobs
     also: str = ""
-    log: str = ""
-    job_index: str = ""
-    job_total: str = ""
-    first_job: int = 0
-    run: str = ""
-    attempt: str = ""
-    first_attempt: int = 1
+    """A variable that must be set in addition, because programs that imitate a CI set only `sign`."""
+    log: str = ""  # the log format, a key of `reporters/ci/logs.py`; empty: plain
+    job_index: str = ""  # the variable with the number of a parallel job
+    job_total: str = ""  # the variable with the number of parallel jobs
+    first_job: int = 0  # the number of the first parallel job
+    run: str = ""  # the variable that identifies a run; it keeps its value when some jobs rerun
+    attempt: str = ""  # the variable that counts the attempts at a job
+    first_attempt: int = 1  # the value of `attempt` in the first attempt
     checkout: str = ""
     summary: str = ""
 

@@ -16,7 +16,6 @@ class EventBus:
     success.
 
     Args:
-        reporters: receive every event.
         keepers: also receive every event; the run counts as complete even if one of them fails.
     """
 

@@ -37,17 +37,13 @@ class RunStarted(Struct, frozen=True, kw_only=True):
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True):
-    """An attempt at a file has started.
-
-    Args:
-        attempt_reason: why the attempt was made; None: it is the first that counts.
-        worker: the worker that runs it, if there are several.
-    """
+    """An attempt at a file has started."""
 
     at_s: float
     file: TestFile
     attempt: int
     attempt_reason: RerunReason | None = None
+    """Why the attempt was made; None: it is the first that counts."""
     worker: str = ""
 
 
@@ -60,22 +56,18 @@ class FileSlow(Struct, frozen=True, kw_only=True):
 
 
 class AttemptFinished(Struct, frozen=True, kw_only=True):
-    """An attempt finished.
-
-    Args:
-        result: the result of the attempt. A verification that passes leaves the verdict to the attempt before
-            it.
-        rerun_reason: why another attempt follows; None: the verdict is final.
-        attempt_reason: why the attempt was made; None: it was the first, or replaced the first.
-        finding: what the attempts say together once the verdict is final; None: nothing beyond their results.
-    """
+    """An attempt finished."""
 
     at_s: float
     file: TestFile
     result: TestResult
+    """The result of the attempt. A verification that passes leaves the verdict to the attempt before it."""
     rerun_reason: RerunReason | None = None
+    """Why another attempt follows; None: the verdict is final."""
     attempt_reason: RerunReason | None = None
+    """Why the attempt was made; None: it was the first, or replaced the first."""
     finding: Finding | None = None
+    """What the attempts say together once the verdict is final; None: nothing beyond their results."""
 
 
 class VerdictSettled(Struct, frozen=True, kw_only=True):
@@ -84,17 +76,14 @@ class VerdictSettled(Struct, frozen=True, kw_only=True):
     Either the following attempt was withdrawn or stopped with the run; it then has no `AttemptFinished`, even
     if it had started. Or it finished but does not count: its `AttemptFinished` has `RerunReason.SETTLED`, and
     this event follows at once.
-
-    Args:
-        result: the result that is the verdict; an earlier `AttemptFinished` carried it.
-        attempt_reason: why the attempt that does not count was made.
-        finding: as in `AttemptFinished`.
     """
 
     at_s: float
     file: TestFile
     result: TestResult
+    """The result that is the verdict; an earlier `AttemptFinished` carried it."""
     attempt_reason: RerunReason
+    """Why the attempt that does not count was made."""
     finding: Finding | None = None
 
 

@@ -22,86 +22,57 @@ class FileKind(StrEnum):
 
 
 class TestFile(Struct, frozen=True, kw_only=True):
-    """A discovered test file.
-
-    Args:
-        path: relative to the project root, with forward slashes; identifies the file everywhere.
-        label: the path as printed, relative to the working directory of the tests.
-        size_bytes: the file's size at discovery.
-        mtime_ns: its modification time at discovery; together with the size it shows whether a file changed.
-        runner: what runs the file unless the user sets it; `AUTO`: the file's text decides.
-        selection: the tests of the file that run.
-    """
+    """A discovered test file."""
 
     __test__: ClassVar[bool] = False
 
     path: str
+    """Relative to the project root, with forward slashes; identifies the file everywhere."""
     label: str
+    """The path as printed, relative to the working directory of the tests."""
     kind: FileKind = FileKind.UNIT
     size_bytes: int = 0
     mtime_ns: int = 0
+    """Its modification time at discovery; together with the size it shows whether a file changed."""
     runner: RunnerKind = RunnerKind.AUTO
+    """What runs the file unless the user sets it; `AUTO`: the file's text decides."""
     selection: TestSelection = WHOLE_FILE
+    """The tests of the file that run."""
 
 
 class PlannedFile(Struct, frozen=True, kw_only=True):
-    """A file with its first task and the reason for its position in the order.
-
-    Args:
-        task: the first attempt.
-        order_reason: the reason for its position (`failed last time`, `longest first`, `never ran`).
-        is_named: whether the user named this file itself, not a directory that contains it.
-        failed_before: whether its last run did not pass.
-        is_fork_verified: whether its current version is known to give the same result forked and spawned.
-        spawned_bytes: peak bytes to reserve for it when spawned; None: unknown.
-        baseline: what it used in earlier runs; None: it never ran.
-    """
+    """A file with its first task and the reason for its position in the order."""
 
     file: TestFile
     task: TestTask
-    order_reason: str = ""
-    is_named: bool = False
+    order_reason: str = ""  # the reason for its position (`failed last time`, `longest first`, `never ran`)
+    is_named: bool = False  # whether the user named this file itself, not a directory that contains it
     failed_before: bool = False
     is_fork_verified: bool = False
-    spawned_bytes: int | None = None
-    baseline: Baseline | None = None
+    """Whether its current version is known to give the same result forked and spawned."""
+    spawned_bytes: int | None = None  # peak bytes to reserve for it when spawned; None: unknown
+    baseline: Baseline | None = None  # what it used in earlier runs; None: it never ran
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):
-    """How the whole run is split, and which shard this machine runs.
-
-    Args:
-        shard: this machine's shard.
-        whole: every file of the whole run with the number of its shard, sorted by path.
-        digest: SHA-256 of `whole`, in hexadecimal; machines with equal digests run each file exactly once.
-        history_digest: SHA-256 of the predictions that the split used; empty: there were none.
-        slots: the number of slots that the split assumes for each machine.
-        budget_bytes: the memory budget that the split assumes for each machine.
-        predicted_s: predicted seconds of this shard on this machine; None: unknown.
-    """
+    """How the whole run is split, and which shard this machine runs."""
 
     shard: Shard
     whole: tuple[tuple[str, int], ...]
-    digest: str
-    history_digest: str
+    """Every file of the whole run with the number of its shard, sorted by path."""
+    digest: str  # SHA-256 of `whole`, in hexadecimal; machines with equal digests run each file exactly once
+    history_digest: str  # SHA-256 of the predictions that the split used; empty: there were none
     slots: int
     budget_bytes: int
-    predicted_s: float | None = None
+    predicted_s: float | None = None  # predicted seconds of this shard on this machine; None: unknown
 
 
 class RunPlan(Struct, frozen=True, kw_only=True):
-    """All files of a run.
-
-    Args:
-        files: in the order in which they should start.
-        groups: how many files of each concurrency group may run at once.
-        shard: the shard that these files are; None: they are the whole run.
-        layout: which configuration decides what is a test file, and why; empty: the layout of the shell
-            scripts.
-    """
+    """All files of a run."""
 
     run_id: str
-    files: tuple[PlannedFile, ...]
-    groups: tuple[tuple[str, int], ...] = ()
-    shard: ShardPlan | None = None
+    files: tuple[PlannedFile, ...]  # in the order in which they should start
+    groups: tuple[tuple[str, int], ...] = ()  # how many files of each concurrency group may run at once
+    shard: ShardPlan | None = None  # the shard that these files are; None: they are the whole run
     layout: str = ""
+    """Which configuration decides what is a test file, and why; empty: the layout of the shell scripts."""

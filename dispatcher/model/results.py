@@ -49,8 +49,6 @@ def derive_finding(
     results.
 
     Args:
-        attempts: in their order.
-        reasons: why each attempt was made, one for each attempt.
         is_unverified: whether a verification was wanted and gave no result.
     """
     said = [
@@ -92,14 +90,11 @@ def _failed_fairly(attempt: TestResult | None) -> bool:
 
 
 class IsolationDifference(Struct, frozen=True, kw_only=True):
-    """A file that gave another result when forked.
-
-    Args:
-        texts: each difference as a phrase, at least one.
-    """
+    """A file that gave another result when forked."""
 
     file: TestFile
     texts: tuple[str, ...]
+    """Each difference as a phrase, at least one."""
 
 
 def differences(forked: TestResult, spawned: TestResult) -> tuple[str, ...]:
@@ -156,23 +151,18 @@ class Measure(StrEnum):
 
 
 class Regression(Struct, frozen=True, kw_only=True):
-    """A file that exceeded its baseline by more than the allowed factor.
-
-    Args:
-        measure: the measure.
-        baseline: the usual value, in the unit of `what`.
-        now: the value in this run.
-        run_slowdown: the general slowdown of the files on the same machine in this run; this share
-            of the growth is not the file's own. 1 for memory.
-        is_changed: whether the file changed since its last run.
-    """
+    """A file that exceeded its baseline by more than the allowed factor."""
 
     file: TestFile
     measure: Measure
     baseline: float
+    """The usual value, in the unit of `measure`."""
     now: float
     run_slowdown: float = 1.0
+    """The general slowdown of the files on the same machine in this run; this share of the growth is not the
+    file's own. 1 for memory."""
     is_changed: bool = False
+    """Whether the file changed since its last run."""
 
     @property
     def factor(self) -> float:
@@ -181,24 +171,20 @@ class Regression(Struct, frozen=True, kw_only=True):
 
 
 class FileAttempts(Struct, frozen=True, kw_only=True):
-    """One planned file and its attempts.
-
-    Args:
-        attempts: every attempt in order, evicted ones included. The output of passed attempts is dropped and
-            that of others is cut to its end, so that a large run stays small.
-        started: whether any attempt started; in a stopped run some files never start.
-        reasons: why each attempt was made; empty: unknown.
-        verdict_attempt: the position of the attempt that counts; None: the last. Later
-            attempts confirmed it or gave no result.
-        is_unverified: whether a verification was wanted and gave no result.
-    """
+    """One planned file and its attempts."""
 
     file: TestFile
     attempts: tuple[TestResult, ...]
+    """In order, with evicted ones. Output of passed attempts is dropped, that of others is cut to its end."""
     started: bool = True
+    """Whether any attempt started; in a stopped run some files never start."""
     reasons: tuple[RerunReason | None, ...] = ()
+    """Why each attempt was made; empty: unknown."""
     verdict_attempt: int | None = None
+    """The position of the attempt that counts; None: the last. Later attempts confirmed it or gave no result.
+    """
     is_unverified: bool = False
+    """Whether a verification was wanted and gave no result."""
 
     @property
     def final(self) -> TestResult:
@@ -304,26 +290,18 @@ def _is_whole(attempt: TestResult) -> bool:
 
 
 class TestResults(Struct, frozen=True, kw_only=True):
-    """All files of a run, in the order of the plan.
-
-    Args:
-        records: exactly one for each planned file.
-        duration_s: wall-clock seconds of the run.
-        peak_bytes: peak memory of all files together; 0 if it was never measured.
-        interrupted: whether a signal ended the run.
-        is_verified: whether every forked file had to run spawned too, so that each difference counts.
-        regressions: the files that exceeded their baselines.
-        fails_on_regression: whether a regression fails the run.
-        allows_no_tests: whether the run may pass although no test ran.
-    """
+    """All files of a run, in the order of the plan."""
 
     __test__: ClassVar[bool] = False
 
     records: tuple[FileAttempts, ...]
+    """Exactly one for each planned file."""
     duration_s: float
     peak_bytes: int = 0
+    """Peak memory of all files together; 0 if it was never measured."""
     interrupted: bool = False
     is_verified: bool = False
+    """Whether every forked file had to run spawned too, so that each difference counts."""
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
     allows_no_tests: bool = False

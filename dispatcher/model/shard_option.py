@@ -21,14 +21,9 @@ _SHARD = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
 
 
 class Shard(Struct, frozen=True, kw_only=True):
-    """One of the shards into which a run is split.
+    """One of the shards into which a run is split."""
 
-    Args:
-        number: from 1.
-        total: the number of shards.
-    """
-
-    number: int
+    number: int  # from 1
     total: int
 
     def __str__(self) -> str:
@@ -53,9 +48,6 @@ def read_shard(text: str) -> Shard | None:
 
 def shard_of(environ: Mapping[str, str], *, origin: str) -> Shard:
     """Return the shard that the CI's variables name.
-
-    Args:
-        origin: where the option was set, for messages.
 
     Raises:
         ConfigurationError: no pair of variables is set, or one of them is not a valid number.

@@ -15,19 +15,15 @@ class UsageStats(Struct, frozen=True, kw_only=True):
     """The expected resource usage of a file for one start method.
 
     Args:
-        duration_s: expected wall-clock seconds.
-        cpu_s: expected CPU seconds; None: unknown.
-        peak_bytes: expected peak memory of the process tree; None: never measured.
-        runs: the number of attempts behind these values; 0: only `peak_bytes` is known, and it is a lower
-            bound.
         most_s: about the highest wall-clock seconds among its last attempts.
         most_cpu_s: about the highest CPU seconds among its last attempts.
     """
 
     duration_s: float = 0.0
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
+    cpu_s: float | None = None  # expected CPU seconds; None: unknown
+    peak_bytes: int | None = None  # expected peak memory of the process tree; None: never measured
     runs: int = 0
+    """The number of attempts behind these values; 0: only `peak_bytes` is known, and it is a lower bound."""
     max_s: float = 0.0
     max_cpu_s: float | None = None
 
@@ -49,17 +45,11 @@ def _larger(one: _Number | None, other: _Number | None) -> _Number | None:
 
 
 class Baseline(Struct, frozen=True, kw_only=True):
-    """What a file used in earlier runs, without any margin, for comparison with this run.
-
-    Args:
-        spawned: when spawned.
-        forked: when forked from a fork server with the same imports as now.
-        is_changed: whether the file changed since.
-    """
+    """What a file used in earlier runs, without any margin, for comparison with this run."""
 
     spawned: UsageStats = UsageStats()
-    forked: UsageStats = UsageStats()
-    is_changed: bool = False
+    forked: UsageStats = UsageStats()  # when forked from a fork server with the same imports as now
+    is_changed: bool = False  # whether the file changed since
 
     def of(self, isolation: Isolation) -> UsageStats:
         """Return the values for the start method of the attempt."""

@@ -92,21 +92,21 @@ class Follower:
             self._say(f"{path} {_describe_state(first)} in run {run_id}: there is nothing to follow")
             return
         self._say(f"{path} of run {run_id} runs on {first.worker}; its output follows")
-        take, news_s = first.delivery, self._clock()
+        delivery, news_s = first.delivery, self._clock()
         while True:
             # In this order: all output of a file is available before it is reported as finished.
             self._stream.subscribe(run_id, path)
             now = self._inspector.file(run_id, path)
-            runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
-            if now is not None and runs and now.delivery != take:
+            runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, delivery)
+            if now is not None and runs and now.delivery != delivery:
                 self._write(self._text.end())
                 self._say(f"{path} was redelivered to {now.worker}")
-                take, self._text = now.delivery, TailText()
-            if self._read(run_id, path, take, block_s=READ_S if runs else 0.0):
+                delivery, self._text = now.delivery, TailText()
+            if self._read(run_id, path, delivery, block_s=READ_S if runs else 0.0):
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
-            end = "" if runs else _describe_state(now, take)
+            end = "" if runs else _describe_state(now, delivery)
             if now is not None and runs and self._inspector.expired_for_s(run_id, path, now) > LEASE_S:
                 end = f"is no longer followed: its worker {now.worker} sends no heartbeat"
             if end:
@@ -114,26 +114,26 @@ class Follower:
                 self._say(f"{path} {end}")
                 return
 
-    def _read(self, run_id: str, path: str, take: int, *, block_s: float) -> bool:
+    def _read(self, run_id: str, path: str, delivery: int, *, block_s: float) -> bool:
         """Print new output; return whether there was any."""
         self._last_id, pieces, problem = self._stream.read(run_id, path, self._last_id, block_s=block_s)
         if problem and problem != self._problem:
             self._problem = problem
             self._say(f"part of the output cannot be shown: {problem}")
         for piece in pieces:
-            if piece.delivery == take:  # Else it is left over from the file's attempt before this one.
+            if piece.delivery == delivery:  # Else it is left over from the file's attempt before this one.
                 self._write(self._text.take(piece.start, piece.data))
         return bool(pieces)
 
 
-def _is_same_attempt(status: FileStatus, take: int) -> bool:
+def _is_same_attempt(status: FileStatus, delivery: int) -> bool:
     """Whether at most the worker differs: another attempt is the run's answer to the end of this one."""
-    return status.delivery // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
+    return status.delivery // DELIVERIES_PER_ATTEMPT == delivery // DELIVERIES_PER_ATTEMPT
 
 
-def _describe_state(status: FileStatus | None, take: int | None = None) -> str:
-    """Return how far a file is that is not followed any more, or never was: then `take` is None."""
-    if status is not None and take is not None and not _is_same_attempt(status, take):
+def _describe_state(status: FileStatus | None, delivery: int | None = None) -> str:
+    """Return how far a file is that is not followed any more, or never was: then `delivery` is None."""
+    if status is not None and delivery is not None and not _is_same_attempt(status, delivery):
         return "has finished, and will rerun"
     if status is not None and status.stage is FileStage.WAITING:
         return "waits for a worker"

@@ -66,20 +66,16 @@ def upload_tree(store: TreeStore, root: Path, *, outputs: Collection[Path] = ())
         InfrastructureError: git cannot list its files.
     """
     manifest = collect_tree(root, outputs=outputs)
-    data = encode_manifest(manifest)
-    sizes = manifest.sizes()
-    missing = set(store.missing(list(sizes)))
+    missing = set(store.missing(list(manifest.sizes())))
     sent_bytes = store.put(_contents(root, manifest, missing))
     # Last, so that a list is visible only when all its contents are.
-    digest = digest_of(data)
-    if store.missing([digest]):
-        sent_bytes += store.put([(digest, data)])
+    digest, list_bytes = _put_list(store, manifest)
     return UploadedTree(
         digest=digest,
         files=len(manifest.entries),
         size_bytes=sum(entry.size_bytes for entry in manifest.entries),
         sent_files=len(missing),
-        sent_bytes=sent_bytes,
+        sent_bytes=sent_bytes + list_bytes,
     )
 
 
@@ -96,13 +92,20 @@ def list_tree(store: TreeStore, root: Path, *, outputs: Collection[Path] = ()) -
     if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
         return ""
     try:
-        data = encode_manifest(TreeManifest(entries=tuple(_entry(root, path) for path in paths)))
+        return _put_list(store, TreeManifest(entries=tuple(_entry(root, path) for path in paths)))[0]
     except (ConfigurationError, TreeError):
         return ""
+
+
+def _put_list(store: TreeStore, manifest: TreeManifest) -> tuple[str, int]:
+    """Store a file list unless it is there; return its digest, and how many bytes were sent.
+
+    Raises:
+        TreeError: the list cannot be represented.
+    """
+    data = encode_manifest(manifest)
     digest = digest_of(data)
-    if store.missing([digest]):
-        store.put([(digest, data)])
-    return digest
+    return digest, store.put([(digest, data)]) if store.missing([digest]) else 0
 
 
 def collect_tree(root: Path, *, outputs: Collection[Path] = ()) -> TreeManifest:

@@ -94,7 +94,7 @@ class CIReplicaRunner:
                 stay unchanged, because CI would not fail that way: 2 (usage), 3 (infrastructure), 130
                 (interrupted).
         """
-        missing = what_is_missing(self._root)
+        missing = missing_project_sign(self._root)
         if missing is not None:
             self._say(Tag.FAIL, f"Run this from the project root: {self._root} has no {missing}")
             return ExitCode.FAILED
@@ -116,9 +116,9 @@ class CIReplicaRunner:
     def _run_job(self, replica: Replica, environment: Environment) -> int:
         """Run the commands of a workflow's job one after another; as in CI, the first failure ends it."""
         self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
-        for text in replica.unlike:
+        for text in replica.differences:
             self._say(Tag.INFO, f"Not replicated: {text}")
-        for call in replica.calls:
+        for call in replica.commands:
             status = self._run_call(call, replica.python, environment)
             if status != ExitCode.OK:
                 return status
@@ -139,7 +139,7 @@ class CIReplicaRunner:
         with _in_folder(folder):
             if python:
                 chosen = choose_python(python, call.arguments, variables, folder=folder)
-                self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.said)
+                self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.description)
                 arguments = (*chosen.arguments, *arguments)
             return self._run(arguments, variables)
 
@@ -154,7 +154,7 @@ class CIReplicaRunner:
             self._say(Tag.INFO, f"Removed {len(removed)} variable(s): {', '.join(removed)}")
         for remark in environment.remarks:
             self._say(Tag.WARN, remark)
-        self._say(Tag.INFO, f"Not imitated: {'; '.join(environment.not_imitated)}")
+        self._say(Tag.INFO, f"Not imitated: {'; '.join(environment.unsupported)}")
 
     def _conclude(self, status: int) -> None:
         if status == ExitCode.OK:
@@ -171,7 +171,7 @@ class CIReplicaRunner:
         self._out.flush()
 
 
-def what_is_missing(root: Path) -> str | None:
+def missing_project_sign(root: Path) -> str | None:
     """Return what `root` lacks to be a project root; None: nothing."""
     if (root / "mvp_site").is_dir():
         needed = "mvp_site/requirements.txt"

@@ -80,7 +80,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     cpus: tuple[int, ...]
     memory_bytes: int
     remarks: tuple[str, ...]
-    not_imitated: tuple[str, ...]
+    unsupported: tuple[str, ...]
 
     @property
     def slots(self) -> int:
@@ -157,7 +157,7 @@ def setup_ci_environment(
         cpus=tuple(sorted(machine.cpus)[:wanted_cpus]),
         memory_bytes=min(wanted_bytes, machine.memory_bytes),
         remarks=tuple(remarks),
-        not_imitated=tuple(not_imitated),
+        unsupported=tuple(not_imitated),
     )
 
 

@@ -29,7 +29,7 @@ class Unknowns(Struct):
         """Whether a text contains such a part."""
         return _MARK.search(text) is not None
 
-    def shown(self, text: str) -> str:
+    def restore(self, text: str) -> str:
         """Return a text for people, with the parts as they were written."""
         return _MARK.sub(lambda match: self.texts[int(match[1])], text)
 
@@ -122,7 +122,7 @@ def combinations(matrix: Node) -> tuple[Combination, ...] | None:
     return tuple(_with_included(kept, extra["include"])) or ({},)
 
 
-def described(combination: Combination) -> str:
+def format_combination(combination: Combination) -> str:
     """Return a combination for people: `os=ubuntu-latest, python=3.12`."""
     return ", ".join(
         f"{name}={value if isinstance(value, dict | list) else as_text(value)}"

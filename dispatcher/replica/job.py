@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from dispatcher.config.choices import SUBCOMMAND_HELP
-from dispatcher.replica.expressions import Context, Unknowns, combinations, described, evaluate
+from dispatcher.replica.expressions import Context, Unknowns, combinations, evaluate, format_combination
 from dispatcher.replica.node import Node
 from dispatcher.replica.options import OF_MANY_MACHINES, forward_options
 from dispatcher.replica.script import Script, TestCommand, read_script
@@ -59,10 +59,10 @@ class JobReader:
             self._read_step(number, step)
         return Replica(
             job=self.name,
-            calls=tuple(self.calls),
+            commands=tuple(self.calls),
             matrix=self.matrix,
             python=self.python,
-            unlike=tuple(dict.fromkeys(self.unlike)),
+            differences=tuple(dict.fromkeys(self.unlike)),
         )
 
     def _text(self, node: Node) -> str:
@@ -83,7 +83,7 @@ class JobReader:
         self.context = next((one for one in contexts if self._is_linux(one)), contexts[0])
         if found != ({},):
             which = self.context.job_index + 1
-            self.matrix = f"{described(dict(self.context.matrix))} (number {which} of {len(found)})"
+            self.matrix = f"{format_combination(dict(self.context.matrix))} (number {which} of {len(found)})"
 
     def _runs_on(self, context: Context) -> str:
         node = self.job["runs-on"]
@@ -98,15 +98,15 @@ class JobReader:
     def _read_machine(self) -> None:
         """Record the features of the job's machine that this machine lacks."""
         if self.job["runs-on"].is_there and not self._is_linux(self.context):
-            machine = self.unknowns.shown(self._runs_on(self.context))
+            machine = self.unknowns.restore(self._runs_on(self.context))
             self.unlike.append(f"runs-on: {machine}: this is Linux")
         container = self.job["container"]
         if container.is_there:
             image = container if container.is_text else container["image"]
-            self.unlike.append(f"the container {self.unknowns.shown(self._text(image))}")
+            self.unlike.append(f"the container {self.unknowns.restore(self._text(image))}")
         for name, service in self.job["services"].items():
             image = service if service.is_text else service["image"]
-            self.unlike.append(f"the service {name} ({self.unknowns.shown(self._text(image))})")
+            self.unlike.append(f"the service {name} ({self.unknowns.restore(self._text(image))})")
         self._note_conditions(self.job, "the job")
 
     def _note_conditions(self, node: Node, what: str) -> None:
@@ -139,7 +139,7 @@ class JobReader:
         variables = self.variables | self._evaluated(step["env"])
         self._renew_context(variables)
         if step["name"].is_there:
-            label = f"step '{self.unknowns.shown(self._text(step['name']))}'"
+            label = f"step '{self.unknowns.restore(self._text(step['name']))}'"
         self._read_script_step(step, label, variables)
         self.context = before
 
@@ -161,7 +161,7 @@ class JobReader:
                 self.unlike.append("Python 3.1: a version such as 3.10 must be in quotes, or CI reads 3.1")
         else:
             said = wanted[-1] if wanted else inputs["python-version-file"].text() or "none named"
-            self.unlike.append(f"the choice of Python by setup-python: {self.unknowns.shown(said)}")
+            self.unlike.append(f"the choice of Python by setup-python: {self.unknowns.restore(said)}")
 
     def _read_script_step(self, step: Node, label: str, variables: Mapping[str, str]) -> None:
         shell = self._own_or_default(step, "shell")
@@ -170,9 +170,9 @@ class JobReader:
             return
         script = self._script(step, label)
         folder = self._own_or_default(step, "working-directory")
-        runs = [run for run in script.runs if run.program != "run_tests" or not _is_subcommand(run)]
-        if script.others:
-            self.not_run.append(f"{label}: {'; '.join(script.others)}")
+        runs = [run for run in script.test_commands if run.program != "run_tests" or not _is_subcommand(run)]
+        if script.other_commands:
+            self.not_run.append(f"{label}: {'; '.join(script.other_commands)}")
         if not runs:
             return
         self._note_conditions(step, label)
@@ -203,15 +203,15 @@ class JobReader:
     def _add_call(self, run: TestCommand, label: str, base: str, variables: Mapping[str, str]) -> None:
         kept = forward_options(run.arguments, self.unknowns)
         if run.program == "run_ci_replica" and run.arguments:
-            words = self.unknowns.shown(" ".join(run.arguments))
+            words = self.unknowns.restore(" ".join(run.arguments))
             self.unlike.append(f"{words} of {label}: give it to this command too")
         elif kept.elsewhere:
             self.unlike.append(f"{' '.join(kept.elsewhere)} of {label}: here all files run, on this machine")
-        self.unlike.extend(f"{what} of {label}, which cannot be known here" for what in kept.unknown)
-        self.unlike.extend(f"'{what}' around the command of {label}" for what in run.around)
+        self.unlike.extend(f"{what} of {label}, which cannot be known here" for what in kept.unresolved)
+        self.unlike.extend(f"'{what}' around the command of {label}" for what in run.wrappers)
         folder = posixpath.normpath(posixpath.join(base, run.folder)) if base or run.folder else ""
         if self.unknowns.are_in(folder):
-            self.unlike.append(f"the working directory {self.unknowns.shown(folder)} of {label}")
+            self.unlike.append(f"the working directory {self.unknowns.restore(folder)} of {label}")
             folder = ""
         self.calls.append(
             WorkflowCommand(
@@ -231,7 +231,7 @@ class JobReader:
             if name in OF_THIS_MACHINE:
                 self.unlike.append(f"the variable {name}, which is about CI's machine")
             elif self.unknowns.are_in(value):
-                self.unlike.append(f"the variable {name}, which is {self.unknowns.shown(value)}")
+                self.unlike.append(f"the variable {name}, which is {self.unknowns.restore(value)}")
             else:
                 usable[name] = value
         return usable
@@ -264,7 +264,7 @@ def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica
         for name in names
         if wanted in (None, name)
     ]
-    found = [replica for replica in read if replica.calls]
+    found = [replica for replica in read if replica.commands]
     if not found:
         where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
         raise ConfigurationError(f"{where} does not run the tests: expected {_LOOKED_FOR}")

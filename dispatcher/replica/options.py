@@ -30,7 +30,7 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
 
     arguments: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
 
 
 def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOptions:
@@ -39,14 +39,14 @@ def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOp
     elsewhere: list[str] = []
     unknown: list[str] = []
     for group, setting in _groups(arguments):
-        shown = unknowns.shown(" ".join(group))
+        shown = unknowns.restore(" ".join(group))
         if setting is not None and setting.many_machines:
             elsewhere.append(shown)
         elif any(map(unknowns.are_in, group)):
             unknown.append(shown)
         else:
             kept.extend(group)
-    return ForwardedOptions(arguments=tuple(kept), elsewhere=tuple(elsewhere), unknown=tuple(unknown))
+    return ForwardedOptions(arguments=tuple(kept), elsewhere=tuple(elsewhere), unresolved=tuple(unknown))
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting | None]]:

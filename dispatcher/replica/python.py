@@ -23,7 +23,7 @@ class ChosenPython(Struct, frozen=True, kw_only=True):
     """
 
     arguments: tuple[str, ...]
-    said: str
+    description: str
     is_the_same: bool
 
 
@@ -47,7 +47,7 @@ def choose_python(
     config = load_config(arguments, environ, folder).config
     own = find_interpreter(config.python, config.root, environ)
     if _fits(own.build.version, wanted):
-        return ChosenPython(arguments=(), said=f"Python {_shown(own)}, as in CI", is_the_same=True)
+        return ChosenPython(arguments=(), description=f"Python {_shown(own)}, as in CI", is_the_same=True)
     if own.path == base_python():
         for path in _installed(wanted, environ):
             try:
@@ -58,9 +58,9 @@ def choose_python(
                 said = (
                     f"Python {'.'.join(map(str, version))} ({path}), as in CI, with the packages it has here"
                 )
-                return ChosenPython(arguments=("--python", path), said=said, is_the_same=True)
+                return ChosenPython(arguments=("--python", path), description=said, is_the_same=True)
     return ChosenPython(
-        arguments=(), said=f"CI has Python {wanted}; this is Python {_shown(own)}", is_the_same=False
+        arguments=(), description=f"CI has Python {wanted}; this is Python {_shown(own)}", is_the_same=False
     )
 
 

@@ -68,7 +68,7 @@ class TestCommand(Struct, frozen=True, kw_only=True):
     arguments: tuple[str, ...]
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
-    around: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
 
 
 class Script(Struct, frozen=True, kw_only=True):
@@ -78,8 +78,8 @@ class Script(Struct, frozen=True, kw_only=True):
         others: its other commands before the last of them, for people.
     """
 
-    runs: tuple[TestCommand, ...] = ()
-    others: tuple[str, ...] = ()
+    test_commands: tuple[TestCommand, ...] = ()
+    other_commands: tuple[str, ...] = ()
 
 
 class _Command(Struct, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> 
                     arguments=words[position + 1 :],
                     variables=(*exported, *_assignments(assigned), *_assignments(words[:position])),
                     folder=folder,
-                    around=(
+                    wrappers=(
                         *([wrapper] if wrapper else []),
                         *(word for word in conditions if word in _CONDITIONS),
                         *operators,
@@ -125,8 +125,8 @@ def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> 
                 )
             )
         elif words and words[0] not in ("set", "[", "[[", "test"):
-            others.append(unknowns.shown(" ".join(words)))
-    return Script(runs=tuple(runs), others=tuple(others))
+            others.append(unknowns.restore(" ".join(words)))
+    return Script(test_commands=tuple(runs), other_commands=tuple(others))
 
 
 def _filled_in(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> str:

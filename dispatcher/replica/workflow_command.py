@@ -28,7 +28,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     """
 
     job: str
-    calls: tuple[WorkflowCommand, ...]
+    commands: tuple[WorkflowCommand, ...]
     matrix: str = ""
     python: str = ""
-    unlike: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()

@@ -16,17 +16,16 @@ from passmuster.model.units import Amount, format_bytes
 GIB = 1024**3
 
 MAX_WORKERS = 8
-"""Files at once at most: what the design promised its users, however large the machine is."""
+"""Maximum number of concurrent files, however large the machine is."""
 
 BYTES_PER_WORKER = 2 * GIB
-"""Memory that one worker is counted with; the heaviest known suites stay below it for each file."""
+"""Memory assumed for each slot; each file of the heaviest known suites stays below it."""
 
 DEFAULT_BUDGET_BYTES = 4 * GIB
 """Default memory budget of all files together; the old scripts used 18 GB and more."""
 
 AVAILABLE_SHARE = 0.8
-"""Share of the available memory that test files may use; the rest is for us, page cache and the user."""
-
+"""Share of the available memory for test files; the rest is for Passmuster, the page cache and the user."""
 
 CI_CPUS = 4
 CI_MEMORY_BYTES = 16 * GIB
@@ -34,7 +33,7 @@ CI_MEMORY_BYTES = 16 * GIB
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
-    """What a place offers a run.
+    """The resources that an execution target has for a run.
 
     Args:
         idle_cpus: processors for which further files start while they are idle; None: for none.
@@ -53,8 +52,8 @@ class Capacity(Struct, frozen=True, kw_only=True):
 def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
     """Return how many files may run at once; never less than one.
 
-    Two files overlap their waiting even on a small machine, hence the floor of two for memory; more
-    processes than CPUs only take memory from each other; above eight the budget is the limit anyway.
+    Memory never reduces the number below two, because two files overlap their waiting even on a small
+    machine. More processes than CPUs only take memory from each other.
     """
     by_memory = max(2, total_bytes // BYTES_PER_WORKER)
     return max(1, min(cpus, by_memory, MAX_WORKERS))
@@ -66,12 +65,12 @@ def default_budget_bytes(*, available_bytes: int) -> int:
 
 
 def ceiling_bytes(*, available_bytes: int) -> int:
-    """Return the most that test files may use of what is available, in bytes."""
+    """Return the bytes that test files may use of the available memory."""
     return int(available_bytes * AVAILABLE_SHARE)
 
 
 def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
-    """Return what the files of all runs on this machine together may use, in bytes.
+    """Return the memory in bytes that the files of all runs on this machine may use together.
 
     Args:
         amount: the setting `machine-memory`; a share is one of `can_give_bytes`; None: 80 %.
@@ -84,18 +83,16 @@ def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
 
 
 def file_memory_of(environ: Mapping[str, str]) -> int | None:
-    """Return the memory in bytes that the test may use from within which a run is started; None: not in a
-    test.
-    """
+    """Return the memory limit in bytes of the test that started this run; None: no test did."""
     text = environ.get(FILE_MEMORY_VARIABLE, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: int) -> tuple[int, str]:
-    """Return the budget in bytes and where it came from, for people to read.
+    """Return the budget in bytes, and its source for messages.
 
     Args:
-        amount: what was asked for; a share is one of `total_bytes`; None: the default.
+        amount: the setting; a share is one of `total_bytes`; None: the default.
     """
     if amount is not None:
         return max(1, amount.resolve(total_bytes)), f"asked for as {amount}"
@@ -106,10 +103,10 @@ def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: 
 
 
 def resolve_limit(amount: Amount | None, *, budget_bytes: int) -> int | None:
-    """Return what one file may use, in bytes; None: only the budget bounds it.
+    """Return the memory limit of one file in bytes; None: only the budget limits it.
 
     Args:
-        amount: what was asked for; a share is one of the budget.
+        amount: the setting; a share is one of the budget.
     """
     if amount is None:
         return None

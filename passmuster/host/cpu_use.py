@@ -16,22 +16,22 @@ from msgspec import Struct
 from passmuster.host.host_resources import PROC
 
 WINDOW_S = 0.08
-"""Seconds that use is measured over at least: eight ticks, enough to tell waiting from working."""
+"""Minimum seconds of a measurement: eight ticks, enough to distinguish waiting from working."""
 
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM = 11, 12, 13, 14
-"""Places in /proc/PID/stat after the name of the program, proc(5)."""
+"""Positions in /proc/PID/stat after the name of the program, proc(5)."""
 
 _BUSY = (0, 1, 2, 5, 6, 7)
-"""Places in a line of /proc/stat: user, nice, system, irq, softirq, steal; not idle and iowait."""
+"""Positions in a line of /proc/stat: user, nice, system, irq, softirq, steal; not idle and iowait."""
 
 
 class CpuMeter(Struct):
-    """Turns readings of used processor seconds into processors in use.
+    """Turns readings of CPU seconds into CPUs in use.
 
     Args:
         cpu_s: CPU seconds at that time; None: unknown, so the next reading starts a window.
-        cpus: what was in use in the last window; None: there was none yet.
+        cpus: CPUs in use during the last window; None: none has ended yet.
     """
 
     at_s: float = 0.0
@@ -43,9 +43,9 @@ class CpuMeter(Struct):
         return self.cpu_s is None or now_s - self.at_s >= WINDOW_S
 
     def record(self, cpu_s: float | None, *, now_s: float) -> None:
-        """Take note of a reading; None: it could not be had."""
+        """Record a reading of CPU seconds; None: it failed."""
         if cpu_s is not None and self.cpu_s is not None and now_s > self.at_s:
-            # A process that ended took its share with it.
+            # The sum falls when a process ends.
             self.cpus = max(0.0, cpu_s - self.cpu_s) / (now_s - self.at_s)
         elif cpu_s is None:
             self.cpus = None
@@ -71,7 +71,7 @@ def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
 
 
 def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> float | None:
-    """Return the seconds for which the processors that we may use were busy, all together.
+    """Return the seconds for which the CPUs that this process may use were busy, in sum.
 
     Args:
         cpus: their numbers; None: ask the kernel.
@@ -79,7 +79,7 @@ def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> f
     Returns:
         None where the kernel does not tell.
     """
-    ours = usable_cpus() if cpus is None else cpus
+    usable = usable_cpus() if cpus is None else cpus
     ticks, found = 0, 0
     try:
         with open(proc / "stat", "rb") as file:
@@ -87,23 +87,24 @@ def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> f
                 if not line.startswith(b"cpu"):
                     break  # What follows is long, and costs time to read.
                 name, *numbers = line.split()
-                if name[3:].isdigit() and int(name[3:]) in ours and len(numbers) > _BUSY[-1]:
+                if name[3:].isdigit() and int(name[3:]) in usable and len(numbers) > _BUSY[-1]:
                     ticks += sum(int(numbers[place]) for place in _BUSY)
                     found += 1
     except (OSError, ValueError):
         return None
-    return ticks * _TICK_S if found == len(ours) else None
+    return ticks * _TICK_S if found == len(usable) else None
 
 
 def usable_cpus() -> frozenset[int]:
-    """Return the numbers of the processors that the kernel may put us on."""
+    """Return the numbers of the CPUs that the kernel may use for this process."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
 
 
 def _fields(path: str) -> list[bytes]:
-    """Return what a stat file says after the name, which may hold anything; nothing: no such process."""
+    """Return the fields of a stat file after the program's name, which may contain anything; empty: no such
+    process."""
     try:
         with open(path, "rb") as file:
             return file.read().rpartition(b")")[2].split()

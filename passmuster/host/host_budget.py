@@ -84,8 +84,8 @@ class RunProfile(Struct, frozen=True, kw_only=True):
     """The properties of a run when it joins.
 
     Args:
-        is_nice: whether it leaves to other runs whatever they wait for.
-        machine_memory: what the files of all runs together may use, of what the machine can give.
+        is_nice: whether it yields to every other run that waits.
+        machine_memory: the memory that the files of all runs may use together; None: 80 % of the available.
     """
 
     root: str
@@ -101,7 +101,7 @@ class HostBudget:
     def __init__(
         self,
         folder: Path,
-        seat: RunProfile,
+        profile: RunProfile,
         *,
         levels: Callable[[], Sequence[Level]],
         is_shared: bool = False,
@@ -110,12 +110,12 @@ class HostBudget:
         """Join the runs on this machine.
 
         Args:
-            folder: where the claims lie; it exists and was checked (`open_host_budget` sees to it).
+            folder: holds the claims; `open_host_budget` has checked it.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        self._folder, self._seat, self._read_levels, self._clock = folder, seat, levels, clock
+        self._folder, self._profile, self._read_levels, self._clock = folder, profile, levels, clock
         self._mutex = threading.Lock()
         self._others: dict[str, _Other] = {}
         self._read_at_s = self._levels_read_at_s = self._asked_at_s = float("-inf")
@@ -134,11 +134,11 @@ class HostBudget:
             self._claim = RunClaim(
                 run=f"{os.getpid()}-{os.urandom(4).hex()}",
                 pid=os.getpid(),
-                root=seat.root,
+                root=profile.root,
                 started_at=time.time(),
-                budget_bytes=seat.budget_bytes,
-                slots=seat.slots,
-                nice=seat.is_nice,
+                budget_bytes=profile.budget_bytes,
+                slots=profile.slots,
+                nice=profile.is_nice,
                 processors=self._processors,
                 levels=tuple(level.name for level in self._levels),
             )
@@ -159,15 +159,15 @@ class HostBudget:
         """Reserve the needs of one more file; return the resource it must wait for if it cannot start now."""
         with self._mutex, self._exclusively() as is_held:
             if not is_held:
-                return self._claim_lack() or Shortage.MEMORY
+                return self._published_shortage() or Shortage.MEMORY
             self._read_others()
-            lack = self._find_shortage(need, held)
-            if lack is None:
+            shortage = self._find_shortage(need, held)
+            if shortage is None:
                 self._asked_at_s = float("-inf")
                 self._write(held.with_one_more(need))
             else:
-                self._wait(need, held, lack)
-            return lack
+                self._wait(need, held, shortage)
+            return shortage
 
     def find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
         """Return the resource that one more file would have to wait for, without reserving anything.
@@ -178,10 +178,10 @@ class HostBudget:
             self._refresh()
             return self._find_shortage(need, held)
 
-    def wait(self, need: FileNeed, held: HeldResources, lack: Shortage) -> None:
+    def wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
         """Publish that a file waits for a resource of other runs, without requesting it now."""
         with self._mutex:
-            self._wait(need, held, lack)
+            self._wait(need, held, shortage)
 
     def free_bytes(self, held: HeldResources) -> int:
         """Return the memory that the other runs leave for the next file."""
@@ -189,22 +189,22 @@ class HostBudget:
             self._refresh()
             own = self._own(held)
             left = first_bytes if held.files == 0 else further_bytes
-            return min(left(own, arena) for arena in self._arenas(held))
+            return min(left(own, shared) for shared in self._shared_levels(held))
 
     def surplus_bytes(self, held: HeldResources) -> int:
         """Return the bytes that this run must free because the files of all runs use too much."""
         with self._mutex:
             self._refresh()
             own = self._own(held)
-            return max(surplus_of(own, arena) for arena in self._arenas(held))
+            return max(surplus_of(own, shared) for shared in self._shared_levels(held))
 
     def spare_bytes(self, held: HeldResources) -> int:
         """Return the shared memory that the files of all runs leave free, as last measured."""
         with self._mutex:
             self._refresh()
             return min(
-                arena.memory_bytes - held.used_bytes - sum(other.held.used_bytes for other in arena.others)
-                for arena in self._arenas(held)
+                shared.memory_bytes - held.used_bytes - sum(other.held.used_bytes for other in shared.others)
+                for shared in self._shared_levels(held)
             )
 
     def others_reserved_bytes(self) -> int:
@@ -217,7 +217,7 @@ class HostBudget:
         """Return the memory that the files of all runs together may use."""
         with self._mutex:
             self._refresh()
-            return min(arena.memory_bytes for arena in self._arenas(held))
+            return min(shared.memory_bytes for shared in self._shared_levels(held))
 
     def report(self, held: HeldResources) -> None:
         """Publish what this run holds now: after a file ended, and while files run."""
@@ -273,8 +273,8 @@ class HostBudget:
 
     def _find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
         own = self._own(held)
-        lacks = [find_shortage(own, need, arena) for arena in self._arenas(held)]
-        return next((lack for lack in lacks if lack is not None), None)
+        shortages = [find_shortage(own, need, shared) for shared in self._shared_levels(held)]
+        return next((shortage for shortage in shortages if shortage is not None), None)
 
     def _own(self, held: HeldResources) -> BudgetRequest:
         return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
@@ -282,15 +282,15 @@ class HostBudget:
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
 
-    def _claim_lack(self) -> Shortage | None:
+    def _published_shortage(self) -> Shortage | None:
         return Shortage(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
     def _claims(self) -> list[BudgetRequest]:
-        """Return the claims of the others as the rule has them."""
+        """Return the claims of the other runs in the form of the policy."""
         return [other.as_claim for other in self._others.values() if other.as_claim is not None]
 
-    def _arenas(self, held: HeldResources) -> Iterator[SharedResources]:
-        """Yield what is shared: the machine with all runs, each control group with those inside it."""
+    def _shared_levels(self, held: HeldResources) -> Iterator[SharedResources]:
+        """Yield the machine, shared by all runs, and each control group, shared by those inside it."""
         for level in self._levels:
             inside = [
                 other
@@ -302,11 +302,11 @@ class HostBudget:
             if level.left_bytes is not None:
                 used_bytes = held.used_bytes + sum(claim.held.used_bytes for claim in claims)
                 memory_bytes = machine_bytes(
-                    self._seat.machine_memory, can_give_bytes=level.left_bytes + used_bytes
+                    self._profile.machine_memory, can_give_bytes=level.left_bytes + used_bytes
                 )
             yield SharedResources(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
 
-    def _wait(self, need: FileNeed, held: HeldResources, lack: Shortage) -> None:
+    def _wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
         """Publish that a file waits, since now or since its wait started."""
         now_s, wall_s = self._clock(), time.time()
         since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
@@ -315,7 +315,7 @@ class HostBudget:
         self._asked_at_s = now_s
         self._claim = structs.replace(
             self._claim,
-            waits_for=str(lack),
+            waits_for=str(shortage),
             wanted_bytes=max(1, need.memory_bytes),
             wanted_cpus=need.cpus,
             waiting_since_s=since_s,
@@ -378,10 +378,10 @@ class HostBudget:
         try:
             mtime_ns = self._folder.stat().st_mtime_ns
             if mtime_ns == self._seen_mtime_ns and not self._others:
-                return  # Nobody came since we last saw that we are alone.
+                return  # No other run has joined since the last reading.
             paths = claim_paths(self._folder)
         except OSError:
-            return  # The folder was removed: the others cannot be seen, and nobody waits for them.
+            return  # The folder was removed: other runs cannot be seen, and this run does not wait for them.
         found: dict[str, _Other] = {}
         for path in paths:
             name = path.name.removesuffix(SUFFIX)
@@ -396,17 +396,14 @@ class HostBudget:
             except FileNotFoundError:
                 continue
             except (ClaimError, OSError):
-                # Another version's, which does not count. Or torn, or no descriptor is left to read it with:
-                # then
-                # what was read before counts.
-                pass
+                pass  # Another version's claim does not count; if it is torn, the last reading stays valid.
             found[name] = other
         self._others = found
         self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1
 
 
 class _Other(Struct, frozen=True):
-    """Another run: its claim as last read, since when that did not change, and what the rule makes of it."""
+    """Another run: its claim as last read, when that last changed, and the same in the form of the policy."""
 
     claim: RunClaim | None = None
     changed_at_s: float = 0.0
@@ -434,7 +431,7 @@ class _Other(Struct, frozen=True):
 
 
 def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
-    """Return a claim as the rule has it."""
+    """Return a claim in the form of the policy."""
     return BudgetRequest(
         run=claim.run,
         busy_since_s=claim.busy_since_s,
@@ -454,14 +451,13 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
 
 
 def open_host_budget(
-    seat: RunProfile,
+    profile: RunProfile,
     *,
     levels: Callable[[], Sequence[Level]],
     environment: Mapping[str, str],
     folder: Path | None = None,
 ) -> tuple[HostBudget | None, str]:
-    """Take a seat in the pool of this machine; return it, or None, and a notice for the user that may be
-    empty.
+    """Join the runs on this machine; return the budget, or None, and a notice for the user, or "".
 
     Args:
         folder: the folder of `machine-folder`, which other users may share; None: the user's own.
@@ -471,7 +467,7 @@ def open_host_budget(
     place = default_folder(environment) if folder is None else folder
     try:
         (private_folder if folder is None else shared_folder)(place)
-        pool = HostBudget(place, seat, levels=levels, is_shared=folder is not None)
+        pool = HostBudget(place, profile, levels=levels, is_shared=folder is not None)
     except OSError as error:
         problem = str(error)
         if error.errno is not None:
@@ -490,7 +486,7 @@ def open_host_budget(
 
 
 INSIDE_A_TEST = "PASSMUSTER_SLOT"
-"""Set in the environment of every test process, so that a run started by a test can tell."""
+"""A variable of every test process, by which a run that a test starts recognizes that."""
 
 
 def _open_lock(path: Path, mode: int) -> int:
@@ -498,7 +494,7 @@ def _open_lock(path: Path, mode: int) -> int:
     # In a shared directory any user may have created it, for example as a pipe without a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.
+        # Without O_CREAT first: the kernel may refuse it for another user's file in a sticky folder.
         lock_fd = os.open(path, flags)
         if stat.S_ISREG(os.fstat(lock_fd).st_mode):
             return lock_fd
@@ -507,13 +503,13 @@ def _open_lock(path: Path, mode: int) -> int:
     except FileNotFoundError:
         with suppress(FileExistsError):
             lock_fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
-            os.fchmod(lock_fd, mode)  # Whatever the umask says: all who share the folder must open it.
+            os.fchmod(lock_fd, mode)  # Despite the umask, all users of the folder must be able to open it.
             return lock_fd
         return os.open(path, flags)
 
 
 def _lock(lock_fd: int, *, wait_s: float) -> bool:
-    """Take a lock, trying for `wait_s` seconds; return whether it was had."""
+    """Try for `wait_s` seconds to take a lock; return whether it is held."""
     deadline_s = time.monotonic() + wait_s
     while True:
         try:

@@ -2,8 +2,8 @@
 
 Pure: `passmuster.host.host_budget` exchanges the claims between processes. The rules guarantee the following:
 
-- A run without a running file may start one that needs up to `FIRST_FILE_BYTES`, whatever the other runs
-  hold. A larger one starts as soon as its memory is actually free, before any run starts a further file.
+- A run without a running file may start one that needs up to `FIRST_FILE_BYTES`, regardless of the other
+  runs. A larger one starts as soon as its memory is actually free, before any run starts a further file.
 - Beyond its first file, a run stays within the memory that all reservations leave, and starts files only
   while a CPU is idle.
 - Memory and CPUs are divided max-min fair: no run exceeds its fair share while another run waits below its
@@ -64,8 +64,8 @@ class FileNeed(Struct, frozen=True, kw_only=True):
     """What a file is expected to need.
 
     Args:
-        may_intrude: whether a first file that needs little starts whatever the other runs hold. Not one that
-            had to be stopped after it did so.
+        may_intrude: whether a small first file starts regardless of the other runs; not after it had to be
+            killed for that.
     """
 
     memory_bytes: int
@@ -116,33 +116,33 @@ class SharedResources(Struct, frozen=True, kw_only=True):
     cpus: int | None
 
 
-def find_shortage(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> Shortage | None:
-    """Return what keeps `own` from starting a file now; None: it may start."""
+def find_shortage(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> Shortage | None:
+    """Return the resource that `own` lacks to start a file now; None: it may start."""
     if own.held.files == 0:
-        return None if _may_start_first(own, need, arena) else Shortage.MEMORY
-    if not _has_memory(own, need, arena):
+        return None if _may_start_first(own, need, shared) else Shortage.MEMORY
+    if not _has_memory(own, need, shared):
         return Shortage.MEMORY
-    if not _has_processors(own, need, arena):
+    if not _has_processors(own, need, shared):
         return Shortage.PROCESSORS
     return None
 
 
-def further_bytes(own: BudgetRequest, arena: SharedResources) -> int:
+def further_bytes(own: BudgetRequest, shared: SharedResources) -> int:
     """Return the memory that all reservations, and the first files that wait, leave for files of `own`."""
-    left_bytes = arena.memory_bytes - own.held.reserved_bytes
-    for other in arena.others:
+    left_bytes = shared.memory_bytes - own.held.reserved_bytes
+    for other in shared.others:
         left_bytes -= other.held.reserved_bytes
         if other.waits_for_first_file:
             left_bytes -= other.wanted_bytes
     return max(0, left_bytes)
 
 
-def first_bytes(own: BudgetRequest, arena: SharedResources, *, may_intrude: bool = True) -> int:
+def first_bytes(own: BudgetRequest, shared: SharedResources, *, may_intrude: bool = True) -> int:
     """Return what the first file of `own` may need; it has none running."""
-    if not any(other.held.files or _goes_first_with_first_file(other, own) for other in arena.others):
-        return max(arena.memory_bytes, own.budget_bytes)
-    left_bytes = arena.memory_bytes
-    for other in arena.others:
+    if not any(other.held.files or _goes_first_with_first_file(other, own) for other in shared.others):
+        return max(shared.memory_bytes, own.budget_bytes)
+    left_bytes = shared.memory_bytes
+    for other in shared.others:
         is_guaranteed = other.held.files == 1 and other.held.firm_bytes <= FIRST_FILE_BYTES
         left_bytes -= 0 if is_guaranteed else other.held.firm_bytes
         if _goes_first_with_first_file(other, own):
@@ -150,15 +150,15 @@ def first_bytes(own: BudgetRequest, arena: SharedResources, *, may_intrude: bool
     return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
 
 
-def surplus_bytes(own: BudgetRequest, arena: SharedResources) -> int:
-    """Return by how many bytes `own` must reduce what its files use, because all together use too much.
+def surplus_bytes(own: BudgetRequest, shared: SharedResources) -> int:
+    """Return by how many bytes `own` must reduce its use, because all runs together use too much.
 
-    Runs with more than one file give up the further ones first, those that use most before the others. Only
-    if that is not enough, runs give up their last file too, those that started it last before the others; the
-    one that has been running a file for longest never does.
+    Runs with more than one file stop all but one of them first, those that use most before the others. If
+    that is not enough, runs stop their last file too, those that started it last before the others; the run
+    that has been running a file for longest never does.
     """
-    runs = [run for run in (own, *arena.others) if run.held.files]
-    surplus = sum(run.held.used_bytes for run in runs) - int(arena.memory_bytes * GROWTH_SHARE)
+    runs = [run for run in (own, *shared.others) if run.held.files]
+    surplus = sum(run.held.used_bytes for run in runs) - int(shared.memory_bytes * GROWTH_SHARE)
     gives = dict.fromkeys((run.run for run in runs), 0)
     for run in sorted(runs, key=lambda run: (run.is_nice, run.held.used_bytes, run.run), reverse=True):
         further_bytes = run.held.used_bytes * (run.held.files - 1) // run.held.files
@@ -173,9 +173,9 @@ def surplus_bytes(own: BudgetRequest, arena: SharedResources) -> int:
 
 
 def fair_level(demands: Sequence[float], capacity: float) -> float:
-    """Return the max-min fair share: what each gets at most, so that all get what they demand or as much.
+    """Return the max-min fair share: the most that each may hold so that no smaller demand is cut.
 
-    Infinite where everybody can have what they demand.
+    Infinite if the capacity satisfies all demands.
     """
     left, rest = capacity, sorted(demands)
     while rest:
@@ -186,8 +186,8 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _may_start_first(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
-    return need.memory_bytes <= first_bytes(own, arena, may_intrude=need.may_intrude)
+def _may_start_first(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
+    return need.memory_bytes <= first_bytes(own, shared, may_intrude=need.may_intrude)
 
 
 def _goes_first_with_first_file(other: BudgetRequest, own: BudgetRequest) -> bool:
@@ -199,67 +199,67 @@ def _goes_first_with_first_file(other: BudgetRequest, own: BudgetRequest) -> boo
     return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
 
 
-def _has_memory(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
-    if need.memory_bytes > further_bytes(own, arena):
+def _has_memory(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
+    if need.memory_bytes > further_bytes(own, shared):
         return False
-    return not _must_leave_it(
+    return not _must_yield(
         own,
         need.memory_bytes,
-        arena.others,
-        capacity=arena.memory_bytes,
+        shared.others,
+        capacity=shared.memory_bytes,
         held=lambda claim: claim.held.reserved_bytes,
-        most=lambda claim: claim.budget_bytes,
-        least=1,
+        maximum=lambda claim: claim.budget_bytes,
+        margin=1,
     )
 
 
-def _has_processors(own: BudgetRequest, need: FileNeed, arena: SharedResources) -> bool:
-    busy = [other for other in arena.others if other.held.files or other.wanted is not None]
-    if arena.cpus is None or not busy:
+def _has_processors(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
+    busy = [other for other in shared.others if other.held.files or other.wanted is not None]
+    if shared.cpus is None or not busy:
         return True
-    idle_cpus = arena.cpus - own.held.cpus - sum(other.held.cpus for other in busy)
+    idle_cpus = shared.cpus - own.held.cpus - sum(other.held.cpus for other in busy)
     if idle_cpus < IDLE_CPUS:
         return False
-    return not _must_leave_it(
+    return not _must_yield(
         own,
         need.cpus,
-        arena.others,
-        capacity=arena.cpus,
+        shared.others,
+        capacity=shared.cpus,
         held=lambda claim: claim.held.cpus,
-        most=lambda claim: claim.slots,
-        least=IDLE_CPUS,
+        maximum=lambda claim: claim.slots,
+        margin=IDLE_CPUS,
     )
 
 
-def _must_leave_it(
+def _must_yield(
     own: BudgetRequest,
     need: float,
     others: Sequence[BudgetRequest],
     *,
     capacity: float,
     held: Callable[[BudgetRequest], float],
-    most: Callable[[BudgetRequest], float],
-    least: float,
+    maximum: Callable[[BudgetRequest], float],
+    margin: float,
 ) -> bool:
-    """Return whether `own` must leave what is free to another run that waits.
+    """Return whether `own` must leave the free amount to another run that waits.
 
     Args:
         held: returns what a run holds of it.
-        most: returns what a run may hold at most.
-        least: how far a run must be below its share to count as below.
+        maximum: returns the most that a run may hold.
+        margin: how far a run must be below its share to count as below.
     """
     rivals = [other for other in others if other.wanted is not None and other.is_nice <= own.is_nice]
     if own.is_nice and any(not rival.is_nice for rival in rivals):
         return True
     waiting = {rival.run for rival in rivals}
-    demands = [max(most(other), held(other)) if other.run in waiting else held(other) for other in others]
-    level = fair_level([max(most(own), held(own)), *demands], capacity)
+    demands = [max(maximum(other), held(other)) if other.run in waiting else held(other) for other in others]
+    level = fair_level([max(maximum(own), held(own)), *demands], capacity)
     if held(own) + need <= level:
         return False
-    mine = (_halves(held(own), least), own.waiting_since_s if own.wanted is not None else math.inf, own.run)
+    mine = (_halves(held(own), margin), own.waiting_since_s if own.wanted is not None else math.inf, own.run)
     return any(
-        held(rival) + least <= level
-        and (_halves(held(rival), least), rival.waiting_since_s, rival.run) < mine
+        held(rival) + margin <= level
+        and (_halves(held(rival), margin), rival.waiting_since_s, rival.run) < mine
         for rival in rivals
     )
 

@@ -21,7 +21,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 class AvailableResources(Struct, frozen=True, kw_only=True):
-    """What this process and its children may use, each figure with the place it was read from.
+    """What this process and its children may use, each figure with its source.
 
     Args:
         cpus: CPUs, a quota's fraction rounded up; at least 1.
@@ -51,7 +51,7 @@ class Level(Struct, frozen=True, kw_only=True):
 
 
 class _Ram(Struct, frozen=True):
-    """The machine's own memory, whatever a cgroup makes of it."""
+    """The memory of the machine itself, without the limits of cgroups."""
 
     total_bytes: int
     available_bytes: int
@@ -73,7 +73,7 @@ def read_machine(
     """Read what this container may use.
 
     Args:
-        affinity_cpus: CPUs that the scheduler may put us on; None: ask the kernel.
+        affinity_cpus: CPUs that the scheduler may use for this process; None: ask the kernel.
     """
     ram = _ram(proc)
     cpus, cpus_source = _cpus(proc, cgroups, affinity_cpus)
@@ -115,10 +115,10 @@ def read_levels(
 
 
 def oom_kill_count(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Return how many processes the kernel has killed for want of memory here; None when it won't say.
+    """Return how many processes the kernel has killed for lack of memory; None: it does not count them.
 
-    A count that rose while a file died by SIGKILL tells the kernel's kill from anybody else's. Our own
-    cgroup's count is preferred, because test processes live in it; else the whole machine's.
+    A count that rose while a file died by SIGKILL identifies the kernel as the killer. The count of this
+    process's cgroup is preferred to the machine's, because test processes live in it.
     """
     for version, directory in _levels(proc, cgroups, controller="memory"):
         name = "memory.events" if version == 2 else "memory.oom_control"
@@ -133,8 +133,7 @@ def _ram(proc: Path) -> _Ram:
     fields = _keyed(proc / "meminfo")
     total_kib = fields.get("MemTotal:")
     if total_kib is None:
-        memory = host_memory()
-        return _Ram(memory.total_bytes, memory.available_bytes, "psutil memory")
+        return _Ram(*host_memory(), "psutil memory")
     available_kib = fields.get("MemAvailable:")
     if available_kib is None:
         available_kib = fields.get("MemFree:", 0) + fields.get("Cached:", 0)
@@ -142,7 +141,7 @@ def _ram(proc: Path) -> _Ram:
 
 
 def _cpus(proc: Path, cgroups: Path, affinity_cpus: int | None) -> tuple[int, str]:
-    """Return how many CPUs may be used and what set that number."""
+    """Return how many CPUs may be used, and what set that number."""
     cpus, source = _affinity(affinity_cpus)
     for version, directory in _levels(proc, cgroups, controller="cpu"):
         quota = _quota(directory, version=version)
@@ -152,7 +151,7 @@ def _cpus(proc: Path, cgroups: Path, affinity_cpus: int | None) -> tuple[int, st
 
 
 def _affinity(affinity_cpus: int | None) -> tuple[int, str]:
-    """Return how many CPUs the scheduler may put us on, and what said so."""
+    """Return how many CPUs the scheduler may use for this process, and the source of that number."""
     if affinity_cpus is not None:
         return affinity_cpus, "CPU affinity"
     if hasattr(os, "sched_getaffinity"):
@@ -161,7 +160,7 @@ def _affinity(affinity_cpus: int | None) -> tuple[int, str]:
 
 
 def _name_of(directory: Path) -> str:
-    """Return what tells a control group from all others, from whatever container it is looked at."""
+    """Return an identifier of a control group that is the same in every container."""
     found = directory.stat()
     return f"{found.st_dev:x}:{found.st_ino:x}"
 
@@ -204,12 +203,12 @@ def _memory_bounds(proc: Path, cgroups: Path, *, ram_bytes: int) -> Iterator[_Me
 
 @lru_cache(maxsize=8)
 def _levels(proc: Path, cgroups: Path, *, controller: str) -> tuple[tuple[int, Path], ...]:
-    """Return version and directory of each cgroup level that governs us, from our own to the mount's root.
+    """Return version and directory of each cgroup level above this process, its own first.
 
     Inside a container the path in /proc/self/cgroup may be the host's, which is not mounted here; the
-    mount's root is then our own cgroup. Version 1 comes first: a controller lives in one hierarchy only,
-    and in a mixed set-up the version 2 tree holds no file for it. Remembered: nobody moves a running runner
-    between cgroups, and looking for the directories costs more than reading them.
+    mount's root is then the process's own cgroup. Version 1 comes first: a controller lives in one hierarchy
+    only, and in a mixed set-up the version 2 tree has no file for it. Cached, because a running process
+    rarely moves between cgroups, and finding the directories costs more than reading them.
     """
     levels: list[tuple[int, Path]] = []
     hierarchies: list[tuple[int, Path, str]] = []
@@ -235,7 +234,7 @@ def _levels(proc: Path, cgroups: Path, *, controller: str) -> tuple[tuple[int, P
 
 
 def _read(path: Path) -> str:
-    """Return a small file's text; empty when it cannot be read."""
+    """Return the text of a small file; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -244,7 +243,7 @@ def _read(path: Path) -> str:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number a file holds; None when it holds none (`max`, missing)."""
+    """Return the number in a file; None if there is none (`max`, missing)."""
     text = _read(path).strip()
     return int(text) if text.isdecimal() else None
 

@@ -141,7 +141,7 @@ def decode(run: str, data: bytes) -> RunClaim:
 
 
 def read_claim(path: Path) -> RunClaim | None:
-    """Return the claim of a living run; None, and the file removed if it may be, when its run is dead.
+    """Return the claim of a live run; if its run is dead, remove the file if permitted, and return None.
 
     Raises:
         ClaimError: the run lives, and its claim is damaged or was written by another version.
@@ -163,21 +163,21 @@ def read_claim(path: Path) -> RunClaim | None:
 
 
 class UnreadableClaim(Struct, frozen=True, kw_only=True):
-    """The claim of a living run that cannot be understood."""
+    """The claim of a live run that cannot be read."""
 
     path: str
     problem: str
 
 
 class LivingClaims(Struct, frozen=True, kw_only=True):
-    """The claims of the runs that live now, the oldest first, and those that cannot be understood."""
+    """The claims of all live runs, the oldest first, and those that cannot be read."""
 
     runs: tuple[RunClaim, ...] = ()
     unreadable: tuple[UnreadableClaim, ...] = ()
 
 
 def read_living_claims(folder: Path) -> LivingClaims:
-    """Return what the runs that live now say of themselves.
+    """Return the claims of all live runs.
 
     Raises:
         OSError: the folder cannot be read.
@@ -187,7 +187,7 @@ def read_living_claims(folder: Path) -> LivingClaims:
         try:
             claim = read_claim(path)
         except FileNotFoundError:
-            continue  # Its run has ended meanwhile.
+            continue  # Its run has just ended.
         except OSError as error:
             unreadable.append(UnreadableClaim(path=str(path), problem=str(error.strerror or error)))
         except ClaimError as error:
@@ -200,7 +200,7 @@ def read_living_claims(folder: Path) -> LivingClaims:
 
 
 def name_holders(claims: Iterable[RunClaim], what: str) -> str:
-    """Return which runs hold most of what another run waits for, and how much, in one unescaped text.
+    """Return the runs that hold most of the resource that another run waits for, as one unescaped text.
 
     Args:
         what: `memory` or `processors`.
@@ -229,9 +229,9 @@ def claim_paths(folder: Path) -> list[Path]:
 
 
 def default_folder(environ: Mapping[str, str]) -> Path:
-    """Return the user's folder: below the runtime directory, which nobody else can enter, or /tmp.
+    """Return the user's folder: below the runtime directory, which only this user can enter, or /tmp.
 
-    $TMPDIR is not asked where there is a /tmp: it may be another for each run, and then no runs would meet.
+    $TMPDIR is ignored if /tmp exists: it may differ between runs, which then would not find each other.
     """
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     # After `sudo` the variable may still name another user's directory.
@@ -248,7 +248,7 @@ def default_folder(environ: Mapping[str, str]) -> Path:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make the user's own folder, or see that the one there is theirs alone: no link, closed to others.
+    """Create the user's own folder, or check that the existing one is no link and closed to other users.
 
     Raises:
         OSError: it cannot be made, or another user could have put it there.
@@ -266,13 +266,12 @@ def private_folder(folder: Path) -> Path:
 
 
 def shared_folder(folder: Path) -> Path:
-    """Return a folder that several users or containers share, after a check that none can replace another's
-    claim.
+    """Return a folder that several users or containers share, after checking that none can replace the claim
+    of another.
 
     Raises:
-        OSError: it is missing, no directory, belongs to an ordinary user who is not this one, cannot be
-        written,
-            or may be written by others without the sticky bit.
+        OSError: it is missing, not a directory, not writable, belongs to another ordinary user, or is
+            writable for others without the sticky bit.
     """
     found = folder.stat()
     mode = stat.S_IMODE(found.st_mode)

@@ -6,27 +6,18 @@ psutil is imported only here and only on use, so a run on Linux never pays for i
 
 from __future__ import annotations
 
-from msgspec import Struct
 
-
-class HostMemory(Struct, frozen=True, kw_only=True):
-    """The machine's memory in bytes."""
-
-    total_bytes: int
-    available_bytes: int
-
-
-def host_memory() -> HostMemory:
-    """Return the machine's memory."""
+def host_memory() -> tuple[int, int]:
+    """Return the machine's total and available memory in bytes."""
     import psutil  # type: ignore[import-untyped,unused-ignore]  # psutil ships no types.
 
     memory = psutil.virtual_memory()
-    return HostMemory(total_bytes=int(memory.total), available_bytes=int(memory.available))
+    return int(memory.total), int(memory.available)
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident bytes of a process; None when it is gone or may not be asked."""
-    import psutil  # `host_memory` above says why here.
+    """Return the resident bytes of a process; None: it is gone or not readable."""
+    import psutil
 
     try:
         return int(psutil.Process(pid).memory_info().rss)
@@ -35,7 +26,7 @@ def resident_bytes(pid: int) -> int | None:
 
 
 def unshared_bytes(pid: int) -> int | None:
-    """Return the bytes that only this process uses; None when it is gone or may not be asked."""
+    """Return the bytes that only this process uses; None: it is gone or not readable."""
     import psutil
 
     try:
@@ -45,7 +36,7 @@ def unshared_bytes(pid: int) -> int | None:
 
 
 def pids_below(pid: int) -> list[int]:
-    """Return the pids of all processes below `pid`; none when it is gone."""
+    """Return the IDs of all processes below `pid`; none if it is gone."""
     import psutil
 
     try:

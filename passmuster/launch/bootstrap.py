@@ -19,30 +19,29 @@ OLDEST_PYTHON = (3, 11)
 EXIT_USAGE = 2
 
 _GUARD = "passmuster_restarted"
-"""Name of the -X option that tells a restarted process that it is one, so that it never restarts again."""
+"""The -X option of a restarted process, which must not restart again."""
 
 
 def ensure_environment(*, home: "os.PathLike[str] | str", groups: "tuple[str, ...]" = ("runtime",)) -> None:
     """Make the packages that the runner needs importable in this process, and no others.
 
-    Uses `.venv` in `home`, in this process where the Python version fits, else by replacing the process.
-    Makes or repairs it first where needed. Never touches `os.environ`.
+    Enters `.venv` of the checkout `home`: in this process if the Python version fits, else by replacing the
+    process. Creates or repairs it first if needed. Never changes `os.environ`.
 
     Args:
-        home: the folder of the checkout, which holds `requirements/` and gets `.venv`.
         groups: the files of `requirements/` to install, without `.txt`.
 
     Raises:
-        SystemExit: Python is too old (2), or the environment could not be made (3); one line says why.
+        SystemExit: Python is too old (2), or the environment cannot be created (3); one line says why.
     """
     refuse_old_python(sys.version_info[:2])
     home_path = os.path.realpath(os.fspath(home))
-    # The path is cleaned first: from here on nothing of the user's project can be imported by mistake.
+    # From here on, nothing of the user's project can be imported by mistake.
     sys.path[:] = hermetic_path(sys.path, home=home_path)
     venv = os.path.join(home_path, ".venv")
     digests = group_digests(home_path, groups)
     if not _enter(venv, digests):
-        # Loaded only now: it brings subprocess, and nearly every start can do without.
+        # Loads subprocess, which few starts need.
         from passmuster.launch.private_venv import make_environment
 
         make_environment(home=home_path, groups=groups)
@@ -51,15 +50,15 @@ def ensure_environment(*, home: "os.PathLike[str] | str", groups: "tuple[str, ..
 
 
 def end_at_interrupt() -> None:
-    """Let a Ctrl-C end the process silently while imports last, instead of showing where it was."""
-    import signal  # Not loaded by the interpreter itself; the environment has to be there first.
+    """Let Ctrl-C end the process silently during the imports, instead of showing a traceback."""
+    import signal
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def raise_at_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, which is handled from here on."""
+    """Let Ctrl-C raise KeyboardInterrupt again: `main` handles it."""
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
@@ -67,9 +66,9 @@ def raise_at_interrupt() -> None:
 
 
 def import_msgspec() -> None:
-    """Import msgspec without typing_extensions, which it takes where that is installed.
+    """Import msgspec without typing_extensions, even if that is installed.
 
-    It can do with `typing`; the other one brings `inspect`, and importing it takes as long as all of msgspec.
+    `typing` is enough for it. typing_extensions loads `inspect`, which takes as long as all of msgspec.
     """
     if "typing_extensions" in sys.modules:
         return
@@ -81,7 +80,7 @@ def import_msgspec() -> None:
 
 
 def refuse_old_python(version: "tuple[int, ...]") -> None:
-    """Leave with one line and exit status 2 when `version` (major, minor) is too old."""
+    """Exit with one line and status 2 if `version` (major, minor) is too old."""
     if tuple(version) < OLDEST_PYTHON:
         needed = "{}.{}".format(*OLDEST_PYTHON)
         found = "{}.{}".format(*version)
@@ -95,8 +94,8 @@ def refuse_old_python(version: "tuple[int, ...]") -> None:
 def hermetic_path(path: "list[str]", *, home: str) -> "list[str]":
     """Return `home` and the standard library's entries of `path`.
 
-    An allow-list: what PYTHONPATH, site-packages, dist-packages, a `.pth` file or the current directory
-    put there is gone, because a user's module may have the name of one of ours or of our packages.
+    Entries from PYTHONPATH, site-packages, `.pth` files and the current directory are dropped: a user's
+    module may have the name of one of Passmuster's modules or packages.
     """
     stdlib = getattr(sys, "_stdlib_dir", None) or os.path.dirname(os.__file__)
     archive = "python{}{}.zip".format(*sys.version_info[:2])
@@ -105,9 +104,9 @@ def hermetic_path(path: "list[str]", *, home: str) -> "list[str]":
 
 
 def _enter(venv: str, digests: "tuple[tuple[str, str], ...]") -> bool:
-    """Use `venv` from here on, if it is ready: in this process, or by becoming its interpreter."""
+    """Use `venv` if it is ready, in this process or by becoming its interpreter; return whether it was."""
     if is_ready(venv, digests, tag=python_tag()):
-        # No restart under the environment's interpreter: that would cost more than all of this.
+        # A restart under the environment's interpreter would cost more than all of this.
         sys.path.append(_site_packages(venv))
         return True
     if _GUARD not in sys._xoptions and ready_tags(venv, digests):
@@ -117,8 +116,7 @@ def _enter(venv: str, digests: "tuple[tuple[str, str], ...]") -> bool:
         try:
             os.execv(python, [python, "-X", _GUARD, *sys.orig_argv[1:]])
         except OSError:
-            # Its interpreter was uninstalled: the environment has to be made anew.
-            return False
+            return False  # Its interpreter was uninstalled.
     return False
 
 

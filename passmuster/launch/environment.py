@@ -23,14 +23,14 @@ def private_python(home: "os.PathLike[str] | str") -> str:
 
 
 def base_python() -> str:
-    """Return the interpreter for tests of a project that has none: the one under all environments.
+    """Return the interpreter for projects without their own: never that of a virtual environment.
 
-    Never that of a virtual environment, so that no test sees the runner's packages.
+    Tests therefore never see the runner's packages.
     """
     found = getattr(sys, "_base_executable", "") or sys.executable
     if sys.prefix == sys.base_prefix:
         return str(found)
-    # Debian has no `python` beside `python3`, which is what a `.venv/bin/python` makes of its name.
+    # Debian has `python3` only, but `_base_executable` of `.venv/bin/python` ends with `python`.
     folder = os.path.join(sys.base_exec_prefix, "bin")
     version = "{}.{}".format(*sys.version_info[:2])
     candidates = [found, *(os.path.join(folder, f"python{end}") for end in (version, "3", ""))]
@@ -38,23 +38,23 @@ def base_python() -> str:
 
 
 def fail(message: str, *, code: int = EXIT_INFRASTRUCTURE) -> "NoReturn":
-    """Print one line on stderr and leave with exit status `code`."""
+    """Print one line on stderr and exit with status `code`."""
     sys.stderr.write(f"passmuster: {message}\n")
     raise SystemExit(code)
 
 
 def python_tag() -> str:
-    """Return what tells apart the Pythons that cannot share installed packages (`cpython-311`)."""
+    """Return the tag of the Pythons that can share installed packages (`cpython-311`)."""
     return f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
 
 
 def marker_name(group: str, tag: str, digest: str) -> str:
-    """Return the name of the file in `.venv` that says that `group` is installed there completely."""
+    """Return the name of the file in `.venv` that exists once `group` is completely installed."""
     return f".passmuster-{group}-{tag}-{digest}"
 
 
 def group_digests(home: str, groups: "tuple[str, ...]") -> "tuple[tuple[str, str], ...]":
-    """Return each group with a digest of its pins, to notice that they changed."""
+    """Return each group with a digest of its pins, by which changes are noticed."""
     # Imported here, after the path was cleaned. A checksum is enough, and hashlib would load OpenSSL.
     from zlib import crc32
 

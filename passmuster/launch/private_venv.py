@@ -42,34 +42,35 @@ _PIP_SETTINGS_KEPT = frozenset(
         "PIP_TRUSTED_HOST",
     }
 )
-"""Where packages come from. Other settings say where they go or demand things: they could only break it."""
+"""The settings of the package index. Other settings of pip, such as target directories, could break the
+installation.
+"""
 
 
 class FirstStartError(Exception):
-    """The environment could not be made; the message is the one line for the user."""
+    """The environment cannot be created; the message is the one line for the user."""
 
 
 class CommandResult(NamedTuple):
-    """What became of a command: its exit status, and its output with both streams in order."""
+    """A finished command, with both streams in one output."""
 
     status: int
     output: str
 
 
 Run = Callable[[Sequence[str], Mapping[str, str], int], CommandResult]
-"""Runs a command with an environment, and with a descriptor for it to inherit; tests pass a fake."""
+"""Runs a command with an environment and an inherited descriptor; tests pass a fake."""
 
 
 def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = None) -> None:
-    """Make `.venv` in `home` complete for `groups`, or leave with one line and exit status 3.
+    """Complete `.venv` of the checkout `home` for `groups`, or exit with one line.
 
     Args:
-        home: the folder of the checkout.
         groups: the files of `requirements/` to install, without `.txt`.
         run: how commands are run; None: as processes, with their progress shown.
 
     Raises:
-        SystemExit: 3 for an error that was explained, 130 when interrupted.
+        SystemExit: 3 after an expected error, 130 after an interrupt.
     """
     try:
         _make_under_lock(Path(home), groups, run or run_command)
@@ -78,7 +79,7 @@ def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = No
     except OSError as error:
         environment.fail(explain_os_error(error, home=home))
     except KeyboardInterrupt:
-        say("Interrupted; the next start makes the private environment anew.")
+        say("Interrupted; the next start creates the private environment again.")
         raise SystemExit(EXIT_INTERRUPTED) from None
 
 
@@ -89,28 +90,23 @@ def say(line: str) -> None:
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without what would lead Python or pip elsewhere than into `.venv`.
-
-    Index, proxy and certificate settings stay.
-    """
+    """Return `environ` without variables that would redirect Python or pip away from `.venv`."""
     kept = {
         name: value
         for name, value in environ.items()
         if not name.startswith(("PYTHON", "PIP_", "__PYVENV")) or name in _PIP_SETTINGS_KEPT
     }
     kept.pop("VIRTUAL_ENV", None)
-    # A variable of pip is stronger than its configuration file, which may say `user = true`.
+    # A variable is stronger than pip's configuration file, which may contain `user = true`.
     kept.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
     return kept
 
 
 def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd: int) -> CommandResult:
-    """Run `command` and show what pip says about its progress.
+    """Run `command` and show the progress that pip prints.
 
     Args:
-        command: the program and its arguments.
-        environ: its whole environment.
-        inherited_fd: a descriptor it keeps open: the lock, which so outlives us if we are killed.
+        inherited_fd: the lock, which the command keeps if this process is killed.
     """
     with subprocess.Popen(
         command,
@@ -129,7 +125,7 @@ def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd
             if line.startswith("Collecting "):
                 say(f"  {line.split()[1]}")
             elif line.startswith("WARNING: Retrying "):
-                say("  no answer from where packages come from; trying again")
+                say("  no answer from the package index; trying again")
     return CommandResult(status=process.returncode, output="".join(lines))
 
 
@@ -140,7 +136,7 @@ def _make_under_lock(home: Path, groups: tuple[str, ...], run: Run) -> None:
         if _is_usable(home, groups):
             return
         started = time.monotonic()
-        say(f"First start: making a private environment in {home / '.venv'}")
+        say(f"First start: creating a private environment in {home / '.venv'}")
         was_interrupted = os.pread(lock_fd, len(_MAKING), 0) == _MAKING
         if not was_interrupted:
             _refuse_foreign_folder(home / ".venv")
@@ -149,7 +145,7 @@ def _make_under_lock(home: Path, groups: tuple[str, ...], run: Run) -> None:
         try:
             maker.make(from_scratch=was_interrupted)
         except FirstStartError:
-            # The command ended by itself, so what it left can be judged: it need not be thrown away.
+            # The command ended by itself, so what it left can be checked and reused.
             os.ftruncate(lock_fd, 0)
             raise
         os.ftruncate(lock_fd, 0)
@@ -162,18 +158,18 @@ def _take_lock(lock_fd: int, home: Path) -> None:
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(f"Another start is making the private environment in {home / '.venv'}; waiting for it")
+        say(f"Another start is creating the private environment in {home / '.venv'}; waiting for it")
         fcntl.flock(lock_fd, fcntl.LOCK_EX)
 
 
 def _refuse_foreign_folder(venv: Path) -> None:
-    """Protect a directory of the user that merely has the name of the private environment."""
+    """Refuse a directory of the user that only has the name of the private environment."""
     if os.path.lexists(venv) and not (venv / "pyvenv.cfg").exists() and any(venv.iterdir()):
-        raise FirstStartError(f"{venv} exists and is no virtual environment; move it away")
+        raise FirstStartError(f"{venv} exists and is not a virtual environment; move it away")
 
 
 def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
-    """Whether the environment is ready now, for this Python or for another one that still exists."""
+    """Whether the environment is ready, for this Python or for another one that still exists."""
     venv = str(home / ".venv")
     digests = environment.group_digests(str(home), groups)
     if environment.is_ready(venv, digests, tag=environment.python_tag()):
@@ -183,7 +179,7 @@ def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
 
 
 class _Maker(NamedTuple):
-    """One attempt at making the environment, while the lock is held."""
+    """One attempt to create the environment, while the lock is held."""
 
     home: Path
     groups: tuple[str, ...]
@@ -195,7 +191,7 @@ class _Maker(NamedTuple):
         return self.home / ".venv"
 
     def make(self, *, from_scratch: bool) -> None:
-        """Bring the environment from whatever it is to ready; `from_scratch`: do not trust what is there."""
+        """Complete the environment; `from_scratch`: do not reuse what exists."""
         python = environment.private_python(self.home)
         pip = [python, "-I", "-m", "pip"]
         for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
@@ -208,7 +204,7 @@ class _Maker(NamedTuple):
             (self._venv / environment.marker_name(group, tag, digest)).touch()
 
     def _complete_groups(self) -> tuple[str, ...]:
-        """Return the groups that are installed now: who asks for another one next has nothing to wait for."""
+        """Return all groups whose pins are installed, including those that were not requested."""
         others = sorted({path.stem for path in (self.home / "requirements").glob("*.txt")} - {*self.groups})
         return (*self.groups, *(group for group in others if not missing_pins(self.home, (group,))))
 
@@ -219,7 +215,7 @@ class _Maker(NamedTuple):
             return CommandResult(status=127, output=f"{command[0]}: {error.strerror}\n")
 
     def _create(self, python: str) -> list[str]:
-        """Make the environment without our packages; return how to call the pip that installs into it."""
+        """Create the empty environment; return the command of the pip that installs into it."""
         if os.path.lexists(self._venv):
             say(f"Removing the incomplete {self._venv}")
             shutil.rmtree(self._venv)
@@ -230,13 +226,13 @@ class _Maker(NamedTuple):
             return [python, "-I", "-m", "pip"]
         if not _lacks_ensurepip(created.output):
             raise FirstStartError(f"could not create {self._venv}: {_reason(created)}")
-        # Debian's Python has no ensurepip, but where its pip is installed it can do the work from outside.
+        # Debian's Python has no ensurepip, but its own pip can install into the environment from outside.
         if self._run([base, "-I", "-m", "pip", "--version"]).status == 0:
             bare = self._run([base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)])
             if bare.status == 0:
                 return [base, "-I", "-m", "pip", "--python", python]
         raise FirstStartError(
-            f"{base} cannot make environments, because its venv module is incomplete; install it"
+            f"{base} cannot create environments, because its venv module is incomplete; install it"
             f" (on Debian and Ubuntu: apt install python3-venv) and start again"
         )
 
@@ -254,7 +250,7 @@ class _Maker(NamedTuple):
             )
 
     def _tag(self, python: str) -> str:
-        """Return the tag of the environment's own Python, which need not be the one that runs us."""
+        """Return the tag of the environment's own Python, which may differ from the running one."""
         code = "import sys; print(sys.implementation.cache_tag + getattr(sys, 'abiflags', ''))"
         asked = self._run([python, "-I", "-c", code])
         if asked.status != 0:
@@ -292,7 +288,7 @@ def missing_pins(home: Path, groups: tuple[str, ...]) -> tuple[str, ...]:
 def explain_failed_install(
     installed: CommandResult, *, missing: Sequence[str], command: Sequence[str], home: Path
 ) -> str:
-    """Return the one line for a pip that failed: what is missing, why, and the command to try."""
+    """Return the line for a failed pip: what is missing, why, and the command to try."""
     if "No space left on device" in installed.output or "Disk quota exceeded" in installed.output:
         return explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), home=str(home))
     return (
@@ -302,13 +298,13 @@ def explain_failed_install(
 
 
 def explain_os_error(error: OSError, *, home: str) -> str:
-    """Return the one line for an operation on the disk that failed while the environment was made."""
-    where = f"cannot make the private environment in {home}"
+    """Return the line for a failed operation on the disk."""
+    where = f"cannot create the private environment in {home}"
     reason = (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}: {reason}; it needs about 100 MB, make room and start again"
+        return f"{where}: {reason}; it needs about 100 MB, free some and start again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"{where}: {reason}; make the folder writable, or put the checkout where you may write"
+        return f"{where}: {reason}; make the directory writable, or move the checkout to one that is"
     named = f" ({error.filename})" if error.filename else ""
     return f"{where}: {reason}{named}; remove .venv and .venv.lock there and start again"
 
@@ -318,7 +314,7 @@ def _lacks_ensurepip(output: str) -> bool:
 
 
 def _reason(finished: CommandResult) -> str:
-    """Return the line of a failed command's output that says why: pip marks it, Python ends with it."""
+    """Return the line with the reason: pip marks it with ERROR, Python prints it last."""
     lines = [line.strip() for line in finished.output.splitlines() if line.strip()]
     marked = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     if marked:

@@ -29,15 +29,10 @@ _BRACES = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
 
 
 class CommandTemplate(Struct, frozen=True, kw_only=True):
-    """A command whose words were checked.
-
-    Args:
-        words: the program and its arguments, with placeholders.
-        origin: where it was configured, for messages.
-    """
+    """A command whose words were checked."""
 
     words: tuple[str, ...]
-    origin: str
+    origin: str  # where it was configured, for messages
 
     def uses(self, name: str) -> bool:
         """Return whether a placeholder stands in one of the words."""
@@ -47,9 +42,6 @@ class CommandTemplate(Struct, frozen=True, kw_only=True):
         """Return the command under `coverage run`; None where it cannot be measured so.
 
         The interpreter must run a script or a module. Data goes to `$COVERAGE_FILE`.
-
-        Args:
-            source: as for `coverage run --source`; empty: what the project's coverage configuration says.
         """
         if self.words[0] != "{python}":
             return None
@@ -67,11 +59,7 @@ class CommandTemplate(Struct, frozen=True, kw_only=True):
         return CommandTemplate(words=words, origin=self.origin)
 
     def fill(self, values: Mapping[str, str]) -> list[str]:
-        """Return the words with each placeholder replaced by its value.
-
-        Args:
-            values: one for each placeholder that the command uses.
-        """
+        """Return the words with each placeholder replaced by its value."""
 
         def replaced(match: re.Match[str]) -> str:
             name = match["name"]

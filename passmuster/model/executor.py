@@ -113,17 +113,11 @@ class SlotRange(Struct, frozen=True, kw_only=True):
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """One limit of the machine and where it came from, for people to read.
+    """One limit of the machine and where it came from, for people to read."""
 
-    Args:
-        name: what is limited (`slots`, `memory budget`).
-        value: the limit as a person writes it.
-        source: where it came from (`cgroup v2 memory.max`, `the default of 4 GiB`).
-    """
-
-    name: str
-    value: str
-    source: str
+    name: str  # what is limited (`slots`, `memory budget`)
+    value: str  # the limit as a person writes it
+    source: str  # where it came from (`cgroup v2 memory.max`, `the default of 4 GiB`)
 
 
 class Stoppable(Protocol):
@@ -140,7 +134,6 @@ class Stoppable(Protocol):
 
         Args:
             attempt_ids: attempts to stop; unknown ones are ignored.
-            reason: the reason in their results.
             grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
         """
 

@@ -57,12 +57,9 @@ def free_slots(
     """Return how many further files may start now.
 
     Args:
-        slots: usual number of concurrent files.
         cpus: available CPUs; None: no oversubscription.
         used_cpus: CPUs that each running file keeps busy, measured or predicted.
-        other_cpus: CPUs that other work keeps busy.
         is_saturated: whether no CPU was idle in the last measurement.
-        is_measured: whether the load was measured yet.
     """
     running = len(used_cpus)
     usual = max(0, slots - running)

@@ -20,27 +20,17 @@ FILE_NAME = "pyproject.toml"
 
 
 class PatternCommand(Struct, frozen=True, kw_only=True):
-    """A command for the files that match patterns.
-
-    Args:
-        files: patterns as an override has them.
-        command: how these files run.
-    """
+    """A command for the files that match patterns."""
 
     files: tuple[str, ...]
     command: CommandTemplate
 
 
 class ProjectCommands(Struct, frozen=True, kw_only=True):
-    """All commands of a project.
+    """All commands of a project."""
 
-    Args:
-        default: for files that no pattern names; None: they have none.
-        by_pattern: for some files only; the last that matches a file counts.
-    """
-
-    default: CommandTemplate | None = None
-    by_pattern: tuple[PatternCommand, ...] = ()
+    default: CommandTemplate | None = None  # for files that no pattern names; None: they have none
+    by_pattern: tuple[PatternCommand, ...] = ()  # for some files only; the last that matches a file counts
 
     def find(self, path: str) -> CommandTemplate | None:
         """Return the command for a file; None where there is none.
@@ -65,7 +55,6 @@ def make_commands(
     """Return the commands of a project.
 
     Args:
-        root: the project's root, whose configuration file the words are from.
         words: the command for all files; empty: there is none.
         overrides: the patterns and the words of each override in the file's order; None: it has none.
 

@@ -20,94 +20,79 @@ OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signa
 
 
 class CaseResult(Struct, frozen=True, kw_only=True):
-    """One test inside a file: a unittest method or a pytest node.
-
-    Args:
-        case_id: the framework's own name for it (`module.Class.method`, `path::Class::method`).
-        outcome: how it ended.
-        seconds: wall-clock seconds it took.
-        message: why it was skipped or how it failed; empty for a pass; bounded.
-    """
+    """One test inside a file: a unittest method or a pytest node."""
 
     case_id: str
+    """`module.Class.method` or `path::Class::method`."""
     outcome: Outcome
     seconds: float = 0.0
     message: str = ""
+    """Why it was skipped or how it failed; empty for a pass; bounded."""
 
 
 class TestResult(Struct, frozen=True, kw_only=True):
-    """The result of one attempt.
-
-    Args:
-        file_path: as in the task.
-        status: the status of the attempt.
-        output: what the file printed, stdout and stderr in order, bounded; undecodable bytes are
-            backslash-escaped. It is data: it may hold control characters.
-        duration: wall-clock seconds from start to the end of its last process.
-        error: one line that says why it did not pass; empty for a pass.
-        note: one line about a status that is no failure (`all 3 test(s) deselected`, `holds no tests`);
-            empty: none. A worker notes `holds no tests` on `NO_TESTS`, which a run over folders
-            turns into a pass.
-        attempt: as in the task.
-        runner: how it was really executed; `AUTO` when it ended before that was known.
-        exit_code: what the process returned; None when a signal ended it or it never started.
-        signal: the signal's number that ended it; None otherwise.
-        stop_reason: why Passmuster, or the kernel's out-of-memory killer, stopped it; None: it ended by
-            itself.
-        cases: the tests inside it, in the order they ended.
-        peak_bytes: peak memory of its process tree; None: never measured.
-        cpu_s: CPU seconds of the tree; None: unknown.
-        started_at: Unix time in seconds; 0 when it never started.
-        worker: which worker ran it.
-        interpreter: its interpreter: implementation, version and, if known, a short digest of the
-            installed packages; empty: unknown, or a command of the project ran it.
-        slot: the number of its slot on that worker, from 0.
-        start_delayed_by: why it did not start at once (for example `memory`); empty: it did.
-        leaked: processes that outlived the file and were killed, one description each.
-        stacks: the stacks of its Python processes at a timeout.
-        output_dropped_bytes: bytes of output between its kept head and tail.
-        coverage_files: absolute paths of the coverage data it delivered.
-        coverage_root: the project's root in that data, links resolved; empty: the one of the run.
-        isolation: its start method: `FORK` or `SPAWN`.
-        isolation_note: why it was not forked although forking was allowed; empty: no reason to report.
-        was_alone: whether no other file of this run ran on the same worker at the same time.
-        was_extra: whether it started beyond the number of slots, because CPUs were idle.
-        is_worker_fault: whether the worker is the cause of a failed start.
-        kept_tmp: path of the kept private TMPDIR; empty: it was removed.
-    """
+    """The result of one attempt."""
 
     __test__: ClassVar[bool] = False
 
     file_path: str
     status: Status
     output: str = ""
+    """Stdout and stderr in order, bounded. Undecodable bytes are backslash-escaped; control characters are
+    kept."""
     duration: float = 0.0
+    """Wall-clock seconds from start to the end of its last process."""
     error: str = ""
+    """One line that says why it did not pass."""
     note: str = ""
+    """One line about a status that is no failure (`all 3 test(s) deselected`, `holds no tests`). A run over
+    directories passes a file with `NO_TESTS` and the note `holds no tests`."""
     attempt: int = 1
     runner: RunnerKind = RunnerKind.AUTO
+    """`AUTO` if it ended before this was known."""
     exit_code: int | None = None
+    """None if a signal ended it or it never started."""
     signal: int | None = None
+    """The number of the signal that ended it."""
     stop_reason: StopReason | None = None
+    """Why Passmuster or the kernel stopped it; None: it ended by itself."""
     cases: tuple[CaseResult, ...] = ()
+    """In the order in which they ended."""
     peak_bytes: int | None = None
+    """Of its process tree; None: never measured."""
     cpu_s: float | None = None
+    """Of its process tree; None: unknown."""
     started_at: float = 0.0
+    """Unix time in seconds; 0: it never started."""
     worker: str = ""
     interpreter: str = ""
+    """Implementation, version and, if known, a short digest of the installed packages; empty: unknown, or a
+    command of the project ran it."""
     slot: int = 0
+    """From 0, on that worker."""
     start_delayed_by: str = ""
+    """Why it did not start at once (for example `memory`); empty: it did."""
     leaked: tuple[str, ...] = ()
+    """Descriptions of processes that outlived the file and were killed."""
     stacks: str = ""
     output_dropped_bytes: int = 0
+    """Bytes of output between its kept head and tail."""
     coverage_files: tuple[str, ...] = ()
+    """Absolute paths of its coverage data."""
     coverage_root: str = ""
+    """The project's root in that data, links resolved; empty: the one of the run."""
     kept_tmp: str = ""
+    """Path of the kept private TMPDIR; empty: it was removed."""
     isolation: Isolation = Isolation.SPAWN
+    """`FORK` or `SPAWN`."""
     isolation_note: str = ""
+    """Why it was not forked although forking was allowed; empty: no reason to report."""
     was_alone: bool = True
+    """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False
+    """Whether it started beyond the number of slots, because CPUs were idle."""
     is_worker_fault: bool = False
+    """Whether the worker is the cause of a failed start."""
 
     @property
     def is_evicted(self) -> bool:

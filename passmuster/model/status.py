@@ -1,7 +1,6 @@
-"""How one attempt at one test file ended, and which questions may be asked about that.
+"""The enumerations of an attempt: its status, why it was stopped, how its tests ended, how it is executed.
 
-`Status` is the closed set every part of the program agrees on. A file that passed after a retry is
-*flaky*: that is a property of its history of attempts, not a status.
+Flaky is not a status: it is a property of a file's attempts in a run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Status(StrEnum):
 
     @property
     def is_infrastructure(self) -> bool:
-        """Whether the file's own code is not to blame: it never got a fair chance to run."""
+        """Whether Passmuster or the machine is the cause, not the file."""
         return self in (Status.START_ERROR, Status.LOST)
 
     @property
@@ -40,19 +39,19 @@ class Status(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the file counts as failed; cancelled files are counted on their own."""
+        """Whether the file counts as failed; cancelled files are counted separately."""
         return not (self.is_pass or self.is_cancelled)
 
 
 class StopReason(StrEnum):
-    """Why the processes of a test were stopped from outside."""
+    """Why Passmuster or the kernel stopped the processes of a file."""
 
     TIMEOUT = "timeout"
     RUN_TIMEOUT = "run-timeout"
     MEMORY_LIMIT = "memory-limit"
-    """The file broke its own limit, or the whole budget while it ran alone."""
+    """The file exceeded its own limit, or the whole budget while it ran exclusively."""
     MEMORY_BUDGET = "memory-budget"
-    """The files together broke the budget and this one was chosen to make room: it runs again."""
+    """The files together exceeded the budget and this one was evicted: it reruns."""
     OUT_OF_MEMORY = "out-of-memory"
     """The kernel's out-of-memory killer took a process of the file."""
     CANCELLED = "cancelled"
@@ -75,10 +74,7 @@ class Outcome(StrEnum):
 
     @property
     def is_bad(self) -> bool:
-        """Whether this outcome alone makes a file fail.
-
-        `XPASSED` is not: whether an unexpected success fails a run is the project's own setting.
-        """
+        """Whether this outcome alone makes a file fail; for `XPASSED` the project's own settings decide."""
         return self in (Outcome.FAILED, Outcome.ERROR)
 
 
@@ -90,15 +86,15 @@ class RunnerKind(StrEnum):
     PYTEST = "pytest"
     UNITTEST = "unittest"
     COMMAND = "command"
-    """By the command that the project's own configuration has for it."""
+    """By a command from the project's own configuration."""
 
 
 class Isolation(StrEnum):
-    """How the process of a file comes into being."""
+    """The start method of a file's process."""
 
     AUTO = "auto"
-    """Forked where that is known to change nothing, spawned elsewhere."""
+    """Fork if that is known to change nothing, else spawn."""
     FORK = "fork"
-    """A child of a server that has imported what the file needs."""
+    """Fork a server that imported the modules that the file needs."""
     SPAWN = "spawn"
-    """A fresh interpreter."""
+    """Start a fresh interpreter."""

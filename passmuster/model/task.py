@@ -1,7 +1,7 @@
-"""The order to run one file once: what a dispatcher hands to a worker.
+"""The order to execute one attempt at a file, which a dispatcher gives to a worker.
 
-A task carries no command, no interpreter and no working directory. Those belong to the worker that
-executes it, so that nothing on the wire can choose what is executed.
+A task carries no command, no interpreter and no working directory. Those belong to the worker, so that no
+message can choose what is executed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import WHOLE_FILE, TestSelection
 
 DEFAULT_TIMEOUT_S = 300.0
-"""Wall-clock seconds a file may run: the limit the shell scripts' users were promised."""
+"""Wall-clock seconds for a file: the limit that the users of the shell scripts were promised."""
 
 DEFAULT_GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL: enough for coverage data and `finally` blocks to be written."""
@@ -22,88 +22,59 @@ DEFAULT_GRACE_S = 5.0
 DEFAULT_OUTPUT_LIMIT_BYTES = 2 * 1024 * 1024
 """Bytes of a file's output that are kept, half from its start and half from its end."""
 
-
 IO_BOUND_CPU_SHARE = 0.4
-"""A file that uses the processor for less than this share of its time is one that mostly waits."""
+"""A file that uses a CPU for less than this share of its time is I/O-bound."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What one attempt may use.
+    """What one attempt may use."""
 
-    Args:
-        timeout_s: wall-clock seconds from start to SIGTERM.
-        grace_s: seconds from SIGTERM to SIGKILL.
-        memory_bytes: bytes the whole process tree may use; None: only the run's budget bounds it.
-        output_bytes: bytes of output kept.
-    """
-
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: float = DEFAULT_TIMEOUT_S  # wall-clock seconds from start to SIGTERM
     grace_s: float = DEFAULT_GRACE_S
-    memory_bytes: int | None = None
+    memory_bytes: int | None = None  # of the whole process tree; None: only the run's budget bounds it
     output_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
 
 
 class CoverageRequest(Struct, frozen=True, kw_only=True):
-    """Request coverage data in addition to the result.
-
-    Args:
-        source: what to measure, as `coverage run --source` takes it; empty: what the project's own
-            coverage configuration says, and where that says nothing the working directory.
-    """
+    """Request coverage data in addition to the result."""
 
     source: tuple[str, ...] = ()
+    """What to measure, as `coverage run --source` takes it; empty: what the project's own coverage
+    configuration says, and where that says nothing the working directory."""
 
 
 class TestTask(Struct, frozen=True, kw_only=True):
-    """One attempt at one file.
-
-    Args:
-        run_id: the run this belongs to.
-        file_path: the file, relative to the project root, with forward slashes.
-        attempt: 1 for the first; every further start of the same file counts one up.
-        runner: how to execute it; `AUTO` lets the file decide.
-        limits: what the attempt may use.
-        environment: changes to the worker's environment; None unsets a variable.
-        predicted_s: seconds it took before; None when it never ran.
-        predicted_bytes: peak bytes to reserve for it; None when it never ran.
-        predicted_cpu_s: processor seconds it took before; None when unknown.
-        exclusive: run it while nothing else runs on the same worker.
-        coverage: None when no coverage data is wanted.
-        group: the files of one group that may run at once are counted; empty: in no group.
-        retries: how often it runs again when it failed; None: as often as the run's other files.
-        isolation: how its process comes into being; `AUTO` lets the worker decide.
-        source_identity: which tree the plan was made from; empty: not checked.
-        wanted_worker: the worker that should run it, because its result is compared with one from there;
-            empty: any. Another worker runs it where this one is gone or has no slot for it in time.
-        selection: the tests of the file that run.
-    """
+    """One attempt at one file."""
 
     __test__: ClassVar[bool] = False
 
     run_id: str
-    file_path: str
-    attempt: int = 1
-    runner: RunnerKind = RunnerKind.AUTO
+    file_path: str  # the file, relative to the project root, with forward slashes
+    attempt: int = 1  # from 1; every further start of the file counts one up
+    runner: RunnerKind = RunnerKind.AUTO  # how to execute it; `AUTO` lets the file decide
     limits: Limits = Limits()
     environment: tuple[tuple[str, str | None], ...] = ()
-    predicted_s: float | None = None
-    predicted_bytes: int | None = None
-    predicted_cpu_s: float | None = None
-    exclusive: bool = False
-    coverage: CoverageRequest | None = None
-    group: str = ""
-    retries: int | None = None
-    isolation: Isolation = Isolation.AUTO
-    source_identity: str = ""
+    """Changes to the worker's own; None unsets a variable."""
+    predicted_s: float | None = None  # wall-clock seconds; None: it never ran
+    predicted_bytes: int | None = None  # peak memory to reserve; None: it never ran
+    predicted_cpu_s: float | None = None  # None: unknown
+    exclusive: bool = False  # whether nothing else may run on the same worker
+    coverage: CoverageRequest | None = None  # None: no coverage data is requested
+    group: str = ""  # its concurrency group; empty: none
+    retries: int | None = None  # None: as the run's other files
+    isolation: Isolation = Isolation.AUTO  # `AUTO`: the worker decides
+    source_identity: str = ""  # the tree of the plan; empty: not checked
     wanted_worker: str = ""
-    selection: TestSelection = WHOLE_FILE
+    """The worker with whose result this one is compared; empty: any. Another worker runs it if this one is
+    gone or has no slot in time."""
+    selection: TestSelection = WHOLE_FILE  # the tests of the file that run
 
     @property
     def predicted_cpus(self) -> float:
-        """How many processors it is thought to keep busy: 1 unless its history says that it mostly waits.
+        """How many CPUs it is predicted to keep busy: 1 unless its history says that it is I/O-bound.
 
-        Files that run side by side on too few processors seem to wait: when twice as many run as there are
-        processors, each uses half a one. What is not clearly below that says nothing.
+        Of files that share a CPU each seems to wait: with twice as many files as CPUs, each uses half a CPU.
+        Only a value clearly below that means that a file is I/O-bound.
         """
         if self.predicted_cpu_s is None or not self.predicted_s:
             return 1.0
@@ -112,7 +83,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
 
     @property
     def is_io_bound(self) -> bool:
-        """Whether its history says that it leaves the processor to others most of the time."""
+        """Whether its history says that it uses little CPU for its wall time."""
         return self.predicted_cpus < IO_BOUND_CPU_SHARE
 
     @property

@@ -1,8 +1,4 @@
-"""Sizes and times as people write and read them.
-
-Inside the program a size is an `int` of bytes (`_bytes`) and a time a `float` of seconds (`_s`). This
-module is the only place that turns text into those and back.
-"""
+"""Parses and formats sizes and times. Elsewhere, sizes are bytes (`int`) and times seconds (`float`)."""
 
 from __future__ import annotations
 
@@ -37,18 +33,13 @@ TIMES_ALLOWED = "a time such as 90s, 5m, 1h30m, or a number of seconds"
 
 
 class Amount(Struct, frozen=True):
-    """A size that may be a share of something not yet known.
-
-    Args:
-        size_bytes: the size, when it was written as one.
-        fraction: the share (0.8 for `80%`), when it was written as one.
-    """
+    """A size, or a share of a size that is not known yet; one of the two fields is set."""
 
     size_bytes: int | None = None
-    fraction: float | None = None
+    fraction: float | None = None  # 0.8 for `80%`
 
     def resolve(self, whole_bytes: int) -> int:
-        """Return the size in bytes, taking a share of `whole_bytes` where it is one."""
+        """Return the size in bytes; a share is one of `whole_bytes`."""
         if self.size_bytes is not None:
             return self.size_bytes
         return int(whole_bytes * (self.fraction or 0.0))

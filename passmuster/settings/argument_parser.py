@@ -46,7 +46,6 @@ class ArgumentParser:
     """Parses the arguments of one program.
 
     Args:
-        rows: its settings, those of the configuration and its own.
         ignored: options that restate the default.
         passes_on: whether arguments after `--` are for another program; otherwise they are paths.
     """
@@ -159,7 +158,6 @@ def refuse_unknown(words: Iterable[str], parser: ArgumentParser, *, only_misspel
     """Raise for the first unknown argument, and name the option that it probably stands for.
 
     Args:
-        words: arguments that the program does not know.
         only_misspelt: whether to accept an argument that is not similar to a known option.
 
     Raises:

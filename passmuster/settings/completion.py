@@ -54,10 +54,6 @@ COMMAND_HELP = "print the completion script for bash, zsh, or fish"
 def completion_of_program(programs: Sequence[str], rows: Iterable[Setting], words: Sequence[str]) -> str:
     """Return the script for a program whose only subcommand is `completion`.
 
-    Args:
-        programs: the names by which it is called.
-        words: the arguments behind `completion`.
-
     Raises:
         ConfigurationError: the shell is missing or not supported.
     """
@@ -88,7 +84,6 @@ def completion_script(
     """Return the script that a shell reads to complete the arguments of a program.
 
     Args:
-        programs: the names by which the program is called.
         run: the completions without a subcommand.
         subcommands: the help text of each, and the completions behind it.
     """

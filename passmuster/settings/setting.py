@@ -1,6 +1,6 @@
 """Defines what one setting is: a row, written as the annotation of the field that holds its value.
 
-    timeout_s: Annotated[float, setting("timeout", TIME, Group.LIMITS, "time for each file")] = 300.0
+    timeout_s: Annotated[float, setting("timeout", TIME, "time for each file", group=Group.LIMITS)] = 300.0
 
 The row describes the setting completely: the readers of arguments, variables and the configuration file, the
 checks, the help, the reference, shell completion and the JSON schema all use it.
@@ -152,9 +152,9 @@ def variable_name(name: str) -> str:
 def setting(
     name: str,
     type: ValueType,
-    group: Group,
     summary: str,
     *,
+    group: Group,
     short: str = "",
     aliases: tuple[str, ...] = (),
     legacy: str = "",
@@ -183,9 +183,9 @@ def setting(
 
 def switch(
     name: str,
-    group: Group,
     summary: str,
     *,
+    group: Group,
     is_on: bool = False,
     aliases: tuple[str, ...] = (),
     **others: Any,
@@ -243,7 +243,7 @@ def flag(name: str, summary: str, *, aliases: tuple[str, ...] = (), **others: An
 
 def layout(name: str, type: ValueType, summary: str, default: str) -> Setting:
     """Return the row of a setting about the location of tests, which has no argument."""
-    return setting(name, type, Group.LAYOUT, summary, option="", default=default)
+    return setting(name, type, summary, group=Group.LAYOUT, option="", default=default)
 
 
 def table(name: str, type: ValueType, summary: str, **others: Any) -> Setting:
@@ -259,8 +259,8 @@ def rows_of(record: type) -> tuple[Setting, ...]:
     A field without a row holds another record with rows.
 
     Args:
-        record: a class whose fields all have defaults. Its annotations must not be strings: its module
-            has no `from __future__ import annotations`.
+        record: a class whose fields all have defaults. Its annotations must not be strings: its module has no
+            `from __future__ import annotations`.
     """
     groups = list(Group)
     return tuple(sorted(_rows(record, ""), key=lambda row: groups.index(row.group)))

@@ -22,7 +22,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     must be right. Hyphens, underscores and capitals do not count.
 
     Args:
-        name: what was typed, without a value.
         known: what may have been meant; of equally near names the first is returned.
     """
     typed = _letters(name)

@@ -16,13 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from passmuster.model.command_template import EXAMPLE, check_word
-from passmuster.model.units import (
-    SIZES_ALLOWED,
-    TIMES_ALLOWED,
-    format_bytes,
-    parse_amount,
-    parse_seconds,
-)
+from passmuster.model.units import SIZES_ALLOWED, TIMES_ALLOWED, format_bytes, parse_amount, parse_seconds
 
 Value = object
 """The value of a setting. The type of its field is more precise; a test compares the two."""
@@ -284,10 +278,7 @@ BYTES = ValueType(
     write=lambda size_bytes: format_bytes(size_bytes).replace(" ", ""),
 )
 RATIO = ValueType(
-    parse=_parse_factor,
-    expected="a number above 1, such as 1.5",
-    metavar="N",
-    toml_types=(int, float, str),
+    parse=_parse_factor, expected="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
 )
 PERCENT = ValueType(
     parse=_parse_percentage,

@@ -40,8 +40,8 @@ BROKER = ValueType(
 BROKER_ROW = setting(
     "broker",
     optional(BROKER),
-    Group.QUEUE,
     "the Redis or Valkey server through which workers on other machines run the files",
+    group=Group.QUEUE,
     default="none: this machine runs them",
     legacy=BROKER_VARIABLE,
     is_secret=True,
@@ -49,16 +49,16 @@ BROKER_ROW = setting(
 PASSWORD_FILE_ROW = setting(
     "broker-password-file",
     optional(PATH),
-    Group.QUEUE,
     "file with the broker's password, so that the address need not contain it",
+    group=Group.QUEUE,
     default="none",
     is_secret=True,
 )
 SECRET_FILE_ROW = setting(
     "secret-file",
     optional(PATH),
-    Group.QUEUE,
     "file with the secret that signs messages between dispatcher and workers",
+    group=Group.QUEUE,
     default=f"${SECRET_VARIABLE}",
     is_secret=True,
 )

@@ -218,7 +218,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.migrate",
     ),
 }
-"""Each room with the rooms it imports, from the bottom up: a room imports only rooms that stand before it.
+"""Each room with the rooms it imports, from the bottom up: a room imports only rooms before it.
 
 Imports inside functions and for type checking count. `run_tests.py`, `run_ci_replica.py`,
 `worker/__main__.py` and `passmuster/api.py` put the parts together and may import every room.
@@ -353,7 +353,7 @@ def _wrong_rooms(modules: Mapping[str, Module]) -> Iterator[str]:
 
 def table(root: Path) -> str:
     """Return the rooms as a table in Markdown, each with what its package says of itself."""
-    lines = ["| room | what it has | imports |", "| --- | --- | --- |"]
+    lines = ["| room | purpose | imports |", "| --- | --- | --- |"]
     for room, imports in reversed(ROOMS.items()):
         path = root / room.replace(".", "/") / "__init__.py"
         text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

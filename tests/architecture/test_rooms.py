@@ -40,10 +40,10 @@ def test_the_page_on_the_architecture_shows_the_table() -> None:
     assert table(REPOSITORY) in page
 
 
-def test_the_ways_on_the_page_name_functions_and_classes_that_exist() -> None:
+def test_the_paths_on_the_page_name_functions_and_classes_that_exist() -> None:
     page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
-    ways = page.partition("## The five ways")[2].partition("\n## ")[0]
-    names = re.findall(r"`((?:[a-z_]+\.){2,}\w+(?:\.\w+)?)`", ways)
+    paths = page.partition("## Five paths through the code")[2].partition("\n## ")[0]
+    names = re.findall(r"`((?:[a-z_]+\.){2,}\w+(?:\.\w+)?)`", paths)
 
     assert len(names) > 30
     assert [name for name in names if not _is_defined(name)] == []

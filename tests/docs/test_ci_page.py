@@ -124,7 +124,7 @@ def test_the_repositorys_own_workflow_runs_the_tests_that_ci_run_runs() -> None:
     [options] = re.findall(r"^\./run_tests\.py (--integration .*) --junit-xml", script, re.MULTILINE)
     workflow = read_workflow(OWN)
 
-    [call] = choose_job(workflow, workspace=str(REPOSITORY), wanted="shard").calls
+    [call] = choose_job(workflow, workspace=str(REPOSITORY), wanted="shard").commands
 
     assert sorted(listed(*call.arguments)) == sorted(listed(*shlex.split(options.replace('"$jobs"', "3"))))
 
@@ -137,9 +137,9 @@ def test_the_replica_of_the_own_workflow_leaves_out_what_it_should() -> None:
 
     assert shard.python == checks.python == "3.11"
     assert shard.matrix == "shard=1 (number 1 of 4)"
-    assert [dict(call.variables)["PASSMUSTER_JOB_TOTAL"] for call in shard.calls] == ["4"]
-    assert any(text.startswith("--shard auto --record records of ") for text in shard.unlike)
-    assert [call.arguments for call in checks.calls] == [("--root", "examples/shop")]
+    assert [dict(call.variables)["PASSMUSTER_JOB_TOTAL"] for call in shard.commands] == ["4"]
+    assert any(text.startswith("--shard auto --record records of ") for text in shard.differences)
+    assert [call.arguments for call in checks.commands] == [("--root", "examples/shop")]
 
 
 def test_every_ci_whose_variables_are_known_is_on_the_page() -> None:

@@ -18,7 +18,7 @@ REFERENCE = "from make_reference import settings_tables; print(settings_tables()
 
 NEW_SETTING = """
     greeting: Annotated[
-        str | None, setting("greeting", TEXT, Group.OUTPUT, "a word for the reader", default="none")
+        str | None, setting("greeting", TEXT, "a word for the reader", group=Group.OUTPUT, default="none")
     ] = None
 """
 

@@ -313,7 +313,7 @@ BAD_INPUT = {
     ),
     "a conftest that ends the process": (
         {"conftest.py": "import os\nos._exit(0)\n", "test_a.py": FINE},
-        r"it ended with status 0 and said nothing",
+        r"it ended with status 0 without output",
     ),
 }
 
@@ -361,7 +361,7 @@ def test_settings_of_ours_keep_the_scripts_layout_and_say_so(project: Project) -
     assert outcome.statuses() == {"tests/check_a.py": "PASS"}
     [line] = outcome.stderr.splitlines()
     assert line.startswith("[WARN] patterns (from [tool.passmuster] patterns in "), line
-    ignored = "what [tool.pytest.ini_options] in pyproject.toml says about that is not used"
+    ignored = "the test paths and patterns of [tool.pytest.ini_options] in pyproject.toml are ignored"
     assert line.endswith(f" decides which files are tests: {ignored}"), line
 
 

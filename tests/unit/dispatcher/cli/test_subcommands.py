@@ -12,7 +12,7 @@ from dispatcher.cli.help import format_help
 from dispatcher.cli.main import Command
 from dispatcher.cli.subcommands import SUBCOMMANDS
 from dispatcher.config.choices import SUBCOMMAND_HELP, Subcommand
-from dispatcher.config.file import file_schema
+from dispatcher.config.file_schema import file_schema
 from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from dispatcher.config.file import file_schema
+from dispatcher.config.file_schema import file_schema
 from dispatcher.config.load import load_config
 from dispatcher.config.settings import SETTINGS
 from passmuster.model.errors import ConfigurationError

@@ -87,8 +87,8 @@ def test_a_former_name_is_never_suggested() -> None:
 
 def test_every_kind_of_row_can_be_renamed() -> None:
     rows = (
-        replace(setting("colour", TEXT, Group.OTHER, "c", renamed_from="color"), target="colour"),
-        replace(switch("lid", Group.OTHER, "l", renamed_from="cap"), target="lid"),
+        replace(setting("colour", TEXT, "c", group=Group.OTHER, renamed_from="color"), target="colour"),
+        replace(switch("lid", "l", group=Group.OTHER, renamed_from="cap"), target="lid"),
     )
     given = ArgumentParser(rows).parse(["--color", "red", "--no-cap", "--cap"]).given
     variables = read_variables(rows, {"PASSMUSTER_CAP": "1"})

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import Discovered, discover
-from dispatcher.discovery.layout import find_workdir
 from dispatcher.model.plan import FileKind
 from passmuster.model.errors import ConfigurationError
 
@@ -88,7 +87,7 @@ def test_with_integration_the_integration_roots_are_added_and_marked(tmp_path: P
 def test_the_scripts_working_directory_is_used_where_it_exists(tmp_path: Path) -> None:
     make(tmp_path, *(f"mvp_site/{path}" for path in SCRIPT_LAYOUT), "tests/test_outside.py")
     discovered = found(tmp_path)
-    assert discovered.workdir == tmp_path / "mvp_site" == find_workdir(TestConfig(root=tmp_path))
+    assert discovered.workdir == tmp_path / "mvp_site"
     assert [file.path for file in discovered.files] == [f"mvp_site/{path}" for path in UNIT]
     assert [file.label for file in discovered.files] == UNIT
 

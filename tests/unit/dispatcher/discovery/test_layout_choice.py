@@ -111,7 +111,7 @@ def test_a_setting_of_ours_decides_and_says_that_those_of_pytest_do_not(
     assert "PASSMUSTER_X" in chosen.reason
     [warning] = chosen.warnings
     assert warning.startswith(f"{name} (from PASSMUSTER_X) decides")
-    assert warning.endswith("what pytest.ini says about that is not used")
+    assert warning.endswith("the test paths and patterns of pytest.ini are ignored")
 
 
 def test_the_folder_of_the_shell_scripts_decides(tmp_path: Path) -> None:

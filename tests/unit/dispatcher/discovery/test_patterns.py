@@ -11,12 +11,10 @@ from dispatcher.discovery.patterns import DiscoveryRules, compile_names
 def rules(
     *, user: tuple[str, ...] = (), paths: tuple[str, ...] = (), skips_hidden: bool = False
 ) -> DiscoveryRules:
-    files = compile_names(("test_*.py", "*_test.py"))
-    assert files is not None
     return DiscoveryRules(
-        files=files,
+        files=compile_names(("test_*.py", "*_test.py")),
         excluded_names=frozenset(("venv",)),
-        excluded_patterns=compile_names(user),
+        excluded_patterns=compile_names(user) if user else None,
         excluded_paths=frozenset(paths),
         skips_hidden=skips_hidden,
     )
@@ -39,10 +37,6 @@ def rules(
 )
 def test_a_name_is_matched_whole_and_exactly(name: str, *, is_taken: bool) -> None:
     assert rules().takes(name, f"d/{name}") is is_taken
-
-
-def test_no_pattern_matches_nothing() -> None:
-    assert compile_names(()) is None
 
 
 def test_directories_are_left_out_by_name_by_path_and_when_hidden() -> None:

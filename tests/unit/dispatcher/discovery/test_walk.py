@@ -13,7 +13,6 @@ from dispatcher.discovery.walk import Walker
 
 def rules(*, excluded: tuple[str, ...] = ()) -> DiscoveryRules:
     files = compile_names(("test_*.py",))
-    assert files is not None
     return DiscoveryRules(
         files=files, excluded_names=frozenset(("skip",)), excluded_paths=frozenset(excluded)
     )

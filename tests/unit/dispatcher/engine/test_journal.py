@@ -1,4 +1,4 @@
-"""The diary of a run: what of it still counts when the run is gone on with."""
+"""Tests the journal of a run, and what of it counts when the run is resumed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def written(path: Path, *results: TestResult, is_over: bool = False) -> None:
     journal.close()
 
 
-def test_what_was_written_is_read(path: Path) -> None:
+def test_written_results_are_read(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
 
     assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A, ("test_b.py", 2): FAIL_B}, 0)
@@ -62,14 +62,14 @@ def test_a_journal_is_continued(path: Path) -> None:
     assert len(read_journal(path, [A, B])[0]) == 2
 
 
-def test_what_was_cut_short_does_not_count(path: Path) -> None:
+def test_a_truncated_line_does_not_count(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     path.write_bytes(path.read_bytes()[:-10])
 
     assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 0)
 
 
-def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
+def test_the_line_after_a_truncated_one_is_read(path: Path) -> None:
     written(path, PASS_A)
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -80,7 +80,7 @@ def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path
     assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
 
 
-def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
+def test_a_result_of_a_changed_file_does_not_count(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     changed = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=9)
 
@@ -101,7 +101,7 @@ def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], word
         read_journal(path, files)
 
 
-def test_a_run_that_came_to_its_end_is_refused(path: Path) -> None:
+def test_a_finished_run_is_refused(path: Path) -> None:
     written(path, PASS_A, is_over=True)
 
     with pytest.raises(ConfigurationError, match="has finished"):
@@ -147,7 +147,7 @@ def test_a_line_of_another_form_is_counted_and_ignored(path: Path, text: str) ->
     assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 1)
 
 
-def test_what_is_ignored_is_said_to_the_user(path: Path) -> None:
+def test_ignored_lines_are_reported(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     path.write_bytes(path.read_bytes().replace(b"test_b.py", b"test_c.py", 2))
     lines = path.read_bytes().split(b"\n")
@@ -176,7 +176,7 @@ def test_runs_that_start_within_one_second_sort_by_their_start() -> None:
     assert len({len(each) for each in ids}) == 1
 
 
-def test_a_run_under_way_is_not_gone_on_with(path: Path) -> None:
+def test_a_run_in_progress_is_not_resumed(path: Path) -> None:
     journal = Journal(path, is_durable=False)
 
     with pytest.raises(ConfigurationError, match="is still in progress"):
@@ -199,7 +199,7 @@ def test_a_run_is_found_by_its_id_and_as_the_last(tmp_path: Path) -> None:
         find_run(tmp_path / "nothing", "last")
 
 
-def test_coverage_data_that_is_gone_does_not_count(tmp_path: Path) -> None:
+def test_a_result_without_its_coverage_data_does_not_count(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.touch()
 

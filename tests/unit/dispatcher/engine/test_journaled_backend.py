@@ -1,4 +1,4 @@
-"""A backend whose results are written down, while the disk is full."""
+"""Tests journaling of results when the disk is full."""
 
 from __future__ import annotations
 

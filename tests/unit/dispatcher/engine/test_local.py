@@ -1,4 +1,4 @@
-"""The pool in this process, over an executor that does what a script says."""
+"""Tests the local pool over a scripted executor."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
     executor.let_end("a", "c")
 
 
-def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+def test_urgent_tasks_start_before_waiting_ones(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.holds = True
     backend.submit([task(name) for name in "abc"])
     backend.submit([task("retry")], urgent=True)
@@ -173,7 +173,7 @@ def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: 
     assert executor.started == ["a", "retry", "b", "c"]
 
 
-def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
+def test_a_file_that_does_not_fit_is_overtaken_and_reported_as_delayed(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots, executor.holds = 2, True
@@ -191,7 +191,7 @@ def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
     assert {result.file_path: result.start_delayed_by for result in ends} == {"a": "", "big": "memory"}
 
 
-def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
+def test_files_of_a_group_run_one_after_another_and_are_not_reported_as_delayed(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots, executor.holds = 3, True
@@ -220,7 +220,7 @@ def test_a_refused_task_of_a_group_is_offered_again(
     assert executor.started == ["a", "b"]
 
 
-def test_a_refused_task_keeps_its_place_and_is_offered_again(
+def test_a_refused_task_keeps_its_position_and_is_offered_again(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.refuses = 2
@@ -232,7 +232,7 @@ def test_a_refused_task_keeps_its_place_and_is_offered_again(
     assert executor.started == ["a", "b"]
 
 
-def test_a_task_to_run_alone_waits_until_nothing_runs(
+def test_an_exclusive_task_waits_until_nothing_runs(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots, executor.holds = 3, True
@@ -260,7 +260,7 @@ def test_withdrawn_tasks_produce_no_event(executor: ScriptedExecutor, backend: L
     assert finished(events) == executor.started == ["a"]
 
 
-def test_a_stop_is_handed_on_and_results_still_come(
+def test_a_stop_is_passed_on_and_results_still_arrive(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.holds = True
@@ -272,7 +272,7 @@ def test_a_stop_is_handed_on_and_results_still_come(
     assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 
-def test_a_bug_of_ours_loses_no_result(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+def test_an_internal_error_loses_no_result(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.bug = RuntimeError("a bug of ours")
     backend.submit([task("a"), task("b")])
 
@@ -286,7 +286,7 @@ def test_a_bug_of_ours_loses_no_result(executor: ScriptedExecutor, backend: Loca
 
 
 @pytest.mark.parametrize("place", ["trouble", "trouble_at_admit"])
-def test_when_nothing_can_start_any_more_it_is_said_once_and_no_task_is_lost(
+def test_a_broken_executor_is_reported_once_and_no_task_is_lost(
     executor: ScriptedExecutor, backend: LocalBackend, place: str
 ) -> None:
     executor.holds = True
@@ -302,7 +302,7 @@ def test_when_nothing_can_start_any_more_it_is_said_once_and_no_task_is_lost(
     assert executor.started == ["a"]
 
 
-def test_the_run_hears_that_memory_is_not_measured_although_nothing_waits(
+def test_a_failed_memory_probe_is_reported_although_nothing_waits(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.holds = True
@@ -317,7 +317,7 @@ def test_the_run_hears_that_memory_is_not_measured_although_nothing_waits(
     assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 
-def test_a_file_that_ended_unmeasured_is_told_after_the_trouble(
+def test_a_file_that_finished_unmeasured_is_reported_after_the_failure(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.holds = True
@@ -331,7 +331,7 @@ def test_a_file_that_ended_unmeasured_is_told_after_the_trouble(
     assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 
-def test_what_happened_before_the_trouble_is_told_before_it(
+def test_events_before_a_failure_are_reported_before_it(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.holds, executor.slots = True, 2
@@ -346,7 +346,7 @@ def test_what_happened_before_the_trouble_is_told_before_it(
     assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 
-def test_a_wake_ends_a_wait(backend: LocalBackend) -> None:
+def test_wake_ends_a_poll(backend: LocalBackend) -> None:
     threading.Timer(0.05, backend.wake).start()
     started_s = time.monotonic()
 
@@ -355,7 +355,7 @@ def test_a_wake_ends_a_wait(backend: LocalBackend) -> None:
     assert time.monotonic() - started_s < DEADLINE_S / 2
 
 
-def test_closing_ends_what_runs_and_waits_for_every_thread(executor: ScriptedExecutor) -> None:
+def test_closing_stops_running_files_and_waits_for_every_thread(executor: ScriptedExecutor) -> None:
     threads = threading.active_count()
     executor.holds, executor.slots = True, 4
     backend = LocalBackend(executor)
@@ -369,13 +369,13 @@ def test_closing_ends_what_runs_and_waits_for_every_thread(executor: ScriptedExe
     assert (executor.stops, executor.closed) == ([(StopReason.CANCELLED, 0)], 1)
 
 
-def test_it_hands_on_what_the_executor_knows(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+def test_usage_and_limits_are_the_executors(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     assert backend.notices == ("a notice",)
     assert backend.limits() == executor.limits()
     assert backend.usage() == executor.usage()
 
 
-def test_after_a_failure_nothing_starts_before_the_run_has_heard_of_it(
+def test_nothing_starts_after_a_failure_until_the_run_has_received_it(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.bug = RuntimeError("a bug of ours")
@@ -406,7 +406,7 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch, *, allowed: int) -> None:
     monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
 
 
-def test_a_file_without_a_thread_waits_until_another_file_has_ended(
+def test_a_file_without_a_thread_waits_until_another_file_finishes(
     executor: ScriptedExecutor, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_threads(monkeypatch, allowed=1)
@@ -421,7 +421,7 @@ def test_a_file_without_a_thread_waits_until_another_file_has_ended(
     assert [result.status for result in results(events)] == [Status.PASS] * 3
 
 
-def test_where_no_file_can_have_a_thread_the_run_hears_of_it_and_keeps_its_tasks(
+def test_a_failure_to_start_any_thread_is_reported_and_keeps_the_tasks(
     executor: ScriptedExecutor, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_threads(monkeypatch, allowed=0)

@@ -1,4 +1,4 @@
-"""A run by script: what runs again, when it stops, what is told, and that every file gets its result."""
+"""Tests a scripted run: reruns, stopping, events, and one result for every file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def statuses(results: TestResults) -> dict[str, Status]:
     return {record.file.path: record.status for record in results.records}
 
 
-def test_a_run_tells_its_start_every_file_and_its_end() -> None:
+def test_a_run_reports_its_start_every_file_and_its_end() -> None:
     backend = ScriptedBackend(script={"b": [FAIL]}, notices=("a place",))
 
     results, listener = execute(backend)
@@ -69,7 +69,7 @@ def test_a_run_tells_its_start_every_file_and_its_end() -> None:
     assert (results.duration_s, results.peak_bytes, results.interrupted) == (3.0, 7, False)
 
 
-def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes() -> None:
+def test_a_failed_file_is_retried_at_once_and_is_flaky_if_it_then_passes() -> None:
     backend = ScriptedBackend(script={"a": [FAIL, CRASH]})
 
     results, listener = execute(backend, config=TestConfig(retries=2))
@@ -91,7 +91,7 @@ def test_retries_end_and_the_last_result_counts() -> None:
     assert not record.is_flaky
 
 
-def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> None:
+def test_an_eviction_costs_no_retry_and_the_second_one_makes_the_file_exclusive() -> None:
     backend = ScriptedBackend(script={"a": [EVICTED, EVICTED, FAIL]})
 
     results, listener = execute(backend, "ab", TestConfig(retries=1))
@@ -103,7 +103,7 @@ def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> N
     assert backend.submitted[2:] == [("a#2", True), ("a#3", False), ("a#4", False)]
 
 
-def test_after_too_many_failures_nothing_starts_and_what_runs_may_finish() -> None:
+def test_after_too_many_failures_nothing_starts_and_running_files_finish() -> None:
     backend = ScriptedBackend(script={"a": [FAIL], "b": [Step(seconds=5)]}, slots=2)
 
     results, listener = execute(backend, "abcd", TestConfig(max_fail=1, retries=0))
@@ -116,7 +116,7 @@ def test_after_too_many_failures_nothing_starts_and_what_runs_may_finish() -> No
     assert not results.interrupted
 
 
-def test_a_file_that_fails_while_the_run_stops_is_not_tried_again() -> None:
+def test_a_file_that_fails_while_the_run_stops_is_not_retried() -> None:
     backend = ScriptedBackend(script={"a": [FAIL, FAIL], "b": [Step(status=Status.FAIL, seconds=9)]}, slots=2)
 
     results, _ = execute(backend, "ab", TestConfig(max_fail=1, retries=1))
@@ -124,7 +124,7 @@ def test_a_file_that_fails_while_the_run_stops_is_not_tried_again() -> None:
     assert [len(record.attempts) for record in results.records] == [2, 1]
 
 
-def test_when_the_time_of_the_run_is_over_what_runs_is_ended() -> None:
+def test_running_files_are_stopped_when_the_run_times_out() -> None:
     backend = ScriptedBackend(script={"a": [HANGS]})
 
     results, listener = execute(backend, "ab", TestConfig(run_timeout_s=10, grace_period_s=3))
@@ -189,7 +189,7 @@ def test_an_interrupt_overrides_a_run_that_waits_for_its_last_files() -> None:
     assert results.interrupted
 
 
-def test_the_handlers_of_signals_are_as_before_afterwards() -> None:
+def test_the_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
     execute(signal_at(3))
@@ -217,7 +217,7 @@ def test_a_backend_that_breaks_ends_the_run_and_is_named() -> None:
     assert not results.interrupted
 
 
-def test_a_slow_file_is_mentioned_once_for_each_attempt() -> None:
+def test_a_slow_file_is_reported_once_for_each_attempt() -> None:
     backend = ScriptedBackend(script={"a": [Step(status=Status.FAIL, seconds=30), Step(seconds=30)]})
 
     _, listener = execute(backend, "ab", TestConfig(slow_timeout_s=10, retries=1))
@@ -298,7 +298,7 @@ def test_reporters_that_all_fail_at_once_do_not_end_the_run() -> None:
     assert len(run.lost_reports) == 3
 
 
-def test_answers_that_come_late_or_twice_are_neither_counted_nor_told() -> None:
+def test_late_and_repeated_results_are_neither_counted_nor_reported() -> None:
     task = TestTask(run_id="r", file_path="a")
     backend = ScriptedBackend(script={"a": [FAIL]}, slots=1)
 
@@ -340,7 +340,7 @@ STEPS = st.builds(
     st.none() | st.integers(1, 3),
     st.none() | st.floats(0.1, 60),
 )
-def test_whatever_happens_every_file_of_the_plan_is_told_and_counted_once(
+def test_every_file_of_the_plan_is_reported_and_counted_once(
     script: dict[str, list[Step]], slots: int, retries: int, max_fail: int | None, run_timeout_s: float | None
 ) -> None:
     config = TestConfig(retries=retries, max_fail=max_fail, run_timeout_s=run_timeout_s)

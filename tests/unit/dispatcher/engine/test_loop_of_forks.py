@@ -1,4 +1,4 @@
-"""A run by script in which files are forked, checked, confirmed, verified, and run alone."""
+"""Tests a scripted run whose files are forked, verified, and rerun exclusively."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_any_other_mixture_is_flaky_and_its_first_attempt_decides(steps: list[St
     assert told(listener, "a")[-1][0].removeprefix("settled ") == steps[0].status
 
 
-def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwards() -> None:
+def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_later() -> None:
     for steps in ([FORKED_FAIL, PASS, FAIL], [FORKED_FAIL, PASS, PASS, FORKED]):
         results, _, _ = execute({"a": steps, "b": [LONG]}, TestConfig(retries=1))
 
@@ -136,7 +136,7 @@ def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwar
         assert len(results.passed) == 2
 
 
-def test_a_check_uses_up_a_retry() -> None:
+def test_a_verification_uses_up_a_retry() -> None:
     once, _, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, TestConfig(retries=1))
     twice, listener, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, TestConfig(retries=2))
 
@@ -149,14 +149,14 @@ def test_a_check_uses_up_a_retry() -> None:
     assert [record.file.path for record in twice.flaky] == ["a"]
 
 
-def test_a_forked_attempt_that_had_no_fair_chance_is_neither_a_failure_nor_flaky() -> None:
+def test_an_unfair_forked_attempt_is_neither_a_failure_nor_flaky() -> None:
     results, listener, _ = execute({"a": [Step(isolation=FORK, status=Status.LOST), PASS]})
 
     assert told(listener, "a")[-1] == ("PASS", RerunReason.VERIFY_FAILURE, None, None)
     assert (len(results.passed), results.flaky) == (1, ())
 
 
-def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
+def test_a_forked_pass_is_verified_while_another_file_runs() -> None:
     results, listener, backend = execute({"a": [FORKED, PASS], "b": [LONG]})
 
     assert backend.spare == ["a#2"]
@@ -170,21 +170,21 @@ def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
     assert backend.stops == []
 
 
-def test_what_is_confirmed_already_runs_once() -> None:
+def test_a_verified_file_runs_once() -> None:
     _, listener, backend = execute({"a": [FORKED], "b": [LONG]}, confirmed="a")
 
     assert told(listener, "a") == [("PASS", None, None, None)]
     assert backend.spare == []
 
 
-def test_a_confirmation_waits_for_all_other_files() -> None:
+def test_a_verification_of_a_pass_waits_for_all_other_files() -> None:
     _, listener, _ = execute({"a": [FORKED, PASS], "b": [LONG], "c": [PASS]})
 
     starts = [(event.file.path, event.attempt) for event in listener.of(AttemptStarted)]
     assert starts == [("a", 1), ("b", 1), ("c", 1), ("a", 2)]
 
 
-def test_confirmations_that_wait_at_the_end_are_withdrawn_and_the_passes_stand() -> None:
+def test_verifications_that_wait_at_the_end_are_withdrawn_and_the_passes_stand() -> None:
     results, listener, backend = execute({"a": [FORKED], "b": [FORKED]}, slots=1)
 
     for path in "ab":
@@ -199,7 +199,7 @@ def test_confirmations_that_wait_at_the_end_are_withdrawn_and_the_passes_stand()
     assert results.duration_s == 2.0
 
 
-def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> None:
+def test_a_verification_that_runs_at_the_end_is_stopped_and_the_pass_stands() -> None:
     results, listener, backend = execute({"a": [FORKED, LONG], "b": [Step(seconds=5)]})
 
     assert backend.stops == [(StopReason.CANCELLED, 0.0)]
@@ -209,7 +209,7 @@ def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> N
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) -> None:
+def test_a_pass_whose_verification_fails_twice_fails(retries: int) -> None:
     results, listener, backend = execute(
         {"a": [FORKED, FAIL, FAIL], "b": [LONG]}, TestConfig(retries=retries)
     )
@@ -223,7 +223,7 @@ def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) 
     assert [record.file.path for record in results.failed] == ["a"]
 
 
-def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -> None:
+def test_a_failed_verification_that_cannot_be_repeated_is_a_failure() -> None:
     script = {"a": [FORKED, FAIL, Step(hangs=True)], "b": [Step(seconds=5)]}
 
     results, listener, _ = execute(script, TestConfig(run_timeout_s=10))
@@ -232,7 +232,7 @@ def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -
     assert [record.file.path for record in results.failed] == ["a"]
 
 
-def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_files_come_first() -> None:
+def test_verifications_get_a_share_of_time_after_the_last_file_oldest_files_first() -> None:
     quick = Step(isolation=FORK, seconds=0.5)
     script = {"a": [quick, Step(seconds=0.5)], "b": [quick, Step(seconds=0.5)], "c": [Step(seconds=20)]}
     script["d"] = [Step(isolation=FORK, seconds=2.0)]
@@ -258,7 +258,7 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
     assert results.duration_s == 24.0
 
 
-def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
+def test_a_verification_is_stopped_when_its_share_of_the_time_is_over() -> None:
     quick = Step(isolation=FORK, seconds=0.5)
     script = {"a": [quick, LONG], "b": [Step(seconds=20)]}
 
@@ -277,14 +277,14 @@ def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
         Step(status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET),
     ],
 )
-def test_a_confirmation_that_had_no_chance_changes_nothing(ended: Step) -> None:
+def test_an_unfair_verification_changes_nothing(ended: Step) -> None:
     results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, TestConfig(retries=3))
 
     assert told(listener, "a")[-1] == ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED)
     assert len(results.passed) == 2
 
 
-def test_a_confirmation_is_neither_waited_for_nor_slow() -> None:
+def test_a_verification_is_neither_waited_for_nor_slow() -> None:
     script = {"a": [FORKED, Step(seconds=50)], "b": [LONG], "c": [FORKED]}
     _, listener, _ = execute(script, TestConfig(slow_timeout_s=10), samples_usage=True)
 
@@ -293,7 +293,7 @@ def test_a_confirmation_is_neither_waited_for_nor_slow() -> None:
     assert listener.of(UsageSampled)[-1].waiting == 0
 
 
-def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
+def test_an_interrupt_lets_unverified_passes_stand() -> None:
     backend = ScriptedBackend(script={"a": [FORKED, LONG], "b": [Step(hangs=True)], "c": [FORKED]}, slots=2)
 
     def on_poll(number: int) -> None:
@@ -308,7 +308,7 @@ def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
     assert results.interrupted
 
 
-def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> None:
+def test_a_forked_failure_that_cannot_be_verified_any_more_is_no_failure() -> None:
     script = {"a": [FAIL], "b": [Step(status=Status.FAIL, isolation=FORK, seconds=9)]}
 
     results, _, _ = execute(script, TestConfig(max_fail=1))
@@ -317,7 +317,7 @@ def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> Non
     assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
 
 
-def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out() -> None:
+def test_a_file_that_fails_in_parallel_and_passes_alone_fails_with_a_finding() -> None:
     results, listener, backend = execute({"a": [CROWDED, PASS], "b": [PASS]})
 
     assert told(listener, "a") == [
@@ -331,7 +331,7 @@ def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out
     assert [record.file.path for record in results.found(Finding.FAILS_IN_PARALLEL)] == ["a"]
 
 
-def test_a_file_that_started_only_by_overcommit_and_passes_alone_passes() -> None:
+def test_a_file_that_started_by_oversubscription_and_passes_alone_passes() -> None:
     extra = dataclasses.replace(CROWDED, was_extra=True)
 
     results, listener, _ = execute({"a": [extra, PASS], "b": [PASS]})
@@ -351,7 +351,7 @@ def test_a_file_that_fails_alone_too_fails() -> None:
     assert len(results.failed) == 1
 
 
-def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is_off() -> None:
+def test_no_exclusive_rerun_after_an_earlier_failure_or_without_oversubscription() -> None:
     for config, failed in (
         (TestConfig(), "a"),
         (TestConfig(oversubscription=Oversubscription.OFF), ""),
@@ -362,7 +362,7 @@ def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is
         assert len(results.failed) == 1
 
 
-def test_only_so_many_files_get_a_chance_alone() -> None:
+def test_the_number_of_exclusive_reruns_is_bounded() -> None:
     script = {f"{number:02}": [CROWDED, PASS] for number in range(MAX_EXCLUSIVE_RERUNS + 3)}
 
     results, _, _ = execute(script)
@@ -373,7 +373,7 @@ def test_only_so_many_files_get_a_chance_alone() -> None:
     )
 
 
-def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
+def test_failures_count_until_their_exclusive_rerun_passes() -> None:
     script = {"a": [CROWDED, PASS], "b": [CROWDED], "c": [Step(seconds=3)], "d": [PASS]}
 
     results, listener, _ = execute(script, TestConfig(max_fail=2), slots=1)
@@ -411,7 +411,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
     assert [record.was_forked for record in results.records] == [True, True, True, False, True]
 
 
-def test_without_a_verification_no_difference_is_looked_for() -> None:
+def test_without_verify_isolation_differences_are_not_reported() -> None:
     results, _, _ = execute({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
 
     assert results.differing == ()
@@ -423,7 +423,7 @@ def test_without_a_verification_no_difference_is_looked_for() -> None:
     CONFIGS,
     st.sampled_from(["", "abc"]),
 )
-def test_whatever_happens_every_file_is_decided_once_and_told_so(
+def test_every_file_is_decided_and_reported_once(
     script: dict[str, list[Step]], slots: int, config: TestConfig, confirmed: str
 ) -> None:
     results, listener, _ = execute(script, config, slots=slots, confirmed=confirmed)
@@ -464,7 +464,7 @@ def changed(step: Step, changes: Mapping[str, Any]) -> Step:
     return dataclasses.replace(step, **changes)
 
 
-def test_further_attempts_that_compare_want_the_worker_of_the_first_and_a_retry_wants_none() -> None:
+def test_comparing_attempts_request_the_first_ones_worker_and_retries_none() -> None:
     here = {"worker": "w1"}
     script = {
         "a": [changed(step, here) for step in (FORKED_FAIL, PASS, PASS, FORKED_FAIL)],
@@ -487,7 +487,9 @@ def test_further_attempts_that_compare_want_the_worker_of_the_first_and_a_retry_
 
 
 @pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
-def test_a_check_elsewhere_proves_nothing_and_the_first_counts(elsewhere: Mapping[str, Any]) -> None:
+def test_a_verification_on_another_worker_proves_nothing_and_the_first_attempt_counts(
+    elsewhere: Mapping[str, Any],
+) -> None:
     results, listener, _ = execute({"a": [FORKED_FAIL, changed(PASS, elsewhere)], "b": [PASS]})
 
     assert told(listener, "a") == [
@@ -514,7 +516,7 @@ def test_a_proof_needs_every_attempt_on_one_worker_and_interpreter(
 
 
 @pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
-def test_a_pass_elsewhere_confirms_nothing_and_a_failure_is_flaky(
+def test_a_pass_on_another_worker_verifies_nothing_and_a_failure_is_flaky(
     elsewhere: Mapping[str, Any],
 ) -> None:
     script = {
@@ -539,7 +541,7 @@ def test_a_verification_finds_no_difference_between_workers(elsewhere: Mapping[s
 
 @pytest.mark.parametrize("extra", [False, True])
 @pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
-def test_a_pass_alone_elsewhere_blames_nobody(elsewhere: Mapping[str, Any], extra: bool) -> None:
+def test_an_exclusive_pass_on_another_worker_is_no_finding(elsewhere: Mapping[str, Any], extra: bool) -> None:
     crowded = dataclasses.replace(CROWDED, was_extra=extra)
 
     results, _, _ = execute({"a": [crowded, changed(PASS, elsewhere)], "b": [PASS]})
@@ -549,7 +551,7 @@ def test_a_pass_alone_elsewhere_blames_nobody(elsewhere: Mapping[str, Any], extr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_nothing_is_learned_from_what_a_signal_from_outside_ended(number: int) -> None:
+def test_an_attempt_killed_from_outside_proves_nothing(number: int) -> None:
     killed = {"status": Status.CRASH, "signal": number}
     script = {
         "a": [changed(FORKED, killed), PASS, PASS, changed(FORKED, killed)],

@@ -1,4 +1,4 @@
-"""Whether a file runs again."""
+"""Tests whether a file runs again."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def _after(
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_without_retries_every_result_stands(status: Status) -> None:
+def test_without_retries_every_result_is_final(status: Status) -> None:
     assert _after(status) is None
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_with_retries_left_what_may_be_luck_runs_again(status: Status) -> None:
+def test_failures_that_may_be_chance_are_retried(status: Status) -> None:
     following = _after(status, retries=1)
     assert (following is not None) == (status in RETRIED)
     if following is not None:
@@ -66,7 +66,7 @@ def test_retries_end() -> None:
     assert _after(Status.FAIL, retries=2, failures=2) is None
 
 
-def test_a_file_that_broke_its_memory_limit_runs_again_alone_with_what_was_learned() -> None:
+def test_a_file_over_its_memory_limit_is_retried_exclusively_with_a_corrected_prediction() -> None:
     following = _after(Status.MEMORY, retries=1, stop_reason=StopReason.MEMORY_LIMIT, budget_bytes=1100)
     assert following == NextAttempt(
         task=TestTask(run_id="r", file_path="test_a.py", attempt=2, predicted_bytes=1100, exclusive=True),
@@ -74,12 +74,12 @@ def test_a_file_that_broke_its_memory_limit_runs_again_alone_with_what_was_learn
     )
 
 
-def test_a_file_that_made_room_runs_again_without_any_retries_left() -> None:
+def test_an_evicted_file_reruns_without_retries() -> None:
     following = _after(Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET, failures=3)
     assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), reason=RerunReason.EVICTED)
 
 
-def test_the_second_time_it_runs_alone() -> None:
+def test_after_the_second_eviction_it_runs_exclusively() -> None:
     task = _task(predicted_bytes=1250, attempt=2)
     following = _after(Status.MEMORY, task=task, stop_reason=StopReason.MEMORY_BUDGET, evictions=1)
     assert following == NextAttempt(
@@ -116,7 +116,7 @@ def test_the_prediction_is_corrected_upwards_within_the_budget(
     [(False, MAX_EVICTIONS - 1, True), (False, MAX_EVICTIONS, False), (True, MAX_EVICTIONS, True)],
     ids=["rarely", "for files of its own run", "for other runs"],
 )
-def test_a_file_makes_room_for_its_own_run_not_for_ever(
+def test_the_number_of_evictions_for_its_own_run_is_bounded(
     was_alone: bool, evictions: int, runs_again: bool
 ) -> None:
     reason = StopReason.MEMORY_BUDGET

@@ -1,4 +1,4 @@
-"""Whether a file runs again because of how it ran: forked, or beside others."""
+"""Tests whether a file runs again because it was forked, or ran in parallel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def after(
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
-def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(status: Status) -> None:
+def test_a_forked_failure_is_verified_at_once_and_costs_no_retry(status: Status) -> None:
     following = after(task(), result(status), context=AttemptContext(spawned_bytes=700))
 
     assert following is not None
@@ -56,7 +56,7 @@ def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(sta
 
 @pytest.mark.parametrize("status", NOT_PASSED)
 @pytest.mark.parametrize("isolation", [Isolation.FORK, Isolation.SPAWN])
-def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, isolation: Isolation) -> None:
+def test_the_result_of_a_verification_is_final_without_retries(status: Status, isolation: Isolation) -> None:
     checked = task(Isolation.SPAWN)
 
     assert (
@@ -72,7 +72,7 @@ def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, 
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
-def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(status: Status) -> None:
+def test_a_verification_that_passes_is_spawned_once_more_if_the_failure_was_the_files(status: Status) -> None:
     checked = task(Isolation.SPAWN)
     context = AttemptContext(reason=RerunReason.VERIFY_FAILURE, forked_status=status)
 
@@ -118,7 +118,7 @@ def test_nothing_follows_the_end_of_a_proof(context: AttemptContext, status: Sta
     assert after(task(Isolation.SPAWN), ended, context=context, policy=RetryPolicy(retries=retries)) is None
 
 
-def test_a_check_that_fails_is_retried_spawned() -> None:
+def test_a_verification_that_fails_is_retried_spawned() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN)
     following = after(
         task(Isolation.SPAWN),
@@ -131,7 +131,7 @@ def test_a_check_that_fails_is_retried_spawned() -> None:
     assert (following.reason, following.task.isolation) == (RerunReason.RETRY, Isolation.SPAWN)
 
 
-def test_a_forked_pass_is_confirmed_in_idle_time_unless_that_was_done_before() -> None:
+def test_a_forked_pass_is_verified_in_idle_time_unless_it_was_before() -> None:
     following = after(task(), result(Status.PASS))
 
     assert following is not None
@@ -152,7 +152,7 @@ def test_forks_that_the_user_demands_are_trusted(status: Status) -> None:
 
 @pytest.mark.parametrize("isolation", [Isolation.AUTO, Isolation.FORK])
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
-def test_a_verification_runs_every_forked_file_spawned_whatever_is_known(
+def test_verify_isolation_spawns_every_forked_file_whatever_is_known(
     status: Status, isolation: Isolation
 ) -> None:
     following = after(
@@ -169,15 +169,13 @@ def test_a_verification_runs_every_forked_file_spawned_whatever_is_known(
 
 @pytest.mark.parametrize("isolation", list(Isolation))
 @pytest.mark.parametrize("reason", [StopReason.CANCELLED, StopReason.RUN_TIMEOUT])
-def test_what_was_cancelled_is_neither_checked_nor_confirmed(
-    isolation: Isolation, reason: StopReason
-) -> None:
+def test_a_cancelled_attempt_is_not_verified(isolation: Isolation, reason: StopReason) -> None:
     cancelled = result(Status.CANCELLED, stop_reason=reason)
 
     assert after(task(isolation), cancelled, policy=VERIFY) is None
 
 
-def test_a_forked_file_that_made_room_is_forked_again() -> None:
+def test_an_evicted_forked_file_is_forked_again() -> None:
     evicted = result(Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET)
 
     following = after(task(), evicted)
@@ -190,7 +188,7 @@ COMPANY = AttemptContext(exclusive_allowed=True)
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -> None:
+def test_only_failures_that_others_may_have_caused_rerun_exclusively(status: Status) -> None:
     following = after(task(), result(status, Isolation.SPAWN, was_alone=False), context=COMPANY)
 
     if status in (Status.FAIL, Status.TIMEOUT, Status.CRASH):
@@ -205,7 +203,7 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
         assert following is None
 
 
-def test_a_chance_alone_comes_after_all_retries_and_only_once() -> None:
+def test_an_exclusive_rerun_follows_all_retries_once() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
     first = after(task(), failed, context=COMPANY, policy=RetryPolicy(retries=1))
     last = after(
@@ -222,14 +220,14 @@ def test_a_chance_alone_comes_after_all_retries_and_only_once() -> None:
     assert after(last.task, failed, context=alone, policy=RetryPolicy(retries=9)) is None
 
 
-def test_whoever_had_no_company_or_may_not_gets_no_chance_alone() -> None:
+def test_no_exclusive_rerun_for_a_file_that_ran_alone_or_may_not() -> None:
     assert after(task(), result(Status.FAIL, Isolation.SPAWN), context=COMPANY) is None
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
     assert after(task(), failed) is None
     assert after(task(exclusive=True), failed, context=COMPANY) is None
 
 
-def test_a_forced_fork_is_forked_alone_too() -> None:
+def test_a_forced_fork_is_forked_in_its_exclusive_rerun_too() -> None:
     following = after(task(Isolation.FORK), result(Status.FAIL, was_alone=False), context=COMPANY)
 
     assert following is not None
@@ -260,7 +258,7 @@ CONFIRMING, ALONE = (
         (AttemptContext(reason=RerunReason.VERIFY_FAILURE), RetryPolicy(), Status.LOST, False, False),
     ],
 )
-def test_a_further_attempt_that_had_no_chance_says_nothing(
+def test_an_unfair_further_attempt_is_inconclusive(
     context: AttemptContext, policy: RetryPolicy, status: Status, evicted: bool, expected: bool
 ) -> None:
     reason = StopReason.MEMORY_BUDGET if evicted else None

@@ -1,4 +1,4 @@
-"""Signals become a count, and nothing is raised anywhere."""
+"""Tests that signals are counted and never raise."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_inner_watch_shares_the_count_of_the_outer_one() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_who_is_about_to_end_may_ignore_what_follows_an_interrupt(count: int) -> None:
+def test_a_process_about_to_end_may_ignore_further_signals(count: int) -> None:
     before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     try:
         with watch_interrupts(ignored_afterwards=True):

@@ -1,4 +1,4 @@
-"""Every planned file ends in exactly one counted result, in whatever order answers come."""
+"""Tests that every planned file gets exactly one result, in whatever order results arrive."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.engine.retry import NextAttempt
-from dispatcher.engine.state import TAIL_CHARACTERS, RunState
+from dispatcher.engine.state import TAIL_CHARACTERS, RunState, verdict_position
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults
 from passmuster.model.result import TestResult
-from passmuster.model.status import Outcome, Status, StopReason
+from passmuster.model.status import Isolation, Outcome, Status, StopReason
 from passmuster.model.task import TestTask
 
 PATHS = ("a.py", "b.py", "c.py")
@@ -60,7 +60,7 @@ def test_the_first_answer_counts_and_later_ones_are_dropped() -> None:
     assert (state.open_files, state.failed_files) == (0, 1)
 
 
-def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
+def test_a_repeated_result_is_counted_once() -> None:
     state = RunState(planned("a.py"))
 
     assert state.end_attempt("a.py", result("a.py", Status.FAIL), rerun("a.py"))
@@ -74,7 +74,7 @@ def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
 
 
 @pytest.mark.parametrize("reason", [RerunReason.EXCLUSIVE, RerunReason.VERIFY_PASS])
-def test_a_verdict_that_stands_is_kept_when_the_further_attempt_is_evicted(reason: RerunReason) -> None:
+def test_a_provisional_verdict_survives_the_eviction_of_the_further_attempt(reason: RerunReason) -> None:
     status = Status.PASS if reason is RerunReason.VERIFY_PASS else Status.FAIL
     state = RunState(planned("a.py"))
     state.end_attempt("a.py", result("a.py", status), rerun("a.py", reason))
@@ -90,7 +90,7 @@ def test_a_verdict_that_stands_is_kept_when_the_further_attempt_is_evicted(reaso
     assert state.open_files == 0
 
 
-def test_a_file_that_is_decided_does_not_start_again() -> None:
+def test_a_decided_file_does_not_start_again() -> None:
     state = RunState(planned("a.py"))
     state.cancel("a.py", "not run")
 
@@ -128,7 +128,7 @@ def test_a_cancelled_file_says_why_and_whether_it_had_started() -> None:
     assert finish(state).cancelled == (first, second)
 
 
-def test_a_slow_file_is_told_once_for_each_attempt() -> None:
+def test_a_slow_file_is_returned_once_for_each_attempt() -> None:
     state = RunState(planned("a.py", "b.py"))
     state.start("a.py", 10.0)
     state.start("b.py", 15.0)
@@ -143,7 +143,7 @@ def test_a_slow_file_is_told_once_for_each_attempt() -> None:
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_a_large_run_keeps_only_the_end_of_what_did_not_pass(status: Status) -> None:
+def test_only_the_end_of_a_failed_attempts_output_is_kept(status: Status) -> None:
     state = RunState(planned("a.py"))
     state.end_attempt("a.py", result("a.py", status, output="x" * TAIL_CHARACTERS + "end"))
 
@@ -163,7 +163,7 @@ ACTION = st.tuples(
 
 
 @given(st.lists(ACTION, max_size=40))
-def test_whatever_comes_in_whatever_order_each_file_counts_once(
+def test_each_file_counts_once_in_whatever_order_results_come(
     actions: list[tuple[str, str, Status, int, bool]],
 ) -> None:
     state = RunState(planned(*PATHS), retries=len(actions))
@@ -197,3 +197,37 @@ def test_whatever_comes_in_whatever_order_each_file_counts_once(
     assert len(found.passed) + len(found.failed) + len(found.cancelled) == len(PATHS)
     assert state.newly_slow(1.0, 0.0) == []
     assert found.count_cases(Outcome.PASSED) == 0
+
+
+F, S = Isolation.FORK, Isolation.SPAWN
+CHECK, AGAIN, REFORK = RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK
+VERIFY, RETRY, ALONE = RerunReason.VERIFY_PASS, RerunReason.RETRY, RerunReason.EXCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("story", "retries", "position"),
+    [
+        ([(None, "P", S)], 0, 0),
+        ([(None, "F", S), (RETRY, "P", S)], 1, 1),
+        ([(None, "F", S), (RETRY, "F", S), (RETRY, "P", S)], 1, 1),
+        # A verification that passes leaves the verdict to the attempt before it; one that fails decides.
+        ([(None, "P", F), (VERIFY, "P", S)], 0, 0),
+        ([(None, "P", F), (VERIFY, "F", S)], 0, 1),
+        # Fails forked, passes spawned twice, fails forked again: forking is the cause, the file passes.
+        ([(None, "F", F), (CHECK, "P", S), (AGAIN, "P", S), (REFORK, "F", F)], 0, 2),
+        # Without that proof the first attempt decides; the last one that agrees with it counts.
+        ([(None, "F", F), (CHECK, "P", S), (AGAIN, "F", S)], 0, 2),
+        ([(None, "F", S), (ALONE, "P", S)], 0, 0),
+        ([(None, "P", S), (RETRY, "C", S)], 0, 1),
+    ],
+)
+def test_the_attempt_that_counts_follows_from_all_attempts(
+    story: list[tuple[RerunReason | None, str, Isolation]], retries: int, position: int
+) -> None:
+    statuses = {"P": Status.PASS, "F": Status.FAIL, "C": Status.CANCELLED}
+    attempts = [
+        TestResult(file_path="a.py", status=statuses[letter], attempt=number, isolation=isolation)
+        for number, (_, letter, isolation) in enumerate(story, 1)
+    ]
+
+    assert verdict_position(attempts, [reason for reason, _, _ in story], retries=retries) == position

@@ -1,4 +1,4 @@
-"""What outlives a run lies in the root, ignored by git, or nowhere."""
+"""Tests the directories that outlive a run."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def test_a_gitignore_of_the_users_own_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_where_nothing_can_or_shall_be_kept_a_temporary_directory_serves(
-    tmp_path: Path, wanted: bool
-) -> None:
+def test_a_temporary_directory_serves_if_nothing_can_or_shall_be_kept(tmp_path: Path, wanted: bool) -> None:
     (tmp_path / ".passmuster").touch()
 
     storage = open_storage(tmp_path, "run-1", wanted=wanted)
@@ -55,7 +53,7 @@ def make_runs(directory: Path, count: int) -> None:
         os.utime(run, (number, number))
 
 
-def test_the_oldest_runs_beyond_the_limit_go(tmp_path: Path) -> None:
+def test_the_oldest_runs_beyond_the_limit_are_removed(tmp_path: Path) -> None:
     make_runs(tmp_path, 5)
     (tmp_path / "a-file").touch()
     assert set(prune_runs(tmp_path, keep=2)) == {tmp_path / f"run-{number}" for number in range(3)}
@@ -83,7 +81,7 @@ def test_nothing_to_prune_is_no_error(tmp_path: Path) -> None:
     assert prune_runs(tmp_path / "missing", keep=3) == ()
 
 
-def test_a_run_under_way_is_not_pruned(tmp_path: Path) -> None:
+def test_a_run_in_progress_is_not_pruned(tmp_path: Path) -> None:
     runs = tmp_path / ".passmuster" / "runs"
     make_runs(runs, 1)
     storage = open_storage(tmp_path, "run-live", wanted=True)

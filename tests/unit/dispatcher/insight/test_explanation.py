@@ -13,8 +13,8 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.journal import Journal
 from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, overrides_of, reasons_of, start_method_of
-from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
+from dispatcher.insight.explanation import Explanation, overrides_of, rerun_reasons, start_method_of
+from dispatcher.insight.last_run import PastAttempt, PastRun, find_newest_run
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.usage_stats import Baseline, UsageStats
@@ -61,7 +61,7 @@ def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> Planned
 def test_why_a_file_ran_again_is_seen_from_its_attempts(
     attempts: list[TestResult], reasons: list[RerunReason | None]
 ) -> None:
-    assert list(reasons_of(attempts)) == reasons
+    assert list(rerun_reasons(attempts)) == reasons
 
 
 SPAWN_ALL = TestConfig(isolation=Isolation.SPAWN)
@@ -282,14 +282,14 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
     write_run(tmp_path, "2", other, replace(PASS, started_at=103.0), ended=False)
     write_run(tmp_path, "3", other)
 
-    run = newest_run(tmp_path, FILE.path)
+    run = find_newest_run(tmp_path, FILE.path)
 
     assert run is not None
     assert (run.run_id, run.is_complete) == ("2", False)
     assert [(one.result.status, one.after_s, one.concurrent_files) for one in run.attempts] == [
         (Status.PASS, 3.0, 1)
     ]
-    older = newest_run(tmp_path, FILE.path, wanted="1")
+    older = find_newest_run(tmp_path, FILE.path, wanted="1")
     assert older is not None
     assert older.is_complete
     assert [one.result.status for one in older.attempts] == [Status.FAIL, Status.PASS]
@@ -298,15 +298,15 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
 def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> None:
     write_run(tmp_path, "1", replace(PASS, file_path="tests/test_b.py"))
 
-    assert newest_run(tmp_path, FILE.path) is None
+    assert find_newest_run(tmp_path, FILE.path) is None
     with pytest.raises(
         ConfigurationError, match=r"there is no run 7 in .*; there are 1 \(the newest first\)"
     ):
-        newest_run(tmp_path, FILE.path, wanted="7")
+        find_newest_run(tmp_path, FILE.path, wanted="7")
     with pytest.raises(
         ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run-id"
     ):
-        newest_run(tmp_path, FILE.path, wanted="1")
+        find_newest_run(tmp_path, FILE.path, wanted="1")
 
 
 def test_a_journal_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_journal_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) 
     wrong = b'00000000 [1, "{\\"file_path\\": \\"tests/test_a.py\\"}"]'
     journal.write_bytes(journal.read_bytes() + wrong + b'\n[2, "cut')
 
-    run = newest_run(tmp_path, FILE.path)
+    run = find_newest_run(tmp_path, FILE.path)
 
     assert run is not None
     assert len(run.attempts) == 1

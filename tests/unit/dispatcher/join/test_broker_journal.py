@@ -1,4 +1,4 @@
-"""What a leader writes down, the next one goes on from; what passed in an earlier round stands."""
+"""Tests the journal of a joined run: the next leader resumes from it, and earlier passes stand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_next_leader_finds_every_attempt() -> None:
     }
 
 
-def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest() -> None:
+def test_a_round_drops_what_it_reruns_and_investigates_nothing_else() -> None:
     store = FakeStore()
     held(store).add([result("a.py"), result("b.py", Status.FAIL), result("c.py", Status.FAIL)])
     store.journal.append(("round", CODEC.encode_round(NewRound(number=2, paths=("b.py", "c.py")))))
@@ -72,7 +72,7 @@ def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest()
     assert [item.failed_before for item in changed.files] == [False, True, True]
 
 
-def test_what_was_forked_elsewhere_counts_only_where_it_may_be_forked() -> None:
+def test_a_forked_result_counts_only_where_the_file_may_be_forked() -> None:
     store = FakeStore()
     held(store).add(
         [result("forked.py", isolation=Isolation.FORK), result("spawned.py", isolation=Isolation.SPAWN)]
@@ -86,7 +86,7 @@ def test_what_was_forked_elsewhere_counts_only_where_it_may_be_forked() -> None:
     assert changed.files[0].task.isolation is Isolation.AUTO
 
 
-def test_coverage_data_comes_along(tmp_path: Path) -> None:
+def test_coverage_data_is_part_of_the_journal(tmp_path: Path) -> None:
     store = FakeStore()
     data = tmp_path / ".coverage.1"
     data.write_bytes(b"\0data\xff")
@@ -103,7 +103,7 @@ def test_coverage_data_comes_along(tmp_path: Path) -> None:
     assert without["a.py", 1].coverage_files == ()
 
 
-def test_who_does_not_lead_any_more_writes_nothing() -> None:
+def test_a_member_that_lost_the_lease_writes_nothing() -> None:
     store = FakeStore()
     store.holder = LeaderLease("another", 1)
 
@@ -113,7 +113,7 @@ def test_who_does_not_lead_any_more_writes_nothing() -> None:
     assert store.journal == []
 
 
-def test_a_broker_that_is_away_is_waited_for_but_not_for_ever() -> None:
+def test_writing_is_retried_while_the_broker_is_unavailable() -> None:
     store = FakeStore()
     store.breaks = [redis.ConnectionError("away")] * 3
     held(store).add([result("a.py")])
@@ -124,7 +124,7 @@ def test_a_broker_that_is_away_is_waited_for_but_not_for_ever() -> None:
         held(store).add([result("b.py")])
 
 
-def test_what_somebody_else_wrote_is_not_believed() -> None:
+def test_entries_signed_for_another_run_or_secret_are_refused() -> None:
     for forger in (JoinCodec(Envelope("guessed"), "run"), JoinCodec(Envelope("secret"), "another run")):
         store = FakeStore()
         BrokerJournal(joined_run(store, forger), LeaderLease("m", 1), run_id="r").add([result("a.py")])

@@ -1,4 +1,4 @@
-"""A broker that is away is waited for; meanwhile, and for a while after it, nobody judges who leads."""
+"""Tests retries while the broker is unavailable, and when the leader may be judged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def broken_for(seconds: float, time: FakeTime) -> object:
     return step
 
 
-def test_it_is_asked_until_it_answers() -> None:
+def test_a_call_is_retried_until_the_broker_answers() -> None:
     time = FakeTime()
 
     assert broker_retry(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def test_it_is_asked_until_it_answers() -> None:
         broker_retry(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
 
 
-def test_who_was_asked_to_end_does_not_wait() -> None:
+def test_a_leaving_member_does_not_retry() -> None:
     time = FakeTime()
     began_s = time()
 
@@ -41,7 +41,7 @@ def test_who_was_asked_to_end_does_not_wait() -> None:
     assert time() == began_s
 
 
-def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
+def test_the_leader_is_not_judged_before_it_could_renew_its_lease() -> None:
     time = FakeTime()
     one = broker_retry(time)
     assert one.can_judge_leader()
@@ -59,5 +59,5 @@ def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
     assert one.can_judge_leader()
 
 
-def test_a_claim_outlives_three_missed_pulses() -> None:
+def test_the_lease_outlives_three_missed_heartbeats() -> None:
     assert LEADER_LEASE_MS / 1000 > 3 * MEMBER_HEARTBEAT_S

@@ -1,4 +1,4 @@
-"""What a machine that joins a run does next, and what the CI says of it."""
+"""Tests the identity of a member, and its next action."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_ci_says_which_machine_this_is(environ: dict[str, str], identity: st
 
 
 @pytest.mark.parametrize("text", ["two", "0", "-1", "1e3", "²", "9" * 400])
-def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
+def test_an_attempt_that_is_not_a_number_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="PASSMUSTER_ATTEMPT must be the number of this attempt"):
         find_identity({"PASSMUSTER_ATTEMPT": text}, host="box")
 
@@ -43,7 +43,7 @@ def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
         (1, 2, 0, False, True),
     ],
 )
-def test_a_retry_is_told_from_a_late_machine(
+def test_a_retry_is_distinguished_from_a_late_machine(
     status: int, attempt: int, of_round: int, was_seen: bool, expected: bool
 ) -> None:
     found = EnterReply(number=1, is_done=True, attempt=of_round, was_seen=was_seen)
@@ -68,5 +68,5 @@ def look(**changes: object) -> JoinStatus:
         (look(number=0, is_led=False), True, MemberAction.ENTER),
     ],
 )
-def test_the_next_step(found: JoinStatus, can_judge_leader: bool, step: MemberAction) -> None:
+def test_the_next_action(found: JoinStatus, can_judge_leader: bool, step: MemberAction) -> None:
     assert next_action(found, 2, can_judge_leader=can_judge_leader) is step

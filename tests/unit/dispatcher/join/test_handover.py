@@ -1,4 +1,4 @@
-"""A leader that is asked to end leaves what runs to the others, where there are any."""
+"""Tests that a leader that is asked to end hands running files over to other members."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def around(inner: Inner, *, leaves: bool) -> Backend:
     return HandoverBackend(inner, lambda: leaves)  # type: ignore[arg-type]  # All that is called.
 
 
-def test_nothing_is_withdrawn_from_those_who_go_on() -> None:
+def test_nothing_is_withdrawn_when_the_run_is_handed_over() -> None:
     inner = Inner()
     with pytest.raises(HandedOverError):
         around(inner, leaves=True).withdraw()
@@ -40,7 +40,7 @@ def test_nothing_is_withdrawn_from_those_who_go_on() -> None:
     assert inner.asked == ["withdraw"]
 
 
-def test_its_end_is_not_theirs() -> None:
+def test_closing_does_not_stop_a_run_that_another_member_leads() -> None:
     inner = Inner()
     inner.is_led_by_others = True
 

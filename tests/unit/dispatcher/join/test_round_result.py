@@ -1,4 +1,4 @@
-"""The record of a round goes whole to all machines, in bounded parts, or not at all."""
+"""Tests that the record of a round reaches all members complete, or not at all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fetched(store: FakeStore, target: Path) -> RoundOutcome:
     return outcome
 
 
-def test_what_was_published_arrives(folder: Path, tmp_path: Path) -> None:
+def test_a_published_record_arrives_complete(folder: Path, tmp_path: Path) -> None:
     store = FakeStore()
     store.breaks = [redis.ConnectionError("away")]
     published(folder, store)
@@ -52,7 +52,7 @@ def test_what_was_published_arrives(folder: Path, tmp_path: Path) -> None:
         assert (tmp_path / "there" / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_a_part_that_is_gone_or_another_one_is_found(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_or_exchanged_part_is_detected(folder: Path, tmp_path: Path) -> None:
     store = FakeStore()
     published(folder, store)
     parts = dict(store.chunks)
@@ -67,7 +67,7 @@ def test_a_part_that_is_gone_or_another_one_is_found(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["../run.record", "/etc/passwd", ".hidden", "", "a/b"])
-def test_a_record_writes_nowhere_else(tmp_path: Path, name: str) -> None:
+def test_a_record_cannot_write_outside_its_directory(tmp_path: Path, name: str) -> None:
     file = RecordFile(name=name, size_bytes=1, sha256="0", chunks=0)
     outcome = RoundOutcome(number=1, status=0, leader="x", failed_paths=(), files=(file,))
 
@@ -75,7 +75,7 @@ def test_a_record_writes_nowhere_else(tmp_path: Path, name: str) -> None:
         fetch(joined_run(FakeStore()), outcome, tmp_path)
 
 
-def test_more_than_was_said_is_never_unpacked(folder: Path, tmp_path: Path) -> None:
+def test_an_oversized_file_is_not_unpacked(folder: Path, tmp_path: Path) -> None:
     store = FakeStore()
     published(folder, store)
     outcome = read_outcome(joined_run(store), 3)
@@ -90,7 +90,7 @@ def test_more_than_was_said_is_never_unpacked(folder: Path, tmp_path: Path) -> N
     assert all(path.stat().st_size <= 11 for path in tmp_path.iterdir() if path.is_file())
 
 
-def test_who_does_not_lead_any_more_ends_no_round(folder: Path) -> None:
+def test_a_member_that_lost_the_lease_finishes_no_round(folder: Path) -> None:
     store = FakeStore()
     store.holder = LeaderLease("another", 3)
 

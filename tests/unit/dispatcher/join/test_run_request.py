@@ -1,4 +1,4 @@
-"""What must be the same on all machines of a run, and how a difference is said."""
+"""Tests which settings must be equal on all members, and how a difference is reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dispatcher.model.plan import TestFile
 FILES = [TestFile(path=f"tests/test_{name}.py", label=name) for name in "ab"]
 
 
-def test_what_is_a_machines_own_makes_no_difference(tmp_path: Path) -> None:
+def test_settings_of_one_machine_make_no_difference(tmp_path: Path) -> None:
     here = make_request(TestConfig(root=tmp_path), FILES)
     there = make_request(
         TestConfig(

@@ -1,4 +1,4 @@
-"""Several records, told as one run."""
+"""Several records are combined into the events of one run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_peak_of_the_whole_is_the_highest_of_the_machines_and_not_their_sum(
     assert _peaks(records) == (70, 70)
 
 
-def test_the_peak_of_a_record_that_breaks_off_is_the_highest_of_its_samples(tmp_path: Path) -> None:
+def test_the_peak_of_an_incomplete_record_is_the_highest_of_its_samples(tmp_path: Path) -> None:
     cut = _with_peak(shard_events(shard_plan(1)), 90)[:-1]
     whole = _with_peak(shard_events(shard_plan(2)), 40)
     records = [read_record(write_record(tmp_path, events)) for events in (cut, whole)]

@@ -10,7 +10,7 @@ import pytest
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import discover
 from dispatcher.migrate.discovery_check import compare
-from dispatcher.migrate.legacy_discovery import old_files
+from dispatcher.migrate.legacy_discovery import find_legacy_files
 from dispatcher.model.plan import TestFile
 from tests.unit.dispatcher.migrate.migrated_project import migrate, write
 
@@ -54,7 +54,7 @@ NEVER = {
 def test_the_rules_are_those_of_the_contract_and_the_defaults_agree(tmp_path: Path, workdir: str) -> None:
     write(tmp_path, {workdir + path: b"" for path in UNIT | INTEGRATION | NEVER})
 
-    old = old_files(tmp_path)
+    old = find_legacy_files(tmp_path)
     compared = compare(TestConfig(root=tmp_path), find)
 
     assert old.unit == {workdir + path for path in UNIT}
@@ -78,7 +78,7 @@ def test_the_rules_are_what_find_prints(tmp_path: Path) -> None:
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert set(printed.stdout.split()) == {
-        path for path in old_files(tmp_path).unit if path.startswith("tests/")
+        path for path in find_legacy_files(tmp_path).unit if path.startswith("tests/")
     }
 
 

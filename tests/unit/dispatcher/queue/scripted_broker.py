@@ -1,4 +1,4 @@
-"""A broker in memory for tests of the backend over a queue; a test plays its workers."""
+"""A broker in memory for tests of the queue backend; a test acts as its workers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TIMEOUT_S = 60.0
 UNAVAILABLE = f"broker unavailable: gone; retrying for up to {AWAY_S:.0f} s"
 
 
-def card(name: str, **changes: Any) -> WorkerStatus:
+def worker_status(name: str, **changes: Any) -> WorkerStatus:
     plain = WorkerStatus(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
     return structs.replace(plain, **changes)
 
 
-class AwayError(Exception):
+class UnavailableError(Exception):
     """The broker is away."""
 
 
@@ -37,120 +37,120 @@ class Broker(RunStore):
         self.now = 100.0
         self.state: dict[str, tuple[str, int]] = {}
         self.queue: list[tuple[str, int]] = []
-        self.of_workers: list[tuple[str, int, str]] = []
+        self.worker_queues: list[tuple[str, int, str]] = []
         self.entries: list[StreamEntry] = []
-        self.dead: list[Lease] = []
-        self.word: str | None = None
-        self.is_away = False
+        self.expired_leases: list[Lease] = []
+        self.run_epoch: str | None = None
+        self.is_unavailable = False
         self.is_full = False
         self.is_cancelled = False
-        self.loses_the_answer = False
-        self.cards = [card("w1")]
-        self.kept = 0
+        self.loses_reply = False
+        self.statuses = [worker_status("w1")]
+        self.backlog = 0
 
-    def _ask(self) -> None:
-        if self.is_away:
-            raise AwayError("gone")
+    def _check_available(self) -> None:
+        if self.is_unavailable:
+            raise UnavailableError("gone")
 
-    def _write(self) -> None:
-        self._ask()
+    def _check_writable(self) -> None:
+        self._check_available()
         if self.is_full:
-            raise AwayError("gone")
+            raise UnavailableError("gone")
 
     def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
-        self._ask()
+        self._check_available()
         self.state = {path: ("Q", delivery) for path, delivery in deliveries.items()}
-        self.word, self.queue = epoch, []
+        self.run_epoch, self.queue = epoch, []
 
     def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
-        self._ask()
-        return None if self.word is None else (self.word, dict(self.state))
+        self._check_available()
+        return None if self.run_epoch is None else (self.run_epoch, dict(self.state))
 
     def add(self, attempts: Mapping[str, int]) -> None:
-        self._write()
-        for path, take in attempts.items():
+        self._check_writable()
+        for path, delivery in attempts.items():
             if self.state.get(path, ("", 0))[0] != "R":
-                self.state[path] = ("Q", take)
+                self.state[path] = ("Q", delivery)
 
     def withdraw(self, path: str, attempt: int) -> bool:
-        self._ask()
+        self._check_available()
         if self.state.get(path) != ("Q", attempt):
             return False
         del self.state[path]
         return True
 
     def epoch(self) -> str | None:
-        self._ask()
-        return self.word
+        self._check_available()
+        return self.run_epoch
 
-    def heartbeat(self, kept: int = 0) -> None:
-        self._write()
-        self.kept = kept
+    def heartbeat(self, backlog: int = 0) -> None:
+        self._check_writable()
+        self.backlog = backlog
 
     def expired(self) -> list[Lease]:
-        self._ask()
-        return list(self.dead)
+        self._check_available()
+        return list(self.expired_leases)
 
     def expire(self, lease: Lease) -> bool:
-        self._ask()
-        self.dead.remove(lease)
+        self._check_available()
+        self.expired_leases.remove(lease)
         del self.state[lease.path]
-        if self.loses_the_answer:
-            self.loses_the_answer = False
-            raise AwayError("gone")
+        if self.loses_reply:
+            self.loses_reply = False
+            raise UnavailableError("gone")
         return True
 
     def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
-        self._ask()
+        self._check_available()
         return {path: self.state[path] for path in paths if path in self.state}
 
     def queue_length(self) -> int:
         return len(self.queue)
 
     def cancel(self) -> None:
-        self._ask()
+        self._check_available()
         self.is_cancelled = True
 
     def is_settled(self) -> bool:
         return True
 
     def end(self) -> None:
-        self._ask()
-        self.word = None
+        self._check_available()
+        self.run_epoch = None
 
     def read(self, last_id: str, *, block_s: float) -> list[StreamEntry]:
-        self._ask()
+        self._check_available()
         self.now += block_s
         return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
 
     def trim(self, last_id: str) -> None:
-        self._ask()
+        self._check_available()
 
     def publish(self, messages: Sequence[Message]) -> None:
-        self._ask()
+        self._check_available()
         for message in messages:
             if message.worker:
-                self.of_workers.append((message.task.file_path, message.delivery, message.worker))
+                self.worker_queues.append((message.task.file_path, message.delivery, message.worker))
             else:
                 self.queue.append((message.task.file_path, message.delivery))
 
     def pause(self, seconds: float) -> None:
         self.now += seconds
 
-    def start(self, path: str, take: int) -> None:
+    def start(self, path: str, delivery: int) -> None:
         """Play a worker that takes the file's message."""
-        self.queue.remove((path, take))
-        assert self.state[path] == ("Q", take)
-        self.state[path] = ("R", take)
-        self.tell("started", path, take)
+        self.queue.remove((path, delivery))
+        assert self.state[path] == ("Q", delivery)
+        self.state[path] = ("R", delivery)
+        self.add_entry("started", path, delivery)
 
-    def end_file(self, path: str, take: int, body: str = "PASS") -> None:
+    def end_file(self, path: str, delivery: int, body: str = "PASS") -> None:
         """Play a worker that has run the file."""
-        self.state[path] = ("D", take)
-        self.tell("finished", path, take, body)
+        self.state[path] = ("D", delivery)
+        self.add_entry("finished", path, delivery, body)
 
-    def tell(self, kind: str, path: str, take: int, body: str = "") -> None:
-        self.entries.append(StreamEntry(str(len(self.entries) + 1), kind, path, take, "w1", body))
+    def add_entry(self, kind: str, path: str, delivery: int, body: str = "") -> None:
+        self.entries.append(StreamEntry(str(len(self.entries) + 1), kind, path, delivery, "w1", body))
 
 
 class FakeDecoder(ResultDecoder):

@@ -1,4 +1,4 @@
-"""The backend over a broker in memory: what it does when workers, messages or the broker are lost."""
+"""Tests the backend over a broker in memory, when workers, messages or the broker are lost."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from passmuster.wire.broker_messages import Lease, RunningFileStatus
 from tests.unit.dispatcher.queue.scripted_broker import (
     TIMEOUT_S,
     UNAVAILABLE,
-    AwayError,
     Broker,
     FakeDecoder,
-    card,
+    UnavailableError,
     notices,
+    worker_status,
 )
 
 
@@ -39,9 +39,9 @@ def backend(broker: Broker) -> QueueBackend:
         broker.publish,
         FakeDecoder(),
         WorkerRegistry(version="1", timeout_s=TIMEOUT_S, now_s=broker.now),
-        lambda: list(broker.cards),
+        lambda: list(broker.statuses),
         spec="spec",
-        unavailable=(AwayError,),
+        unavailable=(UnavailableError,),
         clock=lambda: broker.now,
         pause=broker.pause,
     )
@@ -67,11 +67,11 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
-def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
+def test_the_file_of_a_dead_worker_is_redelivered(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
+    broker.expired_leases.append(Lease(path="a", delivery=101, worker="w1"))
 
     assert notices(backend.poll(2 * TICK_S)) == [
         "worker w1 disappeared while it ran a; the file reruns exclusively"
@@ -82,41 +82,41 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     assert statuses(backend.poll(5)) == [Status.PASS]
 
 
-def test_what_waited_alone_at_a_dead_worker_goes_again_although_others_wait(
+def test_an_exclusive_file_that_waited_at_a_dead_worker_is_published_once_more(
     broker: Broker, backend: QueueBackend
 ) -> None:
-    broker.cards = [card("w1"), card("w2")]
+    broker.statuses = [worker_status("w1"), worker_status("w2")]
     backend.submit([task("beside"), task("other")])
     broker.start("beside", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="beside", delivery=101, worker="w1"))
+    broker.expired_leases.append(Lease(path="beside", delivery=101, worker="w1"))
     backend.poll(2 * TICK_S)
     broker.queue.remove(("beside", 102))  # The other worker took it, to run it once it is alone.
     backend.poll(2 * TICK_S)
     assert broker.queue == [("other", 101)]
 
-    broker.cards = [card("w1")]
+    broker.statuses = [worker_status("w1")]
     backend.poll(2 * TICK_S)
 
     assert sorted(broker.queue) == [("beside", 102), ("other", 101)]
 
 
-def test_a_file_that_was_given_back_is_published_again(broker: Broker, backend: QueueBackend) -> None:
+def test_a_returned_file_is_published_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     broker.state["a"] = ("Q", 101)
-    broker.tell("released", "a", 101)
+    broker.add_entry("released", "a", 101)
 
     backend.poll(1)
 
     assert broker.queue == [("a", 101)]
 
 
-def test_who_does_not_take_part_is_named_and_nobody_is_waited_for_without_end(
+def test_a_worker_that_refuses_is_named_and_the_run_fails_without_another_one(
     broker: Broker, backend: QueueBackend
 ) -> None:
     backend.submit([task("a")])
-    broker.tell("refused", "", 0, "another tree")
+    broker.add_entry("refused", "", 0, "another tree")
 
     assert notices(backend.poll(1)) == ["worker w1 refuses the run: another tree"]
     with pytest.raises(InfrastructureError, match="no worker can serve this run: w1: another tree"):
@@ -124,21 +124,21 @@ def test_who_does_not_take_part_is_named_and_nobody_is_waited_for_without_end(
     assert backend.poll(1) == ()
 
 
-def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBackend) -> None:
+def test_the_run_waits_for_a_worker_that_comes_late(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     backend.poll(TICK_S)
-    broker.cards = []
+    broker.statuses = []
     assert notices(backend.poll(TIMEOUT_S / 2)) == [
         "worker w1 is gone",
         "no worker is left; waiting for another one",
     ]
-    broker.cards = [card("w2")]
+    broker.statuses = [worker_status("w2")]
 
     assert backend.poll(TIMEOUT_S * 2) == ()
     assert [worker.name for worker in backend.usage().workers] == ["w2"]
 
 
-def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
+def test_a_file_too_large_for_every_worker_is_reported_at_once(broker: Broker, backend: QueueBackend) -> None:
     backend.poll(2 * TICK_S)
     backend.submit([structs.replace(task("a"), predicted_bytes=2 << 30)])
 
@@ -146,14 +146,12 @@ def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backen
     assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")
 
 
-def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
-    broker: Broker, backend: QueueBackend
-) -> None:
+def test_a_file_survives_a_lost_reply_about_its_expired_lease(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
-    broker.loses_the_answer = True
+    broker.expired_leases.append(Lease(path="a", delivery=101, worker="w1"))
+    broker.loses_reply = True
 
     assert notices(backend.poll(TICK_S)) == [UNAVAILABLE]
     assert notices(backend.poll(4 * TICK_S)) == ["the broker is available again"]
@@ -161,11 +159,11 @@ def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
     assert broker.queue == [("a", 102)]
 
 
-def test_a_broker_that_came_back_empty_is_told_again(broker: Broker, backend: QueueBackend) -> None:
+def test_the_run_is_recreated_on_a_broker_that_restarted_empty(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.state, broker.queue, broker.word = {}, [], None
+    broker.state, broker.queue, broker.run_epoch = {}, [], None
 
     backend.poll(2 * TICK_S)
 
@@ -176,7 +174,7 @@ def test_a_broker_that_came_back_empty_is_told_again(broker: Broker, backend: Qu
     assert statuses(backend.poll(1)) == [Status.PASS]
 
 
-def test_a_swallowed_message_is_sent_once_more(broker: Broker, backend: QueueBackend) -> None:
+def test_a_lost_message_is_republished(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.queue.clear()
 
@@ -185,16 +183,16 @@ def test_a_swallowed_message_is_sent_once_more(broker: Broker, backend: QueueBac
     assert broker.queue == [("a", 101)]
 
 
-def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, backend: QueueBackend) -> None:
+def test_leases_do_not_expire_until_workers_could_renew_them(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.is_away = True
+    broker.is_unavailable = True
     backend.poll(TICK_S)
     backend.poll(LEASE_S * 2)
-    broker.is_away = False
+    broker.is_unavailable = False
     backend.poll(TICK_S)
-    broker.dead.append(Lease(path="a", delivery=101, worker="w1"))
+    broker.expired_leases.append(Lease(path="a", delivery=101, worker="w1"))
 
     backend.poll(HEARTBEAT_S)
     assert broker.state["a"] == ("R", 101)
@@ -202,20 +200,20 @@ def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, ba
     assert broker.state["a"] == ("Q", 102)
 
 
-def test_what_was_submitted_while_the_broker_was_away_is_sent_later(
+def test_tasks_submitted_while_the_broker_is_unavailable_are_published_later(
     broker: Broker, backend: QueueBackend
 ) -> None:
-    broker.is_away = True
+    broker.is_unavailable = True
     backend.submit([task("a")])
-    broker.is_away = False
+    broker.is_unavailable = False
 
     backend.poll(1)
 
     assert broker.queue == [("a", 101)]
 
 
-def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBackend) -> None:
-    broker.is_away = True
+def test_a_broker_that_stays_unavailable_is_reported_once(broker: Broker, backend: QueueBackend) -> None:
+    broker.is_unavailable = True
     backend.submit([task("a")])
     assert notices(backend.poll(1)) == [UNAVAILABLE]
 
@@ -226,7 +224,7 @@ def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
-def test_a_broker_that_only_gives_answers_is_of_no_use(broker: Broker, backend: QueueBackend) -> None:
+def test_a_broker_that_accepts_no_writes_is_unavailable(broker: Broker, backend: QueueBackend) -> None:
     broker.is_full = True
     backend.submit([task("a")])
     assert notices(backend.poll(1)) == [UNAVAILABLE]
@@ -241,7 +239,7 @@ def test_a_broker_that_only_gives_answers_is_of_no_use(broker: Broker, backend: 
         backend.poll(AWAY_S + 1)
 
 
-def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: QueueBackend) -> None:
+def test_waiting_tasks_are_withdrawn_and_running_ones_are_not(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)
     backend.submit([task("s")], best_effort=True)
@@ -251,7 +249,7 @@ def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: Q
     assert broker.state == {"a": ("R", 101)}
 
 
-def test_a_stopped_file_without_a_result_gets_one(broker: Broker, backend: QueueBackend) -> None:
+def test_a_stopped_file_without_a_result_is_cancelled(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
@@ -263,7 +261,7 @@ def test_a_stopped_file_without_a_result_gets_one(broker: Broker, backend: Queue
     assert statuses(backend.poll(LAST_RESULTS_S + 1)) == [Status.CANCELLED]
 
 
-def test_a_wake_ends_a_wait(broker: Broker, backend: QueueBackend) -> None:
+def test_wake_ends_a_poll(broker: Broker, backend: QueueBackend) -> None:
     backend.wake()
 
     assert backend.poll(60) == ()
@@ -273,15 +271,15 @@ def test_a_wake_ends_a_wait(broker: Broker, backend: QueueBackend) -> None:
 def test_closing_leaves_nothing_on_the_broker(broker: Broker, backend: QueueBackend) -> None:
     backend.close()
 
-    assert broker.word is None
+    assert broker.run_epoch is None
 
 
-def test_what_a_file_uses_comes_from_its_worker_s_card(backend: QueueBackend, broker: Broker) -> None:
+def test_the_usage_of_a_file_comes_from_its_workers_status(backend: QueueBackend, broker: Broker) -> None:
     backend.submit([task("a")])
     backend.poll(TICK_S)
     broker.start("a", 101)
     file = RunningFileStatus(run_id="run", path="a", seconds=4.0, used_bytes=50)
-    broker.cards = [card("w1", busy=1, used_bytes=60, files=(file,))]
+    broker.statuses = [worker_status("w1", busy=1, used_bytes=60, files=(file,))]
 
     [started] = backend.poll(2 * TICK_S)
     backend.poll(2 * TICK_S)
@@ -294,25 +292,25 @@ def test_what_a_file_uses_comes_from_its_worker_s_card(backend: QueueBackend, br
     assert (usage.used_bytes, usage.peak_bytes) == (60, 60)
 
 
-def test_the_broker_is_told_how_many_files_are_kept_back(backend: QueueBackend, broker: Broker) -> None:
+def test_the_heartbeat_carries_the_length_of_the_backlog(backend: QueueBackend, broker: Broker) -> None:
     backend.submit([task(f"f{number}") for number in range(MIN_PUBLISHED + 7)])
 
     backend.poll(TICK_S)
     backend.poll(2 * TICK_S)
 
-    assert broker.kept == 7
+    assert broker.backlog == 7
 
 
-def test_a_file_wanted_on_a_worker_that_is_gone_is_published_for_all(
+def test_a_file_bound_to_a_worker_that_is_gone_is_published_for_all(
     broker: Broker, backend: QueueBackend
 ) -> None:
-    broker.cards = [card("w1"), card("w2")]
+    broker.statuses = [worker_status("w1"), worker_status("w2")]
     backend.submit([structs.replace(task("a"), wanted_worker="w2")])
     backend.poll(3 * TICK_S)
     assert broker.queue == []
-    assert broker.of_workers == [("a", 101, "w2")]
+    assert broker.worker_queues == [("a", 101, "w2")]
 
-    broker.cards.pop()
+    broker.statuses.pop()
     backend.poll(3 * TICK_S)
 
     broker.start("a", 101)

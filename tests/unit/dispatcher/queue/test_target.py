@@ -1,4 +1,4 @@
-"""Waiting for a first worker: a broker that goes away may come back, but is not waited for for ever."""
+"""Tests waiting for a first worker while the broker is unavailable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_messages import WorkerStatus
 
 ADDRESS = parse_broker("redis://127.0.0.1", source="a test")
-CARD = WorkerStatus(name="w", host="h", slots=1, busy=0, budget_bytes=1, version=VERSION)
+STATUS = WorkerStatus(name="w", host="h", slots=1, busy=0, budget_bytes=1, version=VERSION)
 
 
-class Board:
+class Directory:
     """Fails so often, and then has a worker."""
 
     def __init__(self, failures: int) -> None:
@@ -26,21 +26,21 @@ class Board:
         self._failures -= 1
         if self._failures >= 0:
             raise redis.ConnectionError("gone away")
-        return [CARD]
+        return [STATUS]
 
 
 def wait(failures: int, wait_s: float) -> list[str]:
-    said: list[str] = []
-    crew = WorkerRegistry(version=VERSION, timeout_s=60, now_s=0)
-    BrokerTarget({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
-    return said
+    lines: list[str] = []
+    registry = WorkerRegistry(version=VERSION, timeout_s=60, now_s=0)
+    BrokerTarget({}, lines.append)._wait(Directory(failures), registry, ADDRESS, wait_s)  # type: ignore[arg-type]
+    return lines
 
 
-def test_it_may_come_back() -> None:
+def test_the_broker_may_be_unavailable_for_a_while() -> None:
     assert wait(0, 0.0) == []
     assert wait(2, 30.0) == ["waiting up to 30 s for a worker at redis://127.0.0.1:6379/0"]
 
 
-def test_it_is_not_waited_for_for_ever() -> None:
+def test_an_unavailable_broker_fails_after_the_timeout() -> None:
     with pytest.raises(InfrastructureError, match="the broker cannot be used: gone away"):
         wait(1_000_000, 0.5)

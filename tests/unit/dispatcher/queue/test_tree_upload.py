@@ -1,4 +1,4 @@
-"""What is sent of a project: what git tracks or would take, and only what is not there yet."""
+"""Tests the upload of a source tree: the files of git, and only contents that the broker lacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> GitProject:
     return project
 
 
-def test_the_tree_is_what_lies_there_now(project: GitProject) -> None:
+def test_the_tree_has_the_current_contents(project: GitProject) -> None:
     entries = {entry.path: entry for entry in collect_tree(project.root).entries}
 
     assert list(entries) == [".gitignore", "code.py", "link", "new/new.py", "run.sh"]
@@ -42,7 +42,7 @@ def test_the_tree_is_what_lies_there_now(project: GitProject) -> None:
     assert (entries["link"].kind, entries["link"].target) == (EntryType.LINK, "code.py")
 
 
-def test_repositories_inside_are_part_of_it(project: GitProject) -> None:
+def test_nested_repositories_are_part_of_the_tree(project: GitProject) -> None:
     inside = GitProject(project.root / "inside")
     inside.write(".gitignore", "secret\n")
     inside.write("secret", "1")
@@ -93,7 +93,7 @@ def test_the_same_content_is_sent_once(tmp_path: Path) -> None:
         ("MAX_FILES", 2, "it has 3 files, at most 2 are allowed"),
     ],
 )
-def test_what_is_too_large_is_named(
+def test_a_tree_that_is_too_large_is_refused_with_the_largest_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int, words: str
 ) -> None:
     for name, size in (("small", 3), ("middle", 30), ("large", 100)):
@@ -109,14 +109,14 @@ def test_what_is_too_large_is_named(
     assert caught.value.exit_code == 2
 
 
-def test_a_link_that_leads_out_is_named(tmp_path: Path) -> None:
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
 
     with pytest.raises(ConfigurationError, match=r"--ship cannot send .*'link' is a link to '/etc/passwd'"):
         upload_tree(TreeShelf(), tmp_path)
 
 
-def test_a_file_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_upload_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("before")
 
     class Slow(TreeShelf):
@@ -128,7 +128,7 @@ def test_a_file_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
         upload_tree(Slow(), tmp_path)
 
 
-def test_what_was_sent_is_said_in_a_line(project: GitProject) -> None:
+def test_the_upload_is_described_in_one_line(project: GitProject) -> None:
     shelf = TreeShelf()
 
     first = str(upload_tree(shelf, project.root))
@@ -137,7 +137,7 @@ def test_what_was_sent_is_said_in_a_line(project: GitProject) -> None:
     assert str(upload_tree(shelf, project.root)).endswith("none new")
 
 
-def test_the_list_alone_can_be_had(project: GitProject) -> None:
+def test_a_file_list_can_be_stored_without_contents(project: GitProject) -> None:
     shelf = TreeShelf()
 
     digest = list_tree(shelf, project.root)
@@ -149,7 +149,7 @@ def test_the_list_alone_can_be_had(project: GitProject) -> None:
 
 
 @pytest.mark.parametrize("why", ["files", "bytes", "link"])
-def test_what_is_too_much_or_cannot_be_listed_has_no_list(
+def test_a_tree_that_is_too_large_or_cannot_be_represented_has_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     (tmp_path / "a").write_text("1234567890")
@@ -164,7 +164,7 @@ def test_what_is_too_much_or_cannot_be_listed_has_no_list(
     assert list_tree(TreeShelf(), tmp_path) == ""
 
 
-def test_what_the_run_writes_itself_is_no_part_of_the_tree(tmp_path: Path) -> None:
+def test_outputs_of_the_run_are_not_part_of_the_tree(tmp_path: Path) -> None:
     for name in ("test_a.py", "events.jsonl", "reports/index.html", "reports.py"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

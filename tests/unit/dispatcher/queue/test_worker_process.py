@@ -1,4 +1,4 @@
-"""A worker that a run starts for itself is given the run's own settings."""
+"""Tests the arguments of a worker that a run starts for itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(config: TestConfig) -> WorkerArguments:
     return read_record(WorkerArguments, strongest_values(arguments.given).values(), here)
 
 
-def test_what_the_user_chose_reaches_the_worker() -> None:
+def test_the_users_settings_reach_the_worker() -> None:
     config = TestConfig(
         root=Path("/project"),
         isolation=Isolation.SPAWN,
@@ -51,7 +51,7 @@ def test_a_size_reaches_the_worker_to_the_byte() -> None:
     )
 
 
-def test_defaults_are_left_to_the_worker() -> None:
+def test_defaults_are_not_passed_to_the_worker() -> None:
     words = worker_arguments(TestConfig(root=Path("/p")), workdir=Path("/p"), interpreter="python3")
 
     assert words == ["--root", "/p", "--workdir", "/p", "--python", "python3"]

@@ -84,7 +84,7 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
         job="test",
         python="3.10",
         matrix="os=ubuntu-latest, python=3.10 (number 3 of 4)",
-        calls=(
+        commands=(
             WorkflowCommand(
                 step="step 'Run the tests of 3.10'",
                 arguments=("--timeout", "30s", "tests/workflow", "-q"),
@@ -98,7 +98,7 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
                 folder="backend",
             ),
         ),
-        unlike=(
+        differences=(
             "the container python:3.10",
             "the service redis (redis:7)",
             "the service other (postgres)",
@@ -121,7 +121,9 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
 def test_a_plain_job_has_nothing_that_is_not_replicated(tmp_path: Path) -> None:
     found = of_steps(tmp_path, "- uses: actions/checkout@v4\n- run: run-tests --integration")
 
-    assert found == Replica(job="test", calls=(WorkflowCommand(step="step 2", arguments=("--integration",)),))
+    assert found == Replica(
+        job="test", commands=(WorkflowCommand(step="step 2", arguments=("--integration",)),)
+    )
 
 
 def test_several_commands_run_in_their_order(tmp_path: Path) -> None:
@@ -138,12 +140,12 @@ def test_several_commands_run_in_their_order(tmp_path: Path) -> None:
 """,
     )
 
-    assert [(call.step, call.arguments, call.folder) for call in found.calls] == [
+    assert [(call.step, call.arguments, call.folder) for call in found.commands] == [
         ("step 1", ("tests/a",), ""),
         ("step 1", (), "sub"),
         ("step 3", (), "/project/other"),
     ]
-    assert found.unlike == ("--cpus 2 of step 3: give it to this command too",)
+    assert found.differences == ("--cpus 2 of step 3: give it to this command too",)
 
 
 @pytest.mark.parametrize("version", ["3.12", "'3.12'", "|\n        3.9\n        3.12\n"])
@@ -168,7 +170,7 @@ def test_a_python_that_cannot_be_told_is_named(tmp_path: Path, inputs: str, said
     found = of_steps(tmp_path, f"- uses: actions/setup-python@v5\n  with: {inputs}\n- run: run-tests")
 
     assert found.python == ""
-    assert found.unlike == (f"the choice of Python by setup-python: {said}",)
+    assert found.differences == (f"the choice of Python by setup-python: {said}",)
 
 
 def test_a_version_without_quotes_is_the_number_that_ci_reads(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_version_without_quotes_is_the_number_that_ci_reads(tmp_path: Path) ->
     found = of_steps(tmp_path, steps)
 
     assert found.python == "3.1"
-    assert "must be in quotes" in found.unlike[0]
+    assert "must be in quotes" in found.differences[0]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +196,12 @@ def test_a_version_without_quotes_is_the_number_that_ci_reads(tmp_path: Path) ->
 def test_another_system_than_linux_is_named(tmp_path: Path, runs_on: str, *, is_named: bool) -> None:
     found = chosen(tmp_path, f"jobs:\n  test:\n    runs-on: {runs_on}\n    steps: [{{run: run-tests}}]\n")
 
-    assert any("this is Linux" in text for text in found.unlike) is is_named
+    assert any("this is Linux" in text for text in found.differences) is is_named
 
 
 @pytest.mark.parametrize("shell", ["bash", "sh", "bash -eo pipefail {0}", "/bin/bash", "${{ inputs.shell }}"])
 def test_a_shell_is_read(tmp_path: Path, shell: str) -> None:
-    assert of_steps(tmp_path, f"- run: run-tests\n  shell: '{shell}'").calls
+    assert of_steps(tmp_path, f"- run: run-tests\n  shell: '{shell}'").commands
 
 
 def test_another_language_is_not_read_as_a_shells(tmp_path: Path) -> None:
@@ -207,14 +209,14 @@ def test_another_language_is_not_read_as_a_shells(tmp_path: Path) -> None:
 
     found = of_steps(tmp_path, steps)
 
-    assert [call.arguments for call in found.calls] == [("-q",)]
-    assert found.unlike == ("step 'Odd' (shell: python)",)
+    assert [call.arguments for call in found.commands] == [("-q",)]
+    assert found.differences == ("step 'Odd' (shell: python)",)
 
 
 def test_values_that_are_no_texts_are_written_as_ci_writes_them(tmp_path: Path) -> None:
     before = "    env: {A: true, B: 1, C: 1.50, D: null, E: 'yes', F: on, G: 010}\n"
 
-    [call] = of_steps(tmp_path, "- run: run-tests", before=before).calls
+    [call] = of_steps(tmp_path, "- run: run-tests", before=before).commands
 
     assert dict(call.variables) == {
         "A": "true",
@@ -230,7 +232,7 @@ def test_values_that_are_no_texts_are_written_as_ci_writes_them(tmp_path: Path) 
 def test_anchors_are_followed(tmp_path: Path) -> None:
     before = "    env: &env {A: '1'}\n"
 
-    [call] = of_steps(tmp_path, "- run: run-tests\n  env: *env", before=before).calls
+    [call] = of_steps(tmp_path, "- run: run-tests\n  env: *env", before=before).commands
 
     assert call.variables == (("A", "1"),)
 
@@ -239,7 +241,7 @@ TWO = "jobs:\n  a: {steps: [{run: run-tests}]}\n  b: {steps: [{run: run-tests -q
 
 
 def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
-    assert chosen(tmp_path, TWO, job="b").calls[0].arguments == ("-q",)
+    assert chosen(tmp_path, TWO, job="b").commands[0].arguments == ("-q",)
 
 
 @pytest.mark.parametrize(
@@ -325,5 +327,5 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
     except ConfigurationError as error:
         said = str(error)
     else:
-        said = "test.yml: " + " ".join(found.calls[-1].arguments)
+        said = "test.yml: " + " ".join(found.commands[-1].arguments)
     assert said.startswith("test.yml")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.replica.ci_replica import CIReplicaRunner, run_replica_command, what_is_missing
+from dispatcher.replica.ci_replica import CIReplicaRunner, missing_project_sign, run_replica_command
 from dispatcher.replica.environment import (
     KEPT_VARIABLES,
     Environment,
@@ -158,7 +158,7 @@ def test_a_project_root_is_known_by_what_it_holds(
         path.parent.mkdir(exist_ok=True)
         path.touch()
 
-    assert what_is_missing(tmp_path) == missing
+    assert missing_project_sign(tmp_path) == missing
 
 
 def test_the_run_is_bound_to_the_imitated_cpus_and_this_process_afterwards_is_not(project: Path) -> None:
@@ -205,15 +205,15 @@ def test_where_processes_cannot_be_bound_it_says_so() -> None:
         {}, machine=HostResources(cpus=frozenset({0}), memory_bytes=GIB, is_bindable=False)
     )
 
-    assert any("number of its CPUs" in text for text in unlike.not_imitated)
-    assert not any("number of its CPUs" in text for text in environment_of({}).not_imitated)
+    assert any("number of its CPUs" in text for text in unlike.unsupported)
+    assert not any("number of its CPUs" in text for text in environment_of({}).unsupported)
 
 
 def test_the_users_packages_are_kept_and_named() -> None:
     found = environment_of({"VIRTUAL_ENV": "/venv"})
 
     assert dict(found.variables)["VIRTUAL_ENV"] == "/venv"
-    assert any("/venv" in text for text in found.not_imitated)
+    assert any("/venv" in text for text in found.unsupported)
 
 
 _NAMES = st.sampled_from(sorted(KEPT_VARIABLES)) | st.text("ABC_", min_size=1)

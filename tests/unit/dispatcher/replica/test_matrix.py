@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.replica.expressions import Context, Unknowns, combinations, described, evaluate
+from dispatcher.replica.expressions import Context, Unknowns, combinations, evaluate, format_combination
 from dispatcher.replica.node import Node
 from passmuster.model.errors import ConfigurationError
 
@@ -78,7 +78,7 @@ def test_another_shape_is_an_error_that_names_the_place(matrix: object) -> None:
 
 
 def test_a_combination_is_described() -> None:
-    assert described({"os": "ubuntu", "python": 3.12, "debug": True, "more": [1]}) == (
+    assert format_combination({"os": "ubuntu", "python": 3.12, "debug": True, "more": [1]}) == (
         "os=ubuntu, python=3.12, debug=true, more=[1]"
     )
 
@@ -131,7 +131,7 @@ def test_others_are_kept_apart_and_shown_as_written(expression: str) -> None:
 
     assert unknowns.are_in(found)
     assert expression not in found or not expression
-    assert unknowns.shown(found) == " ".join(f"a ${{{{ {expression} }}}} b".split())
+    assert unknowns.restore(found) == " ".join(f"a ${{{{ {expression} }}}} b".split())
 
 
 def test_without_a_matrix_its_values_are_not_known() -> None:

@@ -12,7 +12,7 @@ def kept(*words: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
     """Hand words on, in which `?` is unknown."""
     unknowns = Unknowns()
     found = forward_options([word.replace("?", unknowns.mark("?")) for word in words], unknowns)
-    return found.arguments, found.elsewhere, found.unknown
+    return found.arguments, found.elsewhere, found.unresolved
 
 
 @pytest.mark.parametrize(

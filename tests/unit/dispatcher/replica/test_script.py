@@ -19,7 +19,7 @@ def script_of(text: str) -> Script:
 
 
 def run_of(text: str) -> TestCommand:
-    [run] = script_of(text).runs
+    [run] = script_of(text).test_commands
     return run
 
 
@@ -73,7 +73,7 @@ def test_the_command_that_runs_the_tests_is_found(command: str) -> None:
     ],
 )
 def test_what_only_names_it_is_not(command: str) -> None:
-    assert script_of(command).runs == ()
+    assert script_of(command).test_commands == ()
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_its_arguments_are_those_that_a_shell_would_give(command: str, arguments
 def test_what_only_a_shell_could_say_is_marked_and_keeps_its_place(argument: str, shown: str) -> None:
     unknowns = Unknowns()
 
-    [run] = read_script(f"run-tests --jobs {argument} --integration", VARIABLES, unknowns).runs
+    [run] = read_script(f"run-tests --jobs {argument} --integration", VARIABLES, unknowns).test_commands
 
     assert [unknowns.are_in(word) for word in run.arguments] == [False, True, False]
-    assert unknowns.shown(run.arguments[1]) == shown
+    assert unknowns.restore(run.arguments[1]) == shown
 
 
 def test_variables_come_from_the_script_and_from_before_the_command() -> None:
@@ -143,14 +143,14 @@ def test_the_script_may_go_elsewhere_first() -> None:
     ],
 )
 def test_what_changes_the_meaning_of_its_exit_status_is_named(command: str, around: tuple[str, ...]) -> None:
-    assert run_of(command).around == around
+    assert run_of(command).wrappers == around
 
 
 def test_the_other_commands_are_named() -> None:
     script = script_of("set -e\npip install -r 'a b.txt'\nrun-tests\nrun-tests --integration; echo $(date)")
 
-    assert len(script.runs) == 2
-    assert script.others == ("pip install -r a b.txt", "echo $(date)")
+    assert len(script.test_commands) == 2
+    assert script.other_commands == ("pip install -r a b.txt", "echo $(date)")
 
 
 def test_the_replica_is_told_from_the_runner() -> None:
@@ -169,7 +169,7 @@ def test_any_text_gives_pieces_or_a_value_error(text: str) -> None:
         found = script_of(text)
     except ValueError:
         return
-    assert found.runs == ()
+    assert found.test_commands == ()
 
 
 @given(st.lists(st.text("ab '\"\\$#;|&\n*-é", min_size=1, max_size=6), max_size=4))

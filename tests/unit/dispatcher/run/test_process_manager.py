@@ -1,4 +1,4 @@
-"""The smallest way in: real files, side by side or one by one, with the same results."""
+"""Tests the smallest API: real files, in parallel or one by one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestConfig:
     return TestConfig(root=tmp_path, runner=RunnerKind.SCRIPT, history=False)
 
 
-def test_side_by_side_and_one_by_one_give_the_same(config: TestConfig) -> None:
+def test_parallel_and_sequential_runs_give_the_same_results(config: TestConfig) -> None:
     manager = ProcessManager(2, config=config)
 
     parallel, sequential = manager.run_parallel_tests(NAMES), manager.run_sequential_tests(NAMES)
@@ -58,7 +58,7 @@ def test_a_single_file_gives_its_result(config: TestConfig) -> None:
     assert (result.file_path, result.status, result.output) == ("tests/test_ok.py", Status.PASS, "fine\n")
 
 
-def test_a_file_that_is_not_there_is_named(config: TestConfig) -> None:
+def test_a_missing_file_is_named(config: TestConfig) -> None:
     with pytest.raises(ConfigurationError, match=r"test_gone\.py"):
         run_single_test("tests/test_gone.py", config=config)
 

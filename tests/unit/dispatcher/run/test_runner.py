@@ -1,4 +1,4 @@
-"""The Python API: from a configuration to results, with everything kept and everything closed."""
+"""Tests the Python API from a configuration to results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_files_that_are_discovered_are_those_that_run(root: Path) -> None:
     assert len(results.passed) == 2
 
 
-def test_the_backend_is_told_of_the_run_and_closed_after_it(root: Path) -> None:
+def test_the_backend_gets_the_request_and_is_closed_after_the_run(root: Path) -> None:
     target = ScriptedTarget()
 
     runner_of(root, target).run_tests()
@@ -58,7 +58,7 @@ def test_the_backend_is_told_of_the_run_and_closed_after_it(root: Path) -> None:
     assert backend.closed == 1
 
 
-def test_reporters_are_told_and_closed_once_each(root: Path) -> None:
+def test_reporters_get_the_events_and_are_closed_once_each(root: Path) -> None:
     bad, good = Listener(fails_at=object), Listener()
     runner = runner_of(root)
 
@@ -95,7 +95,7 @@ def test_reporters_are_closed_when_nothing_can_run(root: Path) -> None:
     assert (listener.closed, listener.events) == (1, [])
 
 
-def test_the_policy_of_the_configuration_holds(root: Path) -> None:
+def test_the_retries_of_the_configuration_hold(root: Path) -> None:
     target = ScriptedTarget(script={"tests/test_a.py": [FAIL]})
 
     results = runner_of(root, target, retries=1).run_tests()
@@ -103,7 +103,7 @@ def test_the_policy_of_the_configuration_holds(root: Path) -> None:
     assert [record.file.path for record in results.flaky] == ["tests/test_a.py"]
 
 
-def test_what_failed_last_time_can_be_run_alone(root: Path) -> None:
+def test_only_files_that_failed_last_time_run_with_failed(root: Path) -> None:
     runner_of(root, ScriptedTarget(script={"tests/test_b.py": [FAIL]})).run_tests()
 
     again = runner_of(root, failed_only=True)
@@ -123,7 +123,7 @@ def test_without_history_nothing_is_left_in_the_root(root: Path) -> None:
         runner_of(root, history=False, failed_only=True).discover_tests()
 
 
-def test_a_run_that_is_shown_only_runs_nothing(root: Path) -> None:
+def test_preparing_a_run_runs_nothing(root: Path) -> None:
     target = ScriptedTarget()
 
     plan = runner_of(root, target).prepare().plan
@@ -173,7 +173,7 @@ def test_a_root_that_cannot_be_written_is_named_in_one_line(root: Path) -> None:
     assert notice.startswith("outputs and history of this run are not kept: ")
 
 
-def test_what_would_be_preloaded_is_asked_of_the_site_and_nothing_runs(root: Path) -> None:
+def test_explain_preload_asks_the_target_and_runs_nothing(root: Path) -> None:
     target = ScriptedTarget()
 
     lines = runner_of(root, target, enable_coverage=True).explain_preload()

@@ -90,7 +90,7 @@ def test_the_first_start_creates_installs_and_says_so(home: Path, capsys: pytest
 
     assert is_ready(home)
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"[INFO] First start: making a private environment in {home / '.venv'}"
+    assert said[0] == f"[INFO] First start: creating a private environment in {home / '.venv'}"
     assert "[INFO] Installing tiny-thing==1.0, Other==2.0" in said
     assert said[-1].startswith("[INFO] Private environment ready after ")
     python = str(home / ".venv" / "bin" / "python")
@@ -174,7 +174,7 @@ def test_a_folder_that_is_no_environment_is_never_removed(
 
     for _ in range(2):
         line = line_of_failure(home, FakeCommands(home=home), capsys)
-        assert line == f"{home / '.venv'} exists and is no virtual environment; move it away"
+        assert line == f"{home / '.venv'} exists and is not a virtual environment; move it away"
     assert (home / ".venv" / "thesis.txt").exists()
 
 
@@ -272,10 +272,10 @@ def test_a_full_disk_under_pip_is_named(home: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "make room and start again"),
-        (errno.EDQUOT, "make room and start again"),
-        (errno.EROFS, "make the folder writable"),
-        (errno.EACCES, "make the folder writable"),
+        (errno.ENOSPC, "free some and start again"),
+        (errno.EDQUOT, "free some and start again"),
+        (errno.EROFS, "make the directory writable"),
+        (errno.EACCES, "make the directory writable"),
         (errno.EIO, "remove .venv and .venv.lock there"),
     ],
 )
@@ -290,7 +290,7 @@ def test_a_disk_that_refuses_is_explained(
 
     line = line_of_failure(home, broken, capsys)
 
-    assert line.startswith(f"cannot make the private environment in {home}: ")
+    assert line.startswith(f"cannot create the private environment in {home}: ")
     assert words in line
 
 
@@ -336,5 +336,5 @@ def test_a_command_that_prints_shows_its_downloads_as_progress(capsys: pytest.Ca
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "[INFO]   tiny==1.0",
-        "[INFO]   no answer from where packages come from; trying again",
+        "[INFO]   no answer from the package index; trying again",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import redis
 from msgspec import structs
 
 from passmuster.model.executor import FreeCapacity, Limit, Usage
@@ -17,6 +18,7 @@ from passmuster.wire.broker_messages import ClaimReply, RenewReply, WorkerStatus
 from passmuster.wire.codec import decode_result, encode_task
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import RunSpec
+from passmuster.wire.run_store import RunStore
 from worker.process.settings import WorkerSettings
 from worker.queue.admission import Admission
 from worker.queue.health import MIN_FREE_BYTES, Health
@@ -31,7 +33,7 @@ SECRET = "a secret"
 NAME = "worker-1"
 
 
-class BrokerAwayError(Exception):
+class BrokerAwayError(redis.ConnectionError):
     """Stands for what redis-py raises."""
 
 
@@ -107,7 +109,7 @@ class ScriptedExecutor:
         raise AssertionError("not these parts' business")
 
 
-class ScriptedRunStore:
+class ScriptedRunStore(RunStore):
     """Answers from lists, the last answer again and again; an exception among them is raised."""
 
     def __init__(self) -> None:
@@ -121,25 +123,25 @@ class ScriptedRunStore:
         self.asked: list[tuple[str, str, int, str]] = []
         self.bodies: list[str] = []
 
-    def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
-        self.asked.append(("claim", path, attempt, worker))
+    def claim(self, path: str, delivery: int, worker: str) -> ClaimReply:
+        self.asked.append(("claim", path, delivery, worker))
         return _next(self.claims)
 
-    def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
-        self.asked.append(("renew", path, attempt, worker))
+    def renew(self, path: str, delivery: int, worker: str) -> RenewReply:
+        self.asked.append(("renew", path, delivery, worker))
         self.while_renewing()
         return _next(self.holds)
 
-    def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
-        self.asked.append(("finish", path, attempt, worker))
+    def finish(self, path: str, delivery: int, worker: str, body: str) -> bool:
+        self.asked.append(("finish", path, delivery, worker))
         self.bodies.append(body)
         return _next(self.finishes)
 
-    def release(self, path: str, attempt: int, worker: str) -> None:
-        self.asked.append(("release", path, attempt, worker))
+    def release(self, path: str, delivery: int, worker: str) -> None:
+        self.asked.append(("release", path, delivery, worker))
         self.while_releasing()
 
-    def is_queued(self, path: str, attempt: int) -> bool:
+    def is_queued(self, path: str, delivery: int) -> bool:
         return _next(self.waiting)
 
     def epoch(self) -> str | None:
@@ -181,7 +183,7 @@ class Desk:
             budget_bytes=1 << 30,
             name=NAME,
         )
-        neighbours = PeerWorkers(lambda: cards, name=NAME, broken=(BrokerAwayError,), clock=self.clock)
+        neighbours = PeerWorkers(lambda: cards, name=NAME, clock=self.clock)
         self.admission = Admission(
             self.executor,
             self.roster,
@@ -200,10 +202,9 @@ class Desk:
             lambda run_id: self.record,
             lambda run_id: self.terms,
             self.roster,
-            broken=(BrokerAwayError,),
             say=self.say,
             fail=self.failures.append,
-            leave_alone=lambda run_id, why: self.left_alone.append((run_id, why)),
+            abandon=lambda run_id, why: self.left_alone.append((run_id, why)),
             allowed=allowed,
             clock=self.clock,
             pause=self.clock.pause,

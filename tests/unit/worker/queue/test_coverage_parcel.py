@@ -66,6 +66,6 @@ def test_what_cannot_be_joined_is_an_error(tmp_path: Path, settings: WorkerSetti
     bad = tmp_path / "00001" / "data.2"
     bad.write_text("no data", encoding="utf-8")
 
-    with pytest.raises(InfrastructureError, match="its coverage data cannot be joined"):
+    with pytest.raises(InfrastructureError, match="its coverage data cannot be combined"):
         pack_coverage([good, str(bad)], settings)
     assert not (tmp_path / "00001").exists()

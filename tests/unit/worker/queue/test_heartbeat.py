@@ -9,9 +9,11 @@ import pytest
 from msgspec import structs
 
 from passmuster.wire.broker_messages import RenewReply, WorkerStatus
+from passmuster.wire.run_store import WorkerDirectory
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, Desk, task
 from worker.queue.heartbeat import CANCEL_GRACE_S, Heartbeat
 from worker.queue.in_flight import AbortReason, InFlightFile
+from worker.queue.run_subscriptions import RunSubscriptions
 from worker.queue.task_handler import KEEP_RESULT_S
 
 HELD = InFlightFile(
@@ -19,7 +21,7 @@ HELD = InFlightFile(
 )
 
 
-class Wall:
+class Wall(WorkerDirectory, RunSubscriptions):
     """A board, and the runs that are followed."""
 
     def __init__(self) -> None:
@@ -29,10 +31,10 @@ class Wall:
         self.followed: list[set[str]] = []
         self.trouble: Exception | None = None
 
-    def publish(self, card: WorkerStatus) -> None:
+    def publish(self, status: WorkerStatus) -> None:
         if self.trouble is not None:
             raise self.trouble
-        self.busy.append(card.busy)
+        self.busy.append(status.busy)
 
     def remove(self, name: str) -> None:
         self.removed.append(name)
@@ -42,7 +44,7 @@ class Wall:
     def follow(self, runs: Collection[str]) -> None:
         self.followed.append(set(runs))
 
-    def abandon(self, run_id: str, why: str) -> None:
+    def abandon(self, run_id: str, damage: str) -> None:
         raise NotImplementedError
 
 
@@ -69,10 +71,9 @@ def heartbeat(desk: Desk, wall: Wall) -> Heartbeat:
         lambda: wall.runs,
         wall,
         name=NAME,
-        card=lambda held: WorkerStatus(
+        make_status=lambda held: WorkerStatus(
             name=NAME, host="here", slots=2, busy=len(held), budget_bytes=1, version="1"
         ),
-        broken=(BrokerAwayError,),
         say=desk.say,
         clock=desk.clock,
     )
@@ -167,7 +168,10 @@ def test_a_broker_that_is_away_ends_nothing_and_is_told_once(
         heartbeat.beat()
 
     assert desk.executor.ended == []
-    assert desk.lines == ["the broker is away: gone; what runs goes on", "the broker is there again"]
+    assert desk.lines == [
+        "the broker is unavailable: gone; running files continue",
+        "the broker is available again",
+    ]
 
 
 def test_a_worker_that_ends_renews_but_is_no_longer_there_for_others(
@@ -194,10 +198,10 @@ def test_closing_takes_the_card_down_whether_or_not_the_broker_is_there(
 
 
 def test_a_run_that_began_or_was_stopped_is_news(heartbeat: Heartbeat, wall: Wall) -> None:
-    assert not heartbeat.is_news()
+    assert not heartbeat.has_changed_runs()
     wall.runs = {"run"}
-    assert heartbeat.is_news()
+    assert heartbeat.has_changed_runs()
     heartbeat.beat()
-    assert not heartbeat.is_news()
+    assert not heartbeat.has_changed_runs()
     wall.runs = set()
-    assert heartbeat.is_news()
+    assert heartbeat.has_changed_runs()

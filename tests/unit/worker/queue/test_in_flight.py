@@ -16,7 +16,7 @@ def test_only_what_the_broker_gave_is_held() -> None:
     assert roster.add(held("b"))
     roster.claim("run:b#1")
 
-    assert roster.held() == (held("b"),)
+    assert roster.claimed() == (held("b"),)
 
 
 def test_an_attempt_is_here_once() -> None:

@@ -14,7 +14,7 @@ ABOUT = InFlightFile(run_id="r1", path="a b.py", delivery=201, attempt_id="r1:a 
 
 def said(form: LogFormat, event: str, about: InFlightFile | None = None) -> str:
     lines: list[str] = []
-    WorkerLog(lines.append, form=form, worker="w1", clock=lambda: 86400.5)(
+    WorkerLog(lines.append, log_format=form, worker="w1", clock=lambda: 86400.5)(
         event, about=about, level=LogLevel.WARNING
     )
     [line] = lines

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import redis
+
 from passmuster.wire.broker_keys import MAX_PIECE_BYTES
-from passmuster.wire.output_stream import OutputPiece
+from passmuster.wire.output_stream import OutputPiece, OutputStream
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile
 from worker.queue.output_streamer import OutputStreamer
 
 
-class AwayError(Exception):
+class AwayError(redis.ConnectionError):
     pass
 
 
-class Board:
+class Board(OutputStream):
     def __init__(self) -> None:
         self.wishes: set[str] = set()
         self.pieces: list[tuple[str, int, bytes]] = []
@@ -36,7 +38,7 @@ def held(path: str) -> InFlightFile:
 
 def made() -> tuple[Board, dict[str, OutputCapture], OutputStreamer]:
     board, captures = Board(), {"a": OutputCapture(1 << 20), "b": OutputCapture(1 << 20)}
-    return board, captures, OutputStreamer(captures.get, board, broken=(AwayError,))
+    return board, captures, OutputStreamer(captures.get, board)
 
 
 def test_only_what_is_wanted_is_sent_and_only_once() -> None:

@@ -21,7 +21,7 @@ def test_the_board_is_read_once_in_a_while_and_a_broker_that_is_away_has_none() 
             raise trouble
         return [CARD]
 
-    neighbours = PeerWorkers(cards, name="w1", broken=(BrokerAwayError,), clock=clock)
+    neighbours = PeerWorkers(cards, name="w1", clock=clock)
 
     assert neighbours.can_fit("r1", 100)
     assert not neighbours.can_fit("r1", 101)

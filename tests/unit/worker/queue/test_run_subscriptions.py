@@ -11,8 +11,10 @@ from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import RunSpec, encode_run_spec
+from passmuster.wire.run_store import RunStore
 from tests.support.queue_worker import until
 from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, terms
+from worker.queue.celery_app import RunQueues
 from worker.queue.in_flight import InFlightFile
 from worker.queue.log import LogLevel
 from worker.queue.run_subscriptions import Check, RunSubscriptions, check_variables
@@ -20,7 +22,7 @@ from worker.queue.run_subscriptions import Check, RunSubscriptions, check_variab
 ENVELOPE = Envelope(SECRET)
 
 
-class Broker:
+class Broker(RunStore, RunQueues):
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
@@ -81,7 +83,6 @@ def joining(broker: Broker, *checks: Check) -> RunSubscriptions:
         broker,
         name=NAME,
         slots=2,
-        broken=(BrokerAwayError,),
         say=broker.say,
         leave=broker.left.append,
     )
@@ -164,19 +165,19 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", f"the run has no terms, worker {NAME} needs them: install the same version"),
+        ("", f"the run has no spec, worker {NAME} needs one: install the same version"),
         (
             Envelope("other").sign("spec", encode_run_spec(terms())),
             "give the dispatcher and all workers the same",
         ),
         (ENVELOPE.sign("task", encode_run_spec(terms())), "is of the kind 'task', 'spec' was expected"),
         (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
-        (ENVELOPE.sign("spec"), "have 0 parts, 1 was expected"),
+        (ENVELOPE.sign("spec"), "has 0 parts, 1 was expected"),
         (
             ENVELOPE.sign("spec", encode_run_spec(terms(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.sign("spec", encode_run_spec(terms(run_id="r2"))), "are those of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", encode_run_spec(terms(run_id="r2"))), "is of run 'r2', not of run"),
         (
             ENVELOPE.sign("spec", encode_run_spec(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
@@ -193,7 +194,7 @@ def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, 
 
     [reason] = broker.refusals
     assert complaint in reason
-    assert broker.lines == [f"does not serve run run: {reason}"]
+    assert broker.lines == [f"refuses run run: {reason}"]
     assert (broker.changes, runs.served_runs()) == ([], ())
 
 
@@ -223,7 +224,7 @@ def test_a_bug_in_a_check_refuses_with_a_trace_in_the_worker_s_output(broker: Br
     joining(broker, wrong).follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
 
-    assert broker.refusals == [f"a fault in worker {NAME}: ZeroDivisionError: a bug"]
+    assert broker.refusals == [f"an internal error in worker {NAME}: ZeroDivisionError: a bug"]
     assert "Traceback" in broker.lines[0]
 
 

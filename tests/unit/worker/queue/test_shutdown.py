@@ -22,12 +22,12 @@ class Stage:
     def __init__(self, *, grace_s: float) -> None:
         self.executor, self.roster = ScriptedExecutor(), InFlightFiles()
         self.left = threading.Event()
-        self.ending = Shutdown(self.executor, self.roster, grace_s=grace_s, leave=self.left.set)
+        self.ending = Shutdown(self.executor, self.roster, grace_s=grace_s, force_exit=self.left.set)
         self.thread = threading.Thread(target=self.ending.wait, daemon=True)
         self.thread.start()
 
     def finish(self) -> None:
-        self.ending.done()
+        self.ending.mark_exiting()
         self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
 
@@ -40,7 +40,7 @@ def test_a_file_that_ends_within_the_grace_is_waited_for() -> None:
     stage = Stage(grace_s=DEADLINE_S)
     stage.roster.add(HELD)
 
-    stage.ending.ask()
+    stage.ending.request()
     until(lambda: stage.roster.is_closed, "nothing is taken any more")
     assert not stage.roster.is_stopping
     stage.roster.remove(HELD.attempt_id)
@@ -54,7 +54,7 @@ def test_after_the_grace_what_runs_is_ended() -> None:
     stage = Stage(grace_s=0.01)
     stage.roster.add(HELD)
 
-    stage.ending.ask()
+    stage.ending.request()
     until(stopped(stage), "it is stopped")
 
     assert stage.roster.is_stopping
@@ -66,8 +66,8 @@ def test_who_asks_twice_is_not_made_to_wait() -> None:
     stage = Stage(grace_s=600)
     stage.roster.add(HELD)
 
-    stage.ending.ask()
-    stage.ending.ask()
+    stage.ending.request()
+    stage.ending.request()
     until(stopped(stage), "it is stopped")
 
     assert stage.executor.stops == [0]
@@ -78,7 +78,7 @@ def test_at_once_means_at_once() -> None:
     stage = Stage(grace_s=600)
     stage.roster.add(HELD)
 
-    stage.ending.ask(at_once=True)
+    stage.ending.request(at_once=True)
     until(stopped(stage), "it is stopped")
 
     assert stage.executor.stops == [0]
@@ -86,9 +86,9 @@ def test_at_once_means_at_once() -> None:
 
 
 def test_a_process_that_does_not_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "LEAVE_S", 0.01)
+    monkeypatch.setattr(ending, "EXIT_S", 0.01)
     stage = Stage(grace_s=0.01)
 
-    stage.ending.ask()
+    stage.ending.request()
 
     assert stage.left.wait(DEADLINE_S)

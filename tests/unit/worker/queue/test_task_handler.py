@@ -38,11 +38,11 @@ def test_a_file_is_claimed_run_and_finished(desk: Desk) -> None:
 
 def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
     seen: list[int] = []
-    desk.executor.while_running = lambda: seen.append(len(desk.roster.held()))
+    desk.executor.while_running = lambda: seen.append(len(desk.roster.claimed()))
 
     desk.files.handle_message(desk.message(task()))
 
-    assert (seen, desk.roster.held()) == ([1], ())
+    assert (seen, desk.roster.claimed()) == ([1], ())
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,10 @@ def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
     ("changes", "complaint"),
     [
         ({"file_path": "gone.py"}, "does not exist any more"),
-        ({"environment": (("PATH", "/evil"), ("PASSMUSTER_X", "1"))}, "lets no task set PATH: start it with"),
+        (
+            {"environment": (("PATH", "/evil"), ("PASSMUSTER_X", "1"))},
+            "does not allow a task to set PATH: start it with",
+        ),
     ],
 )
 def test_what_must_not_run_here_is_refused_with_a_result(
@@ -217,7 +220,7 @@ def test_a_result_is_not_kept_for_ever(desk: Desk) -> None:
     assert desk.files.handle_message(desk.message(task()))
 
     assert KEEP_RESULT_S <= desk.clock.now < KEEP_RESULT_S + 5
-    assert desk.lines[-1] == "ok.py: its result was given up: the broker does not take it"
+    assert desk.lines[-1] == "ok.py: its result was discarded: the broker does not accept it"
 
 
 def test_a_message_that_nobody_wants_any_more_is_not_put_back(desk: Desk) -> None:
@@ -260,7 +263,7 @@ def test_a_worker_that_never_ran_a_file_and_cannot_gives_it_back_and_goes(desk: 
     assert desk.record.words == ["claim", "release"]
     assert desk.failures == ["no interpreter"]
     assert desk.roster.is_closed
-    assert desk.lines == ["ok.py: gives a file back: no interpreter"]
+    assert desk.lines == ["ok.py: returns a file: no interpreter"]
     assert desk.roster.finished == 0
 
 

@@ -17,7 +17,9 @@ from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.root_runner import RootRunner
 from worker.queue.workspace import Workspace
+from worker.trees.shipped import ShippedTrees
 
 OWN = Path("/own")
 
@@ -38,7 +40,11 @@ def terms(
     )
 
 
-class ScriptedBench:
+def source_problem(workspace: Workspace, run: RunSpec) -> str:
+    return workspace.source_problem(run) or ""
+
+
+class ScriptedRunner(RootRunner):
     def __init__(self, place: str, log: list[str]) -> None:
         self.place, self._log = place, log
         self.refusal = ""
@@ -52,10 +58,10 @@ class ScriptedBench:
         self._log.append(f"asked for {attempt_id} in {self.place}")
         return None
 
-    def run_problem(self, terms: RunSpec) -> str:
-        return self.refusal
+    def run_problem(self, spec: RunSpec) -> str | None:
+        return self.refusal or None
 
-    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
+    def prefetch(self, spec: RunSpec, paths: Sequence[str]) -> None:
         self._log.append(f"expects {','.join(paths)} in {self.place}")
 
     def handle_message(self, text: str) -> bool:
@@ -72,7 +78,7 @@ class ScriptedBench:
         self._log.append(f"closed {self.place}")
 
 
-class Site:
+class Site(ShippedTrees):
     """A workplace with scripted parts, and runs that come to it in threads."""
 
     def __init__(self, own_root: Path | None = OWN) -> None:
@@ -92,8 +98,8 @@ class Site:
     def differing_files(self, listing: str, root: Path) -> list[str]:
         return {"same": [], "other": ["a", "b\n", "c", "d"]}[listing]
 
-    def build(self, root: Path, workdir: str | None) -> ScriptedBench:
-        bench = ScriptedBench(str(root) + (f" ({workdir})" if workdir else ""), self.log)
+    def build(self, root: Path, workdir: str | None) -> ScriptedRunner:
+        bench = ScriptedRunner(str(root) + (f" ({workdir})" if workdir else ""), self.log)
         bench.refusal = self.refusal
         return bench
 
@@ -102,14 +108,14 @@ class Site:
 
         def enter() -> None:
             try:
-                self.answers[run.run_id] = self.place.enter(run)
+                self.answers[run.run_id] = self.place.enter(run) or ""
             except Exception as error:
                 self.answers[run.run_id] = error
 
         thread = threading.Thread(target=enter, daemon=True)
         self._threads.append(thread)
         thread.start()
-        until(lambda: run.run_id in self.answers or run.run_id in self.place._line, "the run has come")
+        until(lambda: run.run_id in self.answers or run.run_id in self.place._waiting, "the run has come")
 
     def wait(self, run_id: str) -> str | Exception:
         until(lambda: run_id in self.answers, f"{run_id} has an answer")
@@ -268,9 +274,9 @@ def test_nothing_starts_after_the_end_was_asked_for(site: Site) -> None:
 
     site.place.stop_all(StopReason.CANCELLED, grace_s=0)
 
-    assert site.wait("y") == "the worker ends"
+    assert site.wait("y") == "the worker shuts down"
     site.come(terms("z"))
-    assert site.wait("z") == "the worker ends"
+    assert site.wait("z") == "the worker shuts down"
 
 
 def test_a_message_without_a_place_is_put_back(site: Site) -> None:
@@ -282,37 +288,37 @@ def test_runs_are_compared_with_the_own_root_alone(tmp_path: Path) -> None:
     commit = git.commit()
     own, none = Site(git.root).place, Site(None).place
 
-    assert own.source_problem(terms("a")) == ""
-    assert own.source_problem(terms("a", identity=f"git:{commit}")) == ""
-    assert own.source_problem(terms("a", tree="1", identity="git:other")) == ""
-    assert "its tree is at commit" in own.source_problem(terms("a", identity="git:other"))
-    assert none.source_problem(terms("a", tree="1")) == ""
-    assert "no tree of its own" in none.source_problem(terms("a"))
+    assert source_problem(own, terms("a")) == ""
+    assert source_problem(own, terms("a", identity=f"git:{commit}")) == ""
+    assert source_problem(own, terms("a", tree="1", identity="git:other")) == ""
+    assert "its tree is at commit" in source_problem(own, terms("a", identity="git:other"))
+    assert source_problem(none, terms("a", tree="1")) == ""
+    assert "no tree of its own" in source_problem(none, terms("a"))
 
 
 def test_the_folder_that_a_run_is_of_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / ".passmuster" / "runs" / "20260101-000000-abcdef").mkdir(parents=True)
     place = Site(tmp_path).place
 
-    assert place.source_problem(terms("20260101-000000-abcdef", identity="git:other")) == ""
-    assert place.source_problem(terms("20260101-000000-fedcba", identity="git:other")) != ""
-    assert place.source_problem(terms("../runs", identity="git:other")) != ""
+    assert source_problem(place, terms("20260101-000000-abcdef", identity="git:other")) == ""
+    assert source_problem(place, terms("20260101-000000-fedcba", identity="git:other")) != ""
+    assert source_problem(place, terms("../runs", identity="git:other")) != ""
 
 
 def test_a_root_without_git_is_compared_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("x = 1")
     place = Site(tmp_path).place
 
-    assert place.source_problem(terms("a", identity="git:1234", listing="same")) == ""
-    differing = place.source_problem(terms("a", identity="git:1234", listing="other"))
+    assert source_problem(place, terms("a", identity="git:1234", listing="same")) == ""
+    differing = source_problem(place, terms("a", identity="git:1234", listing="other"))
     assert differing.startswith("its tree is at 1 file(s) outside git (")
     assert differing.endswith(
         r", the run is of commit 1234 (a, 'b\n', c and 1 more differ): "
         "check out the same commit there, with the same changes, or use --ship"
     )
-    assert "both sides have git" in place.source_problem(terms("a", identity="git:1234"))
+    assert "both sides have git" in source_problem(place, terms("a", identity="git:1234"))
     own = tree_identity(tmp_path)
-    assert place.source_problem(terms("a", identity=own, listing="other")) == "", "nothing differs"
+    assert source_problem(place, terms("a", identity=own, listing="other")) == "", "nothing differs"
 
 
 def test_files_that_only_the_worker_has_are_no_other_tree(tmp_path: Path) -> None:
@@ -321,7 +327,7 @@ def test_files_that_only_the_worker_has_are_no_other_tree(tmp_path: Path) -> Non
     (git.root / "written_by_a_test.txt").write_text("x")
     place = Site(git.root).place
 
-    assert place.source_problem(terms("a", identity=f"git:{commit}", listing="same")) == ""
-    assert "differ" in place.source_problem(terms("a", identity=f"git:{commit}", listing="other"))
-    assert "its tree is at commit" in place.source_problem(terms("a", identity=f"git:{commit}"))
-    assert "its tree is at" in place.source_problem(terms("a", identity="git:other", listing="same"))
+    assert source_problem(place, terms("a", identity=f"git:{commit}", listing="same")) == ""
+    assert "differ" in source_problem(place, terms("a", identity=f"git:{commit}", listing="other"))
+    assert "its tree is at commit" in source_problem(place, terms("a", identity=f"git:{commit}"))
+    assert "its tree is at" in source_problem(place, terms("a", identity="git:other", listing="same"))

@@ -1,4 +1,4 @@
-"""Following one file: until it ends, runs elsewhere, waits again, or is silent; and which file is meant."""
+"""Tests following a file until it finishes, moves or loses its worker, and finding the file."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ DONE = FileStatus(stage=FileStage.DONE, delivery=101)
 WAITING = FileStatus(stage=FileStage.WAITING, delivery=102)
 
 
-def running(take: int = 101, worker: str = "w1") -> FileStatus:
-    return FileStatus(stage=FileStage.RUNNING, delivery=take, worker=worker)
+def running(delivery: int = 101, worker: str = "w1") -> FileStatus:
+    return FileStatus(stage=FileStage.RUNNING, delivery=delivery, worker=worker)
 
 
 class Broker(BrokerInspector, OutputStream):
-    """Answers look by look: how far the file is, and what it printed. The last answer stays."""
+    """Gives one reply a poll: the status of the file, and its new output. The last reply repeats."""
 
-    def __init__(self, *looks: tuple[FileStatus | None, list[OutputPiece]]) -> None:
-        self.looks = list(looks)
+    def __init__(self, *replies: tuple[FileStatus | None, list[OutputPiece]]) -> None:
+        self.replies = list(replies)
         self.now_s = 0.0
         self.overdue_s = 0.0
-        self.trouble = ""
-        self.wishes = 0
+        self.problem = ""
+        self.subscriptions = 0
         self.blocked: list[float] = []
         self.written = ""
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
-        return self.looks[0][0]
+        return self.replies[0][0]
 
     def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         return self.overdue_s
 
     def subscribe(self, run_id: str, path: str) -> None:
-        self.wishes += 1
+        self.subscriptions += 1
 
     def read(
         self, run_id: str, path: str, last_id: str, *, block_s: float
     ) -> tuple[str, list[OutputPiece], str]:
         self.blocked.append(block_s)
-        _, pieces = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        _, pieces = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         self.now_s += block_s
-        return last_id, pieces, self.trouble
+        return last_id, pieces, self.problem
 
     def write(self, text: str) -> None:
         self.written += text
 
     def follow(self) -> None:
-        follower = Follower(self, self, self.write, self.said.append, clock=lambda: self.now_s)
+        follower = Follower(self, self, self.write, self.lines.append, clock=lambda: self.now_s)
         follower.follow("r", "a.py")
 
 
-def piece(start: int, data: bytes, take: int = 101) -> OutputPiece:
-    return OutputPiece(delivery=take, start=start, data=data)
+def piece(start: int, data: bytes, delivery: int = 101) -> OutputPiece:
+    return OutputPiece(delivery=delivery, start=start, data=data)
 
 
-def test_a_file_is_followed_to_its_last_word() -> None:
+def test_a_file_is_followed_until_it_finishes() -> None:
     broker = Broker(
         (running(), [piece(0, b"one\ntw")]), (running(), []), (DONE, [piece(6, b"o\nend")]), (None, [])
     )
@@ -73,55 +73,55 @@ def test_a_file_is_followed_to_its_last_word() -> None:
     broker.follow()
 
     assert broker.written == "one\ntwo\nend\n"
-    assert broker.said == ["a.py of run r runs on w1; its output follows", "a.py has finished"]
-    assert broker.wishes == 3
+    assert broker.lines == ["a.py of run r runs on w1; its output follows", "a.py has finished"]
+    assert broker.subscriptions == 3
     assert broker.blocked == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("look", "words"), [(None, "has finished"), (DONE, "has finished"), (WAITING, "waits for a worker")]
+    ("status", "words"), [(None, "has finished"), (DONE, "has finished"), (WAITING, "waits for a worker")]
 )
-def test_what_does_not_run_is_not_waited_for(look: FileStatus | None, words: str) -> None:
-    broker = Broker((look, []))
+def test_a_file_that_does_not_run_is_not_followed(status: FileStatus | None, words: str) -> None:
+    broker = Broker((status, []))
 
     broker.follow()
 
-    assert broker.said == [f"a.py {words} in run r: there is nothing to follow"]
-    assert (broker.wishes, broker.written) == (0, "")
+    assert broker.lines == [f"a.py {words} in run r: there is nothing to follow"]
+    assert (broker.subscriptions, broker.written) == (0, "")
 
 
-def test_a_file_that_is_given_back_is_left() -> None:
+def test_a_returned_file_is_no_longer_followed() -> None:
     broker = Broker((running(), []), (WAITING, []))
 
     broker.follow()
 
-    assert broker.said[-1] == "a.py waits for a worker"
+    assert broker.lines[-1] == "a.py waits for a worker"
 
 
-def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_shown() -> None:
+def test_a_redelivered_file_starts_anew_without_output_of_the_delivery_before() -> None:
     broker = Broker(
         (running(), [piece(0, b"old, ha")]),
-        (running(102, "w2"), [piece(7, b"lf"), piece(0, b"new\n", take=102)]),
+        (running(102, "w2"), [piece(7, b"lf"), piece(0, b"new\n", delivery=102)]),
         (DONE, []),
     )
 
     broker.follow()
 
     assert broker.written == "old, ha\nnew\n"
-    assert broker.said[1:] == ["a.py was redelivered to w2", "a.py has finished"]
+    assert broker.lines[1:] == ["a.py was redelivered to w2", "a.py has finished"]
 
 
 @pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, delivery=201)])
 def test_another_attempt_is_not_followed(next_look: FileStatus) -> None:
-    broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
+    broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", delivery=201)]))
 
     broker.follow()
 
     assert broker.written == "the end\n"
-    assert broker.said[-1] == "a.py has finished, and will rerun"
+    assert broker.lines[-1] == "a.py has finished, and will rerun"
 
 
-def test_a_line_that_is_not_complete_is_shown_after_a_while() -> None:
+def test_an_incomplete_line_is_shown_after_a_while() -> None:
     quiet = [(running(), list[OutputPiece]())] * int(PARTIAL_S)
     broker = Broker((running(), [piece(0, b"waiting for the lock")]), *quiet, (DONE, []))
     shown: list[str] = []
@@ -132,22 +132,22 @@ def test_a_line_that_is_not_complete_is_shown_after_a_while() -> None:
     assert [text for text in shown if text] == ["waiting for the lock", "\n"]
 
 
-def test_a_silent_worker_is_not_waited_for() -> None:
+def test_following_ends_when_the_worker_sends_no_heartbeat() -> None:
     broker = Broker((running(), []))
     broker.overdue_s = LEASE_S + 1.0
 
     broker.follow()
 
-    assert broker.said[-1] == "a.py is no longer followed: its worker w1 sends no heartbeat"
+    assert broker.lines[-1] == "a.py is no longer followed: its worker w1 sends no heartbeat"
 
 
-def test_a_piece_that_cannot_be_opened_is_told_once() -> None:
+def test_output_that_cannot_be_decoded_is_reported_once() -> None:
     broker = Broker((running(), []), (running(), []), (DONE, []))
-    broker.trouble = "a message has a wrong signature"
+    broker.problem = "a message has a wrong signature"
 
     broker.follow()
 
-    assert broker.said[1:] == [
+    assert broker.lines[1:] == [
         "part of the output cannot be shown: a message has a wrong signature",
         "a.py has finished",
     ]
@@ -181,20 +181,20 @@ ROOT = Path("/project")
 @pytest.mark.parametrize(
     "name", ["app/tests/a.py", "./app//tests/a.py", "/project/app/tests/a.py", "tests/a.py", "a.py"]
 )
-def test_a_file_is_found_by_whatever_names_it(name: str) -> None:
-    look = Runs(r1=("app/tests/a.py", "app/tests/aa.py"), r2=("b.py",))
+def test_a_file_is_found_by_any_path_that_names_it(name: str) -> None:
+    status = Runs(r1=("app/tests/a.py", "app/tests/aa.py"), r2=("b.py",))
 
-    assert find_file(look, name, TestConfig(root=ROOT)) == ("r1", "app/tests/a.py")
+    assert find_file(status, name, TestConfig(root=ROOT)) == ("r1", "app/tests/a.py")
 
 
-def test_the_exact_path_is_meant_before_one_that_ends_so() -> None:
+def test_an_exact_path_wins_over_a_suffix() -> None:
     assert find_file(Runs(r1=("a.py", "x/a.py")), "a.py", TestConfig(root=ROOT)) == ("r1", "a.py")
 
 
-def test_of_several_runs_the_named_one_is_meant() -> None:
-    look = Runs(r1=("a.py",), r2=("a.py",))
+def test_the_named_one_of_several_runs_is_searched() -> None:
+    status = Runs(r1=("a.py",), r2=("a.py",))
 
-    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run_id="r2")) == ("r2", "a.py")
+    assert find_file(status, "a.py", TestConfig(root=ROOT, tail_run_id="r2")) == ("r2", "a.py")
 
 
 MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
@@ -225,7 +225,7 @@ MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
         ),
     ],
 )
-def test_what_is_not_clear_is_asked_back(find: Callable[[], object], message: str) -> None:
+def test_an_ambiguous_or_unknown_file_is_refused(find: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         find()
 

@@ -1,4 +1,4 @@
-"""Spare tasks in the pool of this process: they use idle time and nothing else."""
+"""Tests that best-effort tasks of the local pool use only idle slots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def started(events: Sequence[BackendEvent]) -> list[str]:
     return [event.task.file_path for event in events if isinstance(event, TaskStarted)]
 
 
-def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+def test_a_best_effort_task_starts_when_no_other_waits(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
     executor.slots = 1
     backend.submit([task("a"), task("b")])
     backend.submit([task("spare")], best_effort=True)
@@ -42,7 +44,7 @@ def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, bac
     assert executor.started == ["a", "b", "spare"]
 
 
-def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
+def test_a_best_effort_task_does_not_overtake_one_that_waits_for_memory(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     backend.submit([task("a", 60), task("big", 60)])
@@ -55,14 +57,14 @@ def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
     assert executor.started == ["a", "big", "spare"]
 
 
-def test_a_spare_task_waits_for_room(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+def test_a_best_effort_task_waits_for_memory(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     backend.submit([task("a", 60)])
     backend.submit([task("spare", 60), task("small", 10)], best_effort=True)
 
     assert executor.started == ["a", "small"]
 
 
-def test_nothing_spare_starts_where_only_spare_tasks_run(
+def test_no_best_effort_task_starts_while_only_such_tasks_run(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots = 2
@@ -79,7 +81,7 @@ def test_nothing_spare_starts_where_only_spare_tasks_run(
     assert [withdrawn.file_path for withdrawn in backend.withdraw()] == ["two", "three"]
 
 
-def test_a_spare_task_that_is_refused_keeps_its_place(
+def test_a_refused_best_effort_task_keeps_its_position(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     backend.submit([task("a")])
@@ -92,7 +94,7 @@ def test_a_spare_task_that_is_refused_keeps_its_place(
     assert executor.started == ["a", "one", "two"]
 
 
-def test_trouble_at_the_start_of_a_spare_task_loses_none(
+def test_a_failure_at_the_start_of_a_best_effort_task_loses_none(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     backend.submit([task("a")])
@@ -104,7 +106,7 @@ def test_trouble_at_the_start_of_a_spare_task_loses_none(
     assert [withdrawn.file_path for withdrawn in backend.withdraw()] == ["spare"]
 
 
-def test_a_spare_task_counts_in_its_group(executor: ScriptedExecutor) -> None:
+def test_a_best_effort_task_counts_in_its_group(executor: ScriptedExecutor) -> None:
     backend = LocalBackend(executor, groups={"db": 1})
     backend.submit([replace(task("a"), group="db")])
     backend.submit([replace(task("spare"), group="db"), task("other")], best_effort=True)
