@@ -29,6 +29,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         statuses: the number of files by status, without zeros.
         duration_s: wall-clock seconds of the run.
         peak_bytes: peak memory of all files together; 0: never measured.
+        tests_cpu_s: CPU seconds of all attempts.
+        own_cpu_s: CPU seconds of Passmuster itself; None: unknown.
     """
 
     total: int
@@ -42,6 +44,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     statuses: tuple[tuple[Status, int], ...]
     duration_s: float
     peak_bytes: int
+    tests_cpu_s: float = 0.0
+    own_cpu_s: float | None = None
 
     @property
     def success_percent(self) -> float:
@@ -67,6 +71,8 @@ def summarize(results: TestResults) -> Summary:
         statuses=tuple((status, statuses[status]) for status in Status if statuses[status]),
         duration_s=results.duration_s,
         peak_bytes=results.peak_bytes,
+        tests_cpu_s=results.tests_cpu_s,
+        own_cpu_s=results.own_cpu_s,
     )
 
 
