@@ -235,7 +235,7 @@ def test_records_that_do_not_belong_together_are_not_merged(kind: str, tmp_path:
 @pytest.mark.parametrize(
     ("argv", "status", "text"),
     [
-        ((), ExitCode.USAGE, "merge needs the folders with the records"),
+        ((), ExitCode.USAGE, "merge needs the directories with the records"),
         (("nowhere",), ExitCode.INFRASTRUCTURE, "it is not a directory"),
         (("empty",), ExitCode.INFRASTRUCTURE, "no shard left one"),
         (("empty", "--shard", "1/2"), ExitCode.USAGE, "unknown argument: --shard"),
