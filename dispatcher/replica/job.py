@@ -265,8 +265,8 @@ def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica
     if not found:
         where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
         raise ConfigurationError(
-            f"{where} does not run the tests: expected a step that runs run_tests.py, run-tests, run_tests.sh "
-            "or run_ci_replica.py"
+            f"{where} does not run the tests: expected a step that runs run_tests.py, run-tests, "
+            "run_tests.sh or run_ci_replica.py"
         )
     if len(found) > 1:
         jobs = ", ".join(replica.job for replica in found)
