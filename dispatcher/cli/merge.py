@@ -35,7 +35,7 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -
         InfrastructureError: there are no records, or they cannot be reported.
     """
     if not arguments.config.paths:
-        raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
+        raise ConfigurationError("merge needs the directories with the records: name those given to --record")
     folders = find_all(call.cwd / path for path in arguments.config.paths)
     return _Merge(call, arguments.config).run([read_record(folder) for folder in folders])
 

@@ -45,8 +45,8 @@ def replay_record(
     return ExitCode.INFRASTRUCTURE if lost and status == ExitCode.OK else status
 
 
-def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandContext) -> str:
-    """Write the coverage reports; return why there are none, empty: there are."""
+def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandContext) -> str | None:
+    """Write the coverage reports; return why there are none, None: there are."""
     # Only runs with coverage pay for these.
     from dispatcher.coverage.combine import CoverageReport
     from dispatcher.coverage.finalize import finalize_coverage
@@ -62,4 +62,4 @@ def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandCo
             finalize_coverage(make, config, context.write, color=context.color)
         except PassmusterError as error:
             return str(error)
-    return ""
+    return None

@@ -19,9 +19,7 @@ from passmuster.model.status import Status
 def make_output(
     config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
 ) -> PlainOutput:
-    """Return the output streams with the reporters around the console: on a CI, those of its annotations and
-    pages.
-    """
+    """Return the output streams with the reporters around the console, on a CI also its own."""
     ci = detect_ci(config.ci, environ)
     if ci is None:
         return PlainOutput(out, err)
@@ -39,8 +37,8 @@ def make_reporters(
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        rerun: gives the command that reruns one file; None: unknown.
-        say: receives a line with the path of a report whose place the user does not know.
+        rerun: returns the command that reruns one file; None: it is unknown.
+        say: receives one line with the path of a report that the user did not name.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -72,8 +70,8 @@ def _html_reporter(
     is_placed = config.html_report is not None and config.html_report.name != ""
     if not is_placed and not config.history:
         raise ConfigurationError(
-            "--report html puts the page among the run's own files, and with the history switched off "
-            "there are none: name a file, --report html=PATH"
+            "--report html writes the page to the run's own directory, which a run without history does not "
+            "have; name a file: --report html=PATH"
         )
 
     def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:

@@ -17,7 +17,7 @@ from passmuster.model.result import CaseResult
 from passmuster.model.text import one_line, shown_lines
 
 MAX_TEXT_CHARS = 64 * 1024
-"""Characters of an output that are looked at, from its end."""
+"""Characters of an output that are searched, from its end."""
 
 _FRAME = re.compile(
     r'(?:INTERNALERROR>|E)?[ \t|+]*File "(?P<path>[^"]{1,4096})", line (?P<line>[0-9]{1,7})\b'
@@ -26,10 +26,9 @@ _PLACE = re.compile(r"(?P<path>[^\s:][^:]{0,4095}):(?P<line>[0-9]{1,7}):(?: |$)"
 
 
 def failure_line(text: str, path: str, label: str) -> int | None:
-    """Return the line of the file that `text` blames; None: it names none.
+    """Return the line of the file at which it failed, as a message or output says; None: unknown.
 
     Args:
-        text: a message, a traceback, or the output of a file.
         path: the file, relative to the project root. Its root may be another one on the worker.
         label: the file as tests see it, relative to their working directory.
     """
@@ -48,13 +47,10 @@ def failure_line(text: str, path: str, label: str) -> int | None:
 
 
 def last_place(text: str) -> str:
-    """Return the last place in any file that `text` names, as `path:line`; empty: it names none."""
-    found = ""
-    for line in text[-MAX_TEXT_CHARS:].splitlines():
-        match = _FRAME.match(line) or _PLACE.match(line)
-        if match is not None:
-            found = f"{match['path']}:{match['line']}"
-    return found
+    """Return the last place in any file that `text` names, as `path:line`, or ""."""
+    lines = reversed(text[-MAX_TEXT_CHARS:].splitlines())
+    match = next((found for line in lines if (found := _FRAME.match(line) or _PLACE.match(line))), None)
+    return f"{match['path']}:{match['line']}" if match is not None else ""
 
 
 def _is_file(found: str, path: str, label: str) -> bool:
@@ -75,7 +71,7 @@ FILE_LINES = 60
 """Lines shown of the messages of one file; of further tests only the first line is."""
 
 _CUT = "[... cut ...]"
-"""What stands for the middle of a message that was too long (`passmuster_child_report.bound`)."""
+"""Replaces the middle of a message that was too long (`passmuster_child_report.bound`)."""
 
 
 def headline(message: str) -> str:
@@ -106,7 +102,7 @@ def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[s
 
     Args:
         printed: the lines of its output that appear above. A message among them is not repeated, except for
-            the line that says what went wrong.
+            its headline.
     """
     bad = record.final.bad_cases
     if not bad:
@@ -117,7 +113,9 @@ def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[s
     for case in bad[:MAX_TESTS]:
         what, *detail = _parts(case.message)
         detail = [shown for line in detail if line.strip() for shown in shown_lines(line)]
-        lines.append(INDENT + _first_line(case, record, what))
+        place = failure_place(case, record)
+        name = one_line(case.case_id)[:400] + (f" ({place})" if place else "")
+        lines.append(f"{INDENT}{name}: {one_line(what)[:2000]}" if what else f"{INDENT}{name}")
         if all(_bare(line) in known for line in detail):
             continue
         shown = detail[: min(TEST_LINES, left)]
@@ -128,12 +126,6 @@ def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[s
     if len(bad) > MAX_TESTS:
         lines.append(f"{INDENT}and {len(bad) - MAX_TESTS} more")
     return lines
-
-
-def _first_line(case: CaseResult, record: FileAttempts, what: str) -> str:
-    place = failure_place(case, record)
-    name = one_line(case.case_id)[:400] + (f" ({place})" if place else "")
-    return f"{name}: {one_line(what)[:2000]}" if what else name
 
 
 def failure_place(case: CaseResult, record: FileAttempts) -> str:

@@ -16,7 +16,7 @@ from dispatcher.model.events import AttemptFinished, RunEvent
 from passmuster.model.errors import InfrastructureError
 
 OUTPUTS = "output"
-"""The folder of a run that they are in."""
+"""Their directory in that of the run."""
 
 _MAX_NAME_BYTES = 200
 """Bytes of one component: file systems allow 255, and suffixes come on top."""
@@ -26,15 +26,15 @@ _LOOKS_LIKE_ATTEMPT = re.compile(r"\.(?=[0-9]+$)")
 _LOOKS_LIKE_OURS = re.compile(r"\.(?=(?:log|stacks)$)")
 
 
-class ArtifactsReporter:
-    """Writes the output of each attempt to a file below `directory`, for the user's eyes only."""
+class OutputReporter:
+    """Writes the output of each attempt to a file below `directory` that only the user can read."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._made: set[Path] = set()
 
     def handle(self, event: RunEvent) -> None:
-        """Keep the output of an attempt that ended.
+        """Store the output of a finished attempt.
 
         Raises:
             InfrastructureError: it cannot be written.
@@ -48,8 +48,8 @@ class ArtifactsReporter:
                 self._write(path.with_suffix(".stacks"), event.result.stacks)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot keep outputs in {str(self._directory)!r}: {error.strerror or error}; "
-                "free space there, or run without history; the outputs that follow are not kept"
+                f"cannot store outputs in {str(self._directory)!r}: {error.strerror or error}; "
+                "free space there, or run without history; further outputs are not stored"
             ) from error
 
     def close(self) -> None:
@@ -67,14 +67,14 @@ class ArtifactsReporter:
             _write_private(path, data)
 
     def _make_directory(self, directory: Path) -> None:
+        """Create a directory and its parents; those of this reporter are private."""
         if directory in self._made:
             return
-        if directory != self._directory:
-            self._make_directory(directory.parent)
-            directory.mkdir(mode=0o700, exist_ok=True)
-        else:
+        if directory == self._directory:
             directory.parent.mkdir(parents=True, exist_ok=True)
-            directory.mkdir(mode=0o700, exist_ok=True)
+        else:
+            self._make_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
         self._made.add(directory)
 
 

@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 MAX_PRINTED_CHARS = 1000
-"""Characters of one printed value, such as a path or a message. Of a longer one, both ends are shown."""
+"""Characters of one printed value, such as a path or a message; of a longer one, both ends."""
 
 
 def make_environment(
     folder: Path, *, escape: Callable[[str], str], filters: dict[str, Callable[..., object]]
 ) -> Environment:
-    """Return an environment in which `escape` treats every value that is not already markup.
+    """Return an environment for the templates in `folder`.
 
     Args:
-        folder: the directory with the templates.
-        escape: turns one line of text into markup; the line has no control characters any more.
-        filters: functions for the templates, by name; what they return is escaped too.
+        escape: turns one line of text without control characters into markup; it is applied to every
+            printed value that is not already markup, results of filters included.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

@@ -27,7 +27,7 @@ from dispatcher.history.history import History, HistoryReporter
 from dispatcher.model.events import Reporter
 from dispatcher.model.plan import RunPlan, TestFile
 from dispatcher.model.results import TestResults
-from dispatcher.reporters.outputs import OUTPUTS, ArtifactsReporter
+from dispatcher.reporters.outputs import OUTPUTS, OutputReporter
 from dispatcher.run.prepare import Preparation, Prepared, Selection
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.errors import PassmusterError
@@ -259,7 +259,7 @@ def _keepers(history: History | None, storage: Storage) -> list[Reporter]:
     if history is not None:
         keepers.append(HistoryReporter(history))
     if not storage.is_temporary:
-        keepers.append(ArtifactsReporter(storage.run_dir / OUTPUTS))
+        keepers.append(OutputReporter(storage.run_dir / OUTPUTS))
         prune_runs(storage.run_dir.parent, keep=KEPT_RUNS)
     return keepers
 

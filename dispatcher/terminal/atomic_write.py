@@ -15,8 +15,7 @@ def check_place(path: Path, *, what: str, option: str) -> None:
     """Create the directory of `path`, and check before the run that a file can be written there.
 
     Args:
-        what: the report, for people.
-        option: the setting that names the path.
+        what: the kind of report, for the message, as is the option that named the path.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -39,10 +38,9 @@ def check_place(path: Path, *, what: str, option: str) -> None:
 
 @contextmanager
 def atomic_writer(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
-    """Yield a text file that appears at `path` once everything is written.
+    """Yield a text file that appears at `path`, or replaces the file there, once everything is written.
 
     Args:
-        path: an existing file is replaced.
         mode: its permissions, minus the user's umask.
 
     Raises:

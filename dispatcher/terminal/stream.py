@@ -31,11 +31,7 @@ class TextStream(Protocol):
         """Write buffered text."""
 
     def fileno(self) -> int:
-        """Return the file descriptor of the stream.
-
-        Raises:
-            OSError: it has none.
-        """
+        """Return the file descriptor of the stream; an `OSError` says that it has none."""
 
 
 class SafeStream:
@@ -67,7 +63,7 @@ class SafeStream:
             self._silent = True
         except OSError as error:
             self._silent = True
-            self._point_at_nothing()
+            self._discard()
             if error.errno not in _READER_IS_GONE:
                 raise InfrastructureError(
                     f"cannot write to the output: {error.strerror or error}; "
@@ -83,14 +79,14 @@ class SafeStream:
 
     def _make_blocking(self) -> None:
         # A parent that shares its pipe with this process may make it non-blocking (Node does). Python would
-        # then lose what does not fit the pipe at once.
+        # then lose the part of a text that does not fit into the pipe.
         try:
             os.set_blocking(self._stream.fileno(), True)
         except (OSError, ValueError):
             return
 
-    def _point_at_nothing(self) -> None:
-        # What the stream still buffers would be flushed at exit, fail again, and turn the exit status
+    def _discard(self) -> None:
+        # Text that the stream still buffers would be flushed at exit, fail again, and turn the exit status
         # into 120 (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
         try:
             descriptor = self._stream.fileno()

@@ -48,11 +48,11 @@ def with_text(message: dict[str, Any], *texts: object) -> dict[str, Any]:
 
 
 FORGERIES: dict[str, tuple[Forge, str]] = {
-    "no JSON": (lambda _: "\x80\x04\x95", "it is no JSON"),
-    "another form": (lambda _: {"body": "x"}, "it has not the form of a task's message"),
+    "no JSON": (lambda _: "\x80\x04\x95", "it is not JSON"),
+    "another form": (lambda _: {"body": "x"}, "it does not have the form of a task's message"),
     "another task": (
         lambda message: message | {"headers": message["headers"] | {"task": "celery.map"}},
-        "it is for the task 'celery.map', the only one here is pm.run_file",
+        "it is for the task 'celery.map', the only one is pm.run_file",
     ),
     "a pickle": (
         lambda message: (
@@ -64,7 +64,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
         ),
         "its body is damaged",
     ),
-    "two texts": (lambda message: with_text(message, "a", "b"), "its body holds not exactly one text"),
+    "two texts": (lambda message: with_text(message, "a", "b"), "its body does not contain exactly one text"),
     "too large": (
         lambda message: with_text(message, "x" * (1 << 20)),
         "characters, at most 1048576 are allowed",
@@ -153,7 +153,11 @@ def test_a_message_of_another_run_on_this_queue_starts_nothing(run: Run, start: 
     ("name", "changes", "complaint"),
     [
         ("link.py", {}, "refusing 'link.py': it lies outside the project root"),
-        ("evil.py", {"environment": (("LD_PRELOAD", "/tmp/evil.so"),)}, "lets no task set LD_PRELOAD"),
+        (
+            "evil.py",
+            {"environment": (("LD_PRELOAD", "/tmp/evil.so"),)},
+            "does not allow a task to set LD_PRELOAD",
+        ),
         ("folder", {}, "refusing 'folder': not a regular file"),
     ],
 )

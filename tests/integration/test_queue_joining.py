@@ -57,7 +57,7 @@ def test_a_worker_says_which_runs_it_serves(run: Run, start: Start) -> None:
     ("changes", "complaint"),
     [
         ({"version": "0.0.1"}, f"the dispatcher has version 0.0.1, the worker {VERSION}"),
-        ({"run_id": "another"}, "the terms are those of run 'another'"),
+        ({"run_id": "another"}, "the spec is of run 'another'"),
         ({"environment_names": ("LANG", "TZ")}, "the run sets LANG, the worker allows TZ"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_run_that_a_worker_cannot_serve_is_refused_and_nothing_of_it_is_taken(
     assert run.record.queue_length() == 1
     assert run.started == []
     worker.process.terminate()
-    assert worker.end()[1].count(f"does not serve run {run.run_id}: {reason}") == 1
+    assert worker.end()[1].count(f"refuses run {run.run_id}: {reason}") == 1
 
 
 def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
@@ -136,7 +136,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     assert waiting(run.record, ["ok.py"]) == {"ok.py": 101}
     status, output = worker.end()
     assert status == 3
-    assert f"ended because it can run nothing any more: cannot execute {python}" in output
+    assert f"stopped because it cannot run files: cannot execute {python}" in output
     start()
     run.publish(run.task("ok.py"), 101)
     assert run.wait(1)["ok.py"].status is Status.PASS

@@ -281,7 +281,7 @@ def test_a_name_can_be_taken_once(server: EmbeddedServer, start: Start, root: Pa
     status, output = second.end()
 
     assert status == 2
-    assert f"a worker called {worker.name} is there already" in output
+    assert f"a worker called {worker.name} exists already" in output
 
 
 @pytest.mark.parametrize(

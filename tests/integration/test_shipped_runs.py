@@ -197,7 +197,7 @@ def test_a_worker_without_a_tree_refuses_a_run_that_brings_none(start: Start, be
     run = begin()
     run.submit(run.task("test_data.py"))
 
-    assert "it has no tree of its own (--root), and the run ships none: use --ship" in refusal(run)
+    assert "it has no tree of its own (--root), and the run uploads none: use --ship" in refusal(run)
 
 
 def test_a_tree_is_set_up_once_by_the_workers_own_command(
@@ -277,4 +277,4 @@ def test_tests_run_in_the_folder_that_the_run_names(
 
     hostile = begin()
     hostile.submit(hostile.task("sub/test_where.py"), tree=ship(project.root), workdir="../../..")
-    assert "is no folder of its tree" in refusal(hostile)
+    assert "is not a directory of its tree" in refusal(hostile)

@@ -71,7 +71,7 @@ def preload(
     """
     if not CAN_TELL:
         return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
-    with _Outputs() as outputs, _Warnings(every=every_warning) as warned:
+    with Outputs() as outputs, _Warnings(every=every_warning) as warned:
         finders = (warned.take, find_drawn)
         return _Preload(allowed_roots, own, outputs, finders, on_import).run(names)
 
@@ -83,7 +83,7 @@ class _Preload:
         self,
         allowed_roots: "Iterable[str]",
         own: "Iterable[str]",
-        outputs: "_Outputs",
+        outputs: "Outputs",
         finders: "tuple[Callable[[], str], ...]",
         on_import: "Callable[[str], object]",
     ) -> None:
@@ -210,10 +210,10 @@ def _find(name: str) -> "Optional[ModuleSpec]":
     return None
 
 
-class _Outputs:
+class Outputs:
     """Puts a file in memory in the place of stdout and stderr while modules are imported."""
 
-    def __enter__(self) -> "_Outputs":
+    def __enter__(self) -> "Outputs":
         self.flush()
         self.descriptor = os.memfd_create("imports")
         self._saved = [os.dup(1), os.dup(2)]

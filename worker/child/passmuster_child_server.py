@@ -2,10 +2,11 @@
 file.
 
 The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER` under the project's
-interpreter, in the directory and the environment of the tests. It has one thread and only imports: it never
-calls code of a library or of the project. A server never changes after it is ready: to preload more modules,
-it forks another server, which imports them on top. A server that turns out unclean (see
-`passmuster_child_preload`) is stopped.
+interpreter, in the directory and the environment of the tests. It has one thread and only imports: it calls
+no code of a library or of the project but pytest's session and the initial conftests
+(`passmuster_child_conftests`). A server never changes after it is ready: to preload more modules, it forks
+another server, which imports them on top. A server that turns out unclean (see `passmuster_child_preload`) is
+stopped.
 
 Messages (`passmuster_child_channel`):
 
@@ -18,9 +19,12 @@ Messages (`passmuster_child_channel`):
 
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
 `modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `path` (where to look for it
-first), `session` (a file to prepare a pytest session for; empty: none). An answer is also a dictionary:
-`verdicts`, `why_not` (why it is not usable; empty: it is), `pytest` (whether the interpreter has it),
-`version`, `modules` (all that a server with a framework has), `rss_bytes`, `anon_bytes`.
+first), `session` (whether to prepare a pytest session), `conftests` (whether to load the initial conftests
+into the session that it has inherited), `project` (the project's folders), `probe` (whether it ends when it
+has answered, so that it can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not`
+(why it is not usable; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all
+that a server with a framework or conftests has), `conftests` (whether a session has any to load), `files`
+(path, size, and time of the project's files that it has imported), `rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -123,6 +127,7 @@ class Server:
         """Import what this server is for, and say what became of it; a new server's first act."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
+        answer.update(conftests=False, files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
         gc.disable()
         try:
@@ -133,7 +138,7 @@ class Server:
             answer["why_not"] = (
                 " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
             )
-        if setup["base"]:
+        if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
         freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
@@ -176,6 +181,14 @@ class Server:
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession()
+            answer["conftests"] = self.session.has_initial_conftests()
+        if setup["conftests"]:
+            conftests = load("passmuster_child_conftests")
+            self.control.send("importing", "conftest")
+            answer["why_not"] = conftests.hold_conftests(
+                self.session, setup["project"], watch.take, is_probe=setup["probe"]
+            )
+            answer["files"] = conftests.own_files(setup["project"])
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
@@ -212,7 +225,7 @@ def serve(control: int) -> Job:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     server = Server(Channel(control))
-    server.set_up({"base": "", "coverage": False, "modules": (), "session": False})
+    server.set_up({"base": "", "coverage": False, "modules": (), "session": False, "conftests": False})
     return server.loop()
 
 

@@ -5,9 +5,9 @@
         status = prepared.run("tests/test_b.py", reporter)
 
 The slow steps happen before the fork: pytest and its plugins are imported, the configuration is read, the
-plugins are configured, and their fixtures are found. No code of the project runs there: the child restarts
-capturing, loads the conftests, and puts them at their usual position among the plugins. If the result could
-differ from `pytest.main`, `Unsupported` is raised.
+plugins are configured, and their fixtures are found. The child restarts capturing, loads the conftests, and
+puts them at their usual position among the plugins. A server that is forked from the first one can load them
+for its children (`hold_conftests`). If the result could differ from `pytest.main`, `Unsupported` is raised.
 """
 
 import glob
@@ -19,12 +19,18 @@ import passmuster_child_session_checks as checks
 from passmuster_child_collect import CollectionPath
 from passmuster_child_identity import IdentityReads
 from passmuster_child_pytest import Plugin, cache_option
-from passmuster_child_session_finish import adopt, configure_conftests, hand_over, load_conftests
+from passmuster_child_session_finish import (
+    adopt,
+    configure_conftests,
+    hand_over,
+    load_conftests,
+    start_capture,
+)
 from passmuster_child_session_prepare import Preparation, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
     from passmuster_child_report import ReportWriter
     from passmuster_child_select import Selection
@@ -77,7 +83,46 @@ class PreparedSession:
         self._environment = surroundings.changed_environment()
         self._path = (surroundings.path, list(sys.path))
         self._interpreter = checks.InterpreterState()
+        self._has_conftests = False
         interpreter.restore()
+
+    def hold_conftests(self, reads: IdentityReads) -> str:
+        """Load the initial conftests for all files that will be forked from this process; called once.
+
+        Args:
+            reads: watches while they are loaded.
+
+        Returns:
+            Why that is of no use after all, or "".
+
+        Raises:
+            Unsupported: they cannot be loaded before the file is known.
+            BaseException: whatever they raise.
+        """
+        reason = self._why_conftests()
+        if reason:
+            raise Unsupported(reason)
+        environment, interpreter = dict(os.environ), checks.InterpreterState()
+        self._interpreter.restore()
+        streams = checks.StreamWatch()
+        with reads:
+            self._load_conftests(streams.note)
+        self._has_conftests = True
+        if self._made.capture is not None:
+            self._made.capture.stop_global_capturing()
+        self._environment.update(checks.changed_environment(environment))
+        self._path = (self._path[0], list(sys.path))
+        self._interpreter = checks.InterpreterState()
+        interpreter.restore()
+        return (
+            "keeps standard output or error as they are while pytest captures" if streams.are_kept() else ""
+        )
+
+    def has_initial_conftests(self) -> bool:
+        """Return whether there is one at all."""
+        if self._made.initial["noconftest"]:
+            return False
+        return any(os.path.exists(os.path.join(folder, "conftest.py")) for folder in self._conftest_folders())
 
     def why_not(self, file: str) -> str:
         """Return why a file cannot run in this session, in one line; empty: it can.
@@ -141,16 +186,32 @@ class PreparedSession:
             return "it is not below the root directory"
         if made.initial["noconftest"]:
             return ""
+        return self._why_conftests()
+
+    def _why_conftests(self) -> str:
+        """Return which initial conftest does what must happen before the session is configured."""
+        reasons = (
+            str(checks.why_conftest(os.path.join(folder, "conftest.py")))
+            for folder in self._conftest_folders()
+        )
+        return next(filter(None, reasons), "")
+
+    def _conftest_folders(self) -> "list[str]":
+        """Return the folders whose conftests pytest loads before it configures, if they have one."""
         above = set()
-        cut = os.path.abspath(str(made.initial["confcutdir"] or os.sep))
+        cut = os.path.abspath(str(self._made.initial["confcutdir"] or os.sep))
         while os.path.dirname(cut) != cut:
             cut = os.path.dirname(cut)
             above.add(cut)
-        for initial in self._initial_folders():
-            reason = str(checks.why_conftests(initial, lambda path: path not in above))
-            if reason:
-                return reason
-        return ""
+        found: "dict[str, None]" = {}
+        for folder in self._initial_folders():
+            while folder not in found:
+                if folder not in above:
+                    found[folder] = None
+                if os.path.dirname(folder) == folder:
+                    break
+                folder = os.path.dirname(folder)
+        return list(found)
 
     def _initial_folders(self) -> "list[str]":
         """Return the folders whose conftests, with those above them, pytest loads before it configures."""
@@ -178,14 +239,22 @@ class PreparedSession:
             # Capturing asks for it at once, and finds it out by writing a file.
             tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
         adopt(self._made)
+        if self._has_conftests:
+            start_capture(self._made)
+            if self._made.capture is not None:
+                self._made.capture.suspend_global_capture()
+        else:
+            self._load_conftests()
+        hand_over(self._made)
+
+    def _load_conftests(self, on_capture: "Callable[[], object]" = bool) -> None:
         try:
-            conftests = load_conftests(self._made)
+            conftests = load_conftests(self._made, on_capture)
             configure_conftests(self._made, conftests)
         except (KeyboardInterrupt, Unsupported):
             raise
         except BaseException as error:
             raise Unsupported("its conftests cannot be loaded late: " + _one_line(error)) from error
-        hand_over(self._made)
 
 
 def _why_unfit(made: Preparation, surroundings: checks.ProcessSnapshot) -> str:

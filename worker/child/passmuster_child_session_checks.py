@@ -3,12 +3,14 @@
 The functions change nothing. Each returns the reason why it is not, in one line, or an empty text.
 """
 
+import gc
 import os
 import re
 import sys
 import tempfile
 import threading
 import warnings
+import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,12 +70,17 @@ class ProcessSnapshot:
 
     def changed_environment(self) -> "dict[str, str | None]":
         """Return the variables set since, None: removed."""
-        now = dict(os.environ)
-        changed: "dict[str, str | None]" = {
-            name: value for name, value in now.items() if self.environ.get(name) != value
-        }
-        changed.update({name: None for name in self.environ if name not in now})
-        return changed
+        return changed_environment(self.environ)
+
+
+def changed_environment(before: "dict[str, str]") -> "dict[str, str | None]":
+    """Return the variables that are not as they were before, None: removed."""
+    now = dict(os.environ)
+    changed: "dict[str, str | None]" = {
+        name: value for name, value in now.items() if before.get(name) != value
+    }
+    changed.update({name: None for name in before if name not in now})
+    return changed
 
 
 class InterpreterState:
@@ -114,6 +121,24 @@ class Silence:
             os.close(copy)
         self.has_output = self._file.seek(0, os.SEEK_END) > 0
         self._file.close()
+
+
+class StreamWatch:
+    """Finds out whether somebody has kept the streams that pytest puts in place while it captures."""
+
+    def __init__(self) -> None:
+        self._streams: "list[weakref.ref[Any]]" = []
+
+    def note(self) -> None:
+        """Remember the streams that are in place now."""
+        self._streams = [weakref.ref(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)]
+
+    def are_kept(self) -> bool:
+        """Return whether one of them still exists although it is not in place any more."""
+        gc.collect()
+        in_place = (sys.stdin, sys.stdout, sys.stderr)
+        kept = [reference() for reference in self._streams]
+        return any(stream is not None and stream not in in_place for stream in kept)
 
 
 def why_foreign(config: "Any", ours: object) -> str:
@@ -164,19 +189,6 @@ def why_modules(before: "set[str]", roots: "list[str]") -> str:
     return ""
 
 
-def why_conftests(folder: str, is_in_reach: "Any") -> str:
-    """Return which conftest above a folder does what must happen before the session is configured."""
-    while True:
-        if is_in_reach(folder):
-            reason = _why_conftest(os.path.join(folder, "conftest.py"))
-            if reason:
-                return reason
-        above = os.path.dirname(folder)
-        if above == folder:
-            return ""
-        folder = above
-
-
 def why_late(plugins: "list[Any]") -> str:
     """Return what loaded conftests define, in whatever way, that comes too late."""
     for plugin in plugins:
@@ -194,7 +206,8 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
-def _why_conftest(path: str) -> str:
+def why_conftest(path: str) -> str:
+    """Return what a conftest does that must happen before the session is configured."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read()

@@ -12,7 +12,7 @@ from passmuster_child_session_prepare import CACHE_PLACEHOLDER, Preparation, Uns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
 _FREELY_CHANGED = ("markexpr", "keyword", "tbstyle")
 """Options that a conftest may set when it is configured: nobody looks at them before the collection."""
@@ -48,8 +48,13 @@ def adopt(made: Preparation) -> None:
         config.cache._cachedir = Path(folder)
 
 
-def load_conftests(made: Preparation) -> "list[Any]":
-    """Load the initial conftests as `pytest.main` does before it configures; return the plugins that came."""
+def load_conftests(made: Preparation, on_capture: "Callable[[], object]" = bool) -> "list[Any]":
+    """Load the initial conftests as `pytest.main` does before it configures; return the plugins that came.
+
+    Args:
+        made: the session.
+        on_capture: called when pytest captures already, and nothing has been loaded yet.
+    """
     import warnings
 
     config = made.config
@@ -60,7 +65,13 @@ def load_conftests(made: Preparation) -> "list[Any]":
     with warnings.catch_warnings():
         warnings.filters[:] = made.filters  # type: ignore[index]
         with _catch_warnings(config):
-            _while_capturing(made.capture, lambda: made.load(pluginmanager, **made.initial))
+            start_capture(made)
+            on_capture()
+            try:
+                made.load(pluginmanager, **made.initial)
+            finally:
+                if made.capture is not None:
+                    made.capture.suspend_global_capture()
     pluginmanager._configured = True
     config.hook.pytest_configure._call_history = history
     conftests = [plugin for plugin in pluginmanager.get_plugins() if plugin not in made.registered]
@@ -81,15 +92,10 @@ def _catch_warnings(config: "Any") -> "Any":
     return catch_warnings_for_item(config=config, ihook=config.hook, when="config", item=None)
 
 
-def _while_capturing(capture: "Any", function: "Any") -> None:
-    if capture is None:
-        function()
-        return
-    capture.start_global_capturing()
-    try:
-        function()
-    finally:
-        capture.suspend_global_capture()
+def start_capture(made: Preparation) -> None:
+    """Start capturing, for which a process needs files of its own; it lasts until it is suspended."""
+    if made.capture is not None:
+        made.capture.start_global_capturing()
 
 
 def configure_conftests(made: Preparation, conftests: "list[Any]") -> None:

@@ -3,6 +3,7 @@
 Linux only: on other systems the side effects cannot be detected, so no module counts as clean.
 """
 
+import _locale
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ CAN_TELL = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
 """Whether the traces of an import can be seen on this system."""
 
 _PATIENCE_MS = 50
+_STREAMS = 3
 _SIGNALS = range(1, 65)
 _THREAD_SIGNALS = 0b11 << 31
 """The C library catches signals 32 and 33 for itself once a thread was started."""
@@ -43,6 +45,7 @@ class SideEffects:
         self.descriptors = _descriptors()
         self.environ = dict(os.environ)
         self.cwd = os.getcwd()
+        self.locale = _locale.setlocale(_locale.LC_ALL)
         self.handlers = _handlers()
         self.hooks = _hooks()
         self.finders: "list[list[Any]]" = [list(sys.meta_path), list(sys.path_hooks)]
@@ -63,7 +66,13 @@ class SideEffects:
             self.threads = _python_threads()
             self.status["Threads"] = read_status()["Threads"]
 
-    def difference(self, before: "SideEffects", *, by_file: "Optional[Collection[str]]" = None) -> str:
+    def difference(
+        self,
+        before: "SideEffects",
+        *,
+        by_file: "Optional[Collection[str]]" = None,
+        allows_path: bool = False,
+    ) -> str:
         """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing.
 
         Args:
@@ -71,11 +80,14 @@ class SideEffects:
             by_file: None where an installed module was imported, which must not write to the environment. A
                 module of the project may: each file that is forked later would import it at the same point,
                 and inherits the variable. These are the variables that it must not write nevertheless.
+            allows_path: whether `sys.path` may have changed, which is inherited as well.
         """
         for look in (_threads, _processes, _open_files, _signals, _interpreter, _surroundings):
             found = look(before, self)
             if found:
                 return found
+        if before.path != self.path and not allows_path:
+            return "changes sys.path"
         return _environment(before, self, by_file)
 
 
@@ -103,8 +115,9 @@ def _open_files(before: SideEffects, now: SideEffects) -> str:
     for number, target in now.descriptors.items():
         if before.descriptors.get(number) != target:
             return "leaves a descriptor open: %s" % target
-    if len(now.descriptors) < len(before.descriptors):
-        return "closes a descriptor that is not its own"
+    for number, target in before.descriptors.items():
+        if number not in now.descriptors and (number < _STREAMS or target != os.devnull):
+            return "closes a descriptor that is not its own"
     return "maps memory that processes share" if now.status["RssShmem"] > before.status["RssShmem"] else ""
 
 
@@ -126,7 +139,7 @@ def _interpreter(before: SideEffects, now: SideEffects) -> str:
         # Another finder is what many libraries add (six and whatever carries it): children inherit it.
         if any(finder not in new_list for finder in old_list):
             return "takes a finder out of %s" % name
-    return "changes sys.path" if before.path != now.path else ""
+    return ""
 
 
 def _surroundings(before: SideEffects, now: SideEffects) -> str:
@@ -134,6 +147,8 @@ def _surroundings(before: SideEffects, now: SideEffects) -> str:
         return "changes the working directory"
     if before.status["Umask"] != now.status["Umask"]:
         return "changes the umask"
+    if before.locale != now.locale:
+        return "changes the locale"
     return "prints" if now.written > before.written else ""
 
 

@@ -39,6 +39,8 @@ def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
     advisor = fleet.probe(forked)
     for reason in fleet.why_no_session():
         yield f"pytest: files begin their session themselves, and get nothing but the framework: {reason}"
+    if reason := fleet.why_no_conftests():
+        yield f"pytest: each file loads the initial conftests itself: {reason}"
     yield from _sets(advisor)
     yield from _left_out(advisor)
     yield from _spawned(advisor, spawned)

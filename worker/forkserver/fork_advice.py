@@ -21,7 +21,7 @@ from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ModuleCost, is_allowed
 from worker.forkserver.scan import Roots, Scanner
-from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerInfo
+from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
 from worker.process.file_imports import FileImports, Imported, Preloadable, preloadable, with_learned
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
@@ -114,6 +114,12 @@ class ForkAdvisor:
                     self._choose(base)
         except Exception:  # Preloading only makes files faster: without it they import for themselves.
             return
+
+    def choose_again(self, base: str) -> None:
+        """Choose for what the deepest server of a framework has now; nothing where that fails."""
+        with contextlib.suppress(ServerError), self._lock:
+            if self._store is not None:
+                self._choose(base)
 
     def needs(self) -> dict[str, FileImports]:
         """Return what is known of each file."""
@@ -215,14 +221,18 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
+        answer = self._answer_of(base)
+        loaded = {file.path for file in answer.files}
+        found = {
+            path: preloadable(needs, lambda name: name in loaded or self._is_held(name))
+            for path, needs in self._needs.items()
+            if self._bases[path] == base and not needs.why_spawn
+        }
+        self._preloadable.update(found)
         self._choices[base] = choose_import_sets(
-            {
-                path: found
-                for path, found in self._preloadable.items()
-                if self._bases[path] == base and not self._needs[path].why_spawn
-            },
+            found,
             self._store.facts(self._identity),
-            base=self._answer_of(base).modules,
+            base=answer.modules,
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -247,7 +257,6 @@ class ForkAdvisor:
             needs = self._scanner.scan(path, by_pytest=base == PYTEST)
             needs = with_learned(needs, self._store.learned(path, needs.stamp))
             self._needs[path], self._bases[path] = needs, base
-            self._preloadable[path] = preloadable(needs, self._is_held)
         return needs
 
     def _is_held(self, name: str) -> bool:

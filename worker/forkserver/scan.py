@@ -403,8 +403,11 @@ class _Gathered:
         self.written_at = self.written_at or closure.written_at
         if self.is_over:
             return
-        self.modules.update(dict.fromkeys((*closure.modules, name)))
-        self.own.update({**closure.own, name: file})
+        self.modules.update(dict.fromkeys(closure.modules))
+        self.own.update(closure.own)
+        if name != file:  # A conftest is imported by pytest, and by no name.
+            self.modules[name] = None
+            self.own[name] = file
         self.writes.update(closure.writes)
         if closure.written_at:
             self.mark(name, closure.written_at)

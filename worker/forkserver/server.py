@@ -90,6 +90,9 @@ class Setup(Struct, frozen=True, kw_only=True):
         own: names of the project's own packages that may be among them.
         path: folders in which those are looked for, first.
         session: whether to prepare a pytest session.
+        conftests: whether to load the initial conftests into the inherited session.
+        project: the project's folders.
+        probe: whether the server is only to find out whether what it imports may be imported before a fork.
     """
 
     base: str = ""
@@ -98,6 +101,9 @@ class Setup(Struct, frozen=True, kw_only=True):
     own: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     session: bool = False
+    conftests: bool = False
+    project: tuple[str, ...] = ()
+    probe: bool = False
 
     def as_message(self) -> dict[str, object]:
         """Return it as the server reads it."""
@@ -108,7 +114,27 @@ class Setup(Struct, frozen=True, kw_only=True):
             "own": list(self.own),
             "path": list(self.path),
             "session": self.session,
+            "conftests": self.conftests,
+            "project": list(self.project),
+            "probe": self.probe,
         }
+
+
+class HeldFile(Struct, frozen=True):
+    """A file of the project that a server has imported, as it was then; size in bytes."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is still the same."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 class ServerInfo(Struct, frozen=True, kw_only=True):
@@ -119,7 +145,10 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
         why_not: why it is no good; empty: it is.
         has_pytest: whether its interpreter has pytest.
         version: of its interpreter, such as `3.12.1`.
-        modules: names of all that is imported; only of a server that has a framework and nothing else.
+        modules: names of all that is imported; only of a server with a framework or conftests and nothing
+            else.
+        has_conftests: whether there are initial conftests; only of a server with a session and nothing else.
+        files: the project's own files that it has imported.
         rss_bytes: resident bytes of the process.
         anon_bytes: those of them that are not pages of files.
     """
@@ -129,6 +158,8 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
     has_pytest: bool = False
     version: str = ""
     modules: tuple[str, ...] = ()
+    has_conftests: bool = False
+    files: tuple[HeldFile, ...] = ()
     rss_bytes: int = 0
     anon_bytes: int = 0
 
@@ -294,6 +325,8 @@ def _answer(answer: Mapping[str, Any]) -> ServerInfo:
         has_pytest=bool(answer["pytest"]),
         version=str(answer["version"]),
         modules=tuple(map(str, answer["modules"])),
+        has_conftests=bool(answer["conftests"]),
+        files=tuple(HeldFile(*each) for each in answer["files"]),
         rss_bytes=int(answer["rss_bytes"]),
         anon_bytes=int(answer["anon_bytes"]),
     )

@@ -40,6 +40,10 @@ KEEPER_BYTES = 2 * 1024 * 1024
 """Memory of a process supervisor that was forked from a server: 1 to 2 MiB were measured."""
 
 
+CONFTEST_FILES = 3
+"""Pytest files that a run must have for its conftests to be loaded once: that takes twice as long as once."""
+
+_CONFTESTS = ServerKey(base=PYTEST, session=True, conftests=True)
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
@@ -75,8 +79,12 @@ class ServerPool:
         self._settings = settings
         self._lock = threading.Lock()
         self._keepers: dict[tuple[int, ServerKey | None], SupervisorClient] = {}
+        self._servers: dict[tuple[int, ServerKey | None], ForkServer] = {}
+        """The servers that the supervisors were forked from: another one may have taken the place since."""
         self._is_closed = False
         self._without_session: set[str] = set()
+        self._pytest_files = 0
+        self._is_loading_conftests = False
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
         self._tmp = _private_tmp(settings.tmp_parent)
@@ -117,8 +125,13 @@ class ServerPool:
 
     def why_no_session(self) -> list[str]:
         """Return why no pytest session could be prepared, each reason once."""
-        reasons = (why for place, why in self._tree.refusals.items() if place.session and not place.modules)
+        refusals = self._tree.refusals.items()
+        reasons = (why for place, why in refusals if place.session and not (place.conftests or place.modules))
         return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
+
+    def why_no_conftests(self) -> str:
+        """Return why each file loads the initial conftests itself, or "" if there is no reason."""
+        return self._tree.refusals.get(_CONFTESTS, "").removeprefix("Unsupported: ")
 
     def proposal(self) -> str:
         """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
@@ -133,6 +146,8 @@ class ServerPool:
 
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return the advisor with the results."""
+        if len(tasks) >= CONFTEST_FILES and self._settings.coverage_dir is None:
+            self._load_conftests()
         self._think(tasks)
         for task in tasks:
             with contextlib.suppress(ServerError):
@@ -153,6 +168,7 @@ class ServerPool:
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Announce the files that will come, so that their common imports can be chosen."""
         forked = [task for task in tasks if self.may_fork(task)]
+        self._count(sum(task.runner is RunnerKind.PYTEST for task in forked))
         if len(forked) > 1:
             _start_helper(
                 threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
@@ -175,6 +191,7 @@ class ServerPool:
                 advice = self._advisor.advise(task)
                 if advice.why_spawn and wanted is Isolation.AUTO:
                     return StartPlan(keeper=self._plain(slot), note=advice.why_spawn)
+                self._count(advice.base == PYTEST)
                 place, server = self._best_server(task, advice)
                 return StartPlan(
                     keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
@@ -259,14 +276,15 @@ class ServerPool:
         # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
         is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
         session = replace(plain, session=advice.base == PYTEST and is_shared)
+        deepest = replace(session, conftests=session.session and self._has_conftests())
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
             session
             if advice.base == PYTEST and not session.session
-            else replace(session, modules=advice.modules)
+            else replace(deepest, modules=advice.modules)
         )
         # A session that cannot be had is no reason against a fork, nor are modules that cannot.
-        for place in dict.fromkeys((has_all, session)):
+        for place in dict.fromkeys((has_all, deepest, session)):
             try:
                 return place, self._tree.server(place)
             except (ServerBusyError, ServerGoneError):
@@ -274,6 +292,32 @@ class ServerPool:
             except ServerError:
                 continue
         return plain, self._tree.server(plain)
+
+    def _count(self, pytest_files: int) -> None:
+        """Note files that come or are started, and have conftests loaded once if they are enough for that."""
+        with self._lock:
+            self._pytest_files += pytest_files
+            is_measured = (
+                self._settings.coverage_dir is not None
+            )  # What a server imports is measured nowhere.
+            if is_measured or self._is_loading_conftests or self._pytest_files < CONFTEST_FILES:
+                return
+            self._is_loading_conftests = True
+        _start_helper(threading.Thread(target=self._load_conftests, name="conftests", daemon=True))
+
+    def _load_conftests(self) -> None:
+        """Create the server with the initial conftests, and choose anew what is preloaded on top of it."""
+        with contextlib.suppress(ServerError):
+            if self._tree.server(replace(_CONFTESTS, conftests=False)).answer.has_conftests:
+                self._tree.server(_CONFTESTS)
+                self._advisor.choose_again(PYTEST)
+
+    def _has_conftests(self) -> bool:
+        """Return whether there is a server with the conftests as they are now."""
+        if self._tree.forget_changed(_CONFTESTS):
+            with self._lock:
+                self._is_loading_conftests = False
+        return _CONFTESTS in self._tree.servers
 
     def _may_share_session(self, path: str) -> bool:
         """Return whether a file can run in the prepared pytest session, as far as its folder is known."""
@@ -284,6 +328,13 @@ class ServerPool:
         key = (slot, place)
         with self._lock:
             keeper = self._keepers.get(key)
+            if keeper is not None and self._servers[key] is not server:
+                del self._keepers[key]
+                outdated, keeper = keeper, None
+            else:
+                outdated = None
+        if outdated is not None:
+            outdated.close()  # It is idle: its slot is ours.
         if keeper is None:
             try:
                 keeper = server.keeper()
@@ -291,6 +342,7 @@ class ServerPool:
                 self._tree.bury(place)
                 raise
             self._keep(key, keeper)
+            self._servers[key] = server
         return keeper
 
     def _plain(self, slot: int) -> SupervisorClient:

@@ -37,11 +37,13 @@ class ServerKey(Struct, frozen=True, kw_only=True):
     Args:
         base: the framework, `script` or `pytest`; empty: none.
         session: whether it has prepared a pytest session.
+        conftests: whether it has loaded the initial conftests into that.
         modules: what else, in order.
     """
 
     base: str = ""
     session: bool = False
+    conftests: bool = False
     modules: tuple[str, ...] = ()
 
 
@@ -107,10 +109,13 @@ class ServerTree:
     def answer_of(self, base: str) -> ServerInfo:
         """Return what the server of a framework, or the first one, says of itself.
 
+        Under pytest it is the server with the conftests, once there is one.
+
         Raises:
             ServerError: it cannot be had.
         """
-        return self.server(ServerKey(base=base)).answer
+        deeper = self.servers.get(ServerKey(base=base, session=True, conftests=True))
+        return (deeper or self.server(ServerKey(base=base))).answer
 
     def server(self, place: ServerKey) -> ForkServer:
         """Return the server with a key; it is created on first use.
@@ -145,6 +150,22 @@ class ServerTree:
         if node is not None and node.server is not None:
             node.server.close()
 
+    def forget_changed(self, place: ServerKey) -> list[ServerKey]:
+        """Discard a server if a file of the project that it holds has changed; return what is gone.
+
+        The servers that were forked from it are discarded, too. The next request creates new ones.
+        """
+        server = self.servers.get(place)
+        if server is None or all(file.is_current for file in server.answer.files):
+            return []
+        with self._lock:
+            gone = [key for key in self._nodes if replace(key, modules=()) == place]
+            nodes = [self._nodes.pop(key) for key in gone]
+        for node in nodes:
+            if node.server is not None:
+                node.server.close()
+        return gone
+
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
         self._given_up.set()
@@ -165,6 +186,8 @@ class ServerTree:
         """Return the place of the server that one is forked from."""
         if place.modules:
             return replace(place, modules=self._modules_below(place.base, place.modules))
+        if place.conftests:
+            return replace(place, conftests=False)
         return replace(place, session=False) if place.session else ROOT
 
     def _make(self, place: ServerKey) -> ForkServer:
@@ -180,12 +203,16 @@ class ServerTree:
             )
         below = self._below(place)
         try:
-            server = self.server(below).derive(self._setup(place), self._given_up)
+            parent, setup = self.server(below), self._setup(place)
+            if setup.conftests:
+                _prove(parent, setup, self._given_up)
+            server = parent.derive(setup, self._given_up)
         except ServerGoneError:
             self.bury(below)
             raise
         except ImportStuckError as error:
-            self._on_verdicts(place.base, [ImportResult(name=error.module, verdict=error.reason)])
+            if place.modules:
+                self._on_verdicts(place.base, [ImportResult(name=error.module, verdict=error.reason)])
             raise
         if place.modules:
             self._on_verdicts(place.base, server.answer.verdicts)
@@ -201,6 +228,21 @@ class ServerTree:
             folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
             path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
             return Setup(modules=place.modules, own=settings.preload, path=path)
+        if place.conftests:
+            project = tuple(dict.fromkeys(map(str, (settings.root, settings.workdir))))
+            return Setup(conftests=True, project=project)
         if place.session:
             return Setup(session=True)
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
+
+
+def _prove(parent: ForkServer, setup: Setup, given_up: threading.Event) -> None:
+    """Have a process that is not used for anything else import what a server is to import.
+
+    Raises:
+        ServerError: nothing may be forked from such a server, or it cannot be found out.
+    """
+    probe = parent.derive(replace(setup, probe=True), given_up)
+    probe.close()
+    if probe.answer.why_not:
+        raise ServerError(probe.answer.why_not)

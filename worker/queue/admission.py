@@ -18,75 +18,63 @@ from worker.queue.peer_workers import PeerWorkers
 ADMIT_S = 2.0
 """Seconds for which a file waits for admission before other workers may try it."""
 
-ADMIT_LOOK_S = 0.05
+ADMIT_INTERVAL_S = 0.05
 
 
 class Admission:
-    """Admits files. Thread-safe.
-
-    Args:
-        executor: has the places.
-        roster: says whether anything is taken at all.
-        neighbours: the other workers.
-        budget_bytes: memory of this one for all files.
-        clock: seconds that never go back.
-        pause: waits so many seconds.
-    """
+    """Admits files to an executor; `budget_bytes` is its memory for all files. Thread-safe."""
 
     def __init__(
         self,
         executor: Executor,
-        roster: InFlightFiles,
-        neighbours: PeerWorkers,
+        in_flight: InFlightFiles,
+        peers: PeerWorkers,
         *,
         budget_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._executor, self._roster, self._neighbours = executor, roster, neighbours
+        self._executor, self._in_flight, self._peers = executor, in_flight, peers
         self._budget_bytes, self._clock, self._pause = budget_bytes, clock, pause
         self._lock = threading.Lock()
-        self._next_alone: str | None = None
+        self._next_exclusive: str | None = None
 
     def admit(self, task: TestTask, is_wanted: Callable[[], bool]) -> bool:
         """Wait for a slot and reserve it; return False if none became free, or no file is accepted any more.
 
-        A file that needs the worker for itself waits as long as it takes, one at a time, and nothing else is
-        admitted meanwhile. All others wait `ADMIT_S` seconds.
+        An exclusive file waits without a limit, one at a time, and no other file is admitted meanwhile. All
+        others wait `ADMIT_S` seconds.
 
         Args:
-            task: what is to run.
-            is_wanted: asks whether it is still to be run; asked now and then while the wait is long.
+            task: the task to run.
+            is_wanted: returns whether the file must still run; called repeatedly during a long wait.
 
         Raises:
             InfrastructureError: memory can no longer be measured.
         """
-        is_too_big = (task.predicted_bytes or 0) > self._budget_bytes
-        if is_too_big and self._neighbours.can_fit(task.run_id, task.predicted_bytes or 0):
+        is_too_large = (task.predicted_bytes or 0) > self._budget_bytes
+        if is_too_large and self._peers.can_fit(task.run_id, task.predicted_bytes or 0):
             return False
-        needs_all = task.exclusive or is_too_big
+        needs_worker = task.exclusive or is_too_large
         until = self._clock() + ADMIT_S
         try:
-            while not self._roster.is_closed:
-                if self._may_try(task.attempt_id, needs_all=needs_all) and self._executor.admit(task):
+            while not self._in_flight.is_closed:
+                if self._has_turn(task.attempt_id, is_exclusive=needs_worker) and self._executor.admit(task):
                     return True
                 if self._clock() >= until:
-                    if self._next_alone != task.attempt_id or not is_wanted():
+                    if self._next_exclusive != task.attempt_id or not is_wanted():
                         return False
                     until = self._clock() + ADMIT_S
-                self._pause(ADMIT_LOOK_S)
+                self._pause(ADMIT_INTERVAL_S)
             return False
         finally:
-            self._give_way(task.attempt_id)
+            with self._lock:
+                if self._next_exclusive == task.attempt_id:
+                    self._next_exclusive = None
 
-    def _may_try(self, attempt_id: str, *, needs_all: bool) -> bool:
-        """Whether a waiting exclusive file lets another file be admitted now."""
+    def _has_turn(self, attempt_id: str, *, is_exclusive: bool) -> bool:
+        """Whether no other exclusive file waits."""
         with self._lock:
-            if needs_all and self._next_alone is None:
-                self._next_alone = attempt_id
-            return self._next_alone in (None, attempt_id)
-
-    def _give_way(self, attempt_id: str) -> None:
-        with self._lock:
-            if self._next_alone == attempt_id:
-                self._next_alone = None
+            if is_exclusive and self._next_exclusive is None:
+                self._next_exclusive = attempt_id
+            return self._next_exclusive in (None, attempt_id)

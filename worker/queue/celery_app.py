@@ -29,18 +29,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def make_app(url: str) -> Celery:
-    """Return the application.
-
-    Args:
-        url: the broker's address.
-    """
-    # Without fixups: one for Django would put the current folder in front of `sys.path`.
+    """Return the application for the broker at `url`."""
+    # Without fixups: the one for Django would insert the current directory at the start of `sys.path`.
     app = Celery("passmuster", fixups=[])
     app.conf.update(
         **shared_settings(url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # A server that is full refuses commands: no reason to end, any more than one that is away.
+        # A full server rejects commands; the worker waits, as for an unavailable one.
         broker_channel_error_retry=True,
         # Late, and one at a time: no worker hoards messages while another one has a free slot.
         task_acks_late=True,
@@ -48,7 +44,7 @@ def make_app(url: str) -> Celery:
         worker_disable_prefetch=True,
         task_queues=(_queue(IDLE_QUEUE),),
         task_default_queue=IDLE_QUEUE,
-        # Whoever can write to the broker could end the worker by it.
+        # Any client of the broker could end the worker with it.
         worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
@@ -57,14 +53,14 @@ def make_app(url: str) -> Celery:
 
 
 class RunQueues:
-    """The queues of the active runs. Its methods only request changes, which Celery's own thread makes.
+    """The queues that this worker consumes: two for each run that it serves. Thread-safe.
 
-    What Celery is asked for while it has lost its connection it may forget. So `sync` is to be called now and
-    then, and says again what is wanted.
+    Its methods only request changes, which Celery's own thread makes. Without a connection, Celery may forget
+    a request, so `sync` must be called regularly.
 
     Args:
         app: the application.
-        consumer: Celery's consumer, as the signal `worker_ready` gives it.
+        consumer: Celery's consumer, from the signal `worker_ready`.
         worker: the name of this worker, which has a queue of its own in each run.
     """
 
@@ -96,8 +92,8 @@ class RunQueues:
     def _sync(self) -> None:
         with self._lock:
             wanted = set(self._wanted)
-        taken_from = self._consumer.task_consumer
-        if taken_from is None:
+        task_consumer = self._consumer.task_consumer
+        if task_consumer is None:
             return  # It is about to connect.
         for name in self._followed - wanted:
             self._consumer.cancel_task_queue(name)
@@ -105,7 +101,7 @@ class RunQueues:
             self._followed.discard(name)
         for name in wanted:
             self._followed.add(name)
-            if not taken_from.consuming_from(name):
+            if not task_consumer.consuming_from(name):
                 self._app.amqp.queues.select_add(_queue(name))
                 self._consumer.add_task_queue(name)
 
@@ -123,24 +119,24 @@ def run_worker(
     Args:
         app: from `make_app`, with its task.
         name: of the worker, unique.
-        slots: tasks at once.
-        on_ready: called in Celery's thread once messages can be taken.
-        on_signal: called for each signal that asks for the end, in its handler.
+        slots: maximum number of concurrent tasks.
+        on_ready: called in Celery's thread once messages can be received.
+        on_signal: called in the signal handler for each signal that requests the shutdown.
     """
 
-    def asked_early(**_: Any) -> None:
+    def shut_down_early(**_: Any) -> None:
         # Celery's handler applies until Passmuster's is installed: Celery may wait long for a broker.
         on_signal()
 
     def ready(sender: Any = None, **_: Any) -> None:
-        signals.worker_shutting_down.disconnect(asked_early)
-        # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
+        signals.worker_shutting_down.disconnect(shut_down_early)
+        # Celery's handler of SIGTERM, for all three signals: its other handlers do not work with threads.
         _install(signal.getsignal(signal.SIGTERM), on_signal)
         on_ready(RunQueues(app, sender, name))
 
-    signals.worker_shutting_down.connect(asked_early, weak=False)
+    signals.worker_shutting_down.connect(shut_down_early, weak=False)
     signals.worker_ready.connect(ready, weak=False)
-    # Celery warns about root because of pickles, which are not accepted; many containers have no other user.
+    # Celery warns about root because of pickles, which are not accepted; many containers only have root.
     warnings.simplefilter("ignore", SecurityWarning)
     try:
         app.worker_main(
@@ -157,21 +153,21 @@ def run_worker(
             ]
         )
     finally:
-        signals.worker_shutting_down.disconnect(asked_early)
+        signals.worker_shutting_down.disconnect(shut_down_early)
         signals.worker_ready.disconnect(ready)
         for number in _SIGNALS:
-            # It ends already. A late signal would only change the status, once the handlers are gone.
+            # The worker exits. Once the handlers are gone, a late signal would only change the exit status.
             signal.signal(number, signal.SIG_IGN)
 
 
-def _install(celerys: Any, on_signal: Callable[[], None]) -> None:
-    asked: list[int] = []  # No lock: a handler may interrupt itself.
+def _install(celery_handler: Any, on_signal: Callable[[], None]) -> None:
+    received: list[int] = []  # No lock: a handler may interrupt itself.
 
     def handle(number: int, frame: FrameType | None) -> None:
         on_signal()
-        asked.append(number)
-        if len(asked) == 1 and callable(celerys):
-            celerys(number, frame)
+        received.append(number)
+        if len(received) == 1 and callable(celery_handler):
+            celery_handler(number, frame)
 
     for number in _SIGNALS:
         signal.signal(number, handle)
@@ -182,19 +178,13 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
 
 
-def register(app: Celery, take: Callable[[str], bool]) -> None:
-    """Give the application its task.
-
-    Args:
-        app: the application.
-        take: does what a message asks for; False: it is to be put back.
-    """
-
+def register(app: Celery, handle_message: Callable[[str], bool]) -> None:
+    """Register the task; `handle_message` returns False if the message must be put back."""
     logging.getLogger("celery.app.trace").addFilter(_is_no_requeue)
 
     def run_file(text: str) -> None:
-        if not take(text):
-            raise Reject("not here, or not now", requeue=True)
+        if not handle_message(text):
+            raise Reject("not on this worker, or not now", requeue=True)
 
     app.task(name=TASK_NAME)(run_file)
     # Celery's built-in tasks accept unsigned messages.
@@ -204,5 +194,5 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
 
 
 def _is_no_requeue(record: logging.LogRecord) -> bool:
-    """Whether Celery logs something else than a message that is put back, which is no fault."""
+    """Whether Celery logs anything but a message that is put back, which is not an error."""
     return not (record.exc_info and isinstance(record.exc_info[1], Reject))

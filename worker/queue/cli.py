@@ -18,16 +18,17 @@ from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
 
-NEEDED = ("celery", "kombu", "redis")
-"""What a local run does without."""
+REQUIRED_PACKAGES = ("celery", "kombu", "redis")
+"""The packages that only runs with a broker need."""
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
-    """Run a worker until it is asked to end; return the exit status.
+    """Run a worker until it is asked to shut down; return the exit status.
 
     Args:
-        argv: the words after the program's name; None: this process's.
-        environ: the environment; None: this process's. What must not be seen by Celery is removed from it.
+        argv: the command-line arguments; None: those of this process.
+        environ: the environment; None: that of this process. Variables that Celery must not see are removed
+            from it.
     """
     own = os.environ if environ is None else environ
     words = sys.argv[1:] if argv is None else argv
@@ -46,10 +47,9 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
         for warning in options.warnings:
             _complain(warning)
         try:
-            # Only now: see above.
             from worker.queue.service import serve
         except ModuleNotFoundError as error:
-            if error.name not in NEEDED:
+            if error.name not in REQUIRED_PACKAGES:
                 raise
             raise ConfigurationError(
                 f"a worker needs the package {error.name}, which is not installed here: "
@@ -74,9 +74,9 @@ def say(line: str) -> None:
 
 
 def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Return the environment for tests, and remove from `environ` what Celery must not see.
+    """Return the environment for tests, and remove the variables that Celery must not see from `environ`.
 
-    Tests see neither the secret nor the broker's password, nor where these are.
+    The environment for tests contains neither secrets nor the names of files with secrets.
     """
     tests_environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
     for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:

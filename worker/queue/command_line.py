@@ -28,7 +28,7 @@ from worker.queue.log import LogFormat
 
 DEFAULT_GRACE_S = 5.0
 MAX_SLOTS = 4096
-"""More than this is a slip of the finger."""
+"""A larger number is a typing error."""
 
 MAX_SHOWN_CHARS = 80
 
@@ -55,17 +55,23 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
 
     broker: Annotated[
         str | None,
-        replace(BROKER_ROW, type=BROKER, summary="where messages come from", default=f"${BROKER_VARIABLE}"),
+        replace(
+            BROKER_ROW,
+            type=BROKER,
+            summary="the Redis or Valkey server from which the worker gets files",
+            default=f"${BROKER_VARIABLE}",
+        ),
     ] = None
     root: Annotated[
-        Path | None, option("root", FOLDER, "the project's root", default="none, for runs with --ship alone")
+        Path | None,
+        option("root", FOLDER, "the project's root", default="none: only runs with --ship are served"),
     ] = None
     workdir: Annotated[
         Path | None,
         option(
             "workdir",
             FOLDER,
-            "the folder tests run in",
+            "working directory of the tests",
             default="the root",
             needs=(Requirement(name="root", what="a root (a run with --ship brings its own)"),),
         ),
@@ -75,7 +81,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
         option(
             "setup",
             replace(TEXT, metavar="COMMAND"),
-            "run once in each tree that a run with --ship sends",
+            "shell command to run once in each tree uploaded by --ship",
             default="nothing",
         ),
     ] = ""
@@ -90,7 +96,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
         option(
             "slots",
             count(minimum=1, maximum=MAX_SLOTS),
-            "files at once",
+            "maximum number of concurrent files",
             default="what CPUs and memory allow",
         ),
     ] = None
@@ -120,7 +126,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     nice: Annotated[bool, flag("nice", "give way to other programs and runs")] = False
-    isolation: Annotated[Isolation, option("isolation", choice(Isolation), "how files are started")] = (
+    isolation: Annotated[Isolation, option("isolation", choice(Isolation), "start method of files")] = (
         Isolation.AUTO
     )
     preload: Annotated[
@@ -130,13 +136,14 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     keep_tmp: Annotated[bool, flag("keep-tmp", "keep the TMPDIR of files that do not pass")] = False
     name: Annotated[
         str | None,
-        option("name", WORKER_NAME, "how this worker is called; unique", default="host and a number"),
+        option("name", WORKER_NAME, "unique name of this worker", default="host and a number"),
     ] = None
     secret_file: Annotated[
-        Path | None, replace(SECRET_FILE_ROW, summary="a file that holds the secret, readable by you alone")
+        Path | None,
+        replace(SECRET_FILE_ROW, summary="file with the secret that signs messages, readable only by you"),
     ] = None
     broker_password_file: Annotated[
-        Path | None, replace(PASSWORD_FILE_ROW, summary="a file that holds the broker's password")
+        Path | None, replace(PASSWORD_FILE_ROW, summary="file with the broker's password")
     ] = None
     allow_env: Annotated[
         tuple[str, ...],
@@ -158,16 +165,18 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
             "grace-period", TIME, "how long running files may continue after SIGTERM", renamed_from="grace"
         ),
     ] = DEFAULT_GRACE_S
-    log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "lines, or JSON")] = (
+    log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "format of log lines")] = (
         LogFormat.PLAIN
     )
-    exit_with_stdin: Annotated[bool, flag("exit-with-stdin", "end at once when standard input ends")] = False
+    exit_with_stdin: Annotated[
+        bool, flag("exit-with-stdin", "shut down immediately when standard input is closed")
+    ] = False
 
 
 ROWS = rows_of(WorkerArguments)
 WORDS = ArgumentParser(ROWS)
 PRIVATE_VARIABLES = private_variables(ROWS)
-"""What tests never see."""
+"""Variables that tests never see."""
 
 
 def format_help(program: str) -> str:

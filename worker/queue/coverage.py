@@ -1,7 +1,7 @@
 """Encodes a file's coverage data as text for a message, and deletes the data from this machine.
 
-A file that starts further Python processes leaves data for each of them. A message carries only one, so they
-are combined here by the project's own `coverage` (`child/passmuster_child_merge.py`), which knows its format.
+A file that starts other Python processes leaves data for each of them. A message carries only one data file,
+so the project's own `coverage`, which knows its format, combines them (`child/passmuster_child_merge.py`).
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ from worker.process.command import CHILD_DIR
 from worker.process.settings import WorkerSettings
 
 MERGE_S = 60.0
-"""Seconds that joining may take: it takes 0.1 for a file with ten processes."""
+"""Seconds that combining may take: it takes 0.1 for a file with ten processes."""
 
 _MERGE = CHILD_DIR / "passmuster_child_merge.py"
 
 
 def pack_coverage(files: Sequence[str], settings: WorkerSettings) -> str:
-    """Return coverage data as text, empty where there is none; its folder is removed.
+    """Return the coverage data of one test file as text, or "" if there is none; remove its directory.
 
-    Args:
-        files: what one file left, all in a folder of their own.
-        settings: of the worker.
+    All data files are in one directory, which contains nothing else.
 
     Raises:
-        InfrastructureError: it cannot be read or joined.
+        InfrastructureError: the data cannot be read or combined.
     """
     if not files:
         return ""
     folder = Path(files[0]).parent
     try:
-        path = Path(files[0]) if len(files) == 1 else _merged(files, folder, settings)
+        path = Path(files[0]) if len(files) == 1 else _combine(files, folder, settings)
         return pack_bytes(path.read_bytes())
     except OSError as error:
         raise InfrastructureError(f"its coverage data cannot be read: {error}") from error
@@ -44,8 +42,8 @@ def pack_coverage(files: Sequence[str], settings: WorkerSettings) -> str:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _merged(files: Sequence[str], folder: Path, settings: WorkerSettings) -> Path:
-    """Return a new file with the data of all; may raise OSError too."""
+def _combine(files: Sequence[str], folder: Path, settings: WorkerSettings) -> Path:
+    """Combine the data in a new file; may also raise OSError."""
     merged = folder / "merged"
     try:
         done = subprocess.run(
@@ -57,8 +55,8 @@ def _merged(files: Sequence[str], folder: Path, settings: WorkerSettings) -> Pat
             timeout=MERGE_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(f"joining its coverage data took longer than {MERGE_S:g} s") from error
+        raise InfrastructureError(f"combining its coverage data took longer than {MERGE_S:g} s") from error
     if done.returncode != 0:
         lines = done.stderr.decode(errors="backslashreplace").strip().splitlines() or ["no reason was given"]
-        raise InfrastructureError(f"its coverage data cannot be joined: {lines[-1]}")
+        raise InfrastructureError(f"its coverage data cannot be combined: {lines[-1]}")
     return merged

@@ -14,11 +14,9 @@ from pathlib import Path
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Return 0 if a worker of this host is known to the broker, else 1, and say why.
+    """Return 0 if the broker knows a worker of this host, else print the reason and return 1.
 
-    Args:
-        argv: words that the worker itself was started with.
-        environ: the environment. What must not be seen by Celery is removed from it.
+    `argv` are the worker's own arguments. Variables that Celery must not see are removed from `environ`.
     """
     from passmuster.model.errors import PassmusterError
     from worker.queue.cli import say, split_environment
@@ -30,12 +28,12 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         from passmuster.wire.access import open_broker
         from passmuster.wire.run_store import WorkerDirectory
 
-        cards = WorkerDirectory(open_broker(options.broker)).statuses()
+        statuses = WorkerDirectory(open_broker(options.broker)).statuses()
     except PassmusterError as error:
         say(str(error))
         return 1
     host = socket.gethostname()
-    if any(card.host == host for card in cards):
+    if any(status.host == host for status in statuses):
         return 0
     say(f"the broker {options.broker.shown} knows no worker of the host {host}")
     return 1

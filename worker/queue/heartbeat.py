@@ -11,18 +11,20 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
+from passmuster.wire.access import BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_keys import HEARTBEAT_S
 from passmuster.wire.broker_messages import DamagedDataError, RenewReply, WorkerStatus
+from passmuster.wire.run_store import RunStore, WorkerDirectory
 from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say
-from worker.queue.task_handler import KEEP_RESULT_S, LeaseStore
+from worker.queue.run_subscriptions import RunSubscriptions
+from worker.queue.task_handler import KEEP_RESULT_S
 
-LOOK_S = 0.5
+INTERVAL_S = 0.5
 """Seconds between two queries for active runs: the delay of a run at its start and at Ctrl-C."""
 
 CANCEL_GRACE_S = 2.0
@@ -30,68 +32,38 @@ CANCEL_GRACE_S = 2.0
 the result after it, less than the five seconds that a dispatcher waits."""
 
 
-class WorkerDirectory(Protocol):
-    """The directory of worker statuses; see `passmuster.wire.run_store.WorkerDirectory`."""
-
-    def publish(self, card: WorkerStatus) -> None:
-        """Publish a status, which expires."""
-
-    def remove(self, name: str) -> None:
-        """Remove a status."""
-
-
-class RunFollower(Protocol):
-    """The runs that this worker serves; see `worker.queue.run_subscriptions.Joining`."""
-
-    def follow(self, runs: Collection[str]) -> None:
-        """Serve exactly these runs. Must not block."""
-
-    def abandon(self, run_id: str, why: str) -> None:
-        """Stop serving a run whose data on the broker is damaged."""
-
-
 class Heartbeat:
     """Sends the heartbeat from a thread of its own.
 
     Args:
-        executor: stops files.
-        roster: the files that this worker holds.
-        board: publishes the worker's status.
-        record: returns the run store of a run.
-        active_runs: asks the broker for the active runs.
-        runs: the runs that this worker serves.
-        name: of this worker.
-        card: makes the status from the held files.
-        broken: the errors that mean that the broker is unavailable.
-        say: writes a log line.
-        tails: streams the output of the held files to their subscribers.
-        clock: monotonic seconds.
+        open_store: returns the run store of a run.
+        active_runs: returns the active runs from the broker.
+        make_status: returns the worker's status from the files whose leases it holds.
+        stream_output: sends the output of these files to their subscribers.
     """
 
     def __init__(
         self,
         executor: Stoppable,
-        roster: InFlightFiles,
-        board: WorkerDirectory,
-        record: Callable[[str], LeaseStore],
+        in_flight: InFlightFiles,
+        directory: WorkerDirectory,
+        open_store: Callable[[str], RunStore],
         active_runs: Callable[[], set[str]],
-        runs: RunFollower,
+        subscriptions: RunSubscriptions,
         *,
         name: str,
-        card: Callable[[Sequence[InFlightFile]], WorkerStatus],
-        broken: tuple[type[Exception], ...],
+        make_status: Callable[[Sequence[InFlightFile]], WorkerStatus],
         say: Say,
-        tails: Callable[[Sequence[InFlightFile]], None] = lambda held: None,
+        stream_output: Callable[[Sequence[InFlightFile]], None] = lambda files: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor, self._roster, self._board = executor, roster, board
-        self._tails = tails
-        self._record, self._active_runs, self._runs = record, active_runs, runs
-        self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
-        self._unusable: tuple[type[Exception], ...] = (*broken, DamagedDataError)
+        self._executor, self._in_flight, self._directory = executor, in_flight, directory
+        self._open_store, self._active_runs, self._subscriptions = open_store, active_runs, subscriptions
+        self._name, self._make_status, self._say = name, make_status, say
+        self._stream_output, self._clock = stream_output, clock
         self._unknown_since: dict[str, float] = {}
-        self._is_away = False
-        self._seen: set[str] = set()
+        self._is_unavailable = False
+        self._runs: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -106,83 +78,86 @@ class Heartbeat:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(HEARTBEAT_S)
-        with contextlib.suppress(*self._unusable):  # It expires.
-            self._board.remove(self._name)
+        with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # It expires.
+            self._directory.remove(self._name)
 
     def beat(self) -> None:
         """Send one heartbeat, due every `HEARTBEAT_S` seconds. The next one retries an unavailable broker."""
         try:
             # Leases first: they expire, whereas a delay of the rest only costs time.
-            held = self._roster.held()
-            for one in held:
-                self._renew(one)
-            self._forget_all_but(held)
-            if not self._roster.is_closed:
-                self._board.publish(self._card(held))
-                self._seen = self._active_runs()
-                self._runs.follow(self._seen)
-            self._tails(held)
-        except self._unusable as error:
-            if not self._is_away:
-                self._say(f"the broker is away: {error}; what runs goes on", level=LogLevel.WARNING)
-            self._is_away = True
+            files = self._in_flight.claimed()
+            for file in files:
+                self._renew(file)
+            self._forget_all_but(files)
+            if not self._in_flight.is_closed:
+                self._directory.publish(self._make_status(files))
+                self._runs = self._active_runs()
+                self._subscriptions.follow(self._runs)
+            self._stream_output(files)
+        except BROKER_OR_DATA_ERRORS as error:
+            if not self._is_unavailable:
+                self._say(
+                    f"the broker is unavailable: {error}; running files continue", level=LogLevel.WARNING
+                )
+            self._is_unavailable = True
             return
-        if self._is_away:
-            self._say("the broker is there again")
-        self._is_away = False
+        if self._is_unavailable:
+            self._say("the broker is available again")
+        self._is_unavailable = False
 
-    def is_news(self) -> bool:
+    def has_changed_runs(self) -> bool:
         """Whether a run started, finished or was stopped since the last heartbeat; False if unknown."""
         try:
-            return self._active_runs() != self._seen
-        except self._unusable:
+            return self._active_runs() != self._runs
+        except BROKER_OR_DATA_ERRORS:
             return False
 
     def _run(self) -> None:
         next_beat_s = self._clock()
         while not self._stopped.is_set():
             try:
-                if self._clock() >= next_beat_s or self.is_news():
+                if self._clock() >= next_beat_s or self.has_changed_runs():
                     next_beat_s = self._clock() + HEARTBEAT_S
                     self.beat()
             except Exception:  # The top of the thread: without heartbeats every lease would expire.
-                self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=LogLevel.ERROR)
-            self._stopped.wait(LOOK_S)
+                self._say(
+                    f"an internal error in the heartbeat: {traceback.format_exc()}", level=LogLevel.ERROR
+                )
+            self._stopped.wait(INTERVAL_S)
 
-    def _renew(self, held: InFlightFile) -> None:
-        record = self._record(held.run_id)
+    def _renew(self, file: InFlightFile) -> None:
+        store = self._open_store(file.run_id)
         try:
-            self._obey(held, record.renew(held.path, held.delivery, self._name), record)
+            self._apply(file, store.renew(file.path, file.delivery, self._name), store)
         except DamagedDataError as error:
-            # It cannot be finished either, and other runs wait for its place.
-            self._runs.abandon(held.run_id, str(error))
-            self._end(held, AbortReason.LOST, grace_s=0)
+            # The file's result cannot be submitted either, and other runs wait for its slot.
+            self._subscriptions.abandon(file.run_id, str(error))
+            self._stop(file, AbortReason.LOST, grace_s=0)
 
-    def _obey(self, held: InFlightFile, hold: RenewReply, record: LeaseStore) -> None:
-        if hold is not RenewReply.UNKNOWN:
-            self._unknown_since.pop(held.attempt_id, None)
-        match hold:
+    def _apply(self, file: InFlightFile, reply: RenewReply, store: RunStore) -> None:
+        if reply is not RenewReply.UNKNOWN:
+            self._unknown_since.pop(file.attempt_id, None)
+        match reply:
             case RenewReply.HELD:
-                if not self._roster.has_claimed(held.attempt_id):
+                if not self._in_flight.has_claimed(file.attempt_id):
                     # The file was returned at this moment, and this renewal leased it again.
-                    record.release(held.path, held.delivery, self._name)
+                    store.release(file.path, file.delivery, self._name)
             case RenewReply.LOST:
-                self._end(held, AbortReason.LOST, grace_s=0)
+                self._stop(file, AbortReason.LOST, grace_s=0)
             case RenewReply.CANCELLED:
-                self._end(held, AbortReason.CANCELLED, grace_s=min(held.cancel_grace_s, CANCEL_GRACE_S))
+                self._stop(file, AbortReason.CANCELLED, grace_s=min(file.cancel_grace_s, CANCEL_GRACE_S))
             case RenewReply.UNKNOWN:
-                # The dispatcher restores a broker that lost its data. No result is waited for longer than
-                # this.
-                since = self._unknown_since.setdefault(held.attempt_id, self._clock())
+                # The dispatcher restores a broker that lost its data. A result is kept no longer than this.
+                since = self._unknown_since.setdefault(file.attempt_id, self._clock())
                 if self._clock() - since >= KEEP_RESULT_S:
-                    self._end(held, AbortReason.LOST, grace_s=0)
+                    self._stop(file, AbortReason.LOST, grace_s=0)
 
-    def _end(self, held: InFlightFile, fate: AbortReason, *, grace_s: float) -> None:
-        if self._roster.mark_aborted(held.attempt_id, fate):
-            self._say(f"ends a file: it is {fate}", about=held)
-            self._executor.stop_attempts([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
+    def _stop(self, file: InFlightFile, reason: AbortReason, *, grace_s: float) -> None:
+        if self._in_flight.mark_aborted(file.attempt_id, reason):
+            self._say(f"stops a file: it is {reason}", about=file)
+            self._executor.stop_attempts([file.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
 
-    def _forget_all_but(self, held: tuple[InFlightFile, ...]) -> None:
-        here = {one.attempt_id for one in held}
-        for attempt_id in self._unknown_since.keys() - here:
+    def _forget_all_but(self, files: tuple[InFlightFile, ...]) -> None:
+        present = {file.attempt_id for file in files}
+        for attempt_id in self._unknown_since.keys() - present:
             del self._unknown_since[attempt_id]

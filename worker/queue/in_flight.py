@@ -17,10 +17,9 @@ class InFlightFile(Struct, frozen=True, kw_only=True):
     run_id: str
     path: str
     delivery: int
-    """The number of its delivery."""
     attempt_id: str
     cancel_grace_s: float = 0.0
-    """Grace period of its run when it is stopped."""
+    """Grace period when its run is stopped."""
 
 
 class AbortReason(StrEnum):
@@ -37,12 +36,12 @@ class InFlightFiles:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._entered: dict[str, InFlightFile] = {}
+        self._files: dict[str, InFlightFile] = {}
         self._claimed: set[str] = set()
-        self._fates: dict[str, AbortReason] = {}
+        self._abort_reasons: dict[str, AbortReason] = {}
         self._is_closed = False
-        self._has_given_up = False
-        self._ran = 0
+        self._is_stopping = False
+        self._finished = 0
 
     @property
     def is_closed(self) -> bool:
@@ -52,19 +51,24 @@ class InFlightFiles:
     @property
     def is_stopping(self) -> bool:
         """Whether running files are stopped because the worker shuts down."""
-        return self._has_given_up
+        return self._is_stopping
 
     @property
     def finished(self) -> int:
-        """Number of files that ran to their own end."""
-        return self._ran
+        """Number of files that finished by themselves."""
+        return self._finished
 
-    def add(self, held: InFlightFile) -> bool:
+    @property
+    def accepted(self) -> int:
+        """Number of files here, running or waiting for admission."""
+        return len(self._files)
+
+    def add(self, file: InFlightFile) -> bool:
         """Add a file; return False if no file is accepted any more, or this attempt is already held."""
         with self._changed:
-            if self._is_closed or held.attempt_id in self._entered:
+            if self._is_closed or file.attempt_id in self._files:
                 return False
-            self._entered[held.attempt_id] = held
+            self._files[file.attempt_id] = file
             return True
 
     def claim(self, attempt_id: str) -> None:
@@ -82,39 +86,35 @@ class InFlightFiles:
         return attempt_id in self._claimed
 
     def count_finished(self) -> None:
-        """Count a file that ran to its own end."""
+        """Count a file that finished by itself."""
         with self._changed:
-            self._ran += 1
+            self._finished += 1
 
     def remove(self, attempt_id: str) -> None:
         """Remove a file."""
         with self._changed:
-            del self._entered[attempt_id]
+            del self._files[attempt_id]
             self._claimed.discard(attempt_id)
-            self._fates.pop(attempt_id, None)
+            self._abort_reasons.pop(attempt_id, None)
             self._changed.notify_all()
 
-    def held(self) -> tuple[InFlightFile, ...]:
+    def claimed(self) -> tuple[InFlightFile, ...]:
         """Return the files whose lease this worker holds, oldest first."""
         with self._changed:
-            return tuple(held for key, held in self._entered.items() if key in self._claimed)
+            return tuple(file for key, file in self._files.items() if key in self._claimed)
 
-    @property
-    def accepted(self) -> int:
-        """Number of files here, running or waiting for admission."""
-        return len(self._entered)
-
-    def mark_aborted(self, attempt_id: str, fate: AbortReason) -> bool:
+    def mark_aborted(self, attempt_id: str, reason: AbortReason) -> bool:
         """Mark a file to be stopped; return False if it is no longer held or was marked before."""
         with self._changed:
-            if attempt_id not in self._entered or self._fates.get(attempt_id) in (fate, AbortReason.LOST):
+            marked = self._abort_reasons.get(attempt_id)
+            if attempt_id not in self._files or marked in (reason, AbortReason.LOST):
                 return False
-            self._fates[attempt_id] = fate
+            self._abort_reasons[attempt_id] = reason
             return True
 
     def abort_reason(self, attempt_id: str) -> AbortReason | None:
         """Return why a file must stop, or None if it may continue."""
-        return self._fates.get(attempt_id)
+        return self._abort_reasons.get(attempt_id)
 
     def close(self) -> None:
         """Accept no further file."""
@@ -124,9 +124,9 @@ class InFlightFiles:
     def mark_stopping(self) -> None:
         """Record that running files are stopped because the worker shuts down."""
         with self._changed:
-            self._is_closed = self._has_given_up = True
+            self._is_closed = self._is_stopping = True
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` seconds until no file is held; return whether none is."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._entered, timeout_s)
+            return self._changed.wait_for(lambda: not self._files, timeout_s)

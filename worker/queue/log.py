@@ -14,14 +14,14 @@ from worker.queue.in_flight import InFlightFile
 
 
 class LogFormat(StrEnum):
-    """The form of the lines."""
+    """The format of log lines."""
 
     PLAIN = "plain"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """How much a line matters."""
+    """The severity of a line."""
 
     INFO = "info"
     WARNING = "warning"
@@ -34,28 +34,21 @@ class Say(Protocol):
     def __call__(
         self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
     ) -> None:
-        """Say what happened, and to which file."""
+        """Log an event, and the file that it is about."""
 
 
 class WorkerLog:
-    """A `Say`.
-
-    Args:
-        write: prints a line.
-        form: of the lines.
-        worker: its name.
-        clock: Unix time in seconds.
-    """
+    """A `Say` that prints lines with `write`; `clock` returns the Unix time in seconds."""
 
     def __init__(
         self,
         write: Callable[[str], None],
         *,
-        form: LogFormat,
+        log_format: LogFormat,
         worker: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._write, self._form, self._worker, self._clock = write, form, worker, clock
+        self._write, self._format, self._worker, self._clock = write, log_format, worker, clock
 
     def __call__(
         self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
@@ -66,7 +59,7 @@ class WorkerLog:
             if about is None
             else (about.run_id, about.path, about.delivery // DELIVERIES_PER_ATTEMPT)
         )
-        if self._form is LogFormat.PLAIN:
+        if self._format is LogFormat.PLAIN:
             words = "" if about is None else f" run={run} file={_printable(path)} attempt={attempt}"
             self._write(f"{event}{words}")
             return

@@ -15,8 +15,6 @@ from msgspec import Struct
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.hidden_fields import repr_without
-from passmuster.model.status import Isolation
-from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import (
     read_record,
     read_variables,
@@ -31,65 +29,30 @@ from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE, visible_password_warning
 from passmuster.wire.signing_secret import read_secret_file, require_secret, secret_warnings
 from worker.queue.command_line import ROWS, WORDS, WorkerArguments
-from worker.queue.log import LogFormat
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a worker was started with.
+    """A worker's validated options."""
 
-    Args:
-        broker: where messages come from.
-        secret: what signs them; empty: they are only guarded against damage.
-        root: the project's root, absolute; None: only uploaded trees are served.
-        workdir: where tests run, absolute, inside the root; None: there is no root.
-        setup: shell command to run once in each uploaded tree; empty: none.
-        python: the interpreter as it was named; None: the project's own.
-        slots: files at once; None: what the machine allows.
-        memory_budget: for all files together; None: the default.
-        memory_limit: for one file; None: the budget.
-        machine_memory: for the files of all runs and workers on this machine; None: 80 % of what it can give.
-        machine_folder: where they meet to share it, absolute; None: in a folder of the user's own.
-        nice: whether it gives way to other programs and runs.
-        isolation: start method of files whose tasks set none.
-        preload: the project's own packages that may be imported before a fork.
-        keep_tmp: whether the TMPDIR of a file that does not pass is kept.
-        name: unique among all workers.
-        grace_s: seconds for which running files may continue after SIGTERM.
-        allowed: names of variables that tasks may set in addition to Passmuster's own.
-        only_run: the id of the one run that it serves; empty: all.
-        ends_with_stdin: whether the worker ends when its standard input does.
-        log_format: the form of the lines it prints.
-        warnings: what weakens the protection of messages, a line each.
-    """
-
+    arguments: WorkerArguments
+    """The options as given. The fields below are derived from them."""
     broker: BrokerAddress
     secret: str
+    """Signs messages; empty: the signature only detects damage."""
     root: Path | None
+    """The project's root, absolute; None: only uploaded trees are served."""
     workdir: Path | None
-    setup: str
-    python: str | None
-    slots: int | None
-    memory_budget: Amount | None
-    memory_limit: Amount | None
-    isolation: Isolation
-    preload: tuple[str, ...]
-    keep_tmp: bool
+    """Working directory of the tests, absolute, inside the root; None: there is no root."""
     name: str
-    grace_s: float
-    allowed: tuple[str, ...]
-    only_run: str = ""
-    machine_memory: Amount | None = None
-    machine_folder: Path | None = None
-    nice: bool = False
-    ends_with_stdin: bool
-    log_format: LogFormat
+    """Unique among all workers."""
     warnings: tuple[str, ...] = ()
+    """Weaknesses of the protection of messages, and notes on former names of options, a line each."""
 
-    __repr__ = repr_without("secret")
+    __repr__ = repr_without("arguments", "secret")
 
 
 def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
-    """Return what the words and the environment ask for.
+    """Return the options from the command line and the environment.
 
     Raises:
         ConfigurationError: an option is missing, unknown, or invalid.
@@ -117,40 +80,25 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     warnings += secret_warnings(broker, secret, file=secret_file)
     root, workdir = _folders(found.root, found.workdir)
     return Options(
+        arguments=found,
         broker=broker,
         secret=secret,
         root=root,
         workdir=workdir,
-        setup=found.setup,
-        python=found.python,
-        slots=found.slots,
-        memory_budget=found.memory_budget,
-        memory_limit=found.memory_limit,
-        machine_memory=found.machine_memory,
-        machine_folder=found.machine_folder,
-        nice=found.nice,
-        isolation=found.isolation,
-        preload=found.preload,
-        keep_tmp=found.keep_tmp,
         name=found.name or f"{_host()}-{secrets.token_hex(4)}",
-        grace_s=found.grace_period,
-        allowed=found.allow_env,
-        only_run=found.only_run_id,
-        ends_with_stdin=found.exit_with_stdin,
-        log_format=found.log_format,
         warnings=tuple(warnings),
     )
 
 
 def _secret(found: WorkerArguments, environ: Mapping[str, str], source: Origin) -> tuple[str, Path | None]:
-    """Return the secret, and the file that it was read from; None: it is in the environment."""
+    """Return the secret, and the file that it was read from; None: the environment."""
     if found.secret_file is None:
         return environ.get(SECRET_VARIABLE, ""), None
     return read_secret_file(found.secret_file, source=source.name), found.secret_file
 
 
 def _folders(root: Path | None, workdir: Path | None) -> tuple[Path | None, Path | None]:
-    """Return the root, and the folder tests run in."""
+    """Return the root, and the working directory of the tests."""
     if root is None:
         return None, None
     top = _folder(root, "--root")

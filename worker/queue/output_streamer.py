@@ -9,31 +9,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from passmuster.model.errors import PassmusterError
+from passmuster.wire.access import BROKER_ERRORS
 from passmuster.wire.broker_keys import MAX_PIECE_BYTES
 from passmuster.wire.broker_messages import DamagedDataError
-from passmuster.wire.output_stream import OutputPiece
+from passmuster.wire.output_stream import OutputPiece, OutputStream
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile
 
 
-class OutputSink(Protocol):
-    """Where wishes and pieces are; see `passmuster.wire.output_stream.OutputStream`."""
-
-    def are_subscribed(self, files: Sequence[tuple[str, str]]) -> list[bool]:
-        """Return for each file, given by run and path, whether it is wanted."""
-
-    def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
-        """Send a piece."""
-
-
-class _Watched:
-    """A file whose output has a subscription."""
-
-    def __init__(self, held: InFlightFile, capture: OutputCapture) -> None:
-        self.held, self.capture = held, capture
+class _SubscribedFile:
+    def __init__(self, file: InFlightFile, capture: OutputCapture) -> None:
+        self.file, self.capture = file, capture
         self.sent = 0
         self.lock = threading.Lock()
 
@@ -41,69 +29,56 @@ class _Watched:
 class OutputStreamer:
     """The files of this worker whose output has a subscription. Thread-safe.
 
-    Args:
-        output: returns what collects a running file's output, by its attempt; None: it does not run.
-        board: where wishes and pieces are.
-        broken: the errors that mean that the broker is away.
+    `find_output` returns the capture of a running file's output by attempt, or None if it does not run.
     """
 
-    def __init__(
-        self,
-        output: Callable[[str], OutputCapture | None],
-        board: OutputSink,
-        *,
-        broken: tuple[type[Exception], ...],
-    ) -> None:
-        self._output, self._board, self._broken = output, board, broken
+    def __init__(self, find_output: Callable[[str], OutputCapture | None], stream: OutputStream) -> None:
+        self._find_output, self._stream = find_output, stream
         self._lock = threading.Lock()
-        self._watched: dict[str, _Watched] = {}
+        self._subscribed: dict[str, _SubscribedFile] = {}
 
-    def stream(self, held: Sequence[InFlightFile]) -> None:
-        """Send the new output of all subscribed files; called with each heartbeat.
+    def stream(self, files: Sequence[InFlightFile]) -> None:
+        """Send the new output of those of these files that have a subscription; called with each heartbeat.
 
-        Args:
-            held: what this worker has.
-
-        Raises:
-            Exception: the broker is away.
+        May raise one of `BROKER_ERRORS`.
         """
-        files = [(one.run_id, one.path) for one in held]
-        wanted = [
-            one for one, is_wanted in zip(held, self._board.are_subscribed(files), strict=True) if is_wanted
-        ]
-        for watched in self._follow(wanted):
-            # At its end the file's own thread sends; it may wait for the broker longer than a heartbeat can.
-            if watched.lock.acquire(blocking=False):
+        is_subscribed = self._stream.are_subscribed([(file.run_id, file.path) for file in files])
+        wanted = [file for file, is_wanted in zip(files, is_subscribed, strict=True) if is_wanted]
+        for subscribed in self._update(wanted):
+            # The file's own thread may hold the lock at its end, and wait for the broker longer than a
+            # heartbeat can.
+            if subscribed.lock.acquire(blocking=False):
                 try:
                     with contextlib.suppress(DamagedDataError):  # Only the subscriber misses output.
-                        self._send(watched)
+                        self._send(subscribed)
                 finally:
-                    watched.lock.release()
+                    subscribed.lock.release()
 
-    def finish(self, held: InFlightFile) -> None:
-        """Send the rest of a watched file that has ended, before its result is sent; of others nothing."""
+    def finish(self, file: InFlightFile) -> None:
+        """Send the rest of a finished file's output, before its result is sent, if it has a subscription."""
         with self._lock:
-            watched = self._watched.pop(held.attempt_id, None)
-        if watched is not None:
-            with watched.lock, contextlib.suppress(PassmusterError, *self._broken):
-                self._send(watched)
+            subscribed = self._subscribed.pop(file.attempt_id, None)
+        if subscribed is not None:
+            with subscribed.lock, contextlib.suppress(PassmusterError, *BROKER_ERRORS):
+                self._send(subscribed)
 
-    def _follow(self, wanted: Sequence[InFlightFile]) -> list[_Watched]:
-        """Note which files are watched, and forget all others; return them."""
+    def _update(self, wanted: Sequence[InFlightFile]) -> list[_SubscribedFile]:
+        """Record the subscribed files, forget all others, and return them."""
         with self._lock:
-            before, self._watched = self._watched, {}
-            for one in wanted:
-                watched, capture = before.get(one.attempt_id), self._output(one.attempt_id)
-                # None: it has just ended, and its own thread is about to send the rest.
-                if capture is not None and (watched is None or watched.capture is not capture):
-                    watched = _Watched(one, capture)
-                if watched is not None:
-                    self._watched[one.attempt_id] = watched
-            return list(self._watched.values())
+            before, self._subscribed = self._subscribed, {}
+            for file in wanted:
+                subscribed, capture = before.get(file.attempt_id), self._find_output(file.attempt_id)
+                # None: the file has just finished, and its own thread is about to send the rest.
+                if capture is not None and (subscribed is None or subscribed.capture is not capture):
+                    subscribed = _SubscribedFile(file, capture)
+                if subscribed is not None:
+                    self._subscribed[file.attempt_id] = subscribed
+            return list(self._subscribed.values())
 
-    def _send(self, watched: _Watched) -> None:
-        start, data = watched.capture.since(watched.sent, most_bytes=MAX_PIECE_BYTES)
+    def _send(self, subscribed: _SubscribedFile) -> None:
+        start, data = subscribed.capture.since(subscribed.sent, most_bytes=MAX_PIECE_BYTES)
         if data:
-            piece = OutputPiece(delivery=watched.held.delivery, start=start, data=data)
-            self._board.publish(watched.held.run_id, watched.held.path, piece)
-            watched.sent = start + len(data)
+            file = subscribed.file
+            piece = OutputPiece(delivery=file.delivery, start=start, data=data)
+            self._stream.publish(file.run_id, file.path, piece)
+            subscribed.sent = start + len(data)

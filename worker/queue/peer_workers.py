@@ -6,48 +6,41 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from passmuster.wire.access import BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_keys import HEARTBEAT_S
 from passmuster.wire.broker_messages import WorkerStatus
 
 
 class PeerWorkers:
-    """The other workers. Thread-safe.
-
-    Args:
-        cards: asks the broker for the cards of all workers.
-        name: of this worker.
-        broken: the errors that mean that the broker is away.
-        clock: seconds that never go back.
-    """
+    """The workers other than `name`; `statuses` reads those of all workers from the broker. Thread-safe."""
 
     def __init__(
         self,
-        cards: Callable[[], Sequence[WorkerStatus]],
+        statuses: Callable[[], Sequence[WorkerStatus]],
         *,
         name: str,
-        broken: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._name, self._broken, self._clock = cards, name, broken, clock
+        self._read, self._name, self._clock = statuses, name, clock
         self._lock = threading.Lock()
-        self._cards: tuple[WorkerStatus, ...] = ()
-        self._asked_at = float("-inf")
+        self._statuses: tuple[WorkerStatus, ...] = ()
+        self._read_at_s = float("-inf")
 
     def can_fit(self, run_id: str, needed_bytes: int) -> bool:
-        """Whether another worker that serves the run has so much memory for files at all."""
+        """Whether the memory budget of another worker of the run is large enough."""
         return any(
-            run_id in card.runs and card.budget_bytes >= needed_bytes
-            for card in self._seen()
-            if card.name != self._name
+            run_id in status.runs and status.budget_bytes >= needed_bytes
+            for status in self._recent_statuses()
+            if status.name != self._name
         )
 
-    def _seen(self) -> tuple[WorkerStatus, ...]:
-        """Return the cards, as old as they are put up at most."""
+    def _recent_statuses(self) -> tuple[WorkerStatus, ...]:
+        """Return statuses that are at most one heartbeat old."""
         with self._lock:
-            if self._clock() - self._asked_at >= HEARTBEAT_S:
+            if self._clock() - self._read_at_s >= HEARTBEAT_S:
                 try:
-                    self._cards = tuple(self._ask())
-                except self._broken:
-                    self._cards = ()
-                self._asked_at = self._clock()
-            return self._cards
+                    self._statuses = tuple(self._read())
+                except BROKER_OR_DATA_ERRORS:
+                    self._statuses = ()
+                self._read_at_s = self._clock()
+            return self._statuses

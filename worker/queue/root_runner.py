@@ -27,42 +27,36 @@ from worker.process.command import prepare_child, why_not_executable
 from worker.process.open_files import require_open_files
 from worker.process.output_capture import OutputCapture
 from worker.process.settings import NICE, WorkerSettings
+from worker.queue.command_line import WorkerArguments
 from worker.queue.health import Health
 from worker.queue.log import Say
 from worker.queue.options import Options
 from worker.queue.task_handler import TaskHandler
 
-"""Directory in the root where a local run stores what it learns. Used if it exists, never created."""
-
-MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
+MakeHandler = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
 
 
 class WorkerCapacity(Struct, frozen=True, kw_only=True):
-    """What a worker may use, whatever root it works in.
-
-    Args:
-        slots: files at once.
-        budget_bytes: memory for all of them together.
-        limits: both for people, each with its source.
-        cpus: processors of the machine.
-    """
+    """The resources of a worker, in any root."""
 
     slots: int
     budget_bytes: int
+    """Memory of all files together."""
     limits: tuple[Limit, ...]
+    """Both as text for the user, each with its source."""
     cpus: int | None = None
 
 
-def read_capacity(options: Options) -> WorkerCapacity:
-    """Return what this machine, and what the worker was started with, allow."""
+def read_capacity(arguments: WorkerArguments) -> WorkerCapacity:
+    """Return the capacity that this machine and the worker's options allow."""
     machine = read_machine()
-    slots, slots_source = options.slots, "asked for"
+    slots, slots_source = arguments.slots, "asked for"
     if slots is None:
         slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
         total = format_bytes(machine.total_bytes)
         slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
     budget_bytes, budget_source = resolve_budget(
-        options.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
+        arguments.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
     )
     return WorkerCapacity(
         slots=slots,
@@ -76,38 +70,30 @@ def read_capacity(options: Options) -> WorkerCapacity:
 
 
 class RootRunner:
-    """Runs files in one root.
+    """Runs files in one root: `handler` handles its messages by running files in `executor`."""
 
-    Args:
-        executor: runs them.
-        files: handles the messages of this root.
-        settings: of both.
-    """
-
-    def __init__(self, executor: LocalExecutor, files: TaskHandler, settings: WorkerSettings) -> None:
-        self._executor, self._files, self._settings = executor, files, settings
+    def __init__(self, executor: LocalExecutor, handler: TaskHandler, settings: WorkerSettings) -> None:
+        self._executor, self._handler, self._settings = executor, handler, settings
         self.python = settings.interpreter_identity
 
-    def run_problem(self, terms: RunSpec) -> str:
-        """Return why a run cannot be served here, or "" if it can."""
-        if not terms.has_coverage:
-            return ""
-        return coverage_problem(self._settings.interpreter, self._settings.environ) or ""
+    def run_problem(self, spec: RunSpec) -> str | None:
+        """Return why a run cannot be served here, or None if it can."""
+        if not spec.has_coverage:
+            return None
+        return coverage_problem(self._settings.interpreter, self._settings.environ)
 
-    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
-        """Look at what these files need, so that it is there when they come.
+    def prefetch(self, spec: RunSpec, paths: Sequence[str]) -> None:
+        """Prepare the imports of these files before their tasks arrive.
 
-        Args:
-            terms: of their run.
-            paths: unsigned paths from the broker; those that are no files of the root are skipped.
+        The paths are unsigned, so those that are not files of the root are skipped.
         """
-        coverage = CoverageRequest() if terms.has_coverage else None
-        tasks = [TestTask(run_id=terms.run_id, file_path=path, coverage=coverage) for path in paths]
+        coverage = CoverageRequest() if spec.has_coverage else None
+        tasks = [TestTask(run_id=spec.run_id, file_path=path, coverage=coverage) for path in paths]
         self._executor.prefetch([task for task in tasks if not why_not_executable(task, self._settings)])
 
     def handle_message(self, text: str) -> bool:
         """Handle a message; return False if it must be put back."""
-        return self._files.handle_message(text)
+        return self._handler.handle_message(text)
 
     def usage(self) -> Usage:
         """Return the use of the running files."""
@@ -118,11 +104,11 @@ class RootRunner:
         return self._executor.output(attempt_id)
 
     def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs."""
+        """Stop all running files."""
         self._executor.stop_all(reason, grace_s=grace_s)
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts."""
+        """Stop only these attempts."""
         self._executor.stop_attempts(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
@@ -131,75 +117,66 @@ class RootRunner:
 
 
 class RootRunnerFactory:
-    """Makes benches for one worker, one at a time.
+    """Makes runners for one worker, one at a time.
 
-    Args:
-        options: the worker's options.
-        share: the slots and the memory that it may use.
-        environ: what tests start from.
-        coverage_dir: where coverage data goes.
-        make_files: makes the handler of messages.
-        slots_of: returns the numbers of this worker's slots in a run.
-        say: writes a log line.
+    Tests start from `environ`. `slots_of` returns the numbers of this worker's slots in a run.
     """
 
     def __init__(
         self,
         options: Options,
-        share: WorkerCapacity,
+        capacity: WorkerCapacity,
         environ: Mapping[str, str],
         coverage_dir: Path,
-        make_files: MakeFiles,
+        make_handler: MakeHandler,
         slots_of: Callable[[str], SlotRange],
         say: Say,
     ) -> None:
-        self._options, self._share, self._environ = options, share, environ
-        self._coverage_dir, self._make_files, self._say = coverage_dir, make_files, say
+        self._options, self._capacity, self._environ = options, capacity, environ
+        self._coverage_dir, self._make_handler, self._say = coverage_dir, make_handler, say
         self._slots_of = slots_of
 
     def make(self, root: Path, workdir: str | None) -> RootRunner:
-        """Return a bench.
+        """Return a runner.
 
         Args:
-            root: nothing outside it is executed.
+            root: no file outside it is executed.
             workdir: working directory of tests, relative to the root; None: from the worker's options.
 
         Raises:
             ConfigurationError: the interpreter or the working directory cannot be used, or files cannot be
-                forked as asked.
-            InfrastructureError: there is no room for temporary files, or too few open files are allowed.
+                forked although the options require it.
+            InfrastructureError: there is no space for temporary files, or the limit of open files is too low.
         """
+        arguments = self._options.arguments
         settings = self._settings(root, self._workdir(root, workdir))
         health = Health(settings.root, settings.tmp_parent)
-        if why := health.problem():
-            raise InfrastructureError(why)
+        if problem := health.problem():
+            raise InfrastructureError(problem)
         require_open_files()
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(CoveragePools(settings)))
-            fleet.warm_up(settings.slots)
-            seat = RunProfile(
+            pools = undo.enter_context(closing(CoveragePools(settings)))
+            pools.warm_up(settings.slots)
+            profile = RunProfile(
                 root=str(root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
-                is_nice=self._options.nice,
-                machine_memory=self._options.machine_memory,
+                is_nice=arguments.nice,
+                machine_memory=arguments.machine_memory,
             )
-            pool, notice = open_host_budget(
-                seat,
-                levels=read_levels,
-                environment=settings.environ,
-                folder=self._options.machine_folder,
+            budget, notice = open_host_budget(
+                profile, levels=read_levels, environment=settings.environ, folder=arguments.machine_folder
             )
             if notice:
                 self._say(notice)
-            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool, self._slots_of)))
-            why = fleet.why_no_fork() if settings.isolation is Isolation.FORK else ""
-            if why:
+            executor = undo.enter_context(closing(LocalExecutor(settings, pools, budget, self._slots_of)))
+            problem = pools.why_no_fork() if settings.isolation is Isolation.FORK else ""
+            if problem:
                 raise ConfigurationError(
-                    f"--isolation fork cannot be had: {why}; use --isolation auto or spawn"
+                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
                 )
             undo.pop_all()
-        return RootRunner(executor, self._make_files(executor, health, settings), settings)
+        return RootRunner(executor, self._make_handler(executor, health, settings), settings)
 
     def _workdir(self, root: Path, workdir: str | None) -> Path:
         if workdir is None:
@@ -207,14 +184,14 @@ class RootRunnerFactory:
         path = (root / workdir).resolve()
         if not path.is_relative_to(root.resolve()) or not path.is_dir():
             raise ConfigurationError(
-                f"the run's working directory {ascii(workdir)[:100]} is no folder of its tree:"
+                f"the run's working directory {ascii(workdir)[:100]} is not a directory of its tree:"
                 " git must know a file in it"
             )
         return root / workdir
 
     def _settings(self, root: Path, workdir: Path) -> WorkerSettings:
-        options, share = self._options, self._share
-        interpreter = find_interpreter(options.python, root, self._environ)
+        arguments, capacity = self._options.arguments, self._capacity
+        interpreter = find_interpreter(arguments.python, root, self._environ)
         packages = probe_packages(interpreter.path, self._environ)
         prepare_child(interpreter.path, interpreter.build.cache_tag)
         state_dir = root / STATE_DIRECTORY
@@ -223,17 +200,17 @@ class RootRunnerFactory:
             workdir=workdir,
             interpreter=interpreter.path,
             environ=self._environ,
-            slots=share.slots,
-            budget_bytes=share.budget_bytes,
-            limit_bytes=resolve_limit(options.memory_limit, budget_bytes=share.budget_bytes),
-            limits=share.limits,
-            keep_tmp=options.keep_tmp,
+            slots=capacity.slots,
+            budget_bytes=capacity.budget_bytes,
+            limit_bytes=resolve_limit(arguments.memory_limit, budget_bytes=capacity.budget_bytes),
+            limits=capacity.limits,
+            keep_tmp=arguments.keep_tmp,
             coverage_dir=self._coverage_dir,
-            isolation=options.isolation,
-            preload=options.preload,
-            cpus=share.cpus,
-            nice=NICE if options.nice else 0,
+            isolation=arguments.isolation,
+            preload=arguments.preload,
+            cpus=capacity.cpus,
+            nice=NICE if arguments.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
-            name=options.name,
+            name=self._options.name,
             interpreter_identity=interpreter.identity + (f", packages {packages}" if packages else ""),
         )

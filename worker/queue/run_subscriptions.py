@@ -11,105 +11,74 @@ import contextlib
 import threading
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from passmuster.model.errors import PassmusterError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
+from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import REFUSED_KIND, SPEC_KIND, RunSpec, decode_run_spec
+from passmuster.wire.run_store import RunStore
 from worker.queue.log import LogLevel, Say
 
-Check = Callable[[RunSpec], str]
-"""Returns why a worker cannot serve a run, in one line with both values and what to do; "" if it can."""
+if TYPE_CHECKING:
+    from worker.queue.celery_app import RunQueues  # Imports Celery.
 
-OWN_NAMES = "PASSMUSTER_"
+Check = Callable[[RunSpec], str | None]
+"""Returns why a worker cannot serve a run, in one line with both values and what to do, or None if it can."""
+
+OWN_PREFIX = "PASSMUSTER_"
 """Prefix of the variables that a task may always set."""
 
-
-class RunSpecStore(Protocol):
-    """What is asked of the broker about a run; see `wire.run_store.RunStore`, which explains more."""
-
-    def spec(self) -> str | None:
-        """Return the signed spec, or None if the broker does not know the run."""
-
-    def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
-        """Return a worker's slot numbers in the run, or None if the broker does not know the run."""
-
-    def refuse(self, worker: str, body: str) -> None:
-        """Report that a worker does not serve the run."""
-
-
-class Subscriptions(Protocol):
-    """The queues that this worker consumes. Its methods only request changes. Thread-safe."""
-
-    def follow(self, run_id: str) -> None:
-        """Consume the queue of a run."""
-
-    def leave(self, run_id: str) -> None:
-        """Stop consuming the queue of a run."""
-
-    def sync(self) -> None:
-        """Repeat the requests for the wanted queues."""
+_SAME_VERSION = "install the same version of Passmuster on both sides"
 
 
 class _Membership:
-    """One run, from when it was first seen until it is gone. `terms`: it is served."""
+    """One run, from when it is first seen until it is gone; `spec` is None unless it is served."""
 
     def __init__(self) -> None:
-        self.terms: RunSpec | None = None
+        self.spec: RunSpec | None = None
 
 
 class RunSubscriptions:
     """The runs that this worker has seen. Thread-safe.
 
     Args:
-        record: returns what the broker knows of a run.
-        envelope: opens terms and seals refusals.
-        checks: the checks that every run must pass.
-        subscriptions: what messages are taken from.
-        name: of this worker.
-        slots: how many files this worker runs at once.
-        broken: the errors that mean that the broker is away.
-        say: writes a log line.
+        open_store: returns the run store of a run.
+        checks: what every run must pass, in this order.
         leave: called for each run that has ended, after all its checks; possibly twice.
     """
 
     def __init__(
         self,
-        record: Callable[[str], RunSpecStore],
+        open_store: Callable[[str], RunStore],
         envelope: Envelope,
         checks: Sequence[Check],
-        subscriptions: Subscriptions,
+        queues: RunQueues,
         *,
         name: str,
         slots: int,
-        broken: tuple[type[Exception], ...],
         say: Say,
-        leave: Callable[[str], None] = lambda _: None,
+        leave: Callable[[str], None] = lambda run_id: None,
     ) -> None:
-        self._record, self._envelope, self._checks, self._leave = record, envelope, tuple(checks), leave
-        self._subscriptions, self._name, self._broken, self._say = subscriptions, name, broken, say
-        self._slots = slots
+        self._open_store, self._envelope, self._checks, self._leave = open_store, envelope, checks, leave
+        self._queues, self._name, self._slots, self._say = queues, name, slots, say
         self._ranges: dict[str, SlotRange] = {}
         self._lock = threading.Lock()
         self._seen: dict[str, _Membership] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._damaged: set[str] = set()
         self._is_over = False
 
     def follow(self, runs: Collection[str]) -> None:
-        """Start to join new runs, and leave those that have ended. Does not wait.
-
-        Args:
-            runs: all that are under way.
-        """
+        """Start to join new runs, and leave those that are no longer active. Does not wait."""
         with self._lock:
             gone = self._seen.keys() - set(runs)
             for run_id in gone:
-                if self._seen.pop(run_id).terms is not None:
-                    self._subscriptions.leave(run_id)
+                if self._seen.pop(run_id).spec is not None:
+                    self._queues.leave(run_id)
             new = () if self._is_over else set(runs) - self._seen.keys()
             for run_id in new:
                 self._seen[run_id] = _Membership()
@@ -119,54 +88,48 @@ class RunSubscriptions:
         for run_id in new:
             thread = threading.Thread(target=self.join, args=(run_id,), name=f"join {run_id}", daemon=True)
             thread.start()
-        self._subscriptions.sync()
+        self._queues.sync()
 
     def spec_of(self, run_id: str) -> RunSpec | None:
         """Return the spec of a run, or None if this worker does not serve it."""
         membership = self._seen.get(run_id)
-        return None if membership is None else membership.terms
+        return None if membership is None else membership.spec
 
     def slots_of(self, run_id: str) -> SlotRange:
         """Return the numbers of this worker's slots in a run that it has joined."""
         return self._ranges[run_id]
 
     def served_runs(self) -> tuple[str, ...]:
-        """Return the ids of the runs that are served."""
+        """Return the IDs of the runs that this worker serves."""
         with self._lock:
-            return tuple(sorted(run_id for run_id, one in self._seen.items() if one.terms is not None))
+            return tuple(sorted(run_id for run_id, one in self._seen.items() if one.spec is not None))
 
-    def abandon(self, run_id: str, why: str) -> None:
-        """Stop serving a run whose data on the broker is damaged, and log that once; other runs continue.
-
-        Args:
-            run_id: the run, served or not.
-            why: what is damaged.
-        """
+    def abandon(self, run_id: str, damage: str) -> None:
+        """Stop serving a run whose data on the broker is damaged, and log that once; other runs continue."""
         with self._lock:
             membership = self._seen.get(run_id)
-            was_served = membership is not None and membership.terms is not None
+            was_served = membership is not None and membership.spec is not None
             if membership is not None:
-                membership.terms = None
-            is_told = run_id in self._damaged
+                membership.spec = None
+            is_logged = run_id in self._damaged
             self._damaged.add(run_id)
         if was_served:
-            self._subscriptions.leave(run_id)
-        self._leave(run_id)  # Its check may have made its files ready before.
-        if not is_told:
-            self._say(f"leaves run {ascii(run_id)[1:-1][:80]} alone: {why}", level=LogLevel.WARNING)
+            self._queues.leave(run_id)
+        self._leave(run_id)  # A check may have prepared its files before.
+        if not is_logged:
+            self._say(f"ignores run {ascii(run_id)[1:-1][:80]}: {damage}", level=LogLevel.WARNING)
 
     def refuse_all(self, reason: str) -> None:
         """Stop serving all runs, and report the reason to each of them."""
         with self._lock:
             self._is_over = True
-            served = [run_id for run_id, one in self._seen.items() if one.terms is not None]
+            served = [run_id for run_id, one in self._seen.items() if one.spec is not None]
             for run_id in served:
-                self._seen[run_id].terms = None
-                self._subscriptions.leave(run_id)
+                self._seen[run_id].spec = None
+                self._queues.leave(run_id)
         for run_id in served:
-            with contextlib.suppress(
-                DamagedDataError, *self._broken
-            ):  # A dispatcher sees too that the worker is gone.
+            # A dispatcher also sees that the worker is gone.
+            with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
                 self._refuse(run_id, reason)
 
     def join(self, run_id: str) -> None:
@@ -174,83 +137,81 @@ class RunSubscriptions:
         later."""
         membership = self._seen.get(run_id)
         try:
-            record = self._record(run_id)
-            text = record.spec()
+            store = self._open_store(run_id)
+            text = store.spec()
             if text is None:  # It has ended meanwhile.
                 return
-            terms, reason = self._judged(run_id, text)
-            if reason:
+            spec, problem = self._check(run_id, text)
+            if problem is not None:
                 if self._seen.get(run_id) is membership:
-                    self._refuse(run_id, reason)
+                    self._refuse(run_id, problem)
                 return
-            numbers = record.assign_slots(self._name, self._slots, self._ranges.get(run_id))
+            numbers = store.assign_slots(self._name, self._slots, self._ranges.get(run_id))
             if numbers is None:  # It has ended meanwhile.
                 return
         except DamagedDataError as error:
             self.abandon(run_id, str(error))
             return
-        except self._broken:
+        except BROKER_ERRORS:
             with self._lock:
                 if self._seen.get(run_id) is membership:
                     del self._seen[run_id]
             return
         with self._lock:
             if membership is not None and self._seen.get(run_id) is membership and not self._is_over:
-                membership.terms = terms
+                membership.spec = spec
                 self._ranges[run_id] = numbers
-                self._subscriptions.follow(run_id)
+                self._queues.follow(run_id)
             is_gone = run_id not in self._seen
         if is_gone:
             self._leave(run_id)
 
-    def _judged(self, run_id: str, text: str) -> tuple[RunSpec | None, str]:
-        """Return the spec of a run, and the reason why it cannot be served, or "" if it can."""
+    def _check(self, run_id: str, text: str) -> tuple[RunSpec | None, str | None]:
+        """Return the spec of a run, and the reason why it cannot be served, or None if it can."""
         try:
             if not text:
-                return None, f"the run has no terms, worker {self._name} needs them: {_same_version()}"
+                return None, f"the run has no spec, worker {self._name} needs one: {_SAME_VERSION}"
             parts = self._envelope.verify(SPEC_KIND, text)
             if len(parts) != 1:
-                return None, f"the run's terms have {len(parts)} parts, 1 was expected: {_same_version()}"
+                return None, f"the run's spec has {len(parts)} parts, 1 was expected: {_SAME_VERSION}"
             self._envelope.answer_run(run_id, text)
-            terms = decode_run_spec(parts[0])
-            found = (check(terms) for check in (_same_run(run_id), same_version, *self._checks))
-            return terms, next(filter(None, found), "")
-        except DamagedDataError:
-            raise
-        except self._broken:
+            spec = decode_run_spec(parts[0])
+            problems = (check(spec) for check in (_same_run(run_id), same_version, *self._checks))
+            return spec, next(filter(None, problems), None)
+        except BROKER_OR_DATA_ERRORS:
             raise
         except PassmusterError as error:
             return None, f"worker {self._name} cannot join the run: {error}"
         except Exception as error:  # The top of the thread: a bug in a check must not look like a slow check.
-            self._say(f"a fault in joining a run: {traceback.format_exc()}", level=LogLevel.ERROR)
-            return None, f"a fault in worker {self._name}: {type(error).__name__}: {error}"
+            self._say(f"an internal error in joining a run: {traceback.format_exc()}", level=LogLevel.ERROR)
+            return None, f"an internal error in worker {self._name}: {type(error).__name__}: {error}"
 
     def _refuse(self, run_id: str, reason: str) -> None:
         line = " ".join(reason.split())
-        if (run_id, line) not in self._told:
-            self._told.add((run_id, line))
-            self._say(f"does not serve run {run_id}: {line}", level=LogLevel.WARNING)
-        self._record(run_id).refuse(self._name, self._envelope.sign(REFUSED_KIND, line, run_id=run_id))
+        if (run_id, line) not in self._logged:
+            self._logged.add((run_id, line))
+            self._say(f"refuses run {run_id}: {line}", level=LogLevel.WARNING)
+        self._open_store(run_id).refuse(self._name, self._envelope.sign(REFUSED_KIND, line, run_id=run_id))
 
 
-def same_version(terms: RunSpec) -> str:
-    """Refuse a dispatcher of another version: the two might understand a task differently."""
-    if terms.version == VERSION:
-        return ""
-    return f"the dispatcher has version {terms.version[:20]}, the worker {VERSION}: {_same_version()}"
+def same_version(spec: RunSpec) -> str | None:
+    """Refuse a dispatcher of another version: the two might interpret a task differently."""
+    if spec.version == VERSION:
+        return None
+    return f"the dispatcher has version {spec.version[:20]}, the worker {VERSION}: {_SAME_VERSION}"
 
 
 def check_variables(allowed: Collection[str]) -> Check:
     """Return a check that a run sets only Passmuster's own variables and those that this worker allows."""
 
-    def check(terms: RunSpec) -> str:
-        wrong = forbidden_variables(terms.environment_names, allowed)
-        if not wrong:
-            return ""
+    def check(spec: RunSpec) -> str | None:
+        forbidden = forbidden_variables(spec.environment_names, allowed)
+        if not forbidden:
+            return None
         known = ", ".join(sorted(allowed)) or "none"
         return (
-            f"the run sets {', '.join(wrong)}, the worker allows {known}: start it with"
-            f" {' '.join(f'--allow-env {name}' for name in wrong)}"
+            f"the run sets {', '.join(forbidden)}, the worker allows {known}: start it with"
+            f" {' '.join(f'--allow-env {name}' for name in forbidden)}"
         )
 
     return check
@@ -258,17 +219,13 @@ def check_variables(allowed: Collection[str]) -> Check:
 
 def forbidden_variables(names: Collection[str], allowed: Collection[str]) -> list[str]:
     """Return the names that are neither allowed nor Passmuster's own."""
-    return sorted(name for name in names if not name.startswith(OWN_NAMES) and name not in allowed)
+    return sorted(name for name in names if not name.startswith(OWN_PREFIX) and name not in allowed)
 
 
 def _same_run(run_id: str) -> Check:
-    def check(terms: RunSpec) -> str:
-        if terms.run_id == run_id:
-            return ""
-        return f"the terms are those of run {ascii(terms.run_id)[:40]}, not of {run_id}: start the run again"
+    def check(spec: RunSpec) -> str | None:
+        if spec.run_id == run_id:
+            return None
+        return f"the spec is of run {ascii(spec.run_id)[:40]}, not of {run_id}: start the run again"
 
     return check
-
-
-def _same_version() -> str:
-    return "install the same version of Passmuster on both sides"

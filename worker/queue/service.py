@@ -13,14 +13,15 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import SlotRange
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
-from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS, open_broker
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker_messages import WorkerStatus
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.output_stream import OutputStream
 from passmuster.wire.run_spec import RunSpec
@@ -32,7 +33,7 @@ from worker.queue.admission import Admission
 from worker.queue.celery_app import RunQueues, make_app, register, run_worker
 from worker.queue.health import Health
 from worker.queue.heartbeat import Heartbeat
-from worker.queue.in_flight import InFlightFiles
+from worker.queue.in_flight import InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say, WorkerLog
 from worker.queue.options import Options
 from worker.queue.output_streamer import OutputStreamer
@@ -47,34 +48,29 @@ from worker.queue.workspace import Workspace
 from worker.trees.cache import TreeCache, default_base
 from worker.trees.shipped import ShippedTrees
 
-MAX_EXPECTED = 1000
+MAX_PREFETCHED = 1000
 """Maximum number of files of a run whose imports are scanned before it starts."""
 
 
 def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:
-    """Run files until the worker is asked to end; return the exit status.
-
-    Args:
-        options: the worker's options.
-        environ: the environment that tests start from.
-        write: prints a line.
+    """Run files until the worker is asked to shut down; return the exit status. Tests start from `environ`.
 
     Raises:
-        ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked as asked.
-        InfrastructureError: the broker cannot be used, or there is no room for temporary files.
+        ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked although the
+            options require it.
+        InfrastructureError: the broker cannot be used, or there is no space for temporary files.
     """
     # Until Celery installs its own handlers: what is already open must be closed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    client = open_broker(options.broker)
-    board = WorkerDirectory(client)
-    if any(card.name == options.name for card in board.statuses()):
+    directory = WorkerDirectory(open_broker(options.broker))
+    if any(status.name == options.name for status in directory.statuses()):
         raise ConfigurationError(
-            f"a worker called {options.name} is there already: give another --name, or none; "
-            "after a killed worker its name is free within seconds"
+            f"a worker called {options.name} exists already: give another --name, or none; "
+            "the name of a killed worker is free within seconds"
         )
-    say = WorkerLog(write, form=options.log_format, worker=options.name)
+    say = WorkerLog(write, log_format=options.arguments.log_format, worker=options.name)
     with ExitStack() as undo:
-        # With a lock in it: the next worker here removes what a killed one left.
+        # It contains a lock: the next worker here removes the files of a killed one.
         private = PrivateTmp(Path(tempfile.gettempdir()))
         undo.callback(private.close, keep=False)
         service = undo.enter_context(closing(_Service(options, environ, private.make("coverage"), say)))
@@ -83,178 +79,178 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
 
 class _Service:
     def __init__(self, options: Options, environ: Mapping[str, str], coverage_dir: Path, say: Say) -> None:
-        self._options, self._environ, self._coverage_dir, self._say = options, environ, coverage_dir, say
-        self._envelope, self._roster, self._failure = Envelope(options.secret), InFlightFiles(), ""
-        self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
-        self._neighbours = PeerWorkers(
-            WorkerDirectory(self._client).statuses, name=options.name, broken=BROKER_OR_DATA_ERRORS
-        )
+        self._options, self._coverage_dir, self._say = options, coverage_dir, say
+        self._envelope, self._in_flight, self._failure = Envelope(options.secret), InFlightFiles(), ""
+        self._client, self._heartbeat_client = open_broker(options.broker), open_broker(options.broker)
+        self._peers = PeerWorkers(WorkerDirectory(self._client).statuses, name=options.name)
         self._heartbeat: Heartbeat | None = None
-        self._joining: RunSubscriptions | None = None
-        self._share = read_capacity(options)
+        self._subscriptions: RunSubscriptions | None = None
+        self._capacity = read_capacity(options.arguments)
         self._trees = ShippedTrees(
             lambda: TreeCache(default_base(environ)),
             TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),
-            setup=options.setup,
-            python=options.python,
+            setup=options.arguments.setup,
+            python=options.arguments.python,
             environ=environ,
             say=say,
         )
-        maker = RootRunnerFactory(
-            options, self._share, environ, coverage_dir, self._files, self._slots_of, say
+        factory = RootRunnerFactory(
+            options, self._capacity, environ, coverage_dir, self._make_handler, self._slots_of, say
         )
-        self._place = Workspace(options.root, self._trees, maker.make, self._roster)
-        tails = OutputStream(self._heart_client, self._envelope)
-        self._tails = OutputStreamer(self._place.output, tails, broken=BROKER_ERRORS)
-        self._ending = Shutdown(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
+        self._workspace = Workspace(options.root, self._trees, factory.make, self._in_flight)
+        stream = OutputStream(self._heartbeat_client, self._envelope)
+        self._streamer = OutputStreamer(self._workspace.output, stream)
+        self._shutdown = Shutdown(
+            self._workspace,
+            self._in_flight,
+            grace_s=options.arguments.grace_period,
+            force_exit=self._force_exit,
+        )
 
     def close(self) -> None:
         """Stop running files, and release the directories of trees."""
-        self._place.close()
+        self._workspace.close()
         self._trees.close()
 
     def run(self) -> int:
-        self._place.open()
-        for limit in self._share.limits:
+        self._workspace.open()
+        for limit in self._capacity.limits:
             self._say(f"{limit.name}: {limit.value} ({limit.source})")
         install_guarded_transport(self._say)
         app = make_app(self._options.broker.url)
-        register(app, self._place.handle_message)
-        self._ending.start()
-        if self._options.ends_with_stdin:
-            threading.Thread(target=self._end_with_stdin, name="stdin", daemon=True).start()
+        register(app, self._workspace.handle_message)
+        self._shutdown.start()
+        if self._options.arguments.exit_with_stdin:
+            threading.Thread(target=self._shut_down_with_stdin, name="stdin", daemon=True).start()
         try:
             run_worker(
                 app,
                 name=self._options.name,
-                slots=self._share.slots,
-                on_ready=self._ready,
-                on_signal=self._ending.ask,
+                slots=self._capacity.slots,
+                on_ready=self._start_heartbeat,
+                on_signal=self._shutdown.request,
             )
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.close()
-        if not self._ending.is_asked:
-            self._failure = self._failure or "Celery has ended by itself; its output says why"
-        self._say(f"ran {self._roster.finished} file(s)")
-        self._ending.done()
+        if not self._shutdown.is_requested:
+            self._failure = self._failure or "Celery stopped by itself; its output says why"
+        self._say(f"ran {self._in_flight.finished} file(s)")
+        self._shutdown.mark_exiting()
         if self._failure:
-            self._say(f"ended because it can run nothing any more: {self._failure}", level=LogLevel.ERROR)
+            self._say(f"stopped because it cannot run files: {self._failure}", level=LogLevel.ERROR)
         return 3 if self._failure else 0
 
-    def _ready(self, queues: RunQueues) -> None:
-        client = self._heart_client
-        joining = RunSubscriptions(
-            self._record,
+    def _start_heartbeat(self, queues: RunQueues) -> None:
+        client, options = self._heartbeat_client, self._options
+        self._subscriptions = RunSubscriptions(
+            self._open_store,
             self._envelope,
             (
-                check_variables(self._options.allowed),
-                self._place.source_problem,
-                self._place.enter,
-                self._expect,
+                check_variables(options.arguments.allow_env),
+                self._workspace.source_problem,
+                self._workspace.enter,
+                self._prefetch,
             ),
             queues,
-            name=self._options.name,
-            slots=self._share.slots,
-            broken=BROKER_ERRORS,
+            name=options.name,
+            slots=self._capacity.slots,
             say=self._say,
-            leave=self._place.leave,
+            leave=self._workspace.leave,
         )
-        self._joining = joining
         self._heartbeat = Heartbeat(
-            self._place,
-            self._roster,
+            self._workspace,
+            self._in_flight,
             WorkerDirectory(client),
             lambda run_id: RunStore(client, run_id),
-            lambda: self._wanted(RunStore.active_runs(client, on_damaged=self._is_damaged)),
-            joining,
-            name=self._options.name,
-            card=lambda held: make_worker_status(
-                self._options.name,
-                self._share,
-                self._place.usage(),
-                held,
-                host=socket.gethostname(),
-                runs=joining.served_runs(),
-                only_run=self._options.only_run,
-                taken=self._roster.accepted,
-                python=self._place.python(),
-            ),
-            broken=BROKER_ERRORS,
+            lambda: self._wanted(RunStore.active_runs(client, on_damaged=self._abandon_unreadable)),
+            self._subscriptions,
+            name=options.name,
+            make_status=self._make_status,
             say=self._say,
-            tails=self._tails.stream,
+            stream_output=self._streamer.stream,
         )
         self._heartbeat.start()
-        what = "" if self._options.root is not None else ", for runs with --ship alone"
-        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{what}")
+        limited = "" if options.root is not None else ", only for runs with --ship"
+        self._say(f"ready: {options.name}, broker {options.broker.shown}{limited}")
 
-    def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> TaskHandler:
+    def _make_status(self, claimed: Sequence[InFlightFile]) -> WorkerStatus:
+        return make_worker_status(
+            self._options.name,
+            self._capacity,
+            self._workspace.usage(),
+            claimed,
+            host=socket.gethostname(),
+            runs=() if self._subscriptions is None else self._subscriptions.served_runs(),
+            only_run=self._options.arguments.only_run_id,
+            accepted=self._in_flight.accepted,
+            python=self._workspace.python(),
+        )
+
+    def _make_handler(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> TaskHandler:
         return TaskHandler(
             executor,
-            Admission(executor, self._roster, self._neighbours, budget_bytes=settings.budget_bytes),
+            Admission(executor, self._in_flight, self._peers, budget_bytes=settings.budget_bytes),
             health,
             settings,
             self._envelope,
-            self._record,
-            self._terms,
-            self._roster,
-            broken=BROKER_ERRORS,
+            self._open_store,
+            self._spec_of,
+            self._in_flight,
             say=self._say,
             fail=self._fail,
-            leave_alone=self._leave_alone,
-            allowed=self._options.allowed,
-            on_end=self._tails.finish,
+            abandon=self._abandon,
+            allowed=self._options.arguments.allow_env,
+            on_end=self._streamer.finish,
         )
 
-    def _expect(self, terms: RunSpec) -> str:
-        """Scan a run's files in advance. This only makes them faster, so a failure does not refuse the
-        run."""
-        self._place.prefetch(terms, self._record(terms.run_id).sample_paths(MAX_EXPECTED))
-        return ""
+    def _prefetch(self, spec: RunSpec) -> None:
+        """Scan a run's files in advance, as the last check; it refuses no run."""
+        self._workspace.prefetch(spec, self._open_store(spec.run_id).sample_paths(MAX_PREFETCHED))
 
     def _wanted(self, runs: set[str]) -> set[str]:
         """Return the active runs that this worker may serve."""
-        only = self._options.only_run
+        only = self._options.arguments.only_run_id
         return runs & {only} if only else runs
 
-    def _record(self, run_id: str) -> RunStore:
+    def _open_store(self, run_id: str) -> RunStore:
         return RunStore(self._client, run_id)
 
     def _slots_of(self, run_id: str) -> SlotRange:
-        if self._joining is None:
-            raise InfrastructureError("a file came before any run was joined")
-        return self._joining.slots_of(run_id)
+        if self._subscriptions is None:
+            raise InfrastructureError("a file arrived before any run was joined")
+        return self._subscriptions.slots_of(run_id)
 
-    def _terms(self, run_id: str) -> RunSpec | None:
-        return None if self._joining is None else self._joining.spec_of(run_id)
+    def _spec_of(self, run_id: str) -> RunSpec | None:
+        return None if self._subscriptions is None else self._subscriptions.spec_of(run_id)
 
-    def _is_damaged(self, run_id: str) -> None:
-        self._leave_alone(run_id, "whether the run is under way cannot be read from the broker")
+    def _abandon_unreadable(self, run_id: str) -> None:
+        self._abandon(run_id, "its data on the broker does not say whether it is active")
 
-    def _leave_alone(self, run_id: str, why: str) -> None:
-        if self._joining is not None:
-            self._joining.abandon(run_id, why)
+    def _abandon(self, run_id: str, damage: str) -> None:
+        if self._subscriptions is not None:
+            self._subscriptions.abandon(run_id, damage)
 
     def _fail(self, reason: str) -> None:
         if not self._failure:
             self._failure = reason
-            if self._joining is not None:
-                self._joining.refuse_all(f"worker {self._options.name} can run nothing any more: {reason}")
-        self._end_at_once()
+            if self._subscriptions is not None:
+                self._subscriptions.refuse_all(f"worker {self._options.name} cannot run files: {reason}")
+        self._shut_down_at_once()
 
-    def _end_with_stdin(self) -> None:
+    def _shut_down_with_stdin(self) -> None:
         while os.read(0, 4096):
             pass
-        self._end_at_once()
+        self._shut_down_at_once()
 
-    def _end_at_once(self) -> None:
+    def _shut_down_at_once(self) -> None:
         # The signal stops Celery, which only its own thread may do.
         os.kill(os.getpid(), signal.SIGTERM)
-        self._ending.ask(at_once=True)
+        self._shutdown.request(at_once=True)
 
-    def _leave(self) -> None:
-        """Exit although the main thread does not end; stop the files first, so that none is left running."""
-        self._place.close()
+    def _force_exit(self) -> None:
+        """Exit although the main thread does not; stop the files first, so that none is left running."""
+        self._workspace.close()
         shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
-        self._say(f"ran {self._roster.finished} file(s)")
+        self._say(f"ran {self._in_flight.finished} file(s)")
         os._exit(3 if self._failure else 0)

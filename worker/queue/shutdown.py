@@ -16,80 +16,75 @@ from passmuster.model.status import StopReason
 from worker.queue.in_flight import InFlightFiles
 
 TERM_S = 1.0
-"""Seconds between SIGTERM and SIGKILL for files that did not end within the grace: to tidy up."""
+"""Seconds between SIGTERM and SIGKILL for files that did not finish within the grace period."""
 
-LEAVE_S = 5.0
-"""Seconds the process may take to end once nothing runs; then it ends without ceremony. A broker that is away
-could hold it up for ever."""
+EXIT_S = 5.0
+"""Seconds that the process may take to exit once no file runs; then it is forced to. An unavailable broker
+could delay the exit without a limit."""
 
-LOOK_S = 0.1
+INTERVAL_S = 0.1
 
 
 class Shutdown:
     """Waits for a shutdown request, and carries it out.
 
-    Args:
-        executor: what runs.
-        roster: what this worker has.
-        grace_s: seconds for which running files may continue.
-        leave: ends the process at once.
-        clock: seconds that never go back.
+    Running files may continue for `grace_s` seconds. `force_exit` ends the process immediately.
     """
 
     def __init__(
         self,
         executor: Stoppable,
-        roster: InFlightFiles,
+        in_flight: InFlightFiles,
         *,
         grace_s: float,
-        leave: Callable[[], None],
+        force_exit: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor, self._roster = executor, roster
-        self._grace_s, self._leave, self._clock = grace_s, leave, clock
-        self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._ended = threading.Event()
-        self._is_asked = False
+        self._executor, self._in_flight = executor, in_flight
+        self._grace_s, self._force_exit, self._clock = grace_s, force_exit, clock
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._is_exiting = threading.Event()
+        self._is_requested = False
 
     def start(self) -> None:
         """Wait in a thread of its own."""
-        threading.Thread(target=self.wait, name="ending", daemon=True).start()
+        threading.Thread(target=self.wait, name="shutdown", daemon=True).start()
 
-    def ask(self, *, at_once: bool = False) -> None:
+    def request(self, *, at_once: bool = False) -> None:
         """Request the shutdown; a second request, or `at_once`, skips the grace period. Safe in signal
         handlers."""
-        self._is_asked = True
-        self._wishes.put(at_once)
+        self._is_requested = True
+        self._requests.put(at_once)
 
     @property
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether the shutdown was requested."""
-        return self._is_asked
+        return self._is_requested
 
-    def done(self) -> None:
+    def mark_exiting(self) -> None:
         """Record that the process is about to exit by itself."""
-        self._ended.set()
+        self._is_exiting.set()
 
     def wait(self) -> None:
         """Wait for the first request, and carry it out."""
-        is_urgent = self._wishes.get()
-        self._roster.close()
+        is_urgent = self._requests.get()
+        self._in_flight.close()
         until = self._clock() + self._grace_s
-        while not is_urgent and self._clock() < until and not self._roster.wait_until_empty(LOOK_S):
-            is_urgent = self._is_asked_again()
-        self._roster.mark_stopping()
+        while not is_urgent and self._clock() < until and not self._in_flight.wait_until_empty(INTERVAL_S):
+            is_urgent = self._has_request()
+        self._in_flight.mark_stopping()
         self._executor.stop_all(StopReason.CANCELLED, grace_s=0 if is_urgent else TERM_S)
-        until = self._clock() + LEAVE_S
-        while self._clock() < until and not self._ended.wait(LOOK_S):
-            if not is_urgent and self._is_asked_again():
+        until = self._clock() + EXIT_S
+        while self._clock() < until and not self._is_exiting.wait(INTERVAL_S):
+            if not is_urgent and self._has_request():
                 is_urgent = True
                 self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
-        if not self._ended.is_set():
-            self._leave()
+        if not self._is_exiting.is_set():
+            self._force_exit()
 
-    def _is_asked_again(self) -> bool:
+    def _has_request(self) -> bool:
         try:
-            self._wishes.get_nowait()
+            self._requests.get_nowait()
         except queue.Empty:
             return False
         return True

@@ -1,6 +1,6 @@
 """Celery's transport with a filter: only the text of a message for Passmuster's task reaches Celery.
 
-Celery trusts its messages. A message that is no JSON, or has another form, would end the worker, and its
+Celery trusts its messages. A message that is not JSON, or has another form, would end the worker, and its
 other requests (callbacks, chains, times) would be executed although they are unsigned. Each message is
 therefore parsed and rebuilt.
 """
@@ -33,26 +33,26 @@ from passmuster.wire.codec import MAX_TASK_CHARS
 from worker.queue.log import LogLevel, Say
 
 MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
-"""Characters of a message's body: a task's text, signed, as JSON, and in base64."""
+"""Maximum characters of a message's body: a task's text, signed, as JSON, and in base64."""
 
 
-LONGEST_WAIT_S = 0.25
+MAX_BLOCK_S = 0.25
 """Seconds that one read from the queues blocks; the next read includes the queues of new runs."""
 
 
 class ForeignMessageError(Exception):
-    """What lay on the queue is no message for our task."""
+    """A message on the queue is not for Passmuster's task."""
 
 
 class ForgetfulQoS(virtual.QoS):
-    """What was taken and not acknowledged, and is put back at the end.
+    """The unacknowledged messages, which are put back when the worker exits.
 
-    What cannot be put back is forgotten, and its run sends it again. Kombu would write it to a file in
-    TMPDIR, which nobody removes (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
+    A message that cannot be put back is forgotten; its run sends it again. Kombu would write it to a file in
+    TMPDIR, which is never removed (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
     """
 
     def restore_unacked(self) -> list[object]:
-        """Put back what can be; return no failures."""
+        """Put messages back; report no failures."""
         super().restore_unacked()  # type: ignore[no-untyped-call]
         return []
 
@@ -76,8 +76,8 @@ def install_guarded_transport(say: Say) -> None:
                 self._set_aside_damaged()
                 raise Empty from error
             except (ValueError, RecursionError) as error:
-                # No JSON. The message is off the queue and was not handled.
-                say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=LogLevel.WARNING)
+                # The message is off the queue and was not handled.
+                say(f"a message was dropped: it is not JSON ({type(error).__name__})", level=LogLevel.WARNING)
                 raise Empty from error
 
         def _put(self, queue: str, message: Any, **options: Any) -> None:
@@ -95,7 +95,7 @@ def install_guarded_transport(say: Say) -> None:
                 say(f"a message cannot be put back onto queue {queue!a}: {error}", level=LogLevel.WARNING)
 
         def _set_aside_damaged(self) -> None:
-            """Stop reading from keys that are no lists: one of them makes the read of all queues fail."""
+            """Stop reading from keys that are not lists: one of them makes the read of all queues fail."""
             for queue in self.active_queues:
                 try:
                     self._size(queue)  # type: ignore[no-untyped-call]
@@ -106,11 +106,11 @@ def install_guarded_transport(say: Say) -> None:
                     self._update_queue_cycle()  # type: ignore[no-untyped-call]
                     if queue not in set_aside:
                         set_aside.add(queue)
-                        say(f"leaves queue {queue!a} alone: {error}", level=LogLevel.WARNING)
+                        say(f"ignores queue {queue!a}: {error}", level=LogLevel.WARNING)
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel
-        brpop_timeout: float = LONGEST_WAIT_S  # type: ignore[assignment]  # The server takes parts of a second.
+        brpop_timeout: float = MAX_BLOCK_S  # type: ignore[assignment]  # The server accepts fractions of a second.
 
         def _deliver(self, message: object, queue: str) -> None:
             try:
@@ -126,22 +126,18 @@ def install_guarded_transport(say: Say) -> None:
 
 
 def rebuild_message(message: object, queue: str) -> dict[str, object]:
-    """Return a message that has nothing of the one that came but its text and its priority.
-
-    Args:
-        message: as the transport decoded it.
-        queue: where it lay.
+    """Return a new message with only the text and the priority of a decoded message from `queue`.
 
     Raises:
-        ForeignMessageError: it is no message for our task.
+        ForeignMessageError: it is not a message for Passmuster's task.
     """
     match message:
         case {"headers": {"task": str(task)}, "body": str(body), "properties": dict(properties)}:
             pass
         case _:
-            raise ForeignMessageError("it has not the form of a task's message")
+            raise ForeignMessageError("it does not have the form of a task's message")
     if task != TASK_NAME:
-        raise ForeignMessageError(f"it is for the task {ascii(task)[:40]}, the only one here is {TASK_NAME}")
+        raise ForeignMessageError(f"it is for the task {ascii(task)[:40]}, the only one is {TASK_NAME}")
     priority = properties.get("priority")
     number = str(uuid.uuid4())
     return {
@@ -152,7 +148,7 @@ def rebuild_message(message: object, queue: str) -> dict[str, object]:
         "properties": {
             "priority": priority if priority in PRIORITY_STEPS else PRIORITY_NORMAL,
             "body_encoding": "base64",
-            # A copy with the same tag would be acknowledged with this one.
+            # A copy with the same tag would be acknowledged together with this one.
             "delivery_tag": number,
             "delivery_info": {"exchange": "", "routing_key": queue},
         },
@@ -160,7 +156,7 @@ def rebuild_message(message: object, queue: str) -> dict[str, object]:
 
 
 def _text(body: str) -> str:
-    """Return the one argument that a message's body holds."""
+    """Return the only argument in a message's body."""
     if len(body) > MAX_BODY_CHARS:
         raise ForeignMessageError(f"it has {len(body)} characters, at most {MAX_BODY_CHARS} are allowed")
     try:
@@ -170,4 +166,4 @@ def _text(body: str) -> str:
     match found:
         case [[str(text)], {}, *_]:
             return text
-    raise ForeignMessageError("its body holds not exactly one text")
+    raise ForeignMessageError("its body does not contain exactly one text")

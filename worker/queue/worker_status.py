@@ -18,62 +18,43 @@ from worker.queue.root_runner import WorkerCapacity
 
 def make_worker_status(
     name: str,
-    share: WorkerCapacity,
+    capacity: WorkerCapacity,
     usage: Usage,
-    held: Sequence[InFlightFile],
+    claimed: Sequence[InFlightFile],
     *,
     host: str,
     runs: tuple[str, ...],
     only_run: str = "",
-    taken: int = 0,
+    accepted: int = 0,
     python: str = "",
 ) -> WorkerStatus:
-    """Return the card of this moment.
-
-    Args:
-        name: of the worker.
-        share: the slots and the memory that it may use.
-        usage: the use of its running files, as last measured.
-        held: the files that the broker gave to it.
-        host: where it is.
-        runs: the ids of the runs that it serves.
-        only_run: the id of the one run that it is there for; empty: all.
-        taken: messages that it has taken.
-        python: its interpreter, described.
-    """
+    """Return the current status; `claimed` are the files whose leases the worker holds."""
     return WorkerStatus(
         name=name,
         host=host,
-        slots=share.slots,
-        busy=len(held),
-        budget_bytes=share.budget_bytes,
+        slots=capacity.slots,
+        busy=len(claimed),
+        budget_bytes=capacity.budget_bytes,
         version=VERSION,
-        limits=share.limits,
+        limits=capacity.limits,
         used_bytes=usage.used_bytes,
         runs=runs,
         only_run=only_run,
-        accepted=taken,
+        accepted=accepted,
         python=python,
-        files=tuple(_bounded(_files(usage, held))),
+        files=tuple(_running_files(usage, claimed)),
     )
 
 
-def _files(usage: Usage, held: Sequence[InFlightFile]) -> Iterator[RunningFileStatus]:
-    """Yield what runs; a file that is admitted and has not started is not there yet."""
-    found = {one.attempt_id: one for one in held}
-    for file in usage.files:
-        one = found.get(file.attempt_id)
-        if one is not None:
-            yield RunningFileStatus(
-                run_id=one.run_id, path=one.path, seconds=file.seconds, used_bytes=file.used_bytes
-            )
-
-
-def _bounded(files: Iterator[RunningFileStatus]) -> Iterator[RunningFileStatus]:
-    """Yield as many of them as a card can hold."""
+def _running_files(usage: Usage, claimed: Sequence[InFlightFile]) -> Iterator[RunningFileStatus]:
+    """Yield the claimed files that have started, as many as a status can contain."""
+    by_attempt = {file.attempt_id: file for file in claimed}
     left_chars = MAX_STATUS_PATH_CHARS
-    for number, file in enumerate(files):
+    running = [(by_attempt[one.attempt_id], one) for one in usage.files if one.attempt_id in by_attempt]
+    for file, used in running[:MAX_STATUS_FILES]:
         left_chars -= len(file.path) + len(file.run_id)
-        if number == MAX_STATUS_FILES or left_chars < 0:
+        if left_chars < 0:
             return
-        yield file
+        yield RunningFileStatus(
+            run_id=file.run_id, path=file.path, seconds=used.seconds, used_bytes=used.used_bytes
+        )

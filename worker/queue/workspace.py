@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
+from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.status import StopReason
@@ -21,54 +22,16 @@ from passmuster.source.identity import tree_identity, tree_mismatch
 from passmuster.wire.run_spec import RunSpec
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFiles
+from worker.queue.root_runner import RootRunner
 from worker.queue.task_handler import PUT_BACK_S
 
-LOOK_S = 0.2
+if TYPE_CHECKING:
+    from worker.trees.shipped import ShippedTrees
+
+INTERVAL_S = 0.2
 """Seconds between two checks whether the files of an earlier run have finished."""
 
-
-_NO_TREE = "it has no tree of its own (--root), and the run ships none: use --ship, or give it one"
-
-
-class FileRunner(Protocol):
-    """Runs files in one root. See `worker.queue.root_runner`."""
-
-    python: str
-    """Its interpreter, described; empty: unknown."""
-
-    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
-        """Prepare the imports of these files before their tasks arrive."""
-
-    def handle_message(self, text: str) -> bool:
-        """Handle a message; return False if it must be put back."""
-
-    def usage(self) -> Usage:
-        """Return the use of the running files."""
-
-    def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return the capture of a running file's output, or None if it does not run."""
-
-    def run_problem(self, terms: RunSpec) -> str:
-        """Return why a run cannot be served here, or "" if it can."""
-
-    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs."""
-
-    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts."""
-
-    def close(self) -> None:
-        """Stop running files, and release all resources."""
-
-
-class Trees(Protocol):
-    """The uploaded trees on this machine. See `worker.trees.shipped`."""
-
-    def prepare(self, digest: str) -> Path:
-        """Return the folder of a tree, clean and ready for tests."""
-
-    def differing_files(self, listing: str, root: Path) -> Sequence[str]:
-        """Return the paths at which a root differs from a manifest."""
+_NO_TREE = "it has no tree of its own (--root), and the run uploads none: use --ship, or give it a root"
 
 
 class Workspace:
@@ -76,183 +39,184 @@ class Workspace:
 
     Args:
         own_root: the worker's own root; None: it serves only runs with an uploaded tree.
-        trees: prepares uploaded trees.
-        build: returns a bench in a root and, within it, a working directory; None: the root's own one.
-        roster: what this worker has.
+        make_runner: returns a runner for a root and a working directory in it; None: the worker's own one.
     """
 
     def __init__(
         self,
         own_root: Path | None,
-        trees: Trees,
-        build: Callable[[Path, str | None], FileRunner],
-        roster: InFlightFiles,
+        trees: ShippedTrees,
+        make_runner: Callable[[Path, str | None], RootRunner],
+        in_flight: InFlightFiles,
     ) -> None:
-        self._own_root, self._trees, self._build, self._roster = own_root, trees, build, roster
+        self._own_root, self._trees = own_root, trees
+        self._make_runner, self._in_flight = make_runner, in_flight
         self._changed = threading.Condition()
-        self._line: list[str] = []
+        self._waiting: list[str] = []
         self._runs: set[str] = set()
         self._is_preparing = False
-        self._bench: FileRunner | None = None
-        self._bench_of = ""
+        self._runner: RootRunner | None = None
+        self._owner = ""
         self._stopped: tuple[StopReason, float] | None = None
 
     def usage(self) -> Usage:
         """Return the use of the running files."""
-        bench = self._bench
-        if bench is None:
+        runner = self._runner
+        if runner is None:
             return Usage(slots=0, budget_bytes=0, used_bytes=0, peak_bytes=0, files=())
-        return bench.usage()
+        return runner.usage()
 
     def python(self) -> str:
-        """Return which interpreter runs files here, described; empty: unknown."""
-        bench = self._bench
-        return "" if bench is None else bench.python
+        """Return a description of the tests' interpreter, or "" if there is none now."""
+        runner = self._runner
+        return "" if runner is None else runner.python
 
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return the capture of a running file's output, or None if it does not run."""
-        bench = self._bench
-        return None if bench is None else bench.output(attempt_id)
+        runner = self._runner
+        return None if runner is None else runner.output(attempt_id)
 
     def open(self) -> None:
         """Prepare the worker's own root before any run needs it, so that errors appear immediately.
 
         Raises:
-            ConfigurationError: what is needed there cannot be used.
-            InfrastructureError: the disk does not do.
+            ConfigurationError: the interpreter or the working directory cannot be used.
+            InfrastructureError: the disk cannot be used.
         """
         if self._own_root is not None:
-            self._install(self._build(self._own_root, None), "")
+            self._install(self._make_runner(self._own_root, None), "")
 
     def handle_message(self, text: str) -> bool:
-        """Do what a message asks for, in the present root; False: it is to be put back."""
-        bench = self._bench
-        if bench is None:
-            time.sleep(PUT_BACK_S)  # So that it does not come again and again without a pause.
+        """Handle a message in the current root; return False if it must be put back."""
+        runner = self._runner
+        if runner is None:
+            time.sleep(PUT_BACK_S)  # So that it is not redelivered in a tight loop.
             return False
-        return bench.handle_message(text)
+        return runner.handle_message(text)
 
-    def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
-        """Look at what these files of a run need that is here."""
-        bench = self._bench
-        if bench is not None:
-            bench.prefetch(terms, paths)
+    def prefetch(self, spec: RunSpec, paths: Sequence[str]) -> None:
+        """Prepare the imports of these files of a run before their tasks arrive."""
+        runner = self._runner
+        if runner is not None:
+            runner.prefetch(spec, paths)
 
     def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs, and start nothing any more."""
+        """Stop all running files, and start no others."""
         with self._changed:
             self._stopped = (reason, grace_s)
-            bench = self._bench
+            runner = self._runner
             self._changed.notify_all()
-        if bench is not None:
-            bench.stop_all(reason, grace_s=grace_s)
+        if runner is not None:
+            runner.stop_all(reason, grace_s=grace_s)
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts."""
-        bench = self._bench
-        if bench is not None:
-            bench.stop_attempts(attempt_ids, reason, grace_s=grace_s)
+        """Stop only these attempts."""
+        runner = self._runner
+        if runner is not None:
+            runner.stop_attempts(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
         """Stop running files, and release all resources."""
         with self._changed:
-            bench, self._bench = self._bench, None
-        if bench is not None:
-            bench.close()
+            runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
-    def source_problem(self, terms: RunSpec) -> str:
-        """Return why a run is not one of this worker's own tree; empty: it is, or it ships its own."""
-        if terms.tree:
-            return ""
-        if self._own_root is None:
+    def source_problem(self, spec: RunSpec) -> str | None:
+        """Return why this worker's own tree is not the run's; None: it is, or the run uploads a tree."""
+        if spec.tree:
+            return None
+        root, wanted, listing = self._own_root, spec.source_identity, spec.listing
+        if root is None:
             return _NO_TREE
-        wanted = terms.source_identity
-        if not wanted or _is_of_the_run(self._own_root, terms.run_id):
-            return ""
-        root, listing = self._own_root, terms.listing
+        if not wanted or _is_dispatchers_root(root, spec.run_id):
+            return None
         differing = partial(self._trees.differing_files, listing, root) if listing else None
-        return tree_mismatch(tree_identity(root), wanted, differing=differing) or ""
+        return tree_mismatch(tree_identity(root), wanted, differing=differing)
 
-    def enter(self, terms: RunSpec) -> str:
-        """Wait for a run's turn, and make its root ready; after that it is here until `leave`.
+    def enter(self, spec: RunSpec) -> str | None:
+        """Wait for a run's turn, and prepare its root, which then belongs to the run until `leave`.
 
         Returns:
-            Why it cannot be served; empty: it can.
+            Why the run cannot be served, or None if it can.
 
         Raises:
-            PassmusterError: its root cannot be made ready.
+            PassmusterError: its root cannot be prepared.
         """
-        run_id = terms.run_id
+        run_id = spec.run_id
         with self._changed:
-            self._line.append(run_id)
-            while run_id in self._line and not self._may_enter(terms) and self._stopped is None:
-                self._changed.wait(LOOK_S)
-            if run_id not in self._line:
+            self._waiting.append(run_id)
+            while run_id in self._waiting and not self._has_turn(spec) and self._stopped is None:
+                self._changed.wait(INTERVAL_S)
+            if run_id not in self._waiting:
                 return "the run has ended"
-            self._line.remove(run_id)
+            self._waiting.remove(run_id)
             if self._stopped is not None:
-                return "the worker ends"
+                return "the worker shuts down"
             self._is_preparing = True
             self._runs.add(run_id)
-        reason = None
+        is_served = False
         try:
-            reason = self._prepare(terms).run_problem(terms)
+            problem = self._prepare(spec).run_problem(spec)
+            is_served = problem is None
         finally:
             with self._changed:
                 self._is_preparing = False
-                if reason != "":
+                if not is_served:
                     self._runs.discard(run_id)
                 self._changed.notify_all()
-        return reason
+        return problem
 
     def leave(self, run_id: str) -> None:
-        """Let others have a run's place once none of its files is here; it may not have come to it."""
+        """Release a run's turn once none of its files is here; it may not have entered yet."""
         with self._changed:
             self._runs.discard(run_id)
-            if run_id in self._line:
-                self._line.remove(run_id)
+            if run_id in self._waiting:
+                self._waiting.remove(run_id)
             self._changed.notify_all()
 
-    def _may_enter(self, terms: RunSpec) -> bool:
-        """Whether it is the turn of the first in the line."""
-        if self._line[0] != terms.run_id or self._is_preparing:
+    def _has_turn(self, spec: RunSpec) -> bool:
+        """Whether a run is the first that waits, and may enter."""
+        if self._waiting[0] != spec.run_id or self._is_preparing:
             return False
-        if self._bench is not None and self._bench_of == _wanted(terms):
-            # The worker's own root; or a run that the broker had forgotten: its files may still be here.
+        if self._runner is not None and self._owner == _owner(spec):
+            # The worker's own root; or a run that the broker had lost: its files may still be here.
             return True
-        return not self._runs and self._roster.wait_until_empty(0)
+        return not self._runs and self._in_flight.wait_until_empty(0)
 
-    def _prepare(self, terms: RunSpec) -> FileRunner:
-        wanted, present = _wanted(terms), self._bench
-        if present is not None and self._bench_of == wanted:
-            return present
-        # First: what ran there may still hold files open, and two benches would be two budgets.
+    def _prepare(self, spec: RunSpec) -> RootRunner:
+        owner, current = _owner(spec), self._runner
+        if current is not None and self._owner == owner:
+            return current
+        # First: running files may hold files of the tree open, and two runners would have two budgets.
         self.close()
-        if terms.tree:
-            bench = self._build(self._trees.prepare(terms.tree), terms.workdir)
+        if spec.tree:
+            runner = self._make_runner(self._trees.prepare(spec.tree), spec.workdir)
         elif self._own_root is not None:
-            bench = self._build(self._own_root, None)
+            runner = self._make_runner(self._own_root, None)
         else:
             raise InfrastructureError(_NO_TREE)
-        return self._install(bench, wanted)
+        return self._install(runner, owner)
 
-    def _install(self, bench: FileRunner, owner: str) -> FileRunner:
+    def _install(self, runner: RootRunner, owner: str) -> RootRunner:
         with self._changed:
-            self._bench, self._bench_of = bench, owner
+            self._runner, self._owner = runner, owner
             stopped = self._stopped
         if stopped is not None:
-            bench.stop_all(stopped[0], grace_s=stopped[1])
-        return bench
+            reason, grace_s = stopped
+            runner.stop_all(reason, grace_s=grace_s)
+        return runner
 
 
-def _is_of_the_run(root: Path, run_id: str) -> bool:
-    """Whether a root is the very folder that a run is of: then its own directory is in it."""
-    return run_id.replace("-", "").isalnum() and (root / ".passmuster" / "runs" / run_id).is_dir()
+def _is_dispatchers_root(root: Path, run_id: str) -> bool:
+    """Whether the run was started in this very directory, which then contains the run's state."""
+    is_plain = run_id.replace("-", "").isalnum()
+    return is_plain and (root / STATE_DIRECTORY / "runs" / run_id).is_dir()
 
 
-def _wanted(terms: RunSpec) -> str:
-    """Return whose bench a run needs: one of its own, or (empty) that of the worker's root.
+def _owner(spec: RunSpec) -> str:
+    """Return the owner of the runner that a run needs: the run and its tree, or "" for the worker's own root.
 
-    A run that is resumed may bring another tree.
+    A resumed run may upload another tree.
     """
-    return f"{terms.run_id} {terms.tree}" if terms.tree else ""
+    return f"{spec.run_id} {spec.tree}" if spec.tree else ""

@@ -21,11 +21,8 @@ class ShippedTrees:
 
     Args:
         cache: creates the cache; called when the first tree is needed.
-        store: the trees on the broker.
         setup: the worker's own command, run once in each tree; empty: none.
         python: the configured interpreter for tests; None: the tree's own, or the one that runs Passmuster.
-        environ: the environment that tests start from.
-        say: writes a log line.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +18,7 @@ from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 MAX_RUNNING_ROWS = 8
-"""Running files shown at most: as many as a machine runs by default."""
+"""The maximum number of running files shown: as many as a machine runs by default."""
 
 MAX_WORKER_ROWS = 4
 """The maximum number of workers shown: `run-tests status` shows all."""
@@ -32,16 +32,10 @@ _NARROW_CELLS = 50
 
 
 def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
-    """Return the footer for a terminal of that size; it uses at most half of the rows.
-
-    Args:
-        columns: width in cells.
-        rows: height in lines.
-    """
-    head = _headline(progress)
+    """Return the footer for a terminal of that many cells and lines; it uses at most half of the lines."""
     usage = progress.usage
     room = rows // 2 - 1
-    parts: list[RenderableType] = [head]
+    parts: list[RenderableType] = [_headline(progress)]
     if usage is not None and usage.budget_bytes > 0 and room > 0:
         parts.append(_memory(usage.used_bytes, usage.budget_bytes, columns=columns))
         room -= 1
@@ -50,20 +44,16 @@ def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
         room -= 1
     workers = () if usage is None else usage.workers
     # The running files matter more than the workers.
-    rows_of_workers = min(len(workers), MAX_WORKER_ROWS, room // 2)
-    if rows_of_workers > 0:
-        shown_workers = _most_loaded(workers, rows_of_workers)
+    worker_rows = min(len(workers), MAX_WORKER_ROWS, room // 2)
+    if worker_rows > 0:
+        shown_workers = _most_loaded(workers, worker_rows)
         parts.append(_workers_table(shown_workers))
         if len(workers) > len(shown_workers):
             parts.append(_line(_further_workers(workers, shown_workers), style="dim"))
-        room -= rows_of_workers
-    running = progress.running()
-    if running and room > 0:
-        shown = (
-            running
-            if len(running) <= min(room, MAX_RUNNING_ROWS)
-            else running[: min(room, MAX_RUNNING_ROWS) - 1]
-        )
+        room -= worker_rows
+    running, file_rows = progress.running(), min(room, MAX_RUNNING_ROWS)
+    if running and file_rows > 0:
+        shown = running if len(running) <= file_rows else running[: file_rows - 1]
         if shown:
             parts.append(_running_table(shown))
         if len(running) > len(shown):
@@ -115,27 +105,28 @@ def _memory(used_bytes: int, budget_bytes: int, *, columns: int) -> RenderableTy
         complete_style=style,
         finished_style="red",
     )
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    table = _table("left", "left")
     table.add_row(text, bar)
     return table
 
 
-def _running_table(files: tuple[FooterRow, ...]) -> Table:
+def _table(*justify: JustifyMethod) -> Table:
+    """Return a table without lines and headings, with a column for each alignment."""
     table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
-    has_workers = any(file.worker for file in files)
-    if has_workers:
-        table.add_column(no_wrap=True, overflow="ellipsis")
+    for one in justify:
+        table.add_column(no_wrap=True, overflow="ellipsis", justify=one)
+    return table
+
+
+def _running_table(files: tuple[FooterRow, ...]) -> Table:
+    table = _table("left", "right", "right", "left")
     for file in files:
-        used = "" if file.used_bytes is None else format_bytes(file.used_bytes)
-        cells = [_line(f"  {one_line(file.label)}"), Text(format_seconds(file.seconds)), Text(used)]
-        if has_workers:
-            cells.append(_line(one_line(file.worker), style="dim"))
-        table.add_row(*cells)
+        table.add_row(
+            _line(f"  {one_line(file.label)}"),
+            Text(format_seconds(file.seconds)),
+            Text("" if file.used_bytes is None else format_bytes(file.used_bytes)),
+            _line(one_line(file.worker), style="dim"),
+        )
     return table
 
 
@@ -159,10 +150,7 @@ def _further_workers(workers: tuple[WorkerUsage, ...], shown: tuple[WorkerUsage,
 
 
 def _workers_table(workers: tuple[WorkerUsage, ...]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table = _table("left", "right", "left")
     for worker in workers:
         used, budget = format_bytes(worker.used_bytes), format_bytes(worker.budget_bytes)
         is_near = worker.used_bytes >= _NEAR_BUDGET * worker.budget_bytes

@@ -29,7 +29,7 @@ from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.terminal.stream import SafeStream, TextStream
 
 REFRESH_S = 0.22
-"""Seconds between two footers at least: at most 4 to 5 a second."""
+"""The minimum number of seconds between two footers: 4 to 5 a second."""
 
 _FALLBACK_SIZE = os.terminal_size((80, 24))
 _MIN_COLUMNS, _MIN_ROWS = 20, 4
@@ -66,12 +66,7 @@ class FooterStream:
         return len(text)
 
     def draw(self, lines: tuple[str, ...], cells: tuple[int, ...]) -> None:
-        """Replace the footer; without lines, remove it.
-
-        Args:
-            lines: coloured; each narrower than the terminal.
-            cells: how many cells of the terminal each of them occupies.
-        """
+        """Replace the footer with lines, each of which occupies that many cells; without lines, remove it."""
         if lines == self._lines:
             return
         wiped = self._wiped()
@@ -92,12 +87,9 @@ class LiveReporter:
     """Prints what `ConsoleReporter` prints, and keeps a footer while files run.
 
     Args:
-        stream: the terminal.
-        color: whether tags and footer are coloured.
-        rerun: gives the command that reruns one file.
         warn_stream: receives notices; they appear above the footer if it is the terminal too.
         warn_is_terminal: whether `warn_stream` shows on the same terminal.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
         size: returns the terminal's size; None: ask the stream's descriptor.
     """
 
@@ -168,8 +160,7 @@ class LiveReporter:
         if size.columns < _MIN_COLUMNS or size.lines < _MIN_ROWS:
             self._screen.draw((), ())
             return
-        # rich takes a tenth of a second to import, which only a terminal's user should pay, and only
-        # once tests are running.
+        # rich takes a tenth of a second to import: only for a terminal, and only while tests are running.
         from rich.cells import cell_len
 
         from dispatcher.reporters.console.footer import footer_lines

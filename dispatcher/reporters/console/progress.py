@@ -13,19 +13,15 @@ from passmuster.model.executor import Usage
 
 
 class FooterRow(Struct, frozen=True, kw_only=True):
-    """A file that runs now.
-
-    Args:
-        label: its path as printed.
-        seconds: wall-clock seconds since its start.
-        used_bytes: its memory; None: unknown.
-        worker: the worker that runs it, if there are several.
-    """
+    """A file that runs now."""
 
     label: str
     seconds: float
+    """Wall-clock seconds since its start."""
     used_bytes: int | None
+    """None: unknown."""
     worker: str = ""
+    """The worker that runs it, if there are several."""
 
 
 class _Started(Struct, frozen=True):
@@ -75,7 +71,7 @@ class RunProgress:
         predicted_s = self._predicted.get(event.file.path)
         was_running = self._running.pop(event.file.path, None) is not None
         if event.attempt_reason is RerunReason.VERIFY_PASS:
-            self._confirmed(event, predicted_s)
+            self._verified(event, predicted_s)
             return
         if not was_running:
             self._wait(predicted_s, -1)
@@ -87,7 +83,7 @@ class RunProgress:
         self._finished += 1
         self._finished_s += event.result.duration
 
-    def _confirmed(self, event: AttemptFinished, predicted_s: float | None) -> None:
+    def _verified(self, event: AttemptFinished, predicted_s: float | None) -> None:
         """Process the result of a verification of a finished file."""
         if event.rerun_reason is None:
             self.failed += event.result.status.is_failure
@@ -134,15 +130,10 @@ class RunProgress:
         is_unknown = self._waiting_unknown or any(file.predicted_s is None for file in self._running.values())
         if average_s is None and is_unknown:
             return None
-        running_s = [
-            max(
-                0.0,
-                (average_s or 0.0 if file.predicted_s is None else file.predicted_s)
-                - self._now_s
-                + file.at_s,
-            )
-            for file in self._running.values()
-        ]
+        running_s = []
+        for file in self._running.values():
+            predicted_s = average_s or 0.0 if file.predicted_s is None else file.predicted_s
+            running_s.append(max(0.0, file.at_s + predicted_s - self._now_s))
         work_s = self._waiting_known_s + self._waiting_unknown * (average_s or 0.0) + sum(running_s)
         slots = max(1, self.usage.slots if self.usage else len(self._running))
         return max([work_s / slots, *running_s])

@@ -109,7 +109,7 @@ def test_a_broker_without_room_is_waited_for(
         running = project.start("--run-timeout", "50s", env=env)
         running.wait_for_file("is_running")
         admin.config_set("maxmemory", "1")
-        wait_until(lambda: "the broker is away" in worker.log, "the worker says that it cannot go on")
+        wait_until(lambda: "the broker is unavailable" in worker.log, "the worker says that it cannot go on")
         wait_until(lambda: "broker unavailable" in running.events.read_text(), "the command says it, too")
         (project.root / "go_on").touch()
         admin.config_set("maxmemory", "0")

@@ -77,7 +77,7 @@ def test_all_passed_is_one_green_run(tmp_path: Path) -> None:
     assert "Running:" not in ran.out
 
 
-def test_one_folder_above_all_records_is_enough(tmp_path: Path) -> None:
+def test_one_directory_above_all_records_suffices(tmp_path: Path) -> None:
     write_both(tmp_path)
     assert merge(tmp_path, ".").status == ExitCode.OK
 
@@ -124,7 +124,7 @@ def test_a_record_that_lacks_its_last_line_is_red_and_loses_no_result(tmp_path: 
     assert "  Passed: 2\n  Failed: 1\n" in ran.out
 
 
-def test_of_a_shard_that_was_killed_only_what_nobody_knows_is_lost(tmp_path: Path) -> None:
+def test_of_a_killed_shard_only_files_without_a_result_are_lost(tmp_path: Path) -> None:
     whole = dict.fromkeys((f"a/tests/test_{number}.py" for number in range(1, 5)), 1)
     events = shard_events(shard_plan(1, whole, total=1), failed=["a/tests/test_1.py"])
     third = [event for event in events if isinstance(event, AttemptStarted)][2]
@@ -144,7 +144,7 @@ def test_of_a_shard_that_was_killed_only_what_nobody_knows_is_lost(tmp_path: Pat
     assert (root.get("failures"), root.get("errors")) == ("0", "3")
 
 
-def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_breaks_off(
+def test_a_verdict_that_awaited_verification_counts_in_an_incomplete_record(
     tmp_path: Path,
 ) -> None:
     path = "a/tests/test_1.py"
@@ -166,7 +166,7 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     assert (file.status, file.is_unverified, len(file.attempts)) == (Status.PASS, True, 1)
 
 
-def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_breaks_off(
+def test_a_file_that_an_earlier_attempt_decided_is_decided_in_an_incomplete_record(
     tmp_path: Path,
 ) -> None:
     path = "a/tests/test_1.py"
@@ -201,7 +201,7 @@ def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_brea
     assert file.finding is Finding.FAILS_WHEN_FORKED
 
 
-def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_off(tmp_path: Path) -> None:
+def test_a_failure_that_awaits_a_rerun_is_no_verdict_in_an_incomplete_record(tmp_path: Path) -> None:
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1), failed=[path])
     cut = [
@@ -235,14 +235,14 @@ def test_records_that_do_not_belong_together_are_not_merged(kind: str, tmp_path:
 @pytest.mark.parametrize(
     ("argv", "status", "text"),
     [
-        ((), ExitCode.USAGE, "merge needs the folders with the records"),
+        ((), ExitCode.USAGE, "merge needs the directories with the records"),
         (("nowhere",), ExitCode.INFRASTRUCTURE, "it is not a directory"),
         (("empty",), ExitCode.INFRASTRUCTURE, "no shard left one"),
         (("empty", "--shard", "1/2"), ExitCode.USAGE, "unknown argument: --shard"),
         (("empty", "--nonsense"), ExitCode.USAGE, "unknown argument: --nonsense"),
     ],
 )
-def test_what_cannot_be_merged_is_said_in_a_line(
+def test_records_that_cannot_be_merged_are_one_line(
     argv: tuple[str, ...], status: ExitCode, text: str, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -252,7 +252,7 @@ def test_what_cannot_be_merged_is_said_in_a_line(
     assert ran.err.count("\n") == 1
 
 
-def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) -> None:
+def test_regressions_are_found_in_the_whole_run_and_can_fail_it(tmp_path: Path) -> None:
     usual = UsageStats(duration_s=0.01, cpu_s=0.001, peak_bytes=MIB, runs=3)
     for number, name in ((1, "one"), (2, "two")):
         events = shard_events(shard_plan(number), baseline=Baseline(spawned=usual), peak_bytes=90 * MIB)
@@ -267,7 +267,7 @@ def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) ->
     assert "took" not in lenient.out
 
 
-def test_clocks_that_differ_move_nothing(tmp_path: Path) -> None:
+def test_different_clocks_do_not_move_events(tmp_path: Path) -> None:
     for apart_s in (0.0, -7200.0):
         folders = write_both(tmp_path / str(apart_s), apart_s=apart_s)
         records = [read_record(folder) for folder in folders]
@@ -293,7 +293,7 @@ def test_each_machine_is_a_worker_of_the_whole(tmp_path: Path) -> None:
     assert (sample.budget_bytes, sample.used_bytes, sample.slots) == (200, 100, 4)
 
 
-def test_what_all_machines_notice_is_told_once_and_else_with_the_machine(tmp_path: Path) -> None:
+def test_a_notice_of_all_machines_appears_once_and_others_name_the_machine(tmp_path: Path) -> None:
     one, two = shard_events(shard_plan(1)), shard_events(shard_plan(2))
     two.insert(1, Notice(at_s=0.1, text="a slow disk"))
     records = [read_record(write_record(tmp_path, events)) for events in (one, two)]
@@ -303,7 +303,7 @@ def test_what_all_machines_notice_is_told_once_and_else_with_the_machine(tmp_pat
     assert notices == ["mind the gap", "shard 2: a slow disk"]
 
 
-def test_the_record_of_a_run_that_was_not_split_is_told_as_it_was(tmp_path: Path) -> None:
+def test_the_record_of_a_run_without_shards_is_replayed_unchanged(tmp_path: Path) -> None:
     told = shard_events(shard_plan(1, {"a/tests/test_1.py": 1}, total=1), failed=["a/tests/test_1.py"])
     record = read_record(write_record(tmp_path, told))
     again = combine_records([record], check_records([record]))
@@ -311,7 +311,7 @@ def test_the_record_of_a_run_that_was_not_split_is_told_as_it_was(tmp_path: Path
     assert again[-1] == record.events[-1]
 
 
-def test_the_history_of_all_shards_is_remembered(tmp_path: Path) -> None:
+def test_the_history_gets_the_results_of_all_shards(tmp_path: Path) -> None:
     write_both(tmp_path, "a/tests/test_3.py")
     assert merge(tmp_path, "one", "two").status == ExitCode.FAILED
     history = History(tmp_path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.config.choices import Override
-from dispatcher.config.overrides import Overrides
-from passmuster.model.status import Isolation
+from dispatcher.config.choices import SERIAL, FileGroup, Override
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import Overrides, command_lines, group_limits
+from dispatcher.model.plan import TestFile
+from passmuster.model.status import Isolation, RunnerKind
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -75,3 +77,35 @@ def test_an_override_without_files_is_found() -> None:
     used, useless = Override(files=("a.py", "never.py")), Override(files=("b.py",))
 
     assert Overrides([used, useless]).unmatched(["c.py", "a.py"]) == (useless,)
+
+
+def test_a_group_has_its_limit_and_serial_groups_have_one() -> None:
+    config = TestConfig(
+        groups=(FileGroup(name="db", max_files=3),),
+        overrides=(
+            Override(files=("a.py",), group="db"),
+            Override(files=("b.py",), group=f"{SERIAL}-browser"),
+            Override(files=("c.py",), group=""),
+            Override(files=("d.py",), retries=1),
+        ),
+    )
+
+    assert group_limits(config) == {"db": 3, f"{SERIAL}-browser": 1}
+
+
+def test_each_command_says_how_many_files_it_runs() -> None:
+    files = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "ui/c.py", "ui/d.py")]
+    overrides = (
+        Override(files=("ui/**",), command=("xvfb-run", "{python}", "{file}"), runner=RunnerKind.COMMAND),
+        Override(files=("ui/d.py",), runner=RunnerKind.PYTEST),
+    )
+    whole = TestConfig(command=("{python}", "run.py", "{file}"))
+
+    assert command_lines(files, TestConfig()) == ()
+    assert command_lines(files, TestConfig(overrides=overrides)) == (
+        (
+            "1 of 4 file(s) run by the command xvfb-run {python} {file} "
+            "(from [tool.passmuster] overrides in pyproject.toml, number 1)"
+        ),
+    )
+    assert [line.partition(" file")[0] for line in command_lines(files, whole)] == ["4 of 4"]

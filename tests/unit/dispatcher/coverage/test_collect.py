@@ -1,4 +1,4 @@
-"""Which coverage data of a run counts."""
+"""The coverage data of the attempts that count is collected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_data_of_passed_and_failed_files_is_collected(tmp_path: Path) -> None:
     assert collected.files_without_data == ()
 
 
-def test_the_roots_of_workers_elsewhere_are_known(tmp_path: Path) -> None:
+def test_the_roots_of_remote_workers_are_collected(tmp_path: Path) -> None:
     [data] = make(tmp_path, "1")
     found = [
         TestResult(file_path=name, status=Status.PASS, coverage_files=(data,), coverage_root=root)

@@ -1,4 +1,4 @@
-"""Combining data into reports, with the real coverage in a real process."""
+"""Coverage data is combined into reports, with the real coverage in a real process."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_all_reports_are_written_and_data_is_kept(plan: CoveragePlan, tmp_path: 
     assert report.warnings == ()
 
 
-def test_data_of_workers_elsewhere_is_that_of_the_same_files(plan: CoveragePlan, tmp_path: Path) -> None:
+def test_data_of_remote_workers_belongs_to_the_same_files(plan: CoveragePlan, tmp_path: Path) -> None:
     places = [tmp_path / "elsewhere", tmp_path / "there" / "project"]
     data_files = [measure(plan, "test_here.py", "from shop import goods\n")]
     for number, place in enumerate(places):
@@ -149,7 +149,7 @@ def test_the_projects_precision_and_formats_are_respected_but_the_text_report_st
     assert report.text_path.read_text().splitlines()[0].startswith("Name ")
 
 
-def test_broken_data_is_told_and_costs_only_itself(plan: CoveragePlan, tmp_path: Path) -> None:
+def test_broken_data_is_a_warning_and_the_rest_is_reported(plan: CoveragePlan, tmp_path: Path) -> None:
     good = measure(plan, "test_a.py", "from shop import goods\n")
     write(tmp_path / "broken", "this is no data")
     report = merge(plan, str(tmp_path / "broken"), good)
@@ -172,7 +172,7 @@ def test_a_measured_file_that_is_gone_costs_its_row_only(plan: CoveragePlan) -> 
     assert any("gone.py" in warning for warning in report.warnings)
 
 
-def test_variables_that_steer_coverage_do_not_reach_the_combining(
+def test_variables_of_coverage_do_not_reach_the_combining_process(
     plan: CoveragePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     data = measure(plan, "test_a.py", "from shop import goods\n")
@@ -183,7 +183,7 @@ def test_variables_that_steer_coverage_do_not_reach_the_combining(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_no_data_at_all_is_a_clear_error(plan: CoveragePlan) -> None:
+def test_no_data_is_a_clear_error(plan: CoveragePlan) -> None:
     with pytest.raises(PassmusterError, match="no test file delivered coverage data"):
         merge(plan)
 
@@ -227,7 +227,7 @@ def test_percentages_are_displayed_as_coverage_does(percent: float, precision: i
 
 
 @given(st.floats(0, 100), st.integers(0, 3), st.sampled_from([0.0, 50.0, 79.5, 80.0, 99.99, 100.0]))
-def test_a_demanded_percentage_is_judged_as_coverage_does(
+def test_a_required_percentage_is_compared_by_coverages_own_rule(
     percent: float, precision: int, demanded: float
 ) -> None:
     report = replace(REPORT, percent=percent, precision=precision)

@@ -1,4 +1,4 @@
-"""A new report takes the place of the old one, and nothing else is touched."""
+"""A new report replaces the previous one, and no other files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_own_gitignore_is_neither_overwritten_nor_removed(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "content", ["no json", "{}", "[1, null]", '["../outside", "/etc/hostname", ".", "", "sub/x"]']
 )
-def test_a_list_that_was_tampered_with_deletes_nothing(tmp_path: Path, content: str) -> None:
+def test_a_forged_list_deletes_nothing(tmp_path: Path, content: str) -> None:
     outside = tmp_path / "outside"
     outside.write_text("keep")
     target = report(tmp_path / "target", "mine.txt")

@@ -1,4 +1,4 @@
-"""What is checked about coverage before the first test starts."""
+"""Problems with coverage are found before the first test starts."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_relative_report_paths_are_made_absolute(tmp_path: Path, monkeypatch: py
     assert plan.xml_path == tmp_path / "coverage.xml"
 
 
-def test_a_directory_that_cannot_be_made_stops_the_run_before_it_starts(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_stops_the_run_before_it_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     config = TestConfig(coverage_dir=tmp_path / "file" / "reports")
     with pytest.raises(ConfigurationError, match=r"coverage directory .* cannot be made"):

@@ -45,7 +45,7 @@ def test_without_key_files_their_heading_is_left_out() -> None:
     assert "Key Files Coverage:" not in lines(REPORT)
 
 
-def test_what_went_wrong_is_said() -> None:
+def test_problems_are_printed() -> None:
     report = replace(
         REPORT, xml_path=Path("/x.xml"), files_without_data=("test_a.py", "test_b.py"), warnings=("odd data",)
     )

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.engine.retry import NextAttempt
-from dispatcher.engine.state import TAIL_CHARACTERS, RunState
+from dispatcher.engine.state import TAIL_CHARACTERS, RunState, verdict_position
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults
 from passmuster.model.result import TestResult
-from passmuster.model.status import Outcome, Status, StopReason
+from passmuster.model.status import Isolation, Status, StopReason
 from passmuster.model.task import TestTask
 
 PATHS = ("a.py", "b.py", "c.py")
@@ -110,7 +110,7 @@ def test_evictions_are_neither_failures_nor_make_a_file_flaky() -> None:
     [record] = finish(state).records
     assert (state["a.py"].evictions, state["a.py"].failures, state.failed_files) == (1, 0, 0)
     assert not record.is_flaky
-    assert [attempt.attempt for attempt in record.judged] == [2]
+    assert record.final.attempt == 2
 
 
 def test_a_cancelled_file_says_why_and_whether_it_had_started() -> None:
@@ -196,4 +196,37 @@ def test_each_file_counts_once_in_whatever_order_results_come(
     assert [record.file.path for record in found.records] == list(PATHS)
     assert len(found.passed) + len(found.failed) + len(found.cancelled) == len(PATHS)
     assert state.newly_slow(1.0, 0.0) == []
-    assert found.count_cases(Outcome.PASSED) == 0
+
+
+F, S = Isolation.FORK, Isolation.SPAWN
+CHECK, AGAIN, REFORK = RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK
+VERIFY, RETRY, ALONE = RerunReason.VERIFY_PASS, RerunReason.RETRY, RerunReason.EXCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("story", "retries", "position"),
+    [
+        ([(None, "P", S)], 0, 0),
+        ([(None, "F", S), (RETRY, "P", S)], 1, 1),
+        ([(None, "F", S), (RETRY, "F", S), (RETRY, "P", S)], 1, 1),
+        # A verification that passes leaves the verdict to the attempt before it; one that fails decides.
+        ([(None, "P", F), (VERIFY, "P", S)], 0, 0),
+        ([(None, "P", F), (VERIFY, "F", S)], 0, 1),
+        # Fails forked, passes spawned twice, fails forked again: forking is the cause, the file passes.
+        ([(None, "F", F), (CHECK, "P", S), (AGAIN, "P", S), (REFORK, "F", F)], 0, 2),
+        # Without that proof the first attempt decides; the last one that agrees with it counts.
+        ([(None, "F", F), (CHECK, "P", S), (AGAIN, "F", S)], 0, 2),
+        ([(None, "F", S), (ALONE, "P", S)], 0, 0),
+        ([(None, "P", S), (RETRY, "C", S)], 0, 1),
+    ],
+)
+def test_the_attempt_that_counts_follows_from_all_attempts(
+    story: list[tuple[RerunReason | None, str, Isolation]], retries: int, position: int
+) -> None:
+    statuses = {"P": Status.PASS, "F": Status.FAIL, "C": Status.CANCELLED}
+    attempts = [
+        TestResult(file_path="a.py", status=statuses[letter], attempt=number, isolation=isolation)
+        for number, (_, letter, isolation) in enumerate(story, 1)
+    ]
+
+    assert verdict_position(attempts, [reason for reason, _, _ in story], retries=retries) == position

@@ -63,3 +63,22 @@ def test_where_a_file_never_ran_in_that_way_the_other_has_to_do() -> None:
     assert never_forked.as_run(FILE, Isolation.AUTO).spawned == SPAWNED
     assert only_made_room.as_run(FILE, Isolation.AUTO).spawned == SPAWNED
     assert never_spawned.as_run(FILE, Isolation.SPAWN).spawned == FORKED
+
+
+def test_the_baseline_of_a_forked_file_holds_while_the_same_files_run() -> None:
+    larger = UsageStats(duration_s=3.0, cpu_s=2.0, peak_bytes=300, runs=2)
+
+    same = KNOWN.baseline(FILE, ran_with_same_peers=True)
+    others = KNOWN.baseline(replace(FILE, size_bytes=11), ran_with_same_peers=False)
+    never_spawned = replace(KNOWN, spawned=UsageStats()).baseline(FILE, ran_with_same_peers=False)
+    never_forked = replace(KNOWN, forked=None).baseline(FILE, ran_with_same_peers=True)
+
+    assert (same.spawned, same.forked, same.is_changed) == (SPAWNED, FORKED, False)
+    # Without the imports of its server, a forked file may take as much as a spawned one.
+    assert (others.forked.duration_s, others.forked.cpu_s, others.forked.peak_bytes) == (
+        larger.duration_s,
+        larger.cpu_s,
+        larger.peak_bytes,
+    )
+    assert others.is_changed
+    assert never_spawned.forked == never_forked.forked == UsageStats()

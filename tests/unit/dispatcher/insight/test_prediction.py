@@ -50,9 +50,10 @@ def predicted(
         ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
         ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
         ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
+        ([replace(task(name, 2.0), predicted_bytes=None) for name in "abcd"], {}, LowerBoundKind.MEMORY, 4.0),
         ([replace(task(name, 2.0), exclusive=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
-    ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
+    ids=["the longest file", "CPUs", "memory", "a group", "jobs", "unknown memory", "exclusive files"],
 )
 def test_what_bounds_a_run_is_found(
     tasks: list[TestTask], groups: Mapping[str, int], kind: LowerBoundKind, wall_s: float

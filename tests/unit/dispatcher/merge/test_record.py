@@ -1,4 +1,4 @@
-"""A record is read as it was told, and whatever was done to it is noticed."""
+"""A record is read as it was written, and every change to it is detected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return write_record(tmp_path, shard_events(shard_plan(1), failed=[FAILED]))
 
 
-def test_what_is_read_is_what_was_told(folder: Path) -> None:
+def test_a_record_is_read_as_it_was_written(folder: Path) -> None:
     record = read_record(folder)
     told = shard_events(shard_plan(1), failed=[FAILED])
     assert record.broken == ""
@@ -45,7 +45,7 @@ def test_neither_paths_of_the_machine_nor_outputs_of_passed_files_are_written(fo
     assert text.count("printed") == 1
 
 
-def test_an_attempt_that_nobody_was_told_of_is_in_the_record(tmp_path: Path) -> None:
+def test_an_attempt_without_an_event_is_in_the_record(tmp_path: Path) -> None:
     events = shard_events(shard_plan(2))
     cancelled = TestResult(file_path="a/tests/test_2.py", status=Status.CANCELLED, error="not run", attempt=2)
     last = events[-1]
@@ -62,7 +62,7 @@ def test_an_attempt_that_nobody_was_told_of_is_in_the_record(tmp_path: Path) -> 
     ]
 
 
-def test_a_record_that_breaks_off_anywhere_says_so_and_tells_what_it_can(folder: Path) -> None:
+def test_a_record_that_ends_anywhere_is_incomplete_and_read_as_far_as_possible(folder: Path) -> None:
     path = folder / RECORD_NAME
     data = path.read_bytes()
     first = data.index(b"\n") + 1
@@ -73,7 +73,7 @@ def test_a_record_that_breaks_off_anywhere_says_so_and_tells_what_it_can(folder:
         assert record.coverage is None
 
 
-def test_a_record_without_a_first_line_is_none(folder: Path) -> None:
+def test_a_record_without_a_header_is_refused(folder: Path) -> None:
     path = folder / RECORD_NAME
     for data in (b"", path.read_bytes()[:50], b"\0\0\0\n", b"header {}\n", b"{}\n"):
         path.write_bytes(data)
@@ -121,7 +121,7 @@ def test_a_later_run_of_the_same_shard_replaces_its_record(tmp_path: Path) -> No
     assert not results.failed
 
 
-def test_two_jobs_that_write_the_same_record_at_once_are_told_apart(tmp_path: Path) -> None:
+def test_two_jobs_cannot_write_the_same_record_at_once(tmp_path: Path) -> None:
     first = RecordReporter(tmp_path, root=tmp_path, environ={})
     first.handle(shard_events(shard_plan(1))[0])
     second = RecordReporter(tmp_path, root=tmp_path, environ={})
@@ -129,14 +129,14 @@ def test_two_jobs_that_write_the_same_record_at_once_are_told_apart(tmp_path: Pa
         second.handle(shard_events(shard_plan(1))[0])
 
 
-def test_a_run_that_is_not_finished_leaves_a_record_without_an_end(tmp_path: Path) -> None:
+def test_a_run_that_did_not_finish_leaves_an_incomplete_record(tmp_path: Path) -> None:
     folder = write_record(tmp_path, shard_events(shard_plan(1))[:-1])
     record = read_record(folder)
     assert "it ends after" in record.broken
     assert sum(isinstance(event, AttemptFinished) for event in record.events) == 2
 
 
-def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_writable_is_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"--record: cannot create the directory"):
         RecordReporter(tmp_path / "file" / "records", root=tmp_path, environ={})
@@ -147,7 +147,7 @@ def test_a_record_and_its_folder_are_private(folder: Path) -> None:
     assert (folder / RECORD_NAME).stat().st_mode & 0o077 == 0
 
 
-def test_a_file_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_survives(tmp_path: Path) -> None:
     path = os.fsdecode(b"tests/test_\xff.py")
     events = shard_events(shard_plan(1, {path: 1}, total=1))
     record = read_record(write_record(tmp_path, events))

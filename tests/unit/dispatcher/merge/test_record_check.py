@@ -1,4 +1,4 @@
-"""What is missing, doubled, foreign or broken among records is named."""
+"""Missing, duplicate, mismatching and incomplete records are named."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def first(tmp_path: Path) -> RecordedRun:
     return record(tmp_path / "one", shard_plan(1))
 
 
-def test_all_shards_of_one_plan_are_whole(first: RecordedRun, tmp_path: Path) -> None:
+def test_records_of_all_shards_of_one_plan_match(first: RecordedRun, tmp_path: Path) -> None:
     assert proof(first, record(tmp_path, shard_plan(2))) == RecordCheck()
 
 
@@ -44,7 +44,7 @@ def test_a_missing_shard_without_files_is_missing_too(tmp_path: Path) -> None:
     assert proof(record(tmp_path, shards)).incomplete == ("shard 2 of 2 left no record: 0 files",)
 
 
-def test_a_broken_record_is_named_with_its_place(first: RecordedRun, tmp_path: Path) -> None:
+def test_an_incomplete_record_is_named_with_its_directory(first: RecordedRun, tmp_path: Path) -> None:
     folder = write_record(tmp_path / "two", shard_events(shard_plan(2)))
     path = folder / RECORD_NAME
     path.write_bytes(path.read_bytes()[:-10])
@@ -52,7 +52,7 @@ def test_a_broken_record_is_named_with_its_place(first: RecordedRun, tmp_path: P
     assert f"shard 2/2 in {folder} is incomplete: it ends after 7 lines" in gap
 
 
-def test_a_doubled_shard_is_named_with_both_places(first: RecordedRun, tmp_path: Path) -> None:
+def test_two_records_of_one_shard_are_named_with_both_directories(first: RecordedRun, tmp_path: Path) -> None:
     again = record(tmp_path / "again", shard_plan(1))
     (line,) = proof(first, record(tmp_path, shard_plan(2)), again).mismatches
     assert f"shard 1/2 left 2 records: {first.folder}, {again.folder}" in line
@@ -74,7 +74,7 @@ def test_a_history_that_exists_on_one_machine_only_is_named(first: RecordedRun, 
     assert "balanced by different histories (none and abcdef)" in line
 
 
-def test_a_plan_that_was_split_otherwise_is_explained(first: RecordedRun, tmp_path: Path) -> None:
+def test_a_plan_that_was_split_differently_is_explained(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2})
     (line,) = proof(first, record(tmp_path, moved)).mismatches
     assert "pass the same arguments to every job" in line
@@ -86,7 +86,7 @@ def test_another_number_of_shards_is_named(first: RecordedRun, tmp_path: Path) -
     assert "3 (shard 2/3" in line
 
 
-def test_a_record_of_another_run_of_the_ci_is_foreign(tmp_path: Path) -> None:
+def test_a_record_of_another_ci_run_does_not_match(tmp_path: Path) -> None:
     one = record(tmp_path / "one", shard_plan(1), {"GITHUB_RUN_ID": "77"})
     two = record(tmp_path / "two", shard_plan(2), {"GITHUB_RUN_ID": "78"})
     (line,) = proof(one, two).mismatches
@@ -98,7 +98,7 @@ def _of_commit(record: RecordedRun, commit: str) -> RecordedRun:
     return structs.replace(record, header=structs.replace(record.header, commit=commit))
 
 
-def test_a_record_of_another_commit_is_foreign(first: RecordedRun, tmp_path: Path) -> None:
+def test_a_record_of_another_commit_does_not_match(first: RecordedRun, tmp_path: Path) -> None:
     second = record(tmp_path, shard_plan(2))
     (line,) = proof(_of_commit(first, "aaaa"), _of_commit(second, "bbbb")).mismatches
     assert "different commits: aaaa (shard 1/2" in line
@@ -112,7 +112,7 @@ def test_a_record_of_an_unknown_commit_is_not_one_of_another_commit(
     assert proof(_of_commit(first, "aaaa"), _of_commit(second, "")) == RecordCheck()
 
 
-def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path: Path) -> None:
+def test_a_record_with_other_results_than_its_plan_does_not_match(tmp_path: Path) -> None:
     events = shard_events(shard_plan(1))
     last = events[-1]
     assert isinstance(last, RunFinished)
@@ -122,7 +122,7 @@ def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path:
     assert "contains other files than its plan" in line
 
 
-def test_a_record_whose_run_planned_other_files_than_its_shard_has_is_foreign(tmp_path: Path) -> None:
+def test_a_record_with_other_planned_files_than_its_shard_does_not_match(tmp_path: Path) -> None:
     events = shard_events(shard_plan(1))
     begin = events[0]
     assert isinstance(begin, RunStarted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -164,3 +165,24 @@ def test_a_plan_says_what_it_is_a_part_of_and_how_long_it_should_take() -> None:
     assert made.shard.whole == mine.plan.whole
     seconds = [HISTORY[file.path].spawned.duration_s for file in mine.files]
     assert made.shard.predicted_s == sum(seconds)
+
+
+def test_a_file_with_a_known_peak_but_no_time_is_part_of_the_digest() -> None:
+    known = {
+        path: replace(one, spawned=replace(one.spawned, duration_s=0.0, peak_bytes=10**7))
+        for path, one in HISTORY.items()
+    }
+    changed = {
+        path: replace(one, spawned=replace(one.spawned, peak_bytes=10**9)) for path, one in known.items()
+    }
+
+    assert part(history=known).plan.history_digest != part(history=changed).plan.history_digest
+
+
+def test_a_coverage_threshold_is_left_to_merge() -> None:
+    def said(**changes: Any) -> bool:
+        return any("coverage-fail-under" in text for text in part(config=replace(CONFIG, **changes)).notices)
+
+    assert said(enable_coverage=True, coverage_fail_under=80.0)
+    assert not said(enable_coverage=True)
+    assert not said(coverage_fail_under=80.0)

@@ -1,4 +1,4 @@
-"""The line of the test file that a message blames, for what pytest, unittest and Python really write."""
+"""The line of the test file that a message names, in real messages of pytest, unittest and Python."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_crash_has_the_innermost_line_although_it_comes_first(project: Path) -
         "tests/test_it.py::Case::test_x",
     ],
 )
-def test_what_is_no_place_in_the_file_is_not_taken_for_one(text: str) -> None:
+def test_text_that_is_not_a_place_in_the_file_is_ignored(text: str) -> None:
     assert failure_line(text, "tests/test_it.py", "tests/test_it.py") is None
 
 
@@ -186,7 +186,7 @@ def test_a_worker_has_the_project_elsewhere() -> None:
     assert failure_line(text, "tests/test_it.py", "tests/test_it.py") == 7
 
 
-def test_a_long_output_is_looked_at_from_its_end() -> None:
+def test_a_long_output_is_searched_from_its_end() -> None:
     place = 'File "tests/test_it.py", line {}, in x\n'
     text = place.format(1) + "x" * 10_000_000 + "\n" + place.format(9)
 

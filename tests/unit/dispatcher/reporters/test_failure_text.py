@@ -1,4 +1,4 @@
-"""The console says of each failing test what went wrong, whole, and where."""
+"""The console shows the whole message of each failing test, with its place."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_of_chained_exceptions_the_last_is_shown() -> None:
     ]
 
 
-def test_what_the_last_lines_of_output_hold_is_not_repeated() -> None:
+def test_lines_of_the_output_are_not_repeated() -> None:
     above = (
         "E         wanted 8 apples",
         "E         got 7 apples",
@@ -137,6 +137,6 @@ def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
         ("no place", ""),
     ],
 )
-def test_the_place_lies_in_the_tests_own_file_if_possible(message: str, place: str) -> None:
+def test_the_place_is_in_the_tests_own_file_if_possible(message: str, place: str) -> None:
     record = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.FAIL),))
     assert failure_place(CaseResult(case_id="t", outcome=Outcome.FAILED, message=message), record) == place

@@ -193,7 +193,7 @@ def test_a_case_that_failed_every_time_is_one_failure_with_its_reruns(tmp_path: 
     assert len(list(root.iter("failure"))) == len(list(root.iter("rerunFailure"))) == 1
 
 
-def test_an_attempt_that_only_made_room_is_no_flakiness(tmp_path: Path) -> None:
+def test_an_evicted_attempt_does_not_make_a_file_flaky(tmp_path: Path) -> None:
     evicted = TestResult(file_path="t.py", status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET)
     root = written(tmp_path / "j.xml", record(evicted, attempt(Status.PASS, number=2)))
     assert list(root.iter("flakyError")) == []
@@ -305,7 +305,7 @@ def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number: int) -> None:
+def test_a_file_that_fails_when_forked_passes_without_a_mark(tmp_path: Path, number: int) -> None:
     final = attempt(Status.PASS, *[case("T.x")] * number, number=3)
     guilty = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
@@ -346,7 +346,7 @@ def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Pat
     assert ("flaky", "true") in [(one.get("name"), one.get("value")) for one in root.iter("property")]
 
 
-def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
+def test_a_verified_pass_is_reported_as_the_forked_attempt(tmp_path: Path) -> None:
     confirmed = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS), attempt(Status.PASS, number=2)),
@@ -361,7 +361,7 @@ def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("is_verified", "failures"), [(True, "1"), (False, "0")])
-def test_a_difference_is_a_failure_where_it_was_to_be_verified(
+def test_a_difference_is_a_failure_if_the_run_verifies_forking(
     tmp_path: Path, is_verified: bool, failures: str
 ) -> None:
     differing = FileAttempts(

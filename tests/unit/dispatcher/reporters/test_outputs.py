@@ -1,4 +1,4 @@
-"""What a test printed is kept under a safe and unique name, for its user alone."""
+"""Output is stored under a safe and unique name, readable for the user only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dispatcher.model.events import AttemptFinished, Notice
 from dispatcher.model.plan import TestFile
-from dispatcher.reporters.outputs import ArtifactsReporter, safe_name
+from dispatcher.reporters.outputs import OutputReporter, safe_name
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -38,7 +38,7 @@ def names(path: str) -> set[str]:
 
 def test_each_attempt_is_kept_as_it_was_printed(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "r1"
-    reporter = ArtifactsReporter(run)
+    reporter = OutputReporter(run)
     reporter.handle(Notice(at_s=0, text="nothing to keep"))
     reporter.handle(finished("tests/test_a.py", "\x1b[31mred\x00\r\n größe \udcff"))
     reporter.handle(finished("tests/test_a.py", "again", attempt=2, stacks="Thread 1"))
@@ -55,7 +55,7 @@ def test_each_attempt_is_kept_as_it_was_printed(tmp_path: Path) -> None:
 
 def test_only_the_user_can_read_what_is_kept(tmp_path: Path) -> None:
     run = tmp_path / "r1"
-    ArtifactsReporter(run).handle(finished("a/b/c.py", "secret"))
+    OutputReporter(run).handle(finished("a/b/c.py", "secret"))
     for path in (run, *run.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
 
@@ -78,7 +78,7 @@ def test_two_files_never_share_a_log(one: str, other: str) -> None:
     assert not any(name.startswith(f"{log}/") for log in names(one) for name in names(other))
 
 
-def test_strange_names_are_kept_readable() -> None:
+def test_unusual_names_are_readable() -> None:
     assert safe_name("tests/größe 1.py") == "tests/größe 1.py"
     assert safe_name("../a\nb/\udcff.py") == "%2E%2E/a%0Ab/%ED%B3%BF.py"
     assert safe_name("x.log/t.py.2") == "x%2Elog/t.py%2E2"
@@ -90,14 +90,14 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     run = tmp_path / "r1"
     run.mkdir()
     (run / "t.py.log").symlink_to(victim)
-    with pytest.raises(InfrastructureError, match="cannot keep outputs"):
-        ArtifactsReporter(run).handle(finished("t.py", "evil"))
+    with pytest.raises(InfrastructureError, match="cannot store outputs"):
+        OutputReporter(run).handle(finished("t.py", "evil"))
     assert victim.read_text() == "precious"
 
 
-def test_a_directory_that_a_test_removed_is_made_again(tmp_path: Path) -> None:
+def test_a_directory_that_a_test_removed_is_created_again(tmp_path: Path) -> None:
     run = tmp_path / "state" / "runs" / "r1"
-    reporter = ArtifactsReporter(run)
+    reporter = OutputReporter(run)
     reporter.handle(finished("t/a.py", "one"))
     shutil.rmtree(tmp_path / "state")
     reporter.handle(finished("t/b.py", "two"))
@@ -106,5 +106,5 @@ def test_a_directory_that_a_test_removed_is_made_again(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "r1").touch()
-    with pytest.raises(InfrastructureError, match="cannot keep outputs"):
-        ArtifactsReporter(tmp_path / "r1").handle(finished("t.py", "x"))
+    with pytest.raises(InfrastructureError, match="cannot store outputs"):
+        OutputReporter(tmp_path / "r1").handle(finished("t.py", "x"))

@@ -1,4 +1,4 @@
-"""A page's template escapes whatever it prints, and costs nothing before a page is written."""
+"""Templates escape every printed value, and cost nothing before a page is written."""
 
 from __future__ import annotations
 

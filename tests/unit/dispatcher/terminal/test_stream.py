@@ -1,4 +1,4 @@
-"""A stream never ends a run because nobody reads it, or because it cannot spell something."""
+"""A stream without a reader, or without a character in its encoding, does not end a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dispatcher.terminal.stream import SafeStream
 from passmuster.model.errors import InfrastructureError
 
 
-def test_what_an_encoding_lacks_is_escaped() -> None:
+def test_characters_that_an_encoding_lacks_are_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     SafeStream(stream).write("🧪 größe\n")
@@ -31,7 +31,7 @@ def test_a_closed_stream_is_no_error() -> None:
     assert safe.is_silent
 
 
-def test_after_the_reader_has_gone_nothing_is_written_any_more() -> None:
+def test_nothing_is_written_after_the_reader_disappeared() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:
@@ -41,7 +41,7 @@ def test_after_the_reader_has_gone_nothing_is_written_any_more() -> None:
         safe.write("second\n")
 
 
-def test_a_program_whose_reader_left_ends_with_its_own_status_and_no_traceback() -> None:
+def test_a_program_whose_reader_disappears_keeps_its_exit_status_and_prints_no_traceback() -> None:
     program = textwrap.dedent(
         """
         import sys
@@ -68,7 +68,7 @@ def test_a_program_whose_reader_left_ends_with_its_own_status_and_no_traceback()
     assert errors == b""
 
 
-def test_a_full_disk_is_said_once() -> None:
+def test_a_full_disk_is_reported_once() -> None:
     class Full(io.StringIO):
         def flush(self) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -42,7 +42,7 @@ def test_the_choice_beats_the_environment_and_that_the_terminal(
         (Verbosity.NORMAL, {"CI": "false"}, True, True),
     ],
 )
-def test_a_footer_needs_somebody_who_watches(
+def test_a_footer_needs_a_terminal_and_is_never_shown_in_quiet_mode(
     verbosity: Verbosity, environ: dict[str, str], is_terminal: bool, expected: bool
 ) -> None:
     assert use_live_footer(verbosity, environ, is_terminal=is_terminal) is expected

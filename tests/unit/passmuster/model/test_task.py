@@ -41,3 +41,24 @@ def test_the_defaults_are_the_promised_ones() -> None:
     assert task.limits == Limits(timeout_s=300, grace_s=5, memory_bytes=None, output_bytes=2 * 1024**2)
     assert (task.attempt, task.runner, task.coverage, task.exclusive) == (1, RunnerKind.AUTO, None, False)
     assert CoverageRequest().source == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cpu_s", "cpus"),
+    [
+        (None, None, 1.0),
+        (2.0, None, 1.0),
+        (None, 0.1, 1.0),
+        (0.0, 0.0, 1.0),
+        (10.0, 1.0, 0.1),
+        (10.0, 3.9, 0.39),
+        (10.0, 4.0, 1.0),
+        (1.0, 8.0, 1.0),
+    ],
+)
+def test_a_file_is_expected_to_keep_one_cpu_busy_unless_it_clearly_waits(
+    seconds: float | None, cpu_s: float | None, cpus: float
+) -> None:
+    task = TestTask(run_id="r", file_path="test_a.py", predicted_s=seconds, predicted_cpu_s=cpu_s)
+
+    assert task.predicted_cpus == pytest.approx(cpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from passmuster.model.text import (
     MAX_LINE_CHARS,
     bounded_tail,
+    json_line,
     last_lines,
     one_line,
     sanitize,
@@ -111,3 +113,20 @@ def test_a_tail_is_the_end_and_never_too_long(text: str, limit: int) -> None:
 def test_a_tail_starts_at_a_line_where_it_can() -> None:
     assert bounded_tail("first line\nsecond\nthird\n", 16) == "second\nthird\n"
     assert bounded_tail("x" * 100, 10) == "x" * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", {"a": ["plain"]}),
+        ("\U0001f600", {"a": ["\U0001f600"]}),
+        ("a backslash \\ud800 in ASCII", {"a": ["a backslash \\ud800 in ASCII"]}),
+        ("\udcff", {"a": ["\\udcff"], "escaped": True}),
+    ],
+)
+def test_a_line_of_json_says_when_it_had_to_escape_text(text: str, expected: dict[str, object]) -> None:
+    line = json_line({"a": [text]})
+
+    assert line.endswith(b"\n")
+    assert line.isascii()
+    assert json.loads(line) == expected

@@ -88,3 +88,17 @@ def test_what_has_no_effect_is_warned_of_unless_the_file_says_it() -> None:
     )
     assert relations(Tool(lid=True), lid=FILE).without_effect() == ()
     assert relations(Tool(lid=True, dry=True), lid=ARGUMENT).without_effect() == ()
+
+
+def test_a_conflict_may_be_with_some_values_only() -> None:
+    rows = tuple(
+        replace(one, conflicts=(Conflict(name="paint", why="no lid fits", values=("red",)),))
+        if one.name == "lid"
+        else one
+        for one in ROWS
+    )
+    origins = Origins({name: Origin(source=ARGUMENT, name=f"--{name}") for name in ("lid", "paint")})
+
+    Relations(rows, Tool(lid=True, paint="blue"), origins).check()
+    with pytest.raises(ConfigurationError, match="--lid cannot be combined with --paint red: no lid fits"):
+        Relations(rows, Tool(lid=True, paint="red"), origins).check()

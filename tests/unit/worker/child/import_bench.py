@@ -44,6 +44,19 @@ print(json.dumps(learner.roots()))
 """
 
 
+PROVE = """
+import json, os, sys
+root, site, name = json.loads(sys.argv[1])
+sys.path.insert(0, {child!r})
+import passmuster_child_proof as proving
+sys.path[0] = root
+sys.path.append(site)
+proof = proving.Proof([root], [site, os.path.dirname(os.__file__)])
+__import__(name)
+print(json.dumps(proof.take()))
+"""
+
+
 class ImportBench:
     """A project's folder and a folder of installed packages, and an interpreter."""
 
@@ -86,6 +99,13 @@ class ImportBench:
             self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
         )
         return roots
+
+    def prove(self, name: str, **env: str) -> str:
+        """Import a module of the project in a probe; return the finding."""
+        found: str = json.loads(
+            self._run(PROVE, [str(self.root), str(self.site), name], env).splitlines()[-1]
+        )
+        return found
 
     def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}

@@ -15,11 +15,12 @@ from tests.unit.worker.child.child_bench import LAUNCHER, ChildBench, Ran
 from worker.process.child_report import ChildReport
 from worker.process.command import CHILD_MAIN
 
-# What the fork server does, as far as pytest can notice: prepare once, fork for each file, restore the path,
-# give each child its own standard output, temporary directory and reports.
+# What the fork server does, as far as pytest can notice: prepare once, load the conftests in a probe and then
+# itself, fork for each file, restore the path, give each child its own standard output, temporary directory
+# and reports.
 SERVER = """
 import json, os, shutil, sys
-here, folder, temporary, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+here, folder, temporary, holds, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
 sys.path[0] = here
 import passmuster_child_start, passmuster_child_report, passmuster_child_select
 sys.path[0] = os.getcwd()
@@ -32,6 +33,20 @@ except session.Unsupported as error:
 told = {"refused": refused, "why_not": {}, "status": {}, "unsupported": {}}
 told["root"] = [] if prepared is None else [prepared.rootdir, prepared.inifile]
 told["project_modules"] = [name for name in sys.modules if name.partition(".")[0] in ("conftest", "unit")]
+told["findings"] = []
+def hold(is_probe):
+    conftests = passmuster_child_start.load("passmuster_child_conftests")
+    try:
+        return conftests.hold_conftests(prepared, [os.getcwd()], str, is_probe=is_probe)
+    except session.Unsupported as error:
+        return str(error)
+if holds and prepared:
+    if os.fork() == 0:
+        with open(os.path.join(folder, "finding"), "w") as note:
+            note.write(hold(True))
+        os._exit(0)
+    os.wait()
+    told["findings"] = [open(os.path.join(folder, "finding")).read(), hold(False)]
 for number, file in enumerate(files if prepared else ()):
     told["why_not"][file] = prepared.why_not(file)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -83,6 +98,7 @@ class Prepared:
         runs: how each file ended.
         why_not: what was said about each before the fork.
         unsupported: what a child said after all.
+        findings: what the probe, and then the server, found when they loaded the conftests.
     """
 
     refused: str
@@ -90,17 +106,25 @@ class Prepared:
     runs: dict[str, Ran]
     why_not: dict[str, str]
     unsupported: dict[str, str]
+    findings: tuple[str, ...]
 
 
 class SessionBench(ChildBench):
-    """A project whose files are run in both ways."""
+    """A project whose files are run in both ways.
+
+    Attributes:
+        holds_conftests: whether the server loads the initial conftests before it is forked.
+    """
+
+    holds_conftests = False
 
     def run_forked(self, *names: str, **variables: str) -> Prepared:
         """Prepare a session, and run files in forks of it."""
         folder = self.root.parent / "forked"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, *names]
+        holds = "yes" if self.holds_conftests else ""
+        arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, holds, *names]
         variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         done = self._execute([self.python, "-c", SERVER, *arguments], variables)
         assert done.returncode == 0, done.stdout
@@ -117,6 +141,7 @@ class SessionBench(ChildBench):
             },
             why_not=told["why_not"],
             unsupported=told["unsupported"],
+            findings=tuple(told["findings"]),
         )
 
     def run_spawned(self, name: str, **variables: str) -> Ran:
@@ -135,6 +160,7 @@ class SessionBench(ChildBench):
         """Run files in both ways and assert that nothing differs; return the forked ones."""
         prepared = self.run_forked(*names, **variables)
         assert prepared.refused == "", prepared.refused
+        assert not any(prepared.findings), prepared.findings
         assert prepared.unsupported == {}, prepared.unsupported
         assert set(prepared.why_not.values()) == {""}, prepared.why_not
         for name in names:

@@ -120,6 +120,8 @@ def test_a_module_of_the_project_may_set_only_what_is_alike_for_all_files(
         ("import subprocess\nP = subprocess.Popen(['sleep', '60'])", "leaves a process running"),
         ("import os\nFD = os.open('/dev/zero', 0)", "leaves a descriptor open: /dev/zero"),
         ("import os\nos.dup2(os.open('/dev/zero', 0), 0)", "leaves a descriptor open: /dev/zero"),
+        ("import os\nos.close(0)", "closes a descriptor that is not its own"),
+        ("import locale\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8')", "changes the locale"),
         ("import mmap\nM = mmap.mmap(-1, 4096)\nM[0] = 1", "maps memory that processes share"),
         ("import signal\nsignal.signal(signal.SIGTERM, lambda *a: None)", "changes the handler of signal 15"),
         ("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [10])", "changes how signals are handled"),

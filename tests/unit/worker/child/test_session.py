@@ -11,9 +11,15 @@ from tests.unit.worker.child.session_project import FILES, INI, NAMES
 
 
 @pytest.fixture(params=find_pythons())
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> SessionBench:
+def python(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["own conftests", "held conftests"])
+def bench(tmp_path: Path, python: str, request: pytest.FixtureRequest) -> SessionBench:
     (tmp_path / "project").mkdir()
-    made = SessionBench(tmp_path / "project", str(request.param))
+    made = SessionBench(tmp_path / "project", python)
+    made.holds_conftests = request.param
     made.write("pytest.ini", "[pytest]\n")
     return made
 
@@ -21,6 +27,9 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> SessionBench:
 @pytest.fixture
 def project(bench: SessionBench) -> SessionBench:
     for name, text in {"pytest.ini": INI, **FILES}.items():
+        if bench.holds_conftests:  # A conftest that prints is not loaded before the fork.
+            text = text.replace('print("the upper conftest is loaded")', "")
+            text = text.replace("print('the package is imported')", "")
         bench.write(name, text)
     return bench
 

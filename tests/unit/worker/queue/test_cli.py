@@ -1,4 +1,4 @@
-"""What a worker is started with: arguments, variables, and which of them tests must not see."""
+"""A worker's options, variables, and those that tests must not see."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def options(root: Path, *words: str, **environ: str) -> Options:
 
 def test_defaults(tmp_path: Path) -> None:
     found = options(tmp_path)
+    given = found.arguments
 
-    assert (found.root, found.workdir, found.slots, found.grace_s) == (tmp_path, tmp_path, None, 5.0)
+    assert (found.root, found.workdir, given.slots, given.grace_period) == (tmp_path, tmp_path, None, 5.0)
     assert found.name
     assert options(tmp_path).name != found.name
-    assert (found.secret, found.allowed, found.ends_with_stdin) == (SECRET, (), False)
+    assert (found.secret, given.allow_env, given.exit_with_stdin) == (SECRET, (), False)
 
 
-def test_everything_can_be_said(tmp_path: Path) -> None:
+def test_all_options_are_read(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     words = [
         "--workdir",
@@ -48,14 +49,16 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     words += ["--machine-memory", "70%", "--machine-folder", str(tmp_path), "--nice"]
 
     found = options(tmp_path, *words)
+    given = found.arguments
 
     assert found.workdir is not None
-    assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
-    assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
-    assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
-    assert found.isolation == "spawn"
-    assert (found.machine_memory, found.machine_folder) == (Amount(fraction=0.7), tmp_path)
-    assert found.nice
+    assert (found.workdir.name, given.slots, given.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
+    assert (given.grace_period, given.allow_env) == (60.0, ("A", "B"))
+    assert (given.preload, found.name) == (("shop",), "w.1")
+    assert (given.exit_with_stdin, given.keep_tmp) == (True, True)
+    assert given.isolation == "spawn"
+    assert (given.machine_memory, given.machine_folder) == (Amount(fraction=0.7), tmp_path)
+    assert given.nice
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         (["--secret-file", "/no/such/file"], "--secret-file /no/such/file cannot be read"),
     ],
 )
-def test_what_cannot_be_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
+def test_an_invalid_option_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         options(tmp_path, *words)
 
@@ -151,7 +154,7 @@ def test_a_broker_behind_a_port_needs_a_secret(tmp_path: Path, broker: str) -> N
         read_options(["--broker", broker, "--root", str(tmp_path)], {})
 
 
-def test_what_weakens_the_protection_is_warned_of(tmp_path: Path) -> None:
+def test_weak_protection_causes_a_warning(tmp_path: Path) -> None:
     assert options(tmp_path).warnings[1:] == ()
     assert "can be guessed" in options(tmp_path, PASSMUSTER_SECRET="s").warnings[-1]
 
@@ -172,7 +175,7 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
     assert environ == {"HOME": "/"}
 
 
-def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
 
     assert status == 2
@@ -186,19 +189,21 @@ def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
     assert ":pw@" not in shown
 
 
-def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
+def test_a_worker_without_a_root_cannot_have_a_working_directory(tmp_path: Path) -> None:
     environ = {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
     found = read_options(["--setup", "make ready"], environ)
+    given = found.arguments
 
-    assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
+    assert (found.root, found.workdir, given.setup) == (None, None, "make ready")
     with pytest.raises(ConfigurationError, match=r"--workdir needs a root .*: give --root DIR"):
         read_options(["--workdir", str(tmp_path)], environ)
 
 
 def test_former_names_of_options_work_with_a_note(tmp_path: Path) -> None:
     found = options(tmp_path, "--grace", "2s", "--only-run", "r1")
+    given = found.arguments
 
-    assert (found.grace_s, found.only_run) == (2.0, "r1")
+    assert (given.grace_period, given.only_run_id) == (2.0, "r1")
     assert [note.partition(";")[0] for note in found.warnings[:2]] == [
         "--grace is now --grace-period",
         "--only-run is now --only-run-id",

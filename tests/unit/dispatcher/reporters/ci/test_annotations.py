@@ -1,4 +1,4 @@
-"""What is shown at the source: of what, where, in which order, and how much of it."""
+"""Annotations: their places, their order, and their limits."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_flaky_file_is_a_warning_at_what_failed() -> None:
     )
 
 
-def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
+def test_a_file_that_fails_only_in_parallel_is_a_warning() -> None:
     attempts = result("tests/a.py", error="exit status 1"), result("tests/a.py", Status.PASS, attempt=2)
     crowded = FileAttempts(file=file("tests/a.py"), attempts=attempts, reasons=(None, RerunReason.EXCLUSIVE))
 
@@ -100,7 +100,7 @@ def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
     assert shown.message == ("It failed in parallel, passed when run alone\nFAIL: exit status 1")
 
 
-def test_each_file_comes_once_before_any_comes_twice_and_news_come_first() -> None:
+def test_each_file_has_one_annotation_before_any_has_two_and_new_failures_come_first() -> None:
     many = record(result("a.py", Status.FAIL, *(case(f"a{number}") for number in range(3))))
     old = record(result("b.py", Status.FAIL, case("b0")))
     slow = record(result("c.py", Status.TIMEOUT))
@@ -120,7 +120,7 @@ def test_a_run_that_is_not_complete_comes_first() -> None:
     ]
 
 
-def test_no_more_are_kept_than_are_shown_and_the_last_says_how_many_are_left() -> None:
+def test_the_last_annotation_says_how_many_are_not_shown() -> None:
     failed = [record(result(f"{number:02}.py")) for number in range(23)]
     flaky = [record(result(f"w{number}.py"), result(f"w{number}.py", Status.PASS)) for number in range(11)]
 
@@ -133,13 +133,13 @@ def test_no_more_are_kept_than_are_shown_and_the_last_says_how_many_are_left() -
     assert warnings[9].title == "2 more warnings"
 
 
-def test_as_many_as_are_shown_are_kept_without_a_word() -> None:
+def test_as_many_annotations_as_github_shows_are_complete() -> None:
     failed = [record(result(f"{number}.py")) for number in range(MAX_OF_A_LEVEL)]
 
     assert [one.path for one in annotations_of(results(*failed))] == [f"{number}.py" for number in range(10)]
 
 
-def test_a_file_with_many_failing_tests_fills_what_others_leave() -> None:
+def test_a_file_with_many_failing_tests_gets_the_annotations_that_others_leave() -> None:
     many = record(result("b.py", Status.FAIL, *(case(f"b{number}") for number in range(50))))
     failed = [record(result(f"a{number}.py")) for number in range(3)]
 
@@ -149,7 +149,7 @@ def test_a_file_with_many_failing_tests_fills_what_others_leave() -> None:
     assert shown[-1].title == "44 more failures"
 
 
-def test_what_a_test_says_is_bounded_and_cannot_control_a_terminal() -> None:
+def test_messages_of_tests_are_bounded_and_cannot_control_a_terminal() -> None:
     loud = result("a.py", Status.FAIL, case(HOSTILE * 50, "E   " + HOSTILE * 500))
 
     [shown] = annotations_of(results(record(loud)))
@@ -168,7 +168,7 @@ def test_a_case_is_named_without_its_file() -> None:
     assert case_name("m.f[a::b]") == "m.f[a::b]"
 
 
-def test_a_file_that_grew_is_a_warning_or_an_error_where_the_run_fails_for_it() -> None:
+def test_a_regression_is_a_warning_or_an_error_if_it_fails_the_run() -> None:
     for fails, level in ((False, AnnotationLevel.WARNING), (True, AnnotationLevel.ERROR)):
         grown = grown_results(fails_on_regression=fails)
         (annotation,) = annotations_of(grown)

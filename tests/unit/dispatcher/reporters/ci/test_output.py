@@ -1,4 +1,4 @@
-"""Which CI there is, what it is told when, and that whatever happens it obeys again afterwards."""
+"""The output on a CI: its detection, its order, and that commands work again after the run."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "7"}
         ({"TF_BUILD": ""}, None),
     ],
 )
-def test_the_ci_is_told_by_its_variables(environ: dict[str, str], ci: Ci | None) -> None:
+def test_the_ci_is_detected_by_its_variables(environ: dict[str, str], ci: Ci | None) -> None:
     assert detect_ci(AUTO, environ) is ci
 
 
-def test_what_was_asked_for_counts() -> None:
+def test_an_explicit_choice_takes_precedence() -> None:
     assert detect_ci(NONE, GITHUB) is None
     assert detect_ci("azure", GITHUB) is AZURE_CI
 
@@ -119,7 +119,7 @@ def run_of(
 FAILED = result("a.py", Status.FAIL, case("m.T.x"), output="one\ntwo\n", error="exit status 1")
 
 
-def test_an_output_stands_behind_its_verdict_and_annotations_before_the_summary() -> None:
+def test_an_output_follows_its_verdict_and_annotations_precede_the_summary() -> None:
     lines, _ = run_of(AZURE_CI, started(planned("a.py")), ended(FAILED), finished(record(FAILED)))
 
     assert lines == [
@@ -204,9 +204,7 @@ def again(why: RerunReason | None, reason: RerunReason | None = None) -> Attempt
         ([again(None, RerunReason.VERIFY_PASS)], 1),
     ],
 )
-def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
-    events: list[AttemptFinished], count: int
-) -> None:
+def test_an_output_is_folded_once_after_the_verdict(events: list[AttemptFinished], count: int) -> None:
     written: list[str] = []
     reporter = FoldReporter(GitlabLog(), written.append)
 
@@ -285,7 +283,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, where: st
     assert warnings.count("\n") == 1
 
 
-def test_a_pipe_that_somebody_reads_is_no_summary(tmp_path: Path) -> None:
+def test_a_pipe_with_a_reader_is_not_a_summary_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -295,7 +293,7 @@ def test_a_pipe_that_somebody_reads_is_no_summary(tmp_path: Path) -> None:
         os.close(reader)
 
 
-def test_what_others_wrote_counts_for_the_limit(tmp_path: Path) -> None:
+def test_text_of_other_programs_counts_for_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_bytes(b"x" * 1000)
     rooms: list[int] = []
@@ -309,7 +307,7 @@ def test_what_others_wrote_counts_for_the_limit(tmp_path: Path) -> None:
     assert path.stat().st_size == 1000
 
 
-def test_a_warning_of_ours_is_obeyed_by_nobody() -> None:
+def test_no_ci_obeys_a_warning_of_ours() -> None:
     _, warnings = run_of(
         GITHUB_CI,
         finished(record(FAILED)),

@@ -1,4 +1,4 @@
-"""The summary page, as a reader of Markdown makes it: what it says, and that names stay names."""
+"""The summary page, rendered as Markdown: its content, and that names stay names."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_flaky_slow_and_big_files_are_listed() -> None:
     ]
 
 
-def test_a_run_that_is_not_complete_is_no_success() -> None:
+def test_an_incomplete_run_is_not_successful() -> None:
     assert "## ⚠️ 1 of 1 test files did not run" in page(results(record(result("a.py", Status.CANCELLED))))
 
 
@@ -182,7 +182,7 @@ def test_no_mail_address_is_left_for_github_to_link() -> None:
     assert "a@\u2060evil" in text
 
 
-def test_the_page_keeps_to_its_room_and_says_what_it_leaves_out() -> None:
+def test_the_page_fits_its_limit_and_says_that_it_is_cut() -> None:
     failed = [
         record(result(f"tests/{number:05}_{'x|' * 90}.py", Status.FAIL, case("c" * 300, "E  " + "<" * 400)))
         for number in range(2000)
@@ -196,7 +196,7 @@ def test_the_page_keeps_to_its_room_and_says_what_it_leaves_out() -> None:
     assert Reader(text).headings[0] == "❌ 2000 of 2000 test files failed"
 
 
-def test_little_room_is_for_the_verdict_and_less_for_nothing() -> None:
+def test_a_page_with_little_room_has_the_verdict_and_with_less_nothing() -> None:
     run = results(*(record(result(f"{number}.py")) for number in range(100)))
 
     little = page(run, room_bytes=300)
@@ -247,7 +247,7 @@ def test_the_timeline_says_which_worker_where_there_are_several_and_is_bounded()
     assert {bar.split()[-4] for bar in bars} == {f"{number}.py" for number in range(60, 100)}
 
 
-def test_nothing_in_a_name_means_anything_to_the_diagram() -> None:
+def test_no_name_contains_syntax_of_the_diagram() -> None:
     hostile = "section x\ntitle y\naccTitle: z :crit, 0, 1 %% ; # ``` click a call alert(1) <b>"
     lines = timeline(results(record(result(hostile, seconds=100.0, worker=hostile)))).splitlines()
 
@@ -258,7 +258,7 @@ def test_nothing_in_a_name_means_anything_to_the_diagram() -> None:
     assert timeline(results()) == ""
 
 
-def test_files_that_grew_are_listed_and_are_the_verdict_where_the_run_fails_for_them() -> None:
+def test_regressions_are_listed_and_are_the_verdict_if_they_fail_the_run() -> None:
     for fails, verdict in ((False, "✅ All 1 test files passed"), (True, "❌ 1 file(s) regressed")):
         page = summary_page(
             PageRequest(results=grown_results(fails_on_regression=fails), limits=(), planned={}), 9999

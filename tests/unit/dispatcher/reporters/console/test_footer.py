@@ -1,4 +1,4 @@
-"""The footer fits its terminal, whatever is in it."""
+"""The footer fits its terminal, whatever it contains."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def worker(number: int, *, busy: int = 0, used: int = 0, name: str = "") -> Work
     )
 
 
-def test_what_other_runs_hold_is_shown_while_a_file_waits_for_it() -> None:
+def test_resources_of_other_runs_are_shown_while_a_file_waits_for_them() -> None:
     other_runs = OtherRuns(
         what="memory", seconds=3.0, needed_bytes=600 * MIB, held_by="/home/a\x1b[2J: 3 GiB"
     )
@@ -126,7 +126,7 @@ def test_it_never_grows_beyond_its_terminal(columns: int, rows: int, count: int)
             assert cell_len(Text.from_ansi(line).plain) <= columns
 
 
-def test_files_without_room_are_counted() -> None:
+def test_outputs_that_do_not_fit_are_counted() -> None:
     many = tuple(f"t{number}.py" for number in range(30))
     lines = recorded(watched(many), columns=80, rows=50)
     assert lines[0].startswith("1/32 done, 1 failed, 30 running")

@@ -147,7 +147,7 @@ def without_styles(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
-def test_when_all_is_over_the_terminal_shows_the_plain_report_and_nothing_else() -> None:
+def test_the_terminal_finally_shows_only_the_plain_report() -> None:
     stream, events = Utf8Stream(), a_run()
     reporter = live(stream)
     for event in events:
@@ -160,7 +160,7 @@ def test_when_all_is_over_the_terminal_shows_the_plain_report_and_nothing_else()
     assert "memory 1 KiB of 4 KiB" in stream.getvalue()
 
 
-def test_the_footer_stands_below_the_lines_while_files_run() -> None:
+def test_the_footer_is_below_the_lines_while_files_run() -> None:
     stream = Utf8Stream()
     reporter = live(stream)
     for event in a_run()[:4]:

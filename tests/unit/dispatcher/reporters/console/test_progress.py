@@ -1,4 +1,4 @@
-"""How far a run is, and how long it may still take."""
+"""The progress of a run, and its estimated remaining time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: i
     watched.usage_sampled(UsageSampled(at_s=at_s, usage=usage, waiting=0))
 
 
-def test_what_is_done_and_failed_is_counted_once_for_a_file() -> None:
+def test_done_and_failed_files_are_counted_once() -> None:
     watched = progress(a=None, b=None, c=None)
     start(watched, "a", 0)
     finish(watched, "a", 1, status=Status.FAIL, again=RerunReason.RETRY)
@@ -114,7 +114,7 @@ def test_a_file_that_takes_longer_than_predicted_does_not_make_the_time_negative
     assert watched.left_s() == 0.0
 
 
-def test_a_file_that_runs_again_waits_again() -> None:
+def test_a_file_that_reruns_waits_again() -> None:
     watched = progress(a=5.0)
     start(watched, "a", 0)
     finish(watched, "a", 5.0, status=Status.FAIL, again=RerunReason.RETRY)

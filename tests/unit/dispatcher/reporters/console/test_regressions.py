@@ -1,4 +1,4 @@
-"""What grew is said at the end of the report; where it was asked to count it does, in every report."""
+"""Regressions are printed at the end, and fail the run in every report if configured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lines(results: TestResults) -> list[str]:
     return summary_lines(results, limits=(), rerun=lambda _: "again", verbosity=Verbosity.NORMAL)
 
 
-def test_it_is_a_warning() -> None:
+def test_a_regression_is_a_warning() -> None:
     assert lines(RESULTS)[-4:] == [
         "[WARN] 1 file(s) regressed:",
         f"  - test_a.py: {SLOWER_TEXT}",
@@ -40,7 +40,7 @@ def test_it_is_a_warning() -> None:
     assert exit_code_of(RESULTS) is ExitCode.OK
 
 
-def test_where_it_counts_the_run_fails_and_says_so() -> None:
+def test_a_regression_fails_the_run_if_configured() -> None:
     assert lines(COUNTED)[-1] == "[FAIL] 1 file(s) regressed (fail-on-regression)"
     assert exit_code_of(COUNTED) is ExitCode.FAILED
     assert exit_code_of(replace(COUNTED, regressions=())) is ExitCode.OK

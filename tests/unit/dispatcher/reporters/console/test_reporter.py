@@ -1,4 +1,4 @@
-"""The whole report as its readers see it, against a model of the whole report."""
+"""The console report as its readers see it, compared with a complete model."""
 
 from __future__ import annotations
 
@@ -346,7 +346,7 @@ def test_an_ascii_stream_gets_the_same_lines_with_escapes() -> None:
     assert raw.getvalue().startswith(b"[INFO] \\U0001f9ea Test Summary:\n  Total tests: 1\n")
 
 
-def test_a_reader_that_leaves_early_ends_only_the_printing() -> None:
+def test_a_reader_that_disappears_ends_only_the_output() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:
@@ -358,7 +358,7 @@ def test_a_reader_that_leaves_early_ends_only_the_printing() -> None:
         reporter.close()
 
 
-def test_nothing_found_is_said_as_the_scripts_said_it() -> None:
+def test_the_line_for_no_files_is_that_of_the_scripts() -> None:
     assert nothing_found_line(include_integration=False) == "[WARN] No unit test files found"
     assert nothing_found_line(include_integration=True) == "[WARN] No test files found"
 
@@ -371,7 +371,7 @@ def test_nothing_found_is_said_as_the_scripts_said_it() -> None:
         ((), 0.0, "Shard 2 of 4 has none of the 3 files; the whole plan is 0123456789ab"),
     ],
 )
-def test_a_shard_says_what_it_is_a_part_of(
+def test_a_shard_prints_its_number_and_the_digest_of_the_plan(
     files: tuple[TestFile, ...], predicted_s: float | None, line: str
 ) -> None:
     event = started(*files)
@@ -390,7 +390,7 @@ def test_a_shard_says_what_it_is_a_part_of(
     assert lines[-1] == f"[INFO] {line}"
 
 
-def test_verbose_says_which_worker_has_a_file() -> None:
+def test_verbose_output_names_the_worker_of_a_file() -> None:
     events = [replace(begun(A, attempt), worker="box-\x1b[1m1") for attempt in (1, 2)]
 
     assert printed(*events, verbosity=Verbosity.VERBOSE)[0] == text(

@@ -1,4 +1,4 @@
-"""What the console prints of files that are forked, checked, confirmed, verified, or run alone."""
+"""The console lines of files that are forked, verified, or run exclusively."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def after_the_counts(lines: Sequence[str]) -> list[str]:
     return list(lines[start + 1 :])
 
 
-def test_a_confirmation_prints_nothing() -> None:
+def test_a_passed_verification_prints_nothing() -> None:
     lines, _, _ = run({"a": [FORKED, PASS], "b": [LONG]})
 
     assert of(lines, "a") == ["[INFO] Running: a", "[PASS] a completed successfully"]
@@ -65,7 +65,7 @@ def test_a_confirmation_prints_nothing() -> None:
     assert after_the_counts(lines) == ["[PASS] All tests passed! 🎉"]
 
 
-def test_a_confirmation_is_told_to_who_wants_to_know_more() -> None:
+def test_a_passed_verification_is_printed_in_verbose_mode() -> None:
     lines, _, _ = run({"a": [FORKED, PASS], "b": [LONG], "c": [FORKED]}, verbosity=Verbosity.VERBOSE)
 
     assert of(lines, "a") == [
@@ -77,7 +77,7 @@ def test_a_confirmation_is_told_to_who_wants_to_know_more() -> None:
     assert after_the_counts(lines)[0] == "[INFO] Forked: 2 file(s), spawned: 1"
 
 
-def test_confirmations_that_came_to_nothing_are_counted_for_who_wants_to_know_more() -> None:
+def test_files_that_were_not_verified_are_counted() -> None:
     lines, _, _ = run({"a": [FORKED], "b": [FORKED]}, slots=1, verbosity=Verbosity.VERBOSE)
 
     assert after_the_counts(lines)[0] == "[INFO] Forked: 2 file(s), spawned: 0"
@@ -86,7 +86,7 @@ def test_confirmations_that_came_to_nothing_are_counted_for_who_wants_to_know_mo
 
 
 @pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.QUIET])
-def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity) -> None:
+def test_a_failed_verification_is_printed_with_the_reason(verbosity: Verbosity) -> None:
     lines, _, _ = run({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, verbosity=verbosity)
 
     assert of(lines, "a")[-1] == "[FAIL] a failed"
@@ -99,7 +99,7 @@ def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity)
     assert lines[-2:] == ["FAILED TESTS:", "a"]
 
 
-def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> None:
+def test_a_doubtful_pass_that_is_verified_is_not_printed_as_a_second_pass() -> None:
     lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, TestConfig(retries=1))
 
     assert of(lines, "a") == [
@@ -111,7 +111,7 @@ def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> Non
     ]
 
 
-def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_at_the_end() -> None:
+def test_each_further_attempt_is_a_line_and_a_file_that_fails_when_forked_is_named_at_the_end() -> None:
     lines, _, _ = run({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
 
     assert of(lines, "a") == [
@@ -132,14 +132,14 @@ def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_a
     ]
 
 
-def test_a_failure_is_printed_at_once_and_once_though_it_has_a_chance_alone() -> None:
+def test_a_failure_is_printed_immediately_and_once_although_an_exclusive_attempt_follows() -> None:
     lines, _, _ = run({"a": [CROWDED, FAIL], "b": [LONG]})
 
     assert of(lines, "a") == ["[INFO] Running: a", "[FAIL] a failed"]
     assert lines.index("[FAIL] a failed") < lines.index("[PASS] b completed successfully")
 
 
-def test_a_second_failure_is_told_to_who_wants_to_know_more() -> None:
+def test_a_second_failure_is_printed_in_verbose_mode() -> None:
     lines, _, _ = run({"a": [CROWDED, FAIL]}, verbosity=Verbosity.VERBOSE)
 
     assert of(lines, "a")[-2:] == [
@@ -164,7 +164,7 @@ def test_a_flaky_file_is_red_and_named_as_flaky() -> None:
     assert lines[-2:] == ["FAILED TESTS:", "a"]
 
 
-def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcommit() -> None:
+def test_a_quiet_report_has_the_verdict_of_a_file_that_started_by_oversubscription() -> None:
     extra = Step(status=Status.FAIL, was_alone=False, was_extra=True)
 
     lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
@@ -172,7 +172,7 @@ def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcomm
     assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
-def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
+def test_a_file_that_fails_in_parallel_is_named_at_the_end() -> None:
     lines, _, _ = run({"a": [CROWDED, PASS]})
 
     assert of(lines, "a")[1:] == [
@@ -188,7 +188,7 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
     ]
 
 
-def test_a_failure_whose_chance_alone_was_taken_back_is_printed_once() -> None:
+def test_a_failure_whose_exclusive_attempt_was_withdrawn_is_printed_once() -> None:
     lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, TestConfig(max_fail=2), slots=1)
 
     assert of(lines, "a")[-1] == "[FAIL] a failed"

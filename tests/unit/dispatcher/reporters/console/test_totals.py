@@ -1,4 +1,4 @@
-"""The numbers at the end."""
+"""The totals of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def record(
     return FileAttempts(file=TestFile(path=path, label=path), attempts=attempts)
 
 
-def test_every_kind_of_end_is_counted() -> None:
+def test_every_outcome_is_counted() -> None:
     results = TestResults(
         records=(
             record("a", Status.PASS, cases=2),

@@ -1,4 +1,4 @@
-"""The page of a run says what happened, and nothing a test printed or named is more than text in it."""
+"""The page shows what happened, and output and names of tests are text in it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_test_printed_or_named_is_text(text: str) -> None:
+def test_output_and_names_of_tests_stay_text(text: str) -> None:
     harmless, page = page_of(named_everywhere("x")), page_of(named_everywhere(text))
 
     # It made no element and no attribute: the page has exactly those of a harmless run.
@@ -77,7 +77,7 @@ def test_what_a_test_printed_or_named_is_text(text: str) -> None:
     assert page.source.encode("utf-8")
 
 
-def test_a_hostile_text_can_be_read() -> None:
+def test_a_hostile_text_is_readable() -> None:
     page = page_of(named_everywhere(HOSTILE[0]))
 
     assert page.text.count(HOSTILE[0]) >= 10
@@ -86,7 +86,7 @@ def test_a_hostile_text_can_be_read() -> None:
     assert page.source.count("</script>") == 2
 
 
-def test_colours_go_and_what_cannot_be_seen_is_shown() -> None:
+def test_colours_are_removed_and_invisible_characters_are_shown() -> None:
     bad = result("t.py", Status.FAIL, output="\x1b[1;31mred\x1b[0m \x00 \udcff\n50%\r100%\n")
     page = page_of(told(record(bad)))
 
@@ -128,7 +128,7 @@ def test_a_run_with_a_failure() -> None:
     assert {"id": "file-0", "class": "file", "open": ""} in page.named("details")
 
 
-def test_a_run_of_nothing() -> None:
+def test_a_run_without_files() -> None:
     page = page_of(told(duration_s=0.0))
 
     assert "No test files were run" in page.text
@@ -137,7 +137,7 @@ def test_a_run_of_nothing() -> None:
     assert page.data["files"] == page.data["bars"] == page.data["memory"] == []
 
 
-def test_a_run_that_was_not_sampled_says_so_and_what_is_known() -> None:
+def test_a_run_without_samples_says_so_and_shows_the_known_peak() -> None:
     events = list(told(record(result("t.py"))))
     last = events[-1]
     assert isinstance(last, RunFinished)
@@ -213,7 +213,7 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
     assert "never started; not run: interrupted" in page.section("notes")
 
 
-def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
+def test_files_that_differ_when_forked_are_the_verdict_of_the_page() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
     one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), verdict_attempt=0)
@@ -225,7 +225,7 @@ def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     assert "PASS when forked, FAIL when spawned" in page.section("notes")
 
 
-def test_files_that_took_much_more_are_named_and_fail_the_run_where_that_is_asked_for() -> None:
+def test_regressions_are_named_and_fail_the_page_if_they_fail_the_run() -> None:
     one = record(result("t.py"))
     grown = Regression(file=one.file, measure=Measure.TIME, baseline=1.0, now=4.0)
     results = TestResults(records=(one,), duration_s=3.0, regressions=(grown,))
@@ -246,7 +246,7 @@ def test_the_verdict_is_green_where_the_exit_status_is(status: Status, interrupt
     assert (banner_of(results).look == "good") is (exit_code_of(results) is ExitCode.OK)
 
 
-def test_very_many_files_make_a_page_that_opens() -> None:
+def test_a_page_of_very_many_files_opens() -> None:
     # Not read as a whole: Python's reader takes minutes for what a browser reads in a moment.
     page = Page(source=source_of(many_files(10_000, machines=4, failing_every=5)))
     data = json.loads(page.source.partition('id="data">')[2].partition("</script>")[0])

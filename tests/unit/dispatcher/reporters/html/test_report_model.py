@@ -1,4 +1,4 @@
-"""Where an attempt lies in time, and what is kept of samples."""
+"""The position of attempts in time, and the samples that are kept."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def placed(*, started_at: float, duration: float, began_s: float, ended_s: float
     return [bar.start_s for bar in found.bars], found.earlier_bars
 
 
-def test_an_attempts_own_clock_says_when_it_began() -> None:
+def test_an_attempts_own_clock_says_when_it_started() -> None:
     assert placed(started_at=STARTED_AT + 10, duration=5, began_s=9.7, ended_s=15.4) == ([10], 0)
 
 
 @pytest.mark.parametrize("wrong_by_s", [-3600.0, -60.0, 60.0, 86400.0])
-def test_where_that_clock_is_wrong_the_runs_own_is_believed(wrong_by_s: float) -> None:
+def test_if_that_clock_is_wrong_the_runs_clock_is_used(wrong_by_s: float) -> None:
     found = placed(started_at=STARTED_AT + 10 + wrong_by_s, duration=5, began_s=9.7, ended_s=15.4)
 
     assert found == ([15.4 - 5], 0)
 
 
-def test_an_attempt_of_before_the_run_was_gone_on_with_is_counted_and_not_drawn() -> None:
+def test_an_attempt_from_before_the_run_was_resumed_is_counted_and_not_drawn() -> None:
     assert placed(started_at=STARTED_AT - 7200, duration=5, began_s=0.01, ended_s=0.01) == ([], 1)
 
 

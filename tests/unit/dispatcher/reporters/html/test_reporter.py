@@ -1,4 +1,4 @@
-"""The report's file: where it lies, who may read it, and that it is complete or not there."""
+"""The report's file: its path, its permissions, and that it is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tell(reporter: Reporter, events: list[RunEvent]) -> None:
     reporter.close()
 
 
-def test_the_page_lies_among_the_runs_own_files_and_is_private(tmp_path: Path) -> None:
+def test_the_page_is_in_the_runs_own_directory_and_private(tmp_path: Path) -> None:
     said: list[str] = []
     config = TestConfig(root=tmp_path, html_report=Path())
     run_dir = tmp_path / ".passmuster" / "runs" / RUN_ID
@@ -43,7 +43,7 @@ def test_the_page_lies_among_the_runs_own_files_and_is_private(tmp_path: Path) -
     assert [entry.name for entry in run_dir.iterdir()] == ["report.html"]
 
 
-def test_the_page_lies_where_it_is_wanted_and_replaces_what_is_there(tmp_path: Path) -> None:
+def test_the_page_is_written_to_the_named_path_and_replaces_a_file_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
     (reporter,) = make_reporters(config)
@@ -54,12 +54,12 @@ def test_the_page_lies_where_it_is_wanted_and_replaces_what_is_there(tmp_path: P
     assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]
 
 
-def test_without_history_a_place_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="history switched off there are none: name a file"):
+def test_without_history_a_path_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name a file: --report html=PATH"):
         make_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
 
 
-def test_a_place_that_cannot_be_is_found_before_the_run(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot write the report to .* \(from --report\): it is a"):
         HtmlReporter(tmp_path, runs_dir=tmp_path)
 
@@ -71,7 +71,7 @@ def test_a_run_that_did_not_finish_leaves_no_page(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_that_cannot_be_written_whole_is_not_there(
+def test_a_page_that_cannot_be_written_completely_does_not_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(_: object) -> list[str]:
@@ -88,7 +88,7 @@ def test_a_page_that_cannot_be_written_whole_is_not_there(
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_the_command_that_runs_a_file_again_is_shown(tmp_path: Path) -> None:
+def test_the_command_that_reruns_a_file_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
     (reporter,) = make_reporters(config, rerun=lambda one: f"run --again '{one.file.label}'")

@@ -1,4 +1,4 @@
-"""What each CI's log is told, and that it is told nothing by what tests print."""
+"""The log of each CI: our own commands, and none that tests print."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AT_A_LINE = Annotation(
 OF_THE_RUN = Annotation(level=AnnotationLevel.WARNING, title="more", message="2 more")
 
 
-def test_github_is_switched_off_but_for_our_own_lines() -> None:
+def test_github_commands_are_off_except_for_our_own_lines() -> None:
     log = GithubLog(TOKEN)
     hostile = Section(
         number=1,
@@ -84,7 +84,7 @@ def test_buildkite_gets_a_closed_group_and_an_open_one_for_what_follows() -> Non
     assert BuildkiteLog().section(SECTION) == "--- Output of a.py\n| one\n| two\n+++ Passmuster\n"
 
 
-def test_buildkite_takes_no_path_for_a_header() -> None:
+def test_buildkite_does_not_mistake_a_path_for_a_header() -> None:
     rule = "-" * 40
 
     inert = BuildkiteLog().neutralize(f"--- a.py\n+++ b.py\n~~~ c.py\n^^^ +++\n{rule}\n  --- d.py\n---e.py\n")
@@ -106,7 +106,7 @@ def test_azure_gets_a_group_and_issues() -> None:
     )
 
 
-def test_azure_is_told_nothing_by_what_tests_print() -> None:
+def test_azure_obeys_nothing_that_tests_print() -> None:
     log = AzureLog()
     hostile = "x ##vso[task.setvariable variable=a]b"
     section = Section(number=1, title=hostile, lines=[hostile, "##[endgroup]"], started_at=0.0, ended_at=0.0)

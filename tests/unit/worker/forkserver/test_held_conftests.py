@@ -1,0 +1,119 @@
+"""Servers that have loaded the initial conftests: created when it pays, and never older than the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, RunnerKind, Status
+from passmuster.model.task import TestTask
+from tests.support.pytest_environment import PYTEST_PYTHON
+from tests.unit.worker.workbench import Workbench
+from worker.forkserver.server import PYTEST
+from worker.forkserver.server_pool import ServerPool
+from worker.forkserver.tree import ServerKey
+
+HELD = ServerKey(base=PYTEST, session=True, conftests=True)
+
+CONFTEST = "import helper, os\nMOOD = {mood!r}\nLOADED_BY = os.readlink('/proc/self')\n"
+TEST = """
+    import conftest, os
+    def test_a():
+        print(conftest.MOOD, conftest.helper.VALUE, conftest.LOADED_BY == os.readlink("/proc/self"))
+"""
+NAMES = [f"test_{number}.py" for number in range(4)]
+
+
+class PytestBench(Workbench):
+    """A bench whose files run by pytest."""
+
+    def tasks(self) -> list[TestTask]:
+        return [structs.replace(self.task(name), runner=RunnerKind.PYTEST) for name in NAMES]
+
+    def load(self) -> ServerPool:
+        """Have the conftests loaded, as a run of many files does."""
+        fleet = self.executor._fleet
+        assert isinstance(fleet, ServerPool)
+        fleet.probe(self.tasks())
+        return fleet
+
+    def shown(self) -> list[str]:
+        """Run a file; return its mood, the value of its helper, and whether it loaded the conftest itself."""
+        result: TestResult = self.run(self.tasks()[0])
+        assert (result.status, result.isolation) == (Status.PASS, Isolation.FORK), result
+        [line] = [line for line in result.output.splitlines() if line.endswith(("True", "False"))]
+        return line.split()[-3:]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[PytestBench]:
+    bench = PytestBench(tmp_path, interpreter=str(PYTEST_PYTHON))
+    bench.write("pytest.ini", "[pytest]\naddopts = -s\n")
+    bench.write("conftest.py", CONFTEST.format(mood="fine"))
+    bench.write("helper.py", "VALUE = 1\n")
+    for name in NAMES:
+        bench.write(name, TEST)
+    yield bench
+    bench.executor.close()
+
+
+def test_files_are_forked_behind_the_conftests_once_they_are_loaded(bench: PytestBench) -> None:
+    assert bench.shown() == ["fine", "1", "True"]
+
+    bench.load()
+
+    assert bench.shown() == ["fine", "1", "False"]
+
+
+@pytest.mark.parametrize("changed", ["conftest.py", "helper.py"])
+def test_a_file_of_the_project_that_changes_makes_its_server_unusable(
+    bench: PytestBench, changed: str
+) -> None:
+    bench.load()
+    assert bench.shown() == ["fine", "1", "False"]
+
+    texts = {"conftest.py": CONFTEST.format(mood="changed"), "helper.py": "VALUE = 'changed'\n"}
+    bench.write(changed, texts[changed])
+    mood, value, _ = bench.shown()
+    assert "changed" in (mood, value)
+
+    bench.load()
+    mood, value, is_own = bench.shown()
+    assert ("changed" in (mood, value), is_own) == (True, "False")
+
+
+@pytest.mark.parametrize(("act", "reason"), [("os._exit(3)", "ends the process"), ("time.sleep(600)", "1 s")])
+def test_a_conftest_that_ends_or_stops_its_server_is_loaded_by_each_file(
+    bench: PytestBench, monkeypatch: pytest.MonkeyPatch, act: str, reason: str
+) -> None:
+    hostile = f"import os, sys, time\nif not os.environ.get('PASSMUSTER_ATTEMPT'):\n    {act}\n"
+    bench.write("conftest.py", CONFTEST.format(mood="fine") + hostile)
+    bench.shown()  # The servers below are there: the limit is for the conftest alone.
+    monkeypatch.setattr("worker.forkserver.server.IMPORT_WAIT_S", 1.0)
+
+    fleet = bench.load()
+
+    assert reason in fleet.why_no_conftests()
+    assert HELD not in fleet._tree.servers
+    assert bench.shown() == ["fine", "1", "True"]
+
+
+def test_no_conftest_is_no_reason_for_a_server(bench: PytestBench) -> None:
+    (bench.root / "conftest.py").unlink()
+
+    fleet = bench.load()
+
+    assert HELD not in fleet._tree.servers
+    assert fleet.why_no_conftests() == ""
+
+
+def test_under_coverage_each_file_loads_the_conftests_where_they_are_measured(
+    bench: PytestBench, tmp_path: Path
+) -> None:
+    bench.use(structs.replace(bench.settings, coverage_dir=tmp_path))
+
+    assert HELD not in bench.load()._tree.servers

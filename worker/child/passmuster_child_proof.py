@@ -1,0 +1,190 @@
+"""Finds out what the project's code does, while it is imported, that processes must not share.
+
+Runs in a *probe*: a process that is forked to import what a fork server is about to import, and then ends. A
+finding is something that the project's code does itself, or has a library do when it calls one: it writes
+files, starts programs, connects, or takes a value that differs from process to process or from moment to
+moment. What libraries do while they are imported themselves is not looked at here: that is preloading of
+installed modules, see `passmuster_child_traces` for its limits.
+
+An audit hook cannot be removed, and what is replaced here stays replaced. That is why no test runs in a
+process with this module's hook.
+"""
+
+import os
+import sys
+
+from passmuster_child_identity import BY_FILE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Callable, Iterable, Optional
+
+_MACHINERY = ("<frozen importlib", "<frozen zipimport")
+_WITHOUT_TRACE = frozenset(("_pytest", "logging", "pluggy", "pytest", "threading", "unittest", "warnings"))
+"""Packages that look at clocks and process ids on behalf of whoever calls them, and keep none of it."""
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_CHANGES = {
+    "os.mkdir": "makes the directory",
+    "os.rename": "renames",
+    "os.remove": "removes",
+    "os.rmdir": "removes the directory",
+    "os.link": "makes a link of",
+    "os.symlink": "makes a link to",
+    "os.truncate": "truncates",
+    "os.chmod": "changes the mode of",
+    "os.chown": "changes the owner of",
+    "os.utime": "changes the times of",
+    "sqlite3.connect": "opens the database",
+}
+"""Events of the audit hook whose first argument is a path."""
+
+_ACTIONS = {
+    "subprocess.Popen": "runs a program",
+    "os.system": "runs a program",
+    "os.exec": "runs a program",
+    "os.posix_spawn": "runs a program",
+    "os.spawn": "runs a program",
+    "os.fork": "forks",
+    "os.forkpty": "forks",
+    "os.kill": "sends a signal",
+    "os.killpg": "sends a signal",
+    "signal.pthread_kill": "sends a signal",
+    "socket.connect": "connects a socket",
+    "socket.bind": "binds a socket",
+    "socket.sendto": "sends over a socket",
+    "socket.sendmsg": "sends over a socket",
+}
+
+_CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time")
+
+
+class Proof:
+    """Watches this process from its construction to its end.
+
+    Args:
+        project: folders of the project; code in them is its own, unless it lies in one of `installed`.
+        installed: folders of the standard library and of installed packages.
+    """
+
+    def __init__(self, project: "Iterable[str]", installed: "Iterable[str]") -> None:
+        self._project = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
+        self._installed = tuple(os.path.join(os.path.realpath(folder), "") for folder in installed)
+        self._first = ""
+        self._watch_values()
+        self._watch_environment()
+        sys.addaudithook(self._on_event)
+
+    def take(self) -> str:
+        """Return the first finding since the last call, as the end of "it ..."; empty: there is none."""
+        first, self._first = self._first, ""
+        return first
+
+    def _on_event(self, event: str, arguments: "tuple[Any, ...]") -> None:
+        if event == "open":
+            path, mode, flags = arguments
+            if isinstance(path, int) or not _is_write(mode, flags):
+                return
+            text = "writes"
+        elif event in _CHANGES:
+            path, text = arguments[0], _CHANGES[event]
+        elif event in _ACTIONS:
+            path, text = "", _ACTIONS[event]
+        else:
+            return
+        name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+        if "__pycache__" not in name and name != os.devnull:
+            self._note((text + " " + name).strip())
+
+    def _note(self, text: str) -> None:
+        place = self._place(sys._getframe(2)) if not self._first else ""
+        if place:
+            self._first = "%s in %s" % (text, place)
+
+    def _place(self, frame: "Optional[FrameType]") -> str:
+        """Return where the project's code does what a frame does; empty: it is a library's own import."""
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(_MACHINERY):
+                return ""
+            if file.startswith(self._project) and not file.startswith(self._installed):
+                return "%s:%d" % (os.path.relpath(file), frame.f_lineno)
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            is_import = frame.f_code.co_name == "<module>" and not file.startswith("<")
+            if is_import or package in _WITHOUT_TRACE:
+                return ""
+            frame = frame.f_back
+        return ""
+
+    def _watch_values(self) -> None:
+        import atexit
+        import datetime
+        import tempfile
+        import time
+        import uuid
+
+        for name in _CLOCKS:
+            self._replace(time, name, "reads the clock")
+        self._replace(os, "getpid", "reads the process id")
+        self._replace(tempfile, "gettempdir", "reads where temporary files belong")
+        for name in ("mktemp", "mkstemp", "mkdtemp"):
+            self._replace(tempfile, name, "makes a temporary name")
+        self._replace(uuid, "uuid1", "makes a UUID")
+        self._replace(atexit, "register", "registers a function with atexit")
+        self._replace_dates(datetime)
+
+    def _replace(self, module: "Any", name: str, text: str) -> None:
+        original: "Callable[..., Any]" = getattr(module, name)
+
+        def call(*args: "Any", **named: "Any") -> "Any":
+            self._note(text)
+            return original(*args, **named)
+
+        setattr(module, name, call)
+
+    def _replace_dates(self, module: "Any") -> None:
+        """Put classes in the place of `date` and `datetime`, whose own methods cannot be replaced."""
+        note = self._note
+
+        class Date(module.date):  # type: ignore[misc]
+            @classmethod
+            def today(cls) -> "Any":
+                note("reads the clock")
+                return super().today()
+
+        class DateTime(module.datetime):  # type: ignore[misc]
+            @classmethod
+            def today(cls) -> "Any":
+                note("reads the clock")
+                return super().today()
+
+            @classmethod
+            def now(cls, tz: "Any" = None) -> "Any":
+                note("reads the clock")
+                return super().now(tz)
+
+            @classmethod
+            def utcnow(cls) -> "Any":
+                note("reads the clock")
+                return super().utcnow()
+
+        module.date, module.datetime = Date, DateTime
+
+    def _watch_environment(self) -> None:
+        environ: "Any" = os.environ
+        original = environ.encodekey
+
+        def encodekey(key: "Any") -> "Any":
+            if key in BY_FILE:
+                self._note("reads %s, which differs from file to file," % key)
+            return original(key)
+
+        environ.encodekey = encodekey
+
+
+def _is_write(mode: object, flags: object) -> bool:
+    if isinstance(mode, str):
+        return any(letter in mode for letter in "wax+")
+    return isinstance(flags, int) and bool(flags & _WRITES)
