@@ -13,15 +13,14 @@ from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, Subc
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import find_newest_run
 from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import FileKind, RunPlan, TestFile
-from dispatcher.run.runner import TestRunner
+from dispatcher.model.plan import FileKind, TestFile
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
@@ -45,7 +44,7 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
     if arguments.options.json:
         call.write(explain_json(what).decode("ascii"))
     else:
-        call.write("".join(f"{line}\n" for line in explain_lines(what)))
+        call.write_lines(explain_lines(what))
     return ExitCode.OK
 
 
@@ -53,7 +52,7 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
     everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
-    found = _runner(everything, call).discover_tests()
+    found = call.runner(everything).discover_tests()
     remembered = _remembered(config.root)
     file, exists = _locate(config, call, found, remembered)
     known = remembered.get(file.path)
@@ -76,9 +75,9 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    prepared = _runner(config, call).prepare()
+    prepared = call.runner(config).prepare()
     plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
-    place = _place(plan, what.file.path)
+    place = [planned.file.path for planned in plan.files].index(what.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes
     if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
@@ -97,26 +96,18 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
     )
 
 
-def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
-    return TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
-
-
-def _place(plan: RunPlan, path: str) -> int:
-    return next(place for place, planned in enumerate(plan.files) if planned.file.path == path)
-
-
 def _remembered(root: Path) -> dict[str, FileHistory]:
     """Return the history; if there is none, do not create one."""
     if not (root / STATE_DIRECTORY / HISTORY).exists():
         return {}
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return dict(history.load())
 
 
 def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...], ...]:
     if known is None:
         return ()
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return history.load_outcomes(known.path)
 
 
@@ -130,13 +121,13 @@ def _locate(
     """
     (text,) = config.paths
     try:
-        files = _runner(structs.replace(config, limit=None, shard=None), call).discover_tests()
+        files = call.runner(structs.replace(config, limit=None, shard=None)).discover_tests()
     except ConfigurationError as error:
         if text in remembered:
             return TestFile(path=text, label=text), False
         raise ConfigurationError(f"{error}{_advice(text, str(error), found)}") from error
     if len(files) != 1:
-        raise ConfigurationError(f"{on_one_line(text)} holds {len(files)} test files: name one of them")
+        raise ConfigurationError(f"{on_one_line(text)} contains {len(files)} test files: name one of them")
     return files[0], True
 
 

@@ -35,7 +35,7 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -
         InfrastructureError: there are no records, or they cannot be reported.
     """
     if not arguments.config.paths:
-        raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
+        raise ConfigurationError("merge needs the directories with the records: name those given to --record")
     folders = find_all(call.cwd / path for path in arguments.config.paths)
     return _Merge(call, arguments.config).run([read_record(folder) for folder in folders])
 
@@ -118,9 +118,9 @@ class _Merge:
         reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
             return replay_events(events, reporters)
-        from dispatcher.history.history import open_history  # Loads SQLite.
+        from dispatcher.history.history import History  # Loads SQLite.
 
-        with closing(open_history(self._config.root)) as history:
+        with closing(History(self._config.root)) as history:
             return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
     def _report_coverage(self, records: Sequence[RecordedRun]) -> int:

@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -16,6 +16,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, SETTINGS, WITHOUT_EFFECT
 from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.migrate.names import NewCommand
+from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import TextStream
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
@@ -59,6 +60,14 @@ class SubcommandCall(Struct, frozen=True, kw_only=True):
     """Where files would run."""
 
     __repr__ = repr_without("environ")
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Print lines to `stdout`."""
+        self.write("".join(f"{line}\n" for line in lines))
+
+    def runner(self, config: TestConfig) -> TestRunner:
+        """Return a runner for this call."""
+        return TestRunner(config, target=self.target, environ=self.environ, cwd=self.cwd)
 
 
 class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):

@@ -115,9 +115,9 @@ class SlotRange(Struct, frozen=True, kw_only=True):
 class Limit(Struct, frozen=True, kw_only=True):
     """One limit of the machine and where it came from, for people to read."""
 
-    name: str  # what is limited (`slots`, `memory budget`)
-    value: str  # the limit as a person writes it
-    source: str  # where it came from (`cgroup v2 memory.max`, `the default of 4 GiB`)
+    name: str  # `slots`, `memory budget`
+    value: str
+    source: str  # `cgroup v2 memory.max`, `the default of 4 GiB`
 
 
 class Stoppable(Protocol):
@@ -130,11 +130,9 @@ class Stoppable(Protocol):
         """
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """Stop only these attempts, running or admitted, as `stop` does. Does not wait.
+        """Stop these attempts, running or admitted, as `stop_all` does. Ignores unknown ones; does not wait.
 
-        Args:
-            attempt_ids: attempts to stop; unknown ones are ignored.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
+        `grace_s` 0: SIGKILL immediately.
         """
 
 
@@ -153,7 +151,7 @@ class Executor(Stoppable, Protocol):
     def admit(self, task: TestTask) -> bool:
         """Reserve a slot and memory for `task`; return False if it does not fit now.
 
-        After True, `run_single_test` or `dismiss` must be called for it, once.
+        After True, `run_single_test` or `release` must be called for it, once.
         """
 
     def release(self, task: TestTask) -> None:
