@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import redis
@@ -168,7 +167,7 @@ class RunStore:
         """Queue files with these delivery numbers, by path, except for running ones."""
         items = list(deliveries.items())
         for start in range(0, len(items), _MAX_ADDED):
-            self._run("add", *chain.from_iterable(items[start : start + _MAX_ADDED]))
+            self._run("add", *(str(part) for item in items[start : start + _MAX_ADDED] for part in item))
 
     def withdraw(self, path: str, delivery: int) -> bool:
         """Withdraw a queued file; return False if it is no longer queued with this delivery number."""
