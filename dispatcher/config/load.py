@@ -34,12 +34,9 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     config: TestConfig
     origins: Origins
-    texts: Mapping[str, str]
-    """The given values, as `--show-config` prints them, by the setting's name."""
-    warnings: tuple[str, ...] = ()
-    """Lines for the user, without a tag; none of them stops the run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
+    texts: Mapping[str, str]  # the given values, as `--show-config` prints them, by the setting's name
+    warnings: tuple[str, ...] = ()  # lines for the user, without a tag; none of them stops the run
+    notes: tuple[str, ...] = ()  # lines about former names that were used
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
