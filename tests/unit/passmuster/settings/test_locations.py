@@ -1,4 +1,4 @@
-"""Relative paths mean what the place where they were written suggests."""
+"""Relative paths are resolved against the directory of their source."""
 
 from __future__ import annotations
 
