@@ -25,8 +25,8 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 from passmuster.source.git import git_prefix
 

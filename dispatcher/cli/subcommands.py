@@ -29,8 +29,8 @@ from passmuster.settings.argument_parser import (
 )
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import NO_ORIGINS, Origins, rename_notes
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Conflict, Group, Setting, flag, option, rows_of, variable_name
 from passmuster.settings.values import PATH, TEXT, ValueType, choice, count

@@ -22,8 +22,8 @@ from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.locations import PathResolver, is_directory
 from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
 
 _Record = TypeVar("_Record", bound=Struct)
@@ -58,7 +58,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
         # Rarely needed.
-        from dispatcher.config.unknown_words import refuse_options
+        from dispatcher.config.unknown_arguments import refuse_options
 
         refuse_options(arguments.unknown, argv)
     return config_of(arguments, environ, cwd)

@@ -14,8 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import GivenValue, Origin, Source
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.setting import VARIABLE_PREFIX, Setting
 from passmuster.settings.values import Value, on_one_line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.config.settings import RUN_PARSER
-from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
+from dispatcher.config.unknown_arguments import FOREIGN_OPTIONS, refuse_options, refuse_variables
 from passmuster.model.errors import ConfigurationError
 
 REVERSIBLE = [word for word in RUN_PARSER.known if len(word) > 5]

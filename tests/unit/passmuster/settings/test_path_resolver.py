@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from passmuster.settings.locations import PathResolver
+from passmuster.settings.path_resolver import PathResolver
 
 
 def test_arguments_count_from_here_and_the_file_counts_from_the_root() -> None:
