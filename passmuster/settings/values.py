@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -70,7 +69,12 @@ class ValueType(Struct, frozen=True, kw_only=True):
         """
         if text.strip().lower() in self.none_words:
             return None
-        value = self.parse(text)
+        try:
+            value = self.parse(text)
+        except ValueError as error:
+            if not str(error).startswith(f"expected {self.expected}, got "):
+                raise
+            value = None  # The message does not mention `none_words`.
         if value is None:
             raise ValueError(f"expected {self.allowed}, got {text!r}")
         return value
@@ -132,11 +136,9 @@ def _parse_table(text: str) -> Value:
     raise ValueError(f"expected a table of the configuration file, got {text!r}")
 
 
-def _parse_time(text: str) -> float | None:
-    seconds = None
-    with suppress(ValueError):
-        seconds = parse_seconds(text)
-    if seconds is not None and seconds > MAX_SECONDS:
+def _parse_time(text: str) -> float:
+    seconds = parse_seconds(text)
+    if seconds > MAX_SECONDS:
         raise ValueError(f"expected at most {MAX_SECONDS / 86400:.0f} days, got {text!r}")
     return seconds
 
