@@ -13,7 +13,7 @@ from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, Subc
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
@@ -100,14 +100,14 @@ def _load_history(root: Path) -> dict[str, FileHistory]:
     """Return the history; if there is none, do not create one."""
     if not (root / STATE_DIRECTORY / HISTORY).exists():
         return {}
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return dict(history.load())
 
 
 def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...], ...]:
     if known is None:
         return ()
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return history.load_outcomes(known.path)
 
 

@@ -118,9 +118,9 @@ class _Merge:
         reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
             return replay_events(events, reporters)
-        from dispatcher.history.history import open_history  # Loads SQLite.
+        from dispatcher.history.history import History  # Loads SQLite.
 
-        with closing(open_history(self._config.root)) as history:
+        with closing(History(self._config.root)) as history:
             return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
     def _report_coverage(self, records: Sequence[RecordedRun]) -> int:
