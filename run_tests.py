@@ -34,7 +34,7 @@ from typing import ClassVar
 
 from msgspec import structs
 
-from dispatcher.cli import main as cli
+from dispatcher.cli.main import Command
 from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
@@ -392,13 +392,16 @@ def main(
         environ: None: this process's.
         program: as the user called the command; None: as this process was called.
     """
-    return cli.main(
+    command = Command(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
         target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
     )
+    return command.run()
 
 
 if __name__ == "__main__":

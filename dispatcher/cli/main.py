@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -309,13 +308,3 @@ class Command:
 def _may_ask_early(word: str) -> bool:
     """Whether a word may be `--help`, `--version`, or hold `-h` or `-V` among short options."""
     return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and ("h" in word or "V" in word))
-
-
-def main(
-    argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, target: ExecutionTarget, program: str
-) -> int:
-    """Run the command on this process's own streams; see `Command`."""
-    command = Command(
-        argv, environ=environ, cwd=cwd, target=target, program=program, stdout=sys.stdout, stderr=sys.stderr
-    )
-    return command.run()

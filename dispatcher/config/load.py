@@ -18,12 +18,12 @@ from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
-from dispatcher.config.validate import validate, warnings_of
+from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.locations import PathResolver, is_directory
 from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
 
 _Record = TypeVar("_Record", bound=Struct)
@@ -34,12 +34,9 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     config: TestConfig
     origins: Origins
-    texts: Mapping[str, str]
-    """The given values, as `--show-config` prints them, by the setting's name."""
-    warnings: tuple[str, ...] = ()
-    """Lines for the user, without a tag; none of them stops the run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
+    texts: Mapping[str, str]  # the given values, as `--show-config` prints them, by the setting's name
+    warnings: tuple[str, ...] = ()  # lines for the user, without a tag; none of them stops the run
+    notes: tuple[str, ...] = ()  # lines about former names that were used
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
@@ -60,15 +57,15 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
-        # Only needed for unknown words, as below.
-        from dispatcher.config.unknown_words import refuse_options
+        # Rarely needed.
+        from dispatcher.config.unknown_arguments import refuse_options
 
         refuse_options(arguments.unknown, argv)
     return config_of(arguments, environ, cwd)
 
 
 def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
-    """Return the configuration of a run from words that were already read and checked; see `load_config`."""
+    """Return the configuration of a run from parsed arguments without problems; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     resolver = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
@@ -83,8 +80,7 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
-    validate(config, origins)
-    warnings = (*map(_unknown_warning, arguments.unknown), *warnings_of(config, origins))
+    warnings = (*map(_unknown_warning, arguments.unknown), *validate(config, origins))
     return Loaded(
         config=config,
         origins=origins,
@@ -147,7 +143,7 @@ def _config_of(root: Path, winners: Iterable[tuple[GivenValue, Value]]) -> TestC
 
 
 def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
-    """Return a copy with fields replaced. A test compares the table's values with the fields' types."""
+    """Return a copy with fields replaced. A test compares the types of rows and fields."""
     return replace(record, **changes)
 
 
@@ -162,7 +158,7 @@ def _unknown_warning(option: str) -> str:
 
 
 def _texts(root: Path, winners: Mapping[str, tuple[GivenValue, Value]]) -> dict[str, str]:
-    """Return the given values as people may see them."""
+    """Return the given values without secrets, each on one line."""
     shown = {ROOT.name: on_one_line(str(root))}
     for name, (given, value) in winners.items():
         kind = given.setting.type
@@ -178,7 +174,7 @@ def format_config(loaded: Loaded) -> str:
         (one.name, loaded.texts.get(one.name, one.default_text), loaded.origins[one.name]) for one in SETTINGS
     ]
     names = max(len(name) for name, _, _ in rows)
-    # One very long value must not push the origins of all others out of sight.
+    # One very long value must not push the origins of all others off the screen.
     values = max((len(value) for _, value, _ in rows if len(value) <= MAX_ALIGNED_CHARS), default=0)
     return "\n".join(f"{name:<{names}} = {value:<{values}}   ({origin})" for name, value, origin in rows)
 

@@ -45,7 +45,7 @@ def _larger(one: _Number | None, other: _Number | None) -> _Number | None:
 
 
 class Baseline(Struct, frozen=True, kw_only=True):
-    """What a file used in earlier runs, without any margin, for comparison with this run."""
+    """The usage of a file in earlier runs, without a margin, for comparison with this run."""
 
     spawned: UsageStats = UsageStats()
     forked: UsageStats = UsageStats()  # when forked from a fork server with the same imports as now

@@ -19,24 +19,16 @@ _WORDS_OF_EXPRESSIONS = ("and", "or", "not")
 
 
 class TestSelection(Struct, frozen=True, kw_only=True):
-    """The tests of one file that run; without any value, all of them.
-
-    Attributes:
-        tests: tests inside the file, as `Class::test` or `test[parameters]`; a class or a function stands for
-            all tests in it.
-        deselected: tests inside the file that do not run, in the same form.
-        keyword: an expression over names, as `-k` of pytest, or a pattern, as `-k` of unittest.
-        marker: an expression over markers, as `-m` of pytest.
-        arguments: further arguments of the project's pytest.
-    """
+    """The tests of one file that run; without any value, all of them."""
 
     __test__ = False
 
     tests: tuple[str, ...] = ()
-    deselected: tuple[str, ...] = ()
-    keyword: str = ""
-    marker: str = ""
-    arguments: tuple[str, ...] = ()
+    """`Class::test` or `test[parameters]`; a class or a function stands for all tests in it."""
+    deselected: tuple[str, ...] = ()  # in the same form
+    keyword: str = ""  # an expression over names (`pytest -k`), or a pattern (`unittest -k`)
+    marker: str = ""  # an expression over markers (`pytest -m`)
+    arguments: tuple[str, ...] = ()  # of the project's pytest, in addition
 
     @property
     def is_whole_file(self) -> bool:

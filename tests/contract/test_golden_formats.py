@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.engine.journal import Journal
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.merge import reader
 from dispatcher.merge import writer as header
 from dispatcher.merge.writer import RecordReporter
@@ -249,7 +249,7 @@ def test_junit(tmp_path: Path) -> None:
 
 
 def test_history(tmp_path: Path) -> None:
-    history = open_history(tmp_path, clock=lambda: 1000.0)
+    history = History(tmp_path, clock=lambda: 1000.0)
     history.record(FILE, RESULT, run_id="r1")
     history.record(FILE, PASSED, run_id="r1", finding=Finding.VERIFIED)
     history.close()

@@ -285,7 +285,7 @@ def test_a_reporter_that_fails_is_left_out_and_named() -> None:
 
     assert len(results.passed) == 2
     assert run.breakdown == ""
-    assert run.lost_reports == ("Listener failed and is left out: OSError: disk full",) * 2
+    assert run.lost_reports == ("Listener failed and was dropped: OSError: disk full",) * 2
     assert len(worse.events) == 1
     assert len(good.of(AttemptFinished)) == 2
     assert bad.names()[-1] == "AttemptStarted"

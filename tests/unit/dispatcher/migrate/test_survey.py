@@ -129,4 +129,4 @@ def test_a_part_of_a_repository_is_said_to_be_one(tmp_path: Path) -> None:
     assert status == 1
     assert "part/a.md" not in out
     assert "a.md:1: ./run_tests.sh\n" in out
-    assert "[WARN] only part/ of its git repository was looked at" in out
+    assert "[WARN] only part/ of its git repository was checked" in out
