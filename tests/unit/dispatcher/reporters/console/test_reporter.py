@@ -133,7 +133,7 @@ def test_a_run_with_failures_ends_with_the_list_of_them_and_nothing_else() -> No
         "  Of the failed: TIMEOUT 1",
         "  Test cases: passed 1, failed 6, error 1",
         "[INFO] 1/3 files passed, success rate 33.3%, in 12.3s",
-        "[WARN] 1 file(s) left processes behind, which were ended:",
+        "[WARN] 1 file(s) left processes behind, which Passmuster killed:",
         "  - tests/test_a.py: sleep 1000 (pid 12)",
         "[WARN] Failed test details:",
         "  - tests/test_a.py",
