@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -134,16 +135,9 @@ class Walker(Struct, kw_only=True):
             elif entry.is_symlink():
                 self._meet_link(name, prefix + name, rules, links)
             elif rules.takes(name, prefix + name) and entry.is_file(follow_symlinks=False):
-                self._meet_file(prefix + name, entry)
+                with suppress(OSError):  # It may have been removed after the directory was read.
+                    self._add(prefix + name, entry.stat(follow_symlinks=False))
         return directories
-
-    def _meet_file(self, path: str, entry: os.DirEntry[str]) -> None:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:
-            # It was removed after the directory was read, so it is no longer a test file.
-            return
-        self._add(path, status)
 
     def _add(self, path: str, status: os.stat_result) -> None:
         mtime_ns = min(status.st_mtime_ns, MAX_MTIME_NS)

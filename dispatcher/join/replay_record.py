@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.history.history import HistoryReporter, open_history
+from dispatcher.history.history import History, HistoryReporter
 from dispatcher.join.command_context import CommandContext
 from dispatcher.merge.reader import RecordedRun, read_record
 from dispatcher.merge.replay import replay_events
@@ -35,7 +35,7 @@ def replay_record(
     with ExitStack() as stack:
         keepers: list[Reporter] = []
         if config.history and updates_history:
-            history = stack.enter_context(closing(open_history(config.root)))
+            history = stack.enter_context(closing(History(config.root)))
             keepers.append(HistoryReporter(history))
         lost = [*replay_events(record.events, [context.console(), *context.files()], keepers=keepers)]
     if config.enable_coverage and (problem := _report_coverage(record, config, context)):

@@ -64,7 +64,10 @@ def select_shard(
     """
     remembered = history or {}
     known = {file.path: _as_found(remembered[file.path], file) for file in files if file.path in remembered}
-    slots, budget_bytes = _nominal_slots(config), _nominal_budget_bytes(config)
+    slots = CI_CPUS if config.max_workers is None else config.max_workers
+    budget_bytes = DEFAULT_BUDGET_BYTES
+    if config.memory_budget is not None:
+        budget_bytes = max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
     everything = make_plan(files, known, config, run_id="", slots=slots, budget_bytes=budget_bytes)
     tasks = [planned.task for planned in everything.files]
     numbers = assign_shards(
@@ -107,16 +110,6 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     """
     forking = ForkObservation.UNKNOWN if known.forking is ForkObservation.CONFIRMED else known.forking
     return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
-
-
-def _nominal_slots(config: TestConfig) -> int:
-    return CI_CPUS if config.max_workers is None else config.max_workers
-
-
-def _nominal_budget_bytes(config: TestConfig) -> int:
-    if config.memory_budget is None:
-        return DEFAULT_BUDGET_BYTES
-    return max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:

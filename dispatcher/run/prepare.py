@@ -29,7 +29,7 @@ from dispatcher.discovery.selection import named_files
 from dispatcher.engine.backend import BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
-from dispatcher.history.history import History, open_history
+from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.planning.planner import make_plan
 from passmuster.host.capacity import Capacity
@@ -157,7 +157,7 @@ class Preparation:
         """
         config, interpreter, history = self._config, self.interpreter, None
         if config.history:
-            history = stack.enter_context(closing(open_history(config.root)))
+            history = stack.enter_context(closing(History(config.root)))
         capacity = self._target.capacity(config)
         validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
         plan = self._plan(selection, history, capacity)
@@ -230,7 +230,7 @@ class Preparation:
     def _only_failed(self, files: Sequence[TestFile], notices: list[str]) -> tuple[TestFile, ...]:
         if not self._config.history:
             raise ConfigurationError("--failed needs the history, which is switched off")
-        with closing(open_history(self._config.root)) as history:
+        with closing(History(self._config.root)) as history:
             notices += history.notices
             known = history.load()
         return tuple(

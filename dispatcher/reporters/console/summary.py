@@ -59,7 +59,9 @@ def summary_lines(
         verbosity: verbose adds the slowest and the biggest files.
     """
     summary = summarize(results)
-    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(summary, limits))]
+    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
+    if results.tests_cpu_s:
+        lines.append(tagged(Tag.INFO, _cpu_text(results)))
     if verbosity is Verbosity.VERBOSE:
         lines += _verbose_lines(results, summary)
     lines += _flaky_lines(results)
@@ -115,15 +117,22 @@ def _count_lines(summary: Summary) -> Iterator[str]:
         yield "  Test cases: " + ", ".join(f"{outcome} {count}" for outcome, count in summary.cases)
 
 
-def _totals_text(summary: Summary, limits: Sequence[Limit]) -> str:
+def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
     text = (
         f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
-        f"in {format_seconds(summary.duration_s)}"
+        f"in {format_seconds(results.duration_s)}"
     )
-    if summary.peak_bytes:
-        text += f", peak memory {format_bytes(summary.peak_bytes)}"
+    if results.peak_bytes:
+        text += f", peak memory {format_bytes(results.peak_bytes)}"
         budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
         text += f" of {one_line(budgets[0])}" if budgets else ""
+    return text
+
+
+def _cpu_text(results: TestResults) -> str:
+    text = f"CPU time: {format_seconds(results.tests_cpu_s)} in tests"
+    if results.own_cpu_s is not None:
+        text += f", {format_seconds(results.own_cpu_s)} in Passmuster"
     return text
 
 
@@ -242,7 +251,7 @@ def _leaked_lines(results: TestResults) -> list[str]:
         ]
         if leaked:
             items.append(f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}")
-    return listed(f"{len(items)} file(s) left processes behind, which were ended:", items)
+    return listed(f"{len(items)} file(s) left processes behind, which Passmuster killed:", items)
 
 
 def _not_run_lines(results: TestResults) -> list[str]:

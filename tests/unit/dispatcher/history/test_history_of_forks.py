@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
 from passmuster.model.result import TestResult
@@ -28,10 +28,10 @@ SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, 
 
 def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
     """Return what is remembered in the next run."""
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         for result, finding in attempts:
             history.record(file, result, run_id="r1", finding=finding)
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return history.load()[file.path]
 
 
@@ -128,5 +128,5 @@ def test_a_history_of_the_first_version_is_given_what_it_lacks(tmp_path: Path) -
     assert known.spawned == UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
     assert known.forked == FORKED_FIGURES
     assert not path.with_name("history.sqlite3.broken").exists()
-    with closing(open_history(tmp_path)) as history:
+    with closing(History(tmp_path)) as history:
         assert history.notices == []

@@ -14,7 +14,6 @@ from dispatcher.insight.prediction import (
     MachineSpec,
     Prediction,
     alternatives,
-    assign_to_machines,
     fill_in,
     predict,
 )
@@ -51,9 +50,10 @@ def predicted(
         ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
         ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
         ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
+        ([replace(task(name, 2.0), predicted_bytes=None) for name in "abcd"], {}, LowerBoundKind.MEMORY, 4.0),
         ([replace(task(name, 2.0), exclusive=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
-    ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
+    ids=["the longest file", "CPUs", "memory", "a group", "jobs", "unknown memory", "exclusive files"],
 )
 def test_what_bounds_a_run_is_found(
     tasks: list[TestTask], groups: Mapping[str, int], kind: LowerBoundKind, wall_s: float
@@ -105,17 +105,6 @@ def test_files_that_never_ran_are_taken_for_the_median() -> None:
     assert filled is not None
     assert [one.predicted_s for one in filled] == [1.0, 2.0, 5.0, 2.0]
     assert fill_in([task("a", None)]) is None
-
-
-def test_machines_get_parts_of_the_files_in_their_order() -> None:
-    tasks = [task(str(number), float(number)) for number in range(9, 0, -1)]
-
-    parts = assign_to_machines(tasks, 3, slots=2, budget_bytes=MACHINE.budget_bytes, groups={})
-
-    assert sorted((one.file_path for part in parts for one in part), reverse=True) == list("987654321")
-    assert all(part == sorted(part, key=lambda one: -(one.predicted_s or 0)) for part in parts)
-    loads = [sum(one.predicted_s or 0 for one in part) for part in parts]
-    assert max(loads) - min(loads) <= 3.0
 
 
 def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> None:

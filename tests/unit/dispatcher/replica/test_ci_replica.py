@@ -118,7 +118,7 @@ def test_the_caller_sees_a_header_what_is_not_imitated_and_the_verdict(project: 
         (1, "[FAIL] CI replica failed: CI would fail the same way"),
         (2, "[FAIL] CI replica could not run the tests (exit status 2)"),
         (3, "[FAIL] CI replica could not run the tests (exit status 3)"),
-        (130, "[WARN] CI replica was interrupted: it says nothing about CI"),
+        (130, "[WARN] CI replica was interrupted: this is no result for CI"),
     ],
 )
 def test_the_status_of_the_run_is_that_of_the_replica(project: Path, status: int, verdict: str) -> None:
