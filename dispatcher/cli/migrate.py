@@ -25,8 +25,8 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 from passmuster.source.git import git_prefix
 
@@ -39,7 +39,7 @@ _MAX_SHOWN = 160
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-def said(tag: Tag, text: str) -> str:
+def tagged_line(tag: Tag, text: str) -> str:
     """Return one line with its tag."""
     return tagged(tag, one_line(text), color=False)
 
@@ -67,7 +67,7 @@ def _lines(content: bytes | None) -> list[str]:
     return [*lines, f"{last}\n"] if last else lines
 
 
-def left_line(left: ManualEdit) -> str:
+def manual_edit_line(left: ManualEdit) -> str:
     """Return the place that a person must edit, its text, and the reason."""
     text = left.text if len(left.text) <= _MAX_SHOWN else f"...{bounded_tail(left.text, _MAX_SHOWN)}"
     return f"{one_line(left.path)}:{left.line}: {one_line(text)}" + (
@@ -79,9 +79,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison between the files of the old script and of a run, each difference by name."""
     counts = f"{comparison.unit} unit test file(s), {comparison.integration} with --integration"
     if not comparison.differences:
-        yield said(Tag.PASS, f"Discovery: {counts}: the same as the old script")
+        yield tagged_line(Tag.PASS, f"Discovery: {counts}: the same as the old script")
         return
-    yield said(
+    yield tagged_line(
         Tag.WARN,
         f"Discovery: {len(comparison.differences)} difference(s) to the old script, which found {counts}",
     )
@@ -92,8 +92,8 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the places that a person must edit."""
     if plan.manual_edits:
-        yield said(Tag.WARN, f"{len(plan.manual_edits)} line(s) need a manual edit:")
-        yield from map(left_line, plan.manual_edits)
+        yield tagged_line(Tag.WARN, f"{len(plan.manual_edits)} line(s) need a manual edit:")
+        yield from map(manual_edit_line, plan.manual_edits)
 
 
 _NOTHING_TO_CALL = (
@@ -112,7 +112,7 @@ def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]
     """
     root = _find_root(arguments.options.root, call.cwd, arguments.origins["root"])
     migration = _Migration(structs.replace(call, cwd=root), arguments.options, root)
-    return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.go()
+    return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.run()
 
 
 def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:
@@ -162,7 +162,7 @@ class _Migration:
         )
         return ExitCode.FAILED
 
-    def go(self) -> int:
+    def run(self) -> int:
         pyproject = self._root / FILE_NAME
         if pyproject.is_file():
             check_toml(pyproject.read_bytes())
@@ -189,7 +189,7 @@ class _Migration:
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines
-        self._call.write_lines(map(left_line, left))
+        self._call.write_lines(map(manual_edit_line, left))
         self._notes(found)
         if left:
             self._say(Tag.FAIL, f"{len(left)} line(s) refer to {' or '.join(SCRIPTS)}")
@@ -269,4 +269,4 @@ class _Migration:
                 )
 
     def _say(self, tag: Tag, text: str) -> None:
-        self._call.write(f"{said(tag, text)}\n")
+        self._call.write(f"{tagged_line(tag, text)}\n")

@@ -29,8 +29,8 @@ from passmuster.settings.argument_parser import (
 )
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import NO_ORIGINS, Origins, rename_notes
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Conflict, Group, Setting, flag, option, rows_of, variable_name
 from passmuster.settings.values import PATH, TEXT, ValueType, choice, count
@@ -45,19 +45,14 @@ _Options = TypeVar("_Options")
 class SubcommandCall(Struct, frozen=True, kw_only=True):
     """The call of a subcommand, and the process it runs in."""
 
-    argv: tuple[str, ...]
-    """The arguments behind its name."""
+    argv: tuple[str, ...]  # the arguments behind its name
     environ: Mapping[str, str]
-    cwd: Path
-    """Absolute."""
-    program: str
-    """The program and the subcommand, as the user called them."""
-    write: Callable[[str], None]
-    """Prints to `stdout`."""
+    cwd: Path  # absolute
+    program: str  # the program and the subcommand, as the user called them
+    write: Callable[[str], None]  # prints to `stdout`
     stdout: TextStream
     stderr: TextStream
-    target: ExecutionTarget
-    """Where files would run."""
+    target: ExecutionTarget  # where files would run
 
     __repr__ = repr_without("environ")
 
@@ -73,18 +68,14 @@ class SubcommandCall(Struct, frozen=True, kw_only=True):
 class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
     """The parsed arguments of a subcommand."""
 
-    options: _Options
-    """Its own options."""
-    origins: Origins = NO_ORIGINS
-    """Where each of these comes from."""
+    options: _Options  # its own options
+    origins: Origins = NO_ORIGINS  # where each of these comes from
     config: TestConfig = TestConfig()
     """The configuration of a run, with the settings that the subcommand accepts."""
     words: tuple[str, ...] = ()
     """The arguments that are not options, for a subcommand that takes no paths of a run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
-    answer: str = ""
-    """The help text or the version, if one was requested and nothing else is to be done."""
+    notes: tuple[str, ...] = ()  # lines about former names that were used
+    answer: str = ""  # the help text or the version, if one was requested and nothing else is to be done
 
 
 class SubcommandTable(Generic[_Options]):

@@ -22,8 +22,8 @@ from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.locations import PathResolver, is_directory
 from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
 
 _Record = TypeVar("_Record", bound=Struct)
@@ -34,12 +34,9 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     config: TestConfig
     origins: Origins
-    texts: Mapping[str, str]
-    """The given values, as `--show-config` prints them, by the setting's name."""
-    warnings: tuple[str, ...] = ()
-    """Lines for the user, without a tag; none of them stops the run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
+    texts: Mapping[str, str]  # the given values, as `--show-config` prints them, by the setting's name
+    warnings: tuple[str, ...] = ()  # lines for the user, without a tag; none of them stops the run
+    notes: tuple[str, ...] = ()  # lines about former names that were used
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
@@ -61,7 +58,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
         # Rarely needed.
-        from dispatcher.config.unknown_words import refuse_options
+        from dispatcher.config.unknown_arguments import refuse_options
 
         refuse_options(arguments.unknown, argv)
     return config_of(arguments, environ, cwd)

@@ -18,8 +18,8 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
 from passmuster.model.test_selection import local_only_argument
 from passmuster.model.units import format_bytes
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin, Origins, Source
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
 

@@ -23,8 +23,8 @@ from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.model.plan import FileKind, TestFile
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 
 

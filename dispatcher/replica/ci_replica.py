@@ -25,8 +25,8 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount, format_bytes
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import read_record, refuse_problems, refuse_unknown
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origins
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
 

@@ -1,4 +1,4 @@
-"""Records told together: one run, by the same reporters, with one exit status."""
+"""Merged records are reported as one run, with one exit status."""
 
 from __future__ import annotations
 

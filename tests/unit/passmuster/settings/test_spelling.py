@@ -25,7 +25,7 @@ OPTIONS = ("--coverage", "--list", "--timeout", "--max-fail", "--integration", "
         ("--job", "--jobs"),
     ],
 )
-def test_a_slip_finds_the_name_that_was_meant(typed: str, meant: str) -> None:
+def test_a_misspelling_finds_the_known_name(typed: str, meant: str) -> None:
     assert nearest(typed, OPTIONS) == meant
 
 
@@ -33,7 +33,7 @@ def test_a_slip_finds_the_name_that_was_meant(typed: str, meant: str) -> None:
     "typed",
     ["--lint", "--last", "--average", "--time", "--integ", "--cov", "--max", "--xx", "-z", "--", "", "--all"],
 )
-def test_a_word_that_only_resembles_a_name_is_nobodys_slip(typed: str) -> None:
+def test_a_word_that_is_only_similar_to_a_name_finds_nothing(typed: str) -> None:
     assert nearest(typed, OPTIONS) is None
 
 
