@@ -43,7 +43,7 @@ from dispatcher.model.plan import RunPlan
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.result import HOLDS_NO_TESTS, TestResult
+from passmuster.model.result import HOLDS_NO_TESTS, LOCAL_WORKER, TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 
@@ -69,6 +69,7 @@ class RunLoop:
         notices: lines that every reporter receives at the start.
         clock: monotonic seconds.
         wall_clock: Unix time in seconds.
+        cpu_clock: CPU seconds of this process and of everything that it started; None: unknown.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class RunLoop:
         notices: Sequence[str] = (),
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        cpu_clock: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._plan, self._backend, self._config = plan, backend, config
         self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
         self._samples_usage, self._notices = samples_usage, tuple(notices)
-        self._clock, self._wall_clock = clock, wall_clock
+        self._clock, self._wall_clock, self._cpu_clock = clock, wall_clock, cpu_clock
         self._state = RunState(plan.files, retries=config.retries)
         self._emit = EventBus(reporters, keepers)
         self._start_s = clock()
@@ -132,7 +134,7 @@ class RunLoop:
 
     def _results(self) -> TestResults:
         config, records = self._config, self._state.records()
-        return TestResults(
+        results = TestResults(
             records=records,
             duration_s=self._now(),
             peak_bytes=self._backend.usage().peak_bytes,
@@ -143,6 +145,15 @@ class RunLoop:
             # Other shards may have all the tests.
             allows_no_tests=config.allow_no_tests or config.shard is not None,
         )
+        return structs.replace(results, own_cpu_s=self._own_cpu_s(results))
+
+    def _own_cpu_s(self, results: TestResults) -> float | None:
+        """Return the CPU seconds that were not the tests'; None: unknown, or other machines ran some."""
+        workers = {attempt.worker for record in results.records for attempt in record.attempts}
+        all_s = self._cpu_clock()
+        if all_s is None or workers - {"", LOCAL_WORKER}:
+            return None
+        return max(0.0, all_s - results.tests_cpu_s)
 
     def _listen(self) -> None:
         """Wait for events of the backend."""
