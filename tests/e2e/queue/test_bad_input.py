@@ -110,7 +110,7 @@ CASES = {
     ),
     "missing rights": Bad(
         place=lambda _: real("user default on nopass ~* &* +@all -info"),
-        says=("'info' command", "what its user must be allowed is in docs/how-to/broker.md"),
+        says=("'info' command", "docs/how-to/broker.md lists the rights"),
     ),
     "a wrong CA": Bad(
         place=lambda certificates: tls(certificates, ca="other"),

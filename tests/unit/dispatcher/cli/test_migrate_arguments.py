@@ -80,7 +80,7 @@ def test_check_names_each_reference_with_its_line(tmp_path: Path) -> None:
     assert status == 1
     assert out.splitlines()[:3] == [
         "a.md:2: `./run_tests.sh`, run_tests.sh",
-        "b.sh:1: . run_ci_replica.sh  [it is sourced, and a Python program cannot be]",
+        "b.sh:1: . run_ci_replica.sh  [a Python program cannot be sourced]",
         "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh",
     ]
 
@@ -132,7 +132,7 @@ def test_a_foreign_backup_is_not_overwritten(tmp_path: Path) -> None:
     status, _, err = migrate(tmp_path, "--apply")
 
     assert (status, tree(tmp_path)) == (2, before)
-    assert "run_tests.sh.backup is there already and differs from run_tests.sh" in err
+    assert "run_tests.sh.backup already exists and differs from run_tests.sh" in err
 
 
 @pytest.mark.parametrize("content", [b"[tool", b"# passmuster\n[tool"])

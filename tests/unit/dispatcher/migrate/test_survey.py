@@ -38,7 +38,7 @@ def test_files_of_others_and_what_is_no_text_stay(tmp_path: Path, *, under_git: 
 def test_folders_that_were_not_looked_at_are_named(tmp_path: Path) -> None:
     write(tmp_path, {"vendor/x.md": CALL, "a/build/x.md": CALL})
 
-    assert "[INFO] not looked at, not this repository's own: a/build/, vendor/\n" in migrate(tmp_path)[1]
+    assert "[INFO] skipped, not part of this repository: a/build/, vendor/\n" in migrate(tmp_path)[1]
 
 
 def test_what_git_ignores_and_repositories_inside_stay(tmp_path: Path) -> None:
