@@ -59,6 +59,8 @@ def summary_lines(
     """
     summary = summarize(results)
     lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
+    if results.tests_cpu_s:
+        lines.append(tagged(Tag.INFO, _cpu_text(results)))
     if verbosity is Verbosity.VERBOSE:
         lines += _verbose_lines(results, summary)
     lines += _flaky_lines(results)
@@ -122,6 +124,13 @@ def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]
         text += f", peak memory {format_bytes(results.peak_bytes)}"
         budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
         text += f" of {one_line(budgets[0])}" if budgets else ""
+    return text
+
+
+def _cpu_text(results: TestResults) -> str:
+    text = f"CPU time: {format_seconds(results.tests_cpu_s)} in tests"
+    if results.own_cpu_s is not None:
+        text += f", {format_seconds(results.own_cpu_s)} in Passmuster"
     return text
 
 
