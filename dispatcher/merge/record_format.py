@@ -107,6 +107,7 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
     peak_bytes: int
     interrupted: bool
     is_verified: bool
+    own_cpu_s: float | None = None
 
 
 class CoverageData(Struct, frozen=True, kw_only=True):

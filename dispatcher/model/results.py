@@ -7,6 +7,7 @@ interpreter, and not ended by a signal that may have come from outside.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
@@ -285,12 +286,19 @@ class TestResults(Struct, frozen=True, kw_only=True):
     duration_s: float
     peak_bytes: int = 0
     """Peak memory of all files together; 0 if it was never measured."""
+    own_cpu_s: float | None = None
+    """CPU seconds of Passmuster itself, its fork servers and supervisors; None: unknown, as with a queue."""
     interrupted: bool = False
     is_verified: bool = False
     """Whether every forked file had to run spawned too, so that each difference counts."""
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
     allows_no_tests: bool = False
+
+    @property
+    def tests_cpu_s(self) -> float:
+        """CPU seconds of all attempts at all files, as far as they are known."""
+        return math.fsum(attempt.cpu_s or 0.0 for record in self.records for attempt in record.attempts)
 
     @property
     def passed(self) -> tuple[FileAttempts, ...]:

@@ -233,7 +233,7 @@ def _usage(usage: Usage, waiting: int) -> dict[str, JsonValue]:
 def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
-        **_values(results, "duration_s", "peak_bytes", "interrupted"),
+        **_values(results, "duration_s", "peak_bytes", "tests_cpu_s", "own_cpu_s", "interrupted"),
         **_values(summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked"),
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),

@@ -160,7 +160,9 @@ def events() -> Iterable[RunEvent]:
     )
     yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, attempt_reason=RerunReason.RETRY)
     yield RunStopping(at_s=0.75, cause=StopCause.MAX_FAIL)
-    results = TestResults(records=records, duration_s=0.8, peak_bytes=9, interrupted=True, is_verified=True)
+    results = TestResults(
+        records=records, duration_s=0.8, peak_bytes=9, own_cpu_s=0.5, interrupted=True, is_verified=True
+    )
     yield RunFinished(at_s=0.8, results=results)
 
 

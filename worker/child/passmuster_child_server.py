@@ -33,6 +33,7 @@ import gc
 import os
 import select
 import sys
+import time
 from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from passmuster_child_keeper import Job
+
+REAP_S = 0.1
+"""How long a server that ends waits for its children, which end before it unless it is replaced."""
 
 
 class Server:
@@ -65,6 +69,7 @@ class Server:
             child = self.serve()
             if child is None:
                 self.end_children()
+                self.reap_all()
                 os._exit(0)
             if isinstance(child, Keeper):
                 job = child.serve()
@@ -202,6 +207,16 @@ class Server:
             self.children.discard(pid)
         for pid in set(children_of(os.getpid())) - self.children:
             kill_tree(pid)
+
+    def reap_all(self) -> None:
+        """Collect the children that are about to end, so that what they used is counted in our parent."""
+        deadline = time.monotonic() + REAP_S
+        while time.monotonic() < deadline:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.001)
+            except ChildProcessError:
+                return
 
     def end_children(self) -> None:
         """Kill what is below: keepers whose sockets closed do the same, and this leaves no doubt."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, tree_cpu_s, usable_cpus
+from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, run_cpu_s, tree_cpu_s, usable_cpus
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,6 +60,25 @@ def test_this_machine_can_be_read() -> None:
     assert own_after_s - own_before_s >= 0.05
     if before_s is not None and after_s is not None:
         assert after_s - before_s >= 0.05
+
+
+def test_a_run_took_what_its_processes_took_whether_they_have_ended_or_not() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    before_s = run_cpu_s()
+    with subprocess.Popen(
+        [sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while_it_runs_s = run_cpu_s()
+        process.communicate(b"\n")
+    after_s = run_cpu_s()
+
+    assert before_s is not None
+    assert while_it_runs_s is not None
+    assert after_s is not None
+    assert while_it_runs_s - before_s >= 0.25
+    assert after_s - before_s >= 0.25
 
 
 def test_a_meter_tells_what_was_used_between_two_readings() -> None:
