@@ -1,19 +1,19 @@
-# Passmuster as a worker of a queue, and as the command that puts files on one: docs/how-to/containers.md.
-# Tests run under the image's own Python, /usr/local/bin/python3, and never see the runner's packages.
+# Passmuster as a queue worker and as the command that submits files: docs/how-to/containers.md.
+# Tests run under the image's own Python, /usr/local/bin/python3, and cannot import the runner's packages.
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
-# Where pip finds packages, if not where it looks by itself.
+# Package indexes for pip, if not its default.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/passmuster
-# Before the code, so that a change of that installs nothing anew.
+# Before the code, so that a change of the code reinstalls nothing.
 COPY requirements/runtime.txt requirements/
 RUN python3 -m venv .venv && .venv/bin/python -m pip install --quiet -r requirements/runtime.txt
 COPY . .
-# The runner's first start only finds that everything is there, and remembers it.
+# The runner's first start only checks the environment and records the result.
 RUN ./run_tests.py --version && .venv/bin/python -m compileall -q passmuster worker dispatcher
 
 FROM build AS packed
@@ -38,5 +38,5 @@ FROM base AS flower
 COPY --from=flower-build /opt/passmuster /opt/passmuster
 CMD ["flower"]
 
-# The last stage is what a build without a target makes.
+# A build without a target creates the last stage.
 FROM passmuster

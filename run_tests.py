@@ -32,11 +32,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
 
-from dispatcher.cli import main as cli
+from msgspec import structs
+
+from dispatcher.cli.main import Command
 from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
+from dispatcher.engine.storage import make_state_dir
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -52,7 +55,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
-from dispatcher.run import process_manager, runner
+from dispatcher.run import runner
 from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
 from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
@@ -168,29 +171,29 @@ class LocalTarget:
 
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(ServerPool(settings)))
+            servers = undo.enter_context(closing(ServerPool(settings)))
             if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
-                fleet.warm_up(min(len(request.tasks), settings.slots))
+                servers.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
             from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = RunProfile(
+            profile = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_host_budget(
-                seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
+            host_budget, notice = open_host_budget(
+                profile, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
-            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
-            why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
-            if why:
+            executor = undo.enter_context(closing(LocalExecutor(settings, servers, host_budget)))
+            problem = servers.why_no_fork() if config.isolation is Isolation.FORK else ""
+            if problem:
                 raise ConfigurationError(
-                    f"--isolation fork is not possible: {why}; use --isolation auto or spawn"
+                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
                 )
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()
@@ -198,14 +201,12 @@ class LocalTarget:
         return LocalBackend(executor, notices=notices, groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return, as lines, which modules are preloaded before a file's process is forked, which not, and
-        why.
-        """
+        """Return, as lines, which modules are preloaded before files are forked, which not, and why."""
         # Imported only here, because few runs need it.
         from worker.forkserver.explain import explain
 
-        with closing(ServerPool(self._settings(request))) as fleet:
-            return tuple(explain(fleet, request.tasks))
+        with closing(ServerPool(self._settings(request))) as servers:
+            return tuple(explain(servers, request.tasks))
 
     def _settings(self, request: BackendRequest) -> WorkerSettings:
         config, capacity = request.config, request.capacity
@@ -282,13 +283,10 @@ def _further_files(slots: int) -> Limit:
 
 def _state_dir(config: TestConfig) -> Path | None:
     """Return the directory for what the worker learns between runs; None: there is none."""
-    state_dir = config.root / STATE_DIRECTORY
     if not config.history:
         return None
-    try:
-        state_dir.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return None  # The run's own directories could not be made either, which was reported.
+    make_state_dir(config.root)  # If it fails, the run's own directory failed too, which was reported.
+    state_dir = config.root / STATE_DIRECTORY
     return state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None
 
 
@@ -314,18 +312,55 @@ class TestRunner(runner.TestRunner):
         )
 
 
-class ProcessManager(process_manager.ProcessManager):
-    """A `dispatcher.run.process_manager.ProcessManager` on this machine.
+class ProcessManager:
+    """Runs given files on this machine, each in its own process: the smallest API.
 
     Args:
         max_workers: files at once; None: as many as the machine allows.
-        config: everything else.
+        config: everything else except the paths.
     """
 
     def __init__(self, max_workers: int | None = None, *, config: TestConfig | None = None) -> None:
-        super().__init__(
-            lambda changed: TestRunner(changed), config or TestConfig(root=Path.cwd()), max_workers
+        self._config = config or TestConfig(root=Path.cwd())
+        self.max_workers = max_workers
+
+    def run_parallel_tests(self, test_files: Sequence[str]) -> tuple[TestResult, ...]:
+        """Run files in parallel and return the last result of each, sorted by path.
+
+        Raises:
+            PassmusterError: a file does not exist, or the run could not be started.
+        """
+        return self._run(test_files, self.max_workers)
+
+    def run_sequential_tests(self, test_files: Sequence[str]) -> tuple[TestResult, ...]:
+        """Run files one after another; otherwise as `run_parallel_tests`."""
+        return self._run(test_files, 1)
+
+    def _run(self, test_files: Sequence[str], workers: int | None) -> tuple[TestResult, ...]:
+        if not test_files:
+            return ()
+        config = structs.replace(self._config, paths=tuple(test_files), max_workers=workers)
+        whole = _WholeResults()
+        results = TestRunner(config).run_tests([whole])
+        finals = (
+            whole.results.get((record.file.path, record.final.attempt), record.final)
+            for record in results.records
         )
+        return tuple(sorted(finals, key=lambda result: result.file_path))
+
+
+class _WholeResults:
+    """Keeps each result with its complete output, which the results of a run drop or cut."""
+
+    def __init__(self) -> None:
+        self.results: dict[tuple[str, int], TestResult] = {}
+
+    def handle(self, event: RunEvent) -> None:
+        if isinstance(event, AttemptFinished):
+            self.results[event.file.path, event.result.attempt] = event.result
+
+    def close(self) -> None:
+        """Nothing is left to do."""
 
 
 def calculate_max_workers() -> int:
@@ -357,13 +392,16 @@ def main(
         environ: None: this process's.
         program: as the user called the command; None: as this process was called.
     """
-    return cli.main(
+    command = Command(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
         target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
     )
+    return command.run()
 
 
 if __name__ == "__main__":

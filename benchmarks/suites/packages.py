@@ -302,6 +302,7 @@ def _unpack(package: Package, place: Path, source: Path) -> None:
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(unpacking)
+        _put_settings(unpacking, package)
         # As pip does, so that no run pays for the first import of the package.
         compiling = [str(base_interpreter()), "-m", "compileall", "-q", str(unpacking)]
         subprocess.run(compiling, check=True)
@@ -309,3 +310,13 @@ def _unpack(package: Package, place: Path, source: Path) -> None:
         with tarfile.open(archive) as sdist:
             sdist.extractall(unpacking, filter="data")
     unpacking.rename(source)
+
+
+def _put_settings(root: Path, package: Package) -> None:
+    """Give the tree of a wheel the settings of its repository: without them no conftest is an initial one."""
+    name = package.tests.partition("/")[0]
+    settings = root / name / "pyproject.toml"
+    if settings.exists():
+        settings.rename(root / "pyproject.toml")
+    else:
+        (root / "pytest.ini").write_text(f"[pytest]\ntestpaths = {name}\n")

@@ -13,15 +13,14 @@ from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, Subc
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import find_newest_run
 from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import FileKind, RunPlan, TestFile
-from dispatcher.run.runner import TestRunner
+from dispatcher.model.plan import FileKind, TestFile
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
@@ -39,13 +38,13 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(structs.replace(config, broker=None, cluster=None), call, arguments.options.run_id)
+    explanation = _explain(structs.replace(config, broker=None, cluster=None), call, arguments.options.run_id)
     local = local_runs(config.machine_folder, call.environ)
-    what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
+    explanation = structs.replace(explanation, waits=waits_of(config.root, local, now_at=time.time()))
     if arguments.options.json:
-        call.write(explain_json(what).decode("ascii"))
+        call.write(explain_json(explanation).decode("ascii"))
     else:
-        call.write("".join(f"{line}\n" for line in explain_lines(what)))
+        call.write_lines(explain_lines(explanation))
     return ExitCode.OK
 
 
@@ -53,16 +52,16 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
     everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
-    found = _runner(everything, call).discover_tests()
-    remembered = _remembered(config.root)
-    file, exists = _locate(config, call, found, remembered)
-    known = remembered.get(file.path)
+    found = call.runner(everything).discover_tests()
+    histories = _load_history(config.root)
+    file, exists = _locate(config, call, found, histories)
+    known = histories.get(file.path)
     last = find_newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
-    what = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
+    explanation = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
     if not exists:
-        return what
+        return explanation
     is_found = any(one.path == file.path for one in found)
-    if not is_found and what.never_ran:
+    if not is_found and explanation.never_ran:
         raise ConfigurationError(
             f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
         )
@@ -71,57 +70,49 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
         include_integration=file.kind is FileKind.INTEGRATION,
         paths=() if is_found else (str(config.root / file.path),),
     )
-    return _with_plan(structs.replace(what, is_found=is_found), mine, call)
+    return _with_plan(structs.replace(explanation, is_found=is_found), mine, call)
 
 
-def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
+def _with_plan(explanation: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
-    prepared = _runner(config, call).prepare()
+    prepared = call.runner(config).prepare()
     plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
-    place = _place(plan, what.file.path)
+    place = [planned.file.path for planned in plan.files].index(explanation.file.path)
     planned = plan.files[place]
     limit_bytes = planned.task.limits.memory_bytes or budget_bytes
     if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
         limit_bytes = min(config.memory_limit.resolve(budget_bytes), budget_bytes)
     group = planned.task.group
     return structs.replace(
-        what,
+        explanation,
         planned=planned,
         position=place + 1,
         total=len(plan.files),
         limit_bytes=limit_bytes,
         budget_bytes=budget_bytes,
-        overrides=overrides_of(what.file.path, config),
+        overrides=overrides_of(explanation.file.path, config),
         group_max=group_limits(config).get(group) if group else None,
-        start_method=start_method_of(planned, what.known, config),
+        start_method=start_method_of(planned, explanation.known, config),
     )
 
 
-def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
-    return TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
-
-
-def _place(plan: RunPlan, path: str) -> int:
-    return next(place for place, planned in enumerate(plan.files) if planned.file.path == path)
-
-
-def _remembered(root: Path) -> dict[str, FileHistory]:
+def _load_history(root: Path) -> dict[str, FileHistory]:
     """Return the history; if there is none, do not create one."""
     if not (root / STATE_DIRECTORY / HISTORY).exists():
         return {}
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return dict(history.load())
 
 
 def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...], ...]:
     if known is None:
         return ()
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return history.load_outcomes(known.path)
 
 
 def _locate(
-    config: TestConfig, call: SubcommandCall, found: Iterable[TestFile], remembered: dict[str, FileHistory]
+    config: TestConfig, call: SubcommandCall, found: Iterable[TestFile], histories: dict[str, FileHistory]
 ) -> tuple[TestFile, bool]:
     """Return the file that the user means, and whether it exists.
 
@@ -130,13 +121,13 @@ def _locate(
     """
     (text,) = config.paths
     try:
-        files = _runner(structs.replace(config, limit=None, shard=None), call).discover_tests()
+        files = call.runner(structs.replace(config, limit=None, shard=None)).discover_tests()
     except ConfigurationError as error:
-        if text in remembered:
+        if text in histories:
             return TestFile(path=text, label=text), False
         raise ConfigurationError(f"{error}{_advice(text, str(error), found)}") from error
     if len(files) != 1:
-        raise ConfigurationError(f"{on_one_line(text)} holds {len(files)} test files: name one of them")
+        raise ConfigurationError(f"{on_one_line(text)} contains {len(files)} test files: name one of them")
     return files[0], True
 
 

@@ -35,7 +35,7 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -
         InfrastructureError: there are no records, or they cannot be reported.
     """
     if not arguments.config.paths:
-        raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
+        raise ConfigurationError("merge needs the directories with the records: name those given to --record")
     folders = find_all(call.cwd / path for path in arguments.config.paths)
     return _Merge(call, arguments.config).run([read_record(folder) for folder in folders])
 
@@ -68,13 +68,13 @@ class _Merge:
             return self._merge(records)
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
-        proof = check_records(records)
-        if proof.mismatches:
-            self._complain(proof.mismatches)
+        check = check_records(records)
+        if check.mismatches:
+            self._complain(check.mismatches)
             return ExitCode.INFRASTRUCTURE
         events = combine_records(
             records,
-            proof,
+            check,
             regression_factor=self._config.regression_factor,
             fails_on_regression=self._config.fail_on_regression,
             allows_no_tests=self._config.allow_no_tests,
@@ -82,12 +82,12 @@ class _Merge:
         last = events[-1]
         assert isinstance(last, RunFinished)
         self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
-        lost = self._retell(events)
+        lost = self._replay(events)
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
             code = max(code, self._report_coverage(records))
-        self._complain((*proof.incomplete, *lost))
-        return ExitCode.INFRASTRUCTURE if proof.incomplete or lost else code
+        self._complain((*check.incomplete, *lost))
+        return ExitCode.INFRASTRUCTURE if check.incomplete or lost else code
 
     def _headline(self, records: Sequence[RecordedRun], last: RunFinished) -> str:
         header = records[0].header
@@ -96,7 +96,7 @@ class _Merge:
         plan = f"plan {short(header.digest)}{commit}"
         return f"Merging {len(records)} of {total} record(s): {count} file(s), {plan}"
 
-    def _retell(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
+    def _replay(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
         is_verbose = self._config.verbosity is Verbosity.VERBOSE
         program = self._call.program.removesuffix(" merge")
 
@@ -118,9 +118,9 @@ class _Merge:
         reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
             return replay_events(events, reporters)
-        from dispatcher.history.history import open_history  # Loads SQLite.
+        from dispatcher.history.history import History  # Loads SQLite.
 
-        with closing(open_history(self._config.root)) as history:
+        with closing(History(self._config.root)) as history:
             return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
     def _report_coverage(self, records: Sequence[RecordedRun]) -> int:

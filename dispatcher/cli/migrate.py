@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import Mode
@@ -22,12 +22,11 @@ from dispatcher.migrate.plan import MigrationPlan, make_plan, remaining_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 from passmuster.source.git import git_prefix
 
@@ -40,7 +39,7 @@ _MAX_SHOWN = 160
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-def said(tag: Tag, text: str) -> str:
+def tagged_line(tag: Tag, text: str) -> str:
     """Return one line with its tag."""
     return tagged(tag, one_line(text), color=False)
 
@@ -68,7 +67,7 @@ def _lines(content: bytes | None) -> list[str]:
     return [*lines, f"{last}\n"] if last else lines
 
 
-def left_line(left: ManualEdit) -> str:
+def manual_edit_line(left: ManualEdit) -> str:
     """Return the place that a person must edit, its text, and the reason."""
     text = left.text if len(left.text) <= _MAX_SHOWN else f"...{bounded_tail(left.text, _MAX_SHOWN)}"
     return f"{one_line(left.path)}:{left.line}: {one_line(text)}" + (
@@ -80,9 +79,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison between the files of the old script and of a run, each difference by name."""
     counts = f"{comparison.unit} unit test file(s), {comparison.integration} with --integration"
     if not comparison.differences:
-        yield said(Tag.PASS, f"Discovery: {counts}: those of the old script")
+        yield tagged_line(Tag.PASS, f"Discovery: {counts}: the same as the old script")
         return
-    yield said(
+    yield tagged_line(
         Tag.WARN,
         f"Discovery: {len(comparison.differences)} difference(s) to the old script, which found {counts}",
     )
@@ -93,13 +92,13 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the places that a person must edit."""
     if plan.manual_edits:
-        yield said(Tag.WARN, f"{len(plan.manual_edits)} line(s) are left for you:")
-        yield from map(left_line, plan.manual_edits)
+        yield tagged_line(Tag.WARN, f"{len(plan.manual_edits)} line(s) need a manual edit:")
+        yield from map(manual_edit_line, plan.manual_edits)
 
 
 _NOTHING_TO_CALL = (
-    "neither run_tests.py in the repository nor the command run-tests on PATH is there to be called:"
-    " put one there, or say which it will be by --command"
+    "neither run_tests.py in the repository nor the command run-tests on PATH exists:"
+    " add one of them, or name the future one with --command"
 )
 
 
@@ -112,8 +111,8 @@ def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]
         InfrastructureError: git or the disk fails; nothing was changed.
     """
     root = _find_root(arguments.options.root, call.cwd, arguments.origins["root"])
-    migration = _Migration(call, arguments.options, root)
-    return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.go()
+    migration = _Migration(structs.replace(call, cwd=root), arguments.options, root)
+    return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.run()
 
 
 def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:
@@ -152,16 +151,18 @@ class _Migration:
         back = plan_rollback(self._root)
         if back.steps:
             roll_back(self._root, back)
-            self._say(Tag.PASS, f"Rolled back: {len(back.changes)} file(s) are what they were before")
+            self._say(Tag.PASS, f"Rolled back: {len(back.changes)} file(s) restored")
         if not back.conflicts:
             return ExitCode.OK
         what = "an earlier --apply stays as it is" if back.steps else "nothing was rolled back"
         self._say(Tag.FAIL, f"{len(back.conflicts)} file(s) were changed since; {what}:")
-        self._lines(map(one_line, back.conflicts))
-        self._say(Tag.INFO, f"Bring these to what --apply made of them; their originals are in {FOLDER}/")
+        self._call.write_lines(map(one_line, back.conflicts))
+        self._say(
+            Tag.INFO, f"Restore these to the content that --apply wrote; their originals are in {FOLDER}/"
+        )
         return ExitCode.FAILED
 
-    def go(self) -> int:
+    def run(self) -> int:
         pyproject = self._root / FILE_NAME
         if pyproject.is_file():
             check_toml(pyproject.read_bytes())
@@ -183,16 +184,12 @@ class _Migration:
         """Compare with the settings of every call, ignoring the variables of this user."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
         config = load_config(["--root", str(self._root)], home, self._root).config
-        config = replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
-        return compare(config, lambda changed: self._runner(changed).discover_tests())
-
-    def _runner(self, config: TestConfig) -> TestRunner:
-        call = self._call
-        return TestRunner(config, target=call.target, environ=call.environ, cwd=self._root)
+        config = structs.replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
+        return compare(config, lambda changed: self._call.runner(changed).discover_tests())
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines
-        self._lines(map(left_line, left))
+        self._call.write_lines(map(manual_edit_line, left))
         self._notes(found)
         if left:
             self._say(Tag.FAIL, f"{len(left)} line(s) refer to {' or '.join(SCRIPTS)}")
@@ -200,19 +197,21 @@ class _Migration:
             self._say(Tag.PASS, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
         for script in remaining_scripts(self._root):
             self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
-        self._lines(comparison_lines(comparison))
+        self._call.write_lines(comparison_lines(comparison))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
 
     def _show(
         self, plan: MigrationPlan, found: Survey, comparison: Comparison, *, nothing_to_call: bool
     ) -> int:
-        self._lines(diff_lines(plan))
+        self._call.write_lines(diff_lines(plan))
         self._describe(plan, found, comparison)
         if nothing_to_call:
             self._say(Tag.WARN, _NOTHING_TO_CALL)
         if not plan.changes:
             self._say(
-                Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.manual_edits else "")
+                Tag.INFO,
+                "Nothing to change"
+                + (": the remaining lines need a manual edit" if plan.manual_edits else ""),
             )
             return ExitCode.OK
         words = " --wrappers" if self._options.wrappers else ""
@@ -229,7 +228,7 @@ class _Migration:
             self._say(Tag.INFO, "Nothing to change" + (": all is migrated" if has_steps(self._root) else ""))
         else:
             comparison = self._compare()
-            self._say(Tag.PASS, f"Changed {len(plan.changes)} file(s). To take that back: --rollback")
+            self._say(Tag.PASS, f"Changed {len(plan.changes)} file(s). To undo this: --rollback")
         return ExitCode.FAILED if plan.manual_edits or comparison.differences else ExitCode.OK
 
     def _describe(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> None:
@@ -242,14 +241,17 @@ class _Migration:
         for line in plan.scripts:
             self._say(Tag.INFO, line)
         self._say(Tag.INFO, plan.settings)
-        self._lines(comparison_lines(comparison))
+        self._call.write_lines(comparison_lines(comparison))
         self._notes(found)
-        self._lines(manual_edit_lines(plan))
+        self._call.write_lines(manual_edit_lines(plan))
 
     def _notes(self, found: Survey) -> None:
         prefix = git_prefix(self._root)
         if prefix:
-            self._say(Tag.WARN, f"only {prefix} of its git repository was looked at: --root names the folder")
+            self._say(
+                Tag.WARN,
+                f"only {prefix} of its git repository was checked: name the whole repository with --root",
+            )
         for note in found.notes:
             self._say(Tag.INFO, note)
 
@@ -263,11 +265,8 @@ class _Migration:
         for stem in sorted(stems_of(found) | scripts):
             if not is_our_file(self._root / f"{stem}.py"):
                 raise ConfigurationError(
-                    f"{stem}.py is not in {self._root}: put it there, or say --command run-tests"
+                    f"{stem}.py is not in {self._root}: add it, or use --command run-tests"
                 )
 
     def _say(self, tag: Tag, text: str) -> None:
-        self._call.write(f"{said(tag, text)}\n")
-
-    def _lines(self, lines: Iterable[str]) -> None:
-        self._call.write("".join(f"{line}\n" for line in lines))
+        self._call.write(f"{tagged_line(tag, text)}\n")

@@ -10,7 +10,6 @@ from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, pr
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import RunPlan
 from dispatcher.reporters.console.lines import nothing_found_line
-from dispatcher.run.runner import TestRunner
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError
 
@@ -25,7 +24,7 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
         raise ConfigurationError("plan needs the history, which is switched off")
     # The prediction is for this machine, or for several like it.
     config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
-    runner = TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
+    runner = call.runner(config)
     if not runner.discover_tests():
         line = nothing_found_line(include_integration=config.include_integration)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
@@ -35,7 +34,7 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
     if arguments.options.json:
         call.write(plan_json(answer).decode("ascii"))
     else:
-        call.write("".join(f"{line}\n" for line in plan_lines(answer)))
+        call.write_lines(plan_lines(answer))
     return ExitCode.OK
 
 

@@ -31,7 +31,7 @@ def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptio
         lines = local_lines(local, now_at=time.time())
         if state is not None:
             lines += ["", *status_lines(state)]
-        call.write("".join(f"{line}\n" for line in lines))
+        call.write_lines(lines)
     return ExitCode.OK
 
 

@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -16,6 +16,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, SETTINGS, WITHOUT_EFFECT
 from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.migrate.names import NewCommand
+from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import TextStream
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
@@ -28,8 +29,8 @@ from passmuster.settings.argument_parser import (
 )
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import NO_ORIGINS, Origins, rename_notes
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Conflict, Group, Setting, flag, option, rows_of, variable_name
 from passmuster.settings.values import PATH, TEXT, ValueType, choice, count
@@ -44,38 +45,37 @@ _Options = TypeVar("_Options")
 class SubcommandCall(Struct, frozen=True, kw_only=True):
     """The call of a subcommand, and the process it runs in."""
 
-    argv: tuple[str, ...]
-    """The arguments behind its name."""
+    argv: tuple[str, ...]  # the arguments behind its name
     environ: Mapping[str, str]
-    cwd: Path
-    """Absolute."""
-    program: str
-    """The program and the subcommand, as the user called them."""
-    write: Callable[[str], None]
-    """Prints to `stdout`."""
+    cwd: Path  # absolute
+    program: str  # the program and the subcommand, as the user called them
+    write: Callable[[str], None]  # prints to `stdout`
     stdout: TextStream
     stderr: TextStream
-    target: ExecutionTarget
-    """Where files would run."""
+    target: ExecutionTarget  # where files would run
 
     __repr__ = repr_without("environ")
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Print lines to `stdout`."""
+        self.write("".join(f"{line}\n" for line in lines))
+
+    def runner(self, config: TestConfig) -> TestRunner:
+        """Return a runner for this call."""
+        return TestRunner(config, target=self.target, environ=self.environ, cwd=self.cwd)
 
 
 class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
     """The parsed arguments of a subcommand."""
 
-    options: _Options
-    """Its own options."""
-    origins: Origins = NO_ORIGINS
-    """Where each of these comes from."""
+    options: _Options  # its own options
+    origins: Origins = NO_ORIGINS  # where each of these comes from
     config: TestConfig = TestConfig()
     """The configuration of a run, with the settings that the subcommand accepts."""
     words: tuple[str, ...] = ()
     """The arguments that are not options, for a subcommand that takes no paths of a run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
-    answer: str = ""
-    """The help text or the version, if one was requested and nothing else is to be done."""
+    notes: tuple[str, ...] = ()  # lines about former names that were used
+    answer: str = ""  # the help text or the version, if one was requested and nothing else is to be done
 
 
 class SubcommandTable(Generic[_Options]):

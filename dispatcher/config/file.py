@@ -72,7 +72,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[GivenValue, ...]:
     """
     unknown = [name for name in environ if name.startswith(VARIABLE_PREFIX) and name not in _VARIABLES]
     if unknown:
-        from dispatcher.config.unknown_words import refuse_variables  # Rarely needed.
+        from dispatcher.config.unknown_arguments import refuse_variables  # Rarely needed.
 
         refuse_variables([name for name in unknown if environ[name]])
     return read_variables(SETTINGS, environ)

@@ -9,24 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
-from dispatcher.config.validate import validate, warnings_of
+from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.locations import PathResolver, is_directory
 from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
-
-_Record = TypeVar("_Record", bound=Struct)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -34,12 +31,9 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     config: TestConfig
     origins: Origins
-    texts: Mapping[str, str]
-    """The given values, as `--show-config` prints them, by the setting's name."""
-    warnings: tuple[str, ...] = ()
-    """Lines for the user, without a tag; none of them stops the run."""
-    notes: tuple[str, ...] = ()
-    """Lines about former names that were used."""
+    texts: Mapping[str, str]  # the given values, as `--show-config` prints them, by the setting's name
+    warnings: tuple[str, ...] = ()  # lines for the user, without a tag; none of them stops the run
+    notes: tuple[str, ...] = ()  # lines about former names that were used
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
@@ -60,15 +54,15 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
-        # Only needed for unknown words, as below.
-        from dispatcher.config.unknown_words import refuse_options
+        # Rarely needed.
+        from dispatcher.config.unknown_arguments import refuse_options
 
         refuse_options(arguments.unknown, argv)
     return config_of(arguments, environ, cwd)
 
 
 def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
-    """Return the configuration of a run from words that were already read and checked; see `load_config`."""
+    """Return the configuration of a run from parsed arguments without problems; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     resolver = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
@@ -76,19 +70,17 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     all_given = (*read_file(root), *stronger)
     for given in all_given:
         winners[given.setting.name] = (given, _read(given, resolver, environ))
-    if root_given is not None:
-        winners[ROOT.name] = (root_given, root)
-    config = _config_of(root, ((given, value) for given, value in winners.values()))
-    origins = _origins(winners)
+    winners[ROOT.name] = (root_given, root)
+    config = _config_of(winners.values())
+    origins = Origins({name: given.origin for name, (given, _) in winners.items()})
     if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
-    validate(config, origins)
-    warnings = (*map(_unknown_warning, arguments.unknown), *warnings_of(config, origins))
+    warnings = (*map(_unknown_warning, arguments.unknown), *validate(config, origins))
     return Loaded(
         config=config,
         origins=origins,
-        texts=_texts(root, winners),
+        texts={name: _shown(given, value) for name, (given, value) in winners.items()},
         warnings=warnings,
         notes=rename_notes(all_given),
     )
@@ -106,12 +98,11 @@ def _from_arguments(arguments: ParsedArguments) -> tuple[GivenValue, ...]:
 
 
 def _find_root(
-    stronger: Iterable[GivenValue], cwd: Path, environ: Mapping[str, str]
-) -> tuple[Path, GivenValue | None]:
-    """Return the root, with symlinks resolved, and its origin; None: it was not set."""
-    given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
-    if given is None:
-        return Path(os.path.realpath(cwd)), None
+    stronger: Sequence[GivenValue], cwd: Path, environ: Mapping[str, str]
+) -> tuple[Path, GivenValue]:
+    """Return the root, with symlinks resolved, and where it was given."""
+    default = GivenValue(setting=ROOT, texts=(str(cwd),), origin=_THE_CURRENT_DIRECTORY)
+    given = next((given for given in reversed(stronger) if given.setting is ROOT), default)
     resolver = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
     path = resolver.locate(str(read_value(given)), from_file=False)
     if not is_directory(path):
@@ -124,6 +115,8 @@ def _find_root(
 
 def _read(given: GivenValue, resolver: PathResolver, environ: Mapping[str, str]) -> Value:
     value = read_value(given)
+    if value is None:
+        return None
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:
@@ -135,25 +128,14 @@ def _read(given: GivenValue, resolver: PathResolver, environ: Mapping[str, str])
     return value
 
 
-def _config_of(root: Path, winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
+def _config_of(winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
+    """Return the configuration with these values. A test compares the types of rows and fields."""
     fields: dict[str, Value] = {}
     layout: dict[str, Value] = {}
     for given, value in winners:
         prefix, _, name = given.setting.target.rpartition(".")
         (layout if prefix else fields)[name] = value
-    fields["root"] = root
-    config = TestConfig()
-    return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)
-
-
-def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
-    """Return a copy with fields replaced. A test compares the table's values with the fields' types."""
-    return replace(record, **changes)
-
-
-def _origins(winners: Mapping[str, tuple[GivenValue, Value]]) -> Origins:
-    given = {name: one.origin for name, (one, _) in winners.items()}
-    return Origins({ROOT.name: _THE_CURRENT_DIRECTORY, **given})
+    return replace(TestConfig(), layout=replace(Layout(), **layout), **fields)
 
 
 def _unknown_warning(option: str) -> str:
@@ -161,15 +143,12 @@ def _unknown_warning(option: str) -> str:
     return f"Unknown argument: {on_one_line(option)}"
 
 
-def _texts(root: Path, winners: Mapping[str, tuple[GivenValue, Value]]) -> dict[str, str]:
-    """Return the given values as people may see them."""
-    shown = {ROOT.name: on_one_line(str(root))}
-    for name, (given, value) in winners.items():
-        kind = given.setting.type
-        is_place = isinstance(value, Path) or name == "python"
-        texts = given.texts if kind.shown is None else map(kind.shown, given.texts)
-        shown[name] = on_one_line(str(value)) if is_place else printable_list(texts)
-    return shown
+def _shown(given: GivenValue, value: Value) -> str:
+    """Return a value for people: without secrets, on one line."""
+    if isinstance(value, Path) or given.setting.name == "python":
+        return on_one_line(str(value))
+    shown = given.setting.type.shown
+    return printable_list(given.texts if shown is None else map(shown, given.texts))
 
 
 def format_config(loaded: Loaded) -> str:
@@ -178,7 +157,7 @@ def format_config(loaded: Loaded) -> str:
         (one.name, loaded.texts.get(one.name, one.default_text), loaded.origins[one.name]) for one in SETTINGS
     ]
     names = max(len(name) for name, _, _ in rows)
-    # One very long value must not push the origins of all others out of sight.
+    # One very long value must not push the origins of all others off the screen.
     values = max((len(value) for _, value, _ in rows if len(value) <= MAX_ALIGNED_CHARS), default=0)
     return "\n".join(f"{name:<{names}} = {value:<{values}}   ({origin})" for name, value, origin in rows)
 

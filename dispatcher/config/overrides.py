@@ -28,7 +28,7 @@ def group_limits(config: TestConfig) -> dict[str, int]:
 
 
 def project_commands(config: TestConfig) -> ProjectCommands | None:
-    """Return the commands of a configuration; None if it has none."""
+    """Return the commands of a configuration; None: it has none."""
     if not config.command and all(override.command is None for override in config.overrides):
         return None
     from passmuster.model.project_commands import make_commands  # Few projects have one.
@@ -72,11 +72,7 @@ class Overrides:
         rule = _NOTHING
         for override, expression in self._overrides:
             if expression.match(path):
-                said = {
-                    name: value
-                    for name in _FIELDS
-                    if (value := getattr(override, name)) is not None  # Others keep what was said before.
-                }
+                said = {name: value for name in _FIELDS if (value := getattr(override, name)) is not None}
                 rule = structs.replace(rule, **said)
         return rule
 

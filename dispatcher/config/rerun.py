@@ -28,9 +28,11 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
     tests = _failing_tests(record.final) or file.selection.tests
     labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
     arguments = RUN_PARSER.parse(argv).passed_on
+    seed = file.selection.seed
     words = (
         program,
         *options_for_one_file(argv),
+        *([f"--shuffle={seed}"] if seed else ()),
         *_named(labels),
         *(("--", *arguments) if arguments else ()),
     )
@@ -61,7 +63,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
 
 
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
-    """Return the options of a call that a run of one file needs again."""
+    """Return the options of a call that apply to the rerun of a single file."""
     words: list[str] = []
     for given in RUN_PARSER.parse(argv).given:
         if not given.setting.whole_run:
@@ -83,7 +85,7 @@ def _named(paths: Sequence[str]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Return a word quoted for a shell, on one line of harmless characters."""
+    """Return a word quoted for a shell, on one line of printable characters."""
     if word.isprintable():
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")

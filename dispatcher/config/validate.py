@@ -1,7 +1,7 @@
 """Checks that a configuration is consistent as a whole; each single value was checked when it was read.
 
 `validate` needs only the configuration and the file system; `validate_against_machine` also needs the amount
-of memory, which its caller finds out.
+of memory of the machine.
 """
 
 from __future__ import annotations
@@ -18,25 +18,35 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
 from passmuster.model.test_selection import local_only_argument
 from passmuster.model.units import format_bytes
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin, Origins, Source
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.relations import Relations
-from passmuster.settings.values import on_one_line
+from passmuster.settings.values import RANDOM, on_one_line
 
 
-def validate(config: TestConfig, origins: Origins) -> None:
+def validate(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     """Check values against each other and against the file system.
+
+    Returns:
+        Warnings, a line each.
 
     Raises:
         ConfigurationError: a value is impossible; the message names it and its origin.
     """
-    Relations(SETTINGS, config, origins).check()
+    relations = Relations(SETTINGS, config, origins)
+    relations.check()
     _check_memory(config, origins)
-    _check_outputs(config, origins)
+    _check_outputs(config, origins, relations)
     _check_layout(config, origins)
     _check_command(config, origins)
     _check_groups(config, origins)
     _check_pytest_arguments(config, origins)
+    if config.shuffle == RANDOM and (config.shard is not None or config.join is not None):
+        raise ConfigurationError(
+            f"shuffle (from {origins['shuffle']}) must be the same on every machine: name a seed, "
+            "such as --shuffle=1"
+        )
+    return (*_visible_password(config, origins), *relations.without_effect())
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
@@ -51,12 +61,6 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: O
                 f"{name} must be at most the {format_bytes(total_bytes)} this machine has, "
                 f"got {amount} (from {origins[name]})"
             )
-
-
-def warnings_of(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    """Return problems that stop nothing, a line each."""
-    useless = Relations(SETTINGS, config, origins).without_effect()
-    return (*_visible_password(config, origins), *useless)
 
 
 def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
@@ -83,13 +87,12 @@ def _check_memory(config: TestConfig, origins: Origins) -> None:
         )
 
 
-def _check_outputs(config: TestConfig, origins: Origins) -> None:
+def _check_outputs(config: TestConfig, origins: Origins, relations: Relations) -> None:
     """Refuse to overwrite something else, or to write two reports to one file."""
     taken: dict[Path, str] = {}
-    relations = Relations(SETTINGS, config, origins)
     for row in SETTINGS:
         path = row.value_in(config) if row.type.is_output else None
-        # An empty path is a report's usual place, among the run's own files.
+        # An empty path stands for the run's own directory.
         if not isinstance(path, Path) or path == Path():
             continue
         name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
@@ -134,7 +137,8 @@ def _check_groups(config: TestConfig, origins: Origins) -> None:
             shown = on_one_line(name)
             raise ConfigurationError(
                 f"unknown group {shown!r} (from {origins['overrides']}): "
-                f"say how many of its files may run at once by [tool.passmuster.groups.{shown}] max = N"
+                f"add [tool.passmuster.groups.{shown}] with max = N, the number of its files that may run"
+                " at once"
             )
 
 

@@ -23,8 +23,8 @@ from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.model.plan import FileKind, TestFile
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 
 
@@ -191,4 +191,4 @@ def _walk_roots(
         if walker.can_start(root):
             walker.walk(root, rules)
         elif root in resolved.configured_roots and not is_directory(Path(resolved.root, root)):
-            walker.warnings.append(f"skipped {on_one_line(root)}: it is configured, but no directory")
+            walker.warnings.append(f"skipped {on_one_line(root)}: it is configured, but is not a directory")

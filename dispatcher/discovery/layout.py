@@ -20,7 +20,7 @@ from dispatcher.discovery.patterns import (
 )
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
-from passmuster.settings.locations import is_directory
+from passmuster.settings.path_resolver import is_directory
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)

@@ -6,6 +6,7 @@ The only thread of a run that decides anything. It waits only in `Backend.poll`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TypeGuard
 
 from msgspec import structs
@@ -42,7 +43,7 @@ from dispatcher.model.plan import RunPlan
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.result import HOLDS_NO_TESTS, TestResult
+from passmuster.model.result import HOLDS_NO_TESTS, LOCAL_WORKER, TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 
@@ -68,6 +69,7 @@ class RunLoop:
         notices: lines that every reporter receives at the start.
         clock: monotonic seconds.
         wall_clock: Unix time in seconds.
+        cpu_clock: CPU seconds of this process and of everything that it started; None: unknown.
     """
 
     def __init__(
@@ -82,11 +84,12 @@ class RunLoop:
         notices: Sequence[str] = (),
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        cpu_clock: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._plan, self._backend, self._config = plan, backend, config
         self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
         self._samples_usage, self._notices = samples_usage, tuple(notices)
-        self._clock, self._wall_clock = clock, wall_clock
+        self._clock, self._wall_clock, self._cpu_clock = clock, wall_clock, cpu_clock
         self._state = RunState(plan.files, retries=config.retries)
         self._emit = EventBus(reporters, keepers)
         self._start_s = clock()
@@ -131,7 +134,7 @@ class RunLoop:
 
     def _results(self) -> TestResults:
         config, records = self._config, self._state.records()
-        return TestResults(
+        results = TestResults(
             records=records,
             duration_s=self._now(),
             peak_bytes=self._backend.usage().peak_bytes,
@@ -142,6 +145,15 @@ class RunLoop:
             # Other shards may have all the tests.
             allows_no_tests=config.allow_no_tests or config.shard is not None,
         )
+        return structs.replace(results, own_cpu_s=self._own_cpu_s(results))
+
+    def _own_cpu_s(self, results: TestResults) -> float | None:
+        """Return the CPU seconds that were not the tests'; None: unknown, or other machines ran some."""
+        workers = {attempt.worker for record in results.records for attempt in record.attempts}
+        all_s = self._cpu_clock()
+        if all_s is None or workers - {"", LOCAL_WORKER}:
+            return None
+        return max(0.0, all_s - results.tests_cpu_s)
 
     def _listen(self) -> None:
         """Wait for events of the backend."""
@@ -287,18 +299,16 @@ class RunLoop:
         """
         now = self._now()
         overtime_s = VERIFY_SHARE * now
-        waiting = self._backend.withdraw()
-        fitting = [task for task in waiting if self._state[task.file_path].last_duration_s <= overtime_s]
-        for task in waiting:
-            if task not in fitting:
-                self._settle(task.file_path)
         self._overtime_ends_s = now + overtime_s
-        if fitting:
-            # As ordinary tasks: a best-effort task starts only while another file runs.
-            by_age = sorted(
-                fitting, key=lambda one: (self._state[one.file_path].file.mtime_ns, one.file_path)
-            )
-            self._backend.submit(by_age)
+        fitting = []
+        for task in self._backend.withdraw():
+            state = self._state[task.file_path]
+            if state.last_duration_s <= overtime_s:
+                fitting.append((state.file.mtime_ns, task.file_path, task))
+            else:
+                self._settle(task.file_path)
+        # As ordinary tasks: a best-effort task starts only while another file runs.
+        self._backend.submit([task for _, _, task in sorted(fitting, key=itemgetter(0, 1))])
 
     def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""
@@ -311,7 +321,7 @@ class RunLoop:
         is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy)
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
             # Only a spawned attempt could prove a failure, and nothing further starts.
-            error = f"{result.status} when forked, and not checked: {self._cause.value}"
+            error = f"{result.status} when forked, and not verified: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)
         return result
 

@@ -37,15 +37,22 @@ _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 
 
 class History:
-    """The history of all files. Made by `open_history`; used from one thread.
+    """The history of all files of a project. Used from one thread.
 
     Attributes:
         notices: warnings for the user, one line each, for example that history cannot be kept.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], max_files: int) -> None:
+    def __init__(
+        self, root: Path, *, clock: Callable[[], float] = time.time, max_files: int = MAX_FILES
+    ) -> None:
+        """Open the history; after any failure it stays in memory.
+
+        Args:
+            clock: Unix time in seconds; decides which files were unseen for longest.
+        """
         self.notices: list[str] = []
-        self._path = path
+        self._path = root / STATE_DIRECTORY / history_schema.FILE_NAME
         self._clock = clock
         self._max_files = max_files
         self._pending: list[AttemptSample] = []
@@ -53,9 +60,6 @@ class History:
         self._in_memory: dict[str, FileHistory] = {}
         self._has_warned = False
         self._inode = -1
-
-    def open(self) -> None:
-        """Prepare the directory and the file; after any failure the history stays in memory."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             ignore_by_git(self._path.parent)
@@ -94,7 +98,7 @@ class History:
         """Record one attempt; nothing is written before `flush`.
 
         Args:
-            finding: what all attempts of that run at the file say together; None: nothing, or not yet.
+            finding: derived from all attempts of that run at the file; None: none, or not yet.
         """
         self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
 
@@ -103,7 +107,7 @@ class History:
 
         Args:
             status: the verdict, which may differ from the status of the last attempt.
-            finding: what all attempts say together; None: nothing.
+            finding: derived from all attempts; None: none.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
         attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
@@ -215,21 +219,6 @@ class History:
         if not self._has_warned:
             self._has_warned = True
             self.notices.append(f"the history of this run is not kept: {self._path}: {error}")
-
-
-def open_history(
-    directory: Path, *, clock: Callable[[], float] = time.time, max_files: int = MAX_FILES
-) -> History:
-    """Open the history of the project whose root is `directory`; never fails.
-
-    Args:
-        clock: Unix time in seconds; decides which files were unseen for longest.
-    """
-    history = History(
-        directory / STATE_DIRECTORY / history_schema.FILE_NAME, clock=clock, max_files=max_files
-    )
-    history.open()
-    return history
 
 
 def _apply(rows: dict[str, FileHistory], attempts: list[AttemptSample]) -> None:

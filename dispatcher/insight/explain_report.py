@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
+from msgspec import to_builtins
+
 from dispatcher.insight.explanation import Explanation, rerun_reasons
 from dispatcher.insight.last_run import PastAttempt, PastRun
 from dispatcher.model.plan import PlannedFile
@@ -238,18 +240,9 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
         "budget_bytes": what.budget_bytes,
         "timeout_s": task.limits.timeout_s,
         "exclusive": task.exclusive,
-        "spawned": None if baseline is None else _figures(baseline.spawned),
-        "forked": None if baseline is None else _figures(baseline.forked),
+        "spawned": None if baseline is None else to_builtins(baseline.spawned),
+        "forked": None if baseline is None else to_builtins(baseline.forked),
         "group": task.group,
         "group_max": what.group_max,
         "overrides": [{"files": patterns, "settings": said} for patterns, said in what.overrides],
-    }
-
-
-def _figures(figures: UsageStats) -> dict[str, JsonValue]:
-    return {
-        "duration_s": figures.duration_s,
-        "cpu_s": figures.cpu_s,
-        "peak_bytes": figures.peak_bytes,
-        "runs": figures.runs,
     }

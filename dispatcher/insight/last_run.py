@@ -90,7 +90,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
             PastAttempt(
                 result=result,
                 after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
-                concurrent_files=_count_beside(result, results),
+                concurrent_files=_count_concurrent(result, results),
                 output=_output(journal.parent, result),
             )
             for result in own
@@ -98,7 +98,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
     )
 
 
-def _count_beside(own: TestResult, results: Sequence[TestResult]) -> int:
+def _count_concurrent(own: TestResult, results: Sequence[TestResult]) -> int:
     """Return how many other files ran on its worker when an attempt started."""
     others = {
         other.file_path

@@ -7,6 +7,7 @@ never takes less than its files' CPU time divided by its CPUs.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from statistics import median
@@ -18,20 +19,8 @@ from dispatcher.planning.simulation import simulate_run
 from passmuster.model.oversubscription import max_slots
 from passmuster.model.task import TestTask
 
-
-def assign_to_machines(
-    tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
-) -> list[list[TestTask]]:
-    """Return the files of each machine, in their original order."""
-    places = assign_shards(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
-    parts: list[list[TestTask]] = [[] for _ in range(total)]
-    for task in tasks:
-        parts[places[task.file_path] - 1].append(task)
-    return parts
-
-
 NEARLY = 1.05
-"""Times that differ by less than this ratio are the same to people."""
+"""Times that differ by less than this ratio count as equal."""
 
 
 class MachineSpec(Struct, frozen=True, kw_only=True):
@@ -111,11 +100,13 @@ def predict(
     Args:
         tasks: at least one, in starting order, each with a time.
     """
-    slots, budget_bytes = machine.slots, machine.budget_bytes
-    parts = [tasks]
-    if nodes > 1:
-        parts = list(assign_to_machines(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
-    found = [_predict_one(part, machine, groups) for part in parts if part]
+    parts: dict[int, list[TestTask]] = defaultdict(list)
+    shards = assign_shards(
+        tasks, nodes, slots=machine.slots, budget_bytes=machine.budget_bytes, groups=groups
+    )
+    for task in tasks:
+        parts[shards[task.file_path]].append(task)
+    found = [_predict_one(part, machine, groups) for _, part in sorted(parts.items())]
     slowest = max(found, key=lambda one: one.wall_s)
     return structs.replace(
         slowest,

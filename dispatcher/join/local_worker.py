@@ -39,8 +39,8 @@ class LocalWorker:
     def restart_if_dead(self) -> None:
         """Start another worker if the current one is dead."""
         with self._lock:
-            problem = self._worker.exit_problem() if self._worker is not None else ""
-            if not problem:
+            problem = self._worker.exit_problem() if self._worker is not None else None
+            if problem is None:
                 return
             self._worker = None
             if self._starts < MAX_STARTS:

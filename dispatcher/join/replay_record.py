@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.history.history import HistoryReporter, open_history
+from dispatcher.history.history import History, HistoryReporter
 from dispatcher.join.command_context import CommandContext
 from dispatcher.merge.reader import RecordedRun, read_record
 from dispatcher.merge.replay import replay_events
@@ -35,7 +35,7 @@ def replay_record(
     with ExitStack() as stack:
         keepers: list[Reporter] = []
         if config.history and updates_history:
-            history = stack.enter_context(closing(open_history(config.root)))
+            history = stack.enter_context(closing(History(config.root)))
             keepers.append(HistoryReporter(history))
         lost = [*replay_events(record.events, [context.console(), *context.files()], keepers=keepers)]
     if config.enable_coverage and (problem := _report_coverage(record, config, context)):
@@ -45,8 +45,8 @@ def replay_record(
     return ExitCode.INFRASTRUCTURE if lost and status == ExitCode.OK else status
 
 
-def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandContext) -> str:
-    """Write the coverage reports; return why there are none, empty: there are."""
+def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandContext) -> str | None:
+    """Write the coverage reports; return why there are none, None: there are."""
     # Only runs with coverage pay for these.
     from dispatcher.coverage.combine import CoverageReport
     from dispatcher.coverage.finalize import finalize_coverage
@@ -62,4 +62,4 @@ def _report_coverage(record: RecordedRun, config: TestConfig, context: CommandCo
             finalize_coverage(make, config, context.write, color=context.color)
         except PassmusterError as error:
             return str(error)
-    return ""
+    return None

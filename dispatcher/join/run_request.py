@@ -40,14 +40,14 @@ def request_digest(request: Request) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def request_mismatch(here: Request, there: Request, *, run: str, machine: str) -> str:
-    """Return how this machine's request differs from that of a run, on one line; empty: they are equal.
+def request_mismatch(here: Request, there: Request, *, run: str, machine: str) -> str | None:
+    """Return how this machine's request differs from that of a run, on one line; None: they are equal.
 
     Args:
         machine: the first member of the run.
     """
     if here == there:
-        return ""
+        return None
     ours, theirs = dict(here), dict(there)
     differing = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
     shown = [

@@ -232,10 +232,12 @@ def _results(parts: Sequence[_Part], lost: Sequence[FileAttempts]) -> TestResult
     peaks = [
         event.usage.peak_bytes for events in prefixes for event in events if isinstance(event, UsageSampled)
     ]
+    own_s = [results.own_cpu_s for _, results in whole if results.own_cpu_s is not None]
     return TestResults(
         records=(*files, *(file.record for part in parts for file in part.cut_files), *lost),
         duration_s=max((*(results.duration_s for _, results in whole), *ends), default=0.0),
         peak_bytes=max((*(results.peak_bytes for _, results in whole), *peaks), default=0),
+        own_cpu_s=sum(own_s) if len(own_s) == len(parts) else None,
         is_verified=any(results.is_verified for _, results in whole),
     )
 

@@ -160,6 +160,7 @@ class _EventReader:
             records=tuple(map(self._file, finished.files)),
             duration_s=finished.duration_s,
             peak_bytes=finished.peak_bytes,
+            own_cpu_s=finished.own_cpu_s,
             interrupted=finished.interrupted,
             is_verified=finished.is_verified,
         )

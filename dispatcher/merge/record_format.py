@@ -6,8 +6,7 @@ Each line is a word, a space, and a JSON object:
     EVENT         an event of the run (`EVENTS`), as in `model.events`; the last is `run-finished`
     end           `Trailer`: the number of lines before it, and their digest; missing if incomplete
 
-The results at the end of the run refer to an attempt by its number; its `attempt-finished` event holds the
-result.
+The results at the end of the run refer to an attempt by its number; its `file-finished` line has the result.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     file: TestFile
     attempts: tuple[int, ...]
     without_event: tuple[TestResult, ...]
-    """The attempts that no `attempt-finished` event contains."""
+    """The attempts that no `file-finished` line contains."""
     started: bool
     reasons: tuple[RerunReason | None, ...]
     verdict_attempt: int | None
@@ -108,6 +107,7 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
     peak_bytes: int
     interrupted: bool
     is_verified: bool
+    own_cpu_s: float | None = None
 
 
 class CoverageData(Struct, frozen=True, kw_only=True):

@@ -239,6 +239,7 @@ def _finished(event: RunFinished, with_event: Mapping[str, set[int]]) -> Recorde
         files=tuple(_file_end(record, with_event.get(record.file.path, set())) for record in results.records),
         duration_s=results.duration_s,
         peak_bytes=results.peak_bytes,
+        own_cpu_s=results.own_cpu_s,
         interrupted=results.interrupted,
         is_verified=results.is_verified,
     )

@@ -109,7 +109,7 @@ def _stage(root: Path, change: Change, number: int) -> None:
     target = root / change.path
     if target.is_symlink() or current(target) != change.before:
         raise InfrastructureError(
-            f"{change.path} was changed by another process meanwhile; nothing was changed: try again"
+            f"{change.path} was changed by another process; nothing was written: try again"
         )
     if change.after is None:
         if not os.access(target.parent, os.W_OK):

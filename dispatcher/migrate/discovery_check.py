@@ -28,9 +28,9 @@ class DiscoveryDifference(Struct, frozen=True, kw_only=True):
     with_integration: bool
 
     def __str__(self) -> str:
-        ran, not_ran = "the old script ran it", "a run now does not"
+        ran, not_ran = "the old script ran it", "Passmuster does not"
         if not self.is_lost:
-            ran, not_ran = "the old script did not run it", "a run now does"
+            ran, not_ran = "the old script did not run it", "Passmuster does"
         return f"{ran}, {not_ran}" + (" (with --integration)" if self.with_integration else "")
 
 

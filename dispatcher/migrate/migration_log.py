@@ -173,19 +173,20 @@ def _write_step(step: Path, changes: Sequence[Change]) -> None:
 
 
 def _read_step(root: Path, step: Path) -> list[RecordedChange]:
-    place = f"{FOLDER}/{step.name}/{_RECORD}"
+    name = f"{FOLDER}/{step.name}/{_RECORD}"
     try:
         document = json.loads((step / _RECORD).read_bytes())
         if document["version"] != _VERSION:
             raise ConfigurationError(
-                f"{place} is of version {document['version']}, expected {_VERSION}: use its program"
+                f"{name} has version {document['version']}, expected {_VERSION}: "
+                "roll back with the version of Passmuster that wrote it"
             )
         files = convert(document["files"], list[RecordedChange])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigurationError(f"{place} is broken: {error}; bring the files back by hand") from error
+        raise ConfigurationError(f"{name} is broken: {error}; restore the files by hand") from error
     for recorded in files:
         if not Path(os.path.realpath((root / recorded.path).parent)).is_relative_to(root):
-            raise ConfigurationError(f"{place} names a file outside of {root}: {recorded.path!r}")
+            raise ConfigurationError(f"{name} names a file outside of {root}: {recorded.path!r}")
     return files
 
 
@@ -202,7 +203,7 @@ def _original(step: Path, recorded: RecordedChange) -> bytes | None:
     content = _current(step / _ORIGINALS, Path(recorded.original).name)
     if _digest(content) != recorded.before:
         raise ConfigurationError(
-            f"the original of {recorded.path} in {FOLDER} is not what was put there: nothing was changed"
+            f"the original of {recorded.path} in {FOLDER} differs from its digest: nothing was changed"
         )
     return content
 

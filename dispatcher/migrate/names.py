@@ -27,11 +27,11 @@ class NewCommand(StrEnum):
 
 
 _MARK = b"passmuster: wrapper"
-"""What tells a wrapper from an old script."""
+"""Distinguishes a wrapper from an old script."""
 
 
 def is_wrapper(content: bytes | None) -> bool:
-    """Return whether a script is such a wrapper; None: there is no script."""
+    """Return whether a script is a wrapper. None stands for a missing script."""
     return content is not None and _MARK in content
 
 

@@ -95,7 +95,7 @@ def _script_changes(
     if content is not None and not is_wrapper(content):
         if saved is not None and saved != content:
             raise ConfigurationError(
-                f"{backup.name} is there already and differs from {script.name}: move one of them away"
+                f"{backup.name} already exists and differs from {script.name}: move one of them away"
             )
         if saved is None:
             yield Change(path=backup.name, before=None, after=content, mode=mode), ""
@@ -121,13 +121,13 @@ def _with_settings(root: Path, changes: Sequence[Change], comparison: Comparison
         whose = "the section there finds" if has_section else "the defaults find"
         return list(changes), f"{FILE_NAME}: nothing to write, {whose} the same files as the old script"
     if not comparison.exclude:
-        return list(changes), f"{FILE_NAME}: nothing that could be written there makes the files the same"
+        return list(changes), f"{FILE_NAME}: no value of exclude makes the files the same"
     wanted = f"exclude = {list(comparison.exclude)}"
     if has_section:
-        return list(changes), f"{FILE_NAME}: its section is left alone; it lacks {wanted}"
+        return list(changes), f"{FILE_NAME}: its section is not changed; it lacks {wanted}"
     after = with_section(before if known is None else known.after, comparison.exclude)
     if after is None:
-        return list(changes), f"{FILE_NAME}: cannot be added to; put {wanted} below [tool.passmuster] by hand"
+        return list(changes), f"{FILE_NAME}: cannot be extended; add {wanted} to [tool.passmuster] by hand"
     changed = (
         Change(path=FILE_NAME, before=before, after=after, mode=0o644 if before is None else mode_of(path))
         if known is None

@@ -40,7 +40,7 @@ KEEP = "passmuster: keep"
 """A line that contains this is not changed."""
 
 KEEP_FILE = f"{KEEP} file"
-"""A file that contains this is not changed, for example a history that mentions the old scripts."""
+"""A file that contains this is not changed: for example a history that mentions the old scripts."""
 
 HINT = "run_"
 """Every reference contains this text: most files do not, and need no further analysis."""
@@ -75,7 +75,7 @@ class Reference(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def find_references(text: str, place: ReferenceContext, command: NewCommand) -> list[Reference]:
+def find_references(text: str, context: ReferenceContext, command: NewCommand) -> list[Reference]:
     """Return the references of a text that are not marked to be kept, in order.
 
     Args:
@@ -88,13 +88,13 @@ def find_references(text: str, place: ReferenceContext, command: NewCommand) -> 
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
     found = (
         (position, replace(reference, line=bisect_right(starts, position)))
-        for position, reference in (*_names(text, place, command), *_globs(text))
+        for position, reference in (*_names(text, context, command), *_globs(text))
     )
     return [one for _, one in sorted(found, key=itemgetter(0)) if one.line not in kept]
 
 
 def edited(text: str, references: list[Reference]) -> str:
-    """Return the text with all references changed that need no person."""
+    """Return the text with all references changed that need no manual edit."""
     edits = sorted(
         (edit for reference in references for edit in reference.edits), key=lambda edit: edit.start
     )
@@ -106,7 +106,7 @@ def edited(text: str, references: list[Reference]) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _names(text: str, place: ReferenceContext, command: NewCommand) -> Iterator[tuple[int, Reference]]:
+def _names(text: str, context: ReferenceContext, command: NewCommand) -> Iterator[tuple[int, Reference]]:
     """Yield each name of a script with its position; lines are counted elsewhere, once for all."""
     uses = shell_uses(text)
     for match in _NAME.finditer(text):
@@ -114,23 +114,23 @@ def _names(text: str, place: ReferenceContext, command: NewCommand) -> Iterator[
         if not is_whole_name(text, start, end):
             continue
         word = path_start(text, start)
-        meant = by_address(text, word, start, place)
+        meant = by_address(text, word, start, context)
         is_address = meant is not None
         if meant is None:
-            meant = match_script(text, word, start, f"{match[1]}.sh", place)
+            meant = match_script(text, word, start, f"{match[1]}.sh", context)
         if meant is ScriptMatch.OTHER:
             continue
         reason = (
-            "which script it means cannot be told"
+            "it is unclear which script it means"
             if meant is ScriptMatch.UNKNOWN
             else manual_edit_reason(text, word, end)
         )
         later = uses.get(assigned_name(text, word)) if uses and not reason else None
         if later is not None:
-            reason = f"line {later} gives it to a shell, which would run Python"
+            reason = f"line {later} passes it to a shell, which cannot run Python code"
         edits: tuple[Edit, ...] = ()
         if not reason:
-            reason, edits = _change(text, word, match, place, command, is_address=is_address)
+            reason, edits = _change(text, word, match, context, command, is_address=is_address)
         yield start, Reference(stem=match[1], edits=edits, reason=reason)
 
 
@@ -138,7 +138,7 @@ def _change(
     text: str,
     word: int,
     match: re.Match[str],
-    place: ReferenceContext,
+    context: ReferenceContext,
     command: NewCommand,
     *,
     is_address: bool,
@@ -148,14 +148,14 @@ def _change(
     if call is not None and runs_as_command_text(text, word):
         call = None
     if call is not None and not call.is_plain:
-        return "the shell's options mean nothing to Python", ()
+        return "the options of the shell have no meaning for Python", ()
     if command is NewCommand.FILE:
         name = Edit(start=match.start(), end=match.end(), new=f"{match[1]}{match[2]}py")
         if call is None:
             return "", (name,)
         options = Edit(start=call.options_start, end=call.options_end, new="")
         return "", (Edit(start=call.start, end=call.end, new="python3"), options, name)
-    if is_address or match[2] != "." or (call is None and not _is_called(text, word, match, place.path)):
+    if is_address or match[2] != "." or (call is None and not _is_called(text, word, match, context.path)):
         return _UNCLEAR, ()
     start = word if call is None else call.start
     new = command.for_stem(match[1])
@@ -202,5 +202,5 @@ def _globs(text: str) -> Iterator[tuple[int, Reference]]:
             stem = script.removesuffix(".sh")
             yield (
                 match.start(),
-                Reference(stem=stem, reason="this pattern stands for the script among others"),
+                Reference(stem=stem, reason="this pattern matches the script and maybe other files"),
             )

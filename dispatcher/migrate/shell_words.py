@@ -15,15 +15,15 @@ from msgspec import Struct
 
 _PATH = re.compile(r"[\w.~/\\%*?$-]")
 _WORD = re.compile(r"[\w.\-\udc80-\udcff]")
-"""What a longer name would go on with. A surrogate is a byte that is not UTF-8: a letter, most likely."""
+"""The next character of a longer name. A surrogate is a byte that is not UTF-8: most likely a letter."""
 
 _ESCAPED_END = re.compile(r"(?:\\[nrt]|\[[0-9;]*m)\Z")
-"""What ends with a letter and yet is none: a line's end or a colour, written out in a string."""
+"""Escapes that end with a letter: a line's end or a colour, written out in a string."""
 
 _ESCAPED_START = re.compile(r"(?:.*\\[nrt]|[0-9;]*m)(?=[./$~]|\Z)", re.DOTALL)
 _COMMANDS = re.compile(r"dirname|pwd|rev-parse|realpath")
 _WINDOW = 400
-"""Characters before a name in which the shell that is given it may stand."""
+"""Characters before a name among which the shell that runs it may be."""
 
 _SHELL = (
     r"(?:(?:/usr)?/bin/env[ \t]+)?(?:(?:/usr(?:/local)?)?/bin/)?(?:bash|sh|zsh|dash|ksh)"
@@ -103,7 +103,7 @@ def is_whole_name(text: str, start: int, end: int) -> bool:
 
 
 def line_start(text: str, position: int) -> int:
-    """Return where the line of a position starts, or the part of a very long one that is looked at."""
+    """Return the start of the line of a position, or of the last `_WINDOW` characters before it."""
     return max(text.rfind("\n", 0, position) + 1, position - _WINDOW)
 
 
@@ -181,19 +181,19 @@ def runs_as_command_text(text: str, word: int) -> bool:
 
 
 def manual_edit_reason(text: str, word: int, end: int) -> str:
-    """Return why only a person can change a script's name in this context; empty: it can be changed."""
+    """Return why only a person can change a script's name in this context; "" if no person is needed."""
     before = text[line_start(text, word) : word]
     segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
     if _SOURCED.search(before):
-        return "it is sourced, and a Python program cannot be"
+        return "a Python program cannot be sourced"
     if _READ_BY_SHELL.search(before) or _PIPED.match(text, end):
-        return "a shell reads it, and would now read Python"
+        return "a shell reads its text, which would be Python code"
     tool = _TOOL.search(segment) or _HOOK.search(text, max(0, word - _WINDOW), word)
     if tool is not None:
-        return f"{tool[1]} works on it, and would now work on Python"
+        return f"{tool[1]} processes it, and would get Python code"
     is_given = _GIVEN_LOOSELY.search(before) or _GIVEN_ABOVE.search(text, max(0, word - _WINDOW), word)
     if is_given and shell_before(text, word) is None:
-        return "a shell seems to be given it, and would run Python"
+        return "it seems to be passed to a shell, which cannot run Python code"
     if re.match(r":\d|#L\d", text[end : end + 3]):
         return "it names a line of the old script"
     return ""
@@ -227,7 +227,7 @@ _NEARBY = 2000
 
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,20}://[^\s<>\"'`)\]]+|\bgit@[\w.-]+:[^\s<>\"'`)\]]+")
 _MOVING = frozenset({"main", "master", "develop", "trunk", "HEAD"})
-"""Parts of an address after which a file of today is meant, and not that of one commit."""
+"""Parts of an address that lead to the current file, not to that of one commit."""
 
 
 _PERSONAL = ("/home/", "/Users/")
@@ -266,7 +266,7 @@ class ReferenceContext(Struct, frozen=True, kw_only=True):
         return tuple("/".join(parts[:count]) for count in range(len(parts), 0, -1))
 
 
-def match_script(text: str, start: int, name_start: int, name: str, place: ReferenceContext) -> ScriptMatch:
+def match_script(text: str, start: int, name_start: int, name: str, context: ReferenceContext) -> ScriptMatch:
     """Return which script the path `text[start:name_start]` and the name after it mean."""
     path = text[start:name_start].replace("\\", "/")
     if "*" in path or "?" in path:
@@ -275,38 +275,38 @@ def match_script(text: str, start: int, name_start: int, name: str, place: Refer
     folder = re.sub(r".*[$})`\"'%][^/]*", "", path, flags=re.DOTALL) if is_open else path
     folder = re.sub(r"/+", "/", folder)
     if folder.startswith("/") and not is_open:
-        return _by_absolute_path(posixpath.normpath(folder), name, place)
+        return _by_absolute_path(posixpath.normpath(folder), name, context)
     parts = [part for part in folder.split("/") if part not in ("", ".", "..", "~")]
     if parts:
-        return _by_folder("/".join(parts), name, place)
+        return _by_folder("/".join(parts), name, context)
     if folder.startswith("~"):
         return ScriptMatch.UNKNOWN
-    if any(place.exists(f"{above}/{name}") for above in place.folders):
+    if any(context.exists(f"{above}/{name}") for above in context.folders):
         return ScriptMatch.UNKNOWN if is_open else ScriptMatch.OTHER
-    return ScriptMatch.OURS if is_open else _by_current_folder(text, start, name, place)
+    return ScriptMatch.OURS if is_open else _by_current_folder(text, start, name, context)
 
 
-def _by_absolute_path(folder: str, name: str, place: ReferenceContext) -> ScriptMatch:
-    if folder.rpartition("/")[2] in place.names:
+def _by_absolute_path(folder: str, name: str, context: ReferenceContext) -> ScriptMatch:
+    if folder.rpartition("/")[2] in context.names:
         return ScriptMatch.OURS
-    if place.exists(f"{folder}/{name}".replace("//", "/")):
+    if context.exists(f"{folder}/{name}".replace("//", "/")):
         return ScriptMatch.OTHER
     # A path missing on this machine is most likely the repository's copy in a container, unless in a home.
     return ScriptMatch.UNKNOWN if folder.startswith(_PERSONAL) else ScriptMatch.OURS
 
 
-def _by_folder(folder: str, name: str, place: ReferenceContext) -> ScriptMatch:
-    if any(place.exists(posixpath.join(above, folder, name)) for above in ("", *place.folders)):
+def _by_folder(folder: str, name: str, context: ReferenceContext) -> ScriptMatch:
+    if any(context.exists(posixpath.join(above, folder, name)) for above in ("", *context.folders)):
         return ScriptMatch.OTHER
-    return ScriptMatch.OURS if folder.rpartition("/")[2] in place.names else ScriptMatch.UNKNOWN
+    return ScriptMatch.OURS if folder.rpartition("/")[2] in context.names else ScriptMatch.UNKNOWN
 
 
-def _by_current_folder(text: str, start: int, name: str, place: ReferenceContext) -> ScriptMatch:
+def _by_current_folder(text: str, start: int, name: str, context: ReferenceContext) -> ScriptMatch:
     """Return which script a name without directories means where the current directory may have changed."""
     entered = re.findall(
         r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line_start(text, start) : start]
     )
-    if entered and _is_folder_of_another(entered[-1], name, place):
+    if entered and _is_folder_of_another(entered[-1], name, context):
         return ScriptMatch.OTHER
     before = text[max(0, start - _NEARBY) : start].rsplit("\n", _NEARBY_LINES)[-_NEARBY_LINES:]
     after = text[start : start + _NEARBY].split("\n", _NEARBY_LINES)[:_NEARBY_LINES]
@@ -314,17 +314,17 @@ def _by_current_folder(text: str, start: int, name: str, place: ReferenceContext
     named = re.findall(
         r"(?:\bcd|working-directory:|working_dir:|workdir:|WORKDIR)[ \t]+[\"']?([\w./-]+)", nearby
     )
-    if any(_is_folder_of_another(folder, name, place) for folder in named):
+    if any(_is_folder_of_another(folder, name, context) for folder in named):
         return ScriptMatch.UNKNOWN
     return ScriptMatch.OURS
 
 
-def _is_folder_of_another(folder: str, name: str, place: ReferenceContext) -> bool:
+def _is_folder_of_another(folder: str, name: str, context: ReferenceContext) -> bool:
     parts = [part for part in folder.split("/") if part not in ("", ".", "..")]
-    return bool(parts) and _by_folder("/".join(parts), name, place) is ScriptMatch.OTHER
+    return bool(parts) and _by_folder("/".join(parts), name, context) is ScriptMatch.OTHER
 
 
-def by_address(text: str, start: int, name_start: int, place: ReferenceContext) -> ScriptMatch | None:
+def by_address(text: str, start: int, name_start: int, context: ReferenceContext) -> ScriptMatch | None:
     """Return which script a name inside an address means; None: it is not inside one.
 
     Of the repository's own addresses, those of a branch mean the script; the address of a commit or a tag
@@ -340,12 +340,12 @@ def by_address(text: str, start: int, name_start: int, place: ReferenceContext) 
                 r"\A[a-z+]*://(?:[^@/]*@)?(?:www\.)?|\.git(?=/|\Z)", "", text[match.start() : name_start]
             )
             address = address.replace("raw.githubusercontent.com/", "github.com/")
-            return ScriptMatch.OURS if _is_moving(address, place) else ScriptMatch.OTHER
+            return ScriptMatch.OURS if _is_moving(address, context) else ScriptMatch.OTHER
     return None
 
 
-def _is_moving(address: str, place: ReferenceContext) -> bool:
-    for own in place.addresses:
+def _is_moving(address: str, context: ReferenceContext) -> bool:
+    for own in context.addresses:
         rest = address.removeprefix(f"{own}/")
         if rest != address:
             words = [

@@ -36,7 +36,7 @@ VENDORED = frozenset(
 """Directories of third-party and generated files."""
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Bytes of the largest file that is read: what people write is smaller, and data is not."""
+"""Bytes of the largest file that is read: larger files are data."""
 
 _MAX_TURNS = 10
 
@@ -51,7 +51,7 @@ class Document(Struct, frozen=True, kw_only=True):
 
     Args:
         text: its text, with surrogates for invalid UTF-8.
-        after: the text with all references changed that need no person.
+        after: the text with all references changed that need no manual edit.
     """
 
     path: str
@@ -63,7 +63,7 @@ class Document(Struct, frozen=True, kw_only=True):
     __repr__ = repr_without("content", "text", "after")
 
     def migrated(self) -> bytes:
-        """Return the content with all references changed that need no person."""
+        """Return the content with all references changed that need no manual edit."""
         return self.after.encode("utf-8", "surrogateescape")
 
 
@@ -130,10 +130,10 @@ def survey(root: Path, command: NewCommand) -> Survey:
         if HINT.encode() not in content or b"\0" in content:
             continue
         text = content.decode("utf-8", "surrogateescape")
-        place = ReferenceContext(path=path, root_name=root.name, exists=exists, addresses=addresses)
-        references = find_references(text, place, command)
+        context = ReferenceContext(path=path, root_name=root.name, exists=exists, addresses=addresses)
+        references = find_references(text, context, command)
         if references:
-            after = _settled(text, references, place, command)
+            after = _settled(text, references, context, command)
             documents.append(
                 Document(path=path, content=content, text=text, references=references, after=after)
             )
@@ -142,7 +142,7 @@ def survey(root: Path, command: NewCommand) -> Survey:
     return Survey(files=len(paths), documents=tuple(documents), links=tuple(links), notes=tuple(notes))
 
 
-def _settled(text: str, references: list[Reference], place: ReferenceContext, command: NewCommand) -> str:
+def _settled(text: str, references: list[Reference], context: ReferenceContext, command: NewCommand) -> str:
     """Return the text with references changed until a second migration would find nothing to change.
 
     The words next to a reference affect its replacement, and may be another reference: few texts need two
@@ -152,7 +152,7 @@ def _settled(text: str, references: list[Reference], place: ReferenceContext, co
         if not any(reference.edits for reference in references):
             break
         text = edited(text, references)
-        references = find_references(text, place, command)
+        references = find_references(text, context, command)
     return text
 
 
@@ -172,7 +172,7 @@ def _own_paths(root: Path) -> tuple[list[str], list[str]]:
             left_out.add(outer)
         elif not (_is_ours(root, path) or (not folder and name in (*SCRIPTS, *BACKUPS))):
             kept.append(path)
-    return kept, [f"not looked at, not this repository's own: {_some(sorted(left_out))}"] if left_out else []
+    return kept, [f"skipped, not part of this repository: {_some(sorted(left_out))}"] if left_out else []
 
 
 def _folder_check(root: Path) -> Callable[[str], str]:
@@ -233,5 +233,5 @@ def _addresses(root: Path) -> frozenset[str]:
 
 
 def stems_of(found: Survey) -> set[str]:
-    """Return which scripts are referred to."""
+    """Return the stems of the scripts to which the files refer."""
     return {reference.stem for document in found.documents for reference in document.references} & set(STEMS)

@@ -44,7 +44,7 @@ class EventBus:
         if isinstance(error, PassmusterError):
             text = str(error)
         else:
-            text = f"{type(reporter).__name__} failed and is left out: {type(error).__name__}: {error}"
+            text = f"{type(reporter).__name__} failed and was dropped: {type(error).__name__}: {error}"
         if reporter not in self._keepers:
             self._failures.append(text)
         self(Notice(at_s=at_s, text=text))

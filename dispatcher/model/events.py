@@ -67,7 +67,7 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
     attempt_reason: RerunReason | None = None
     """Why the attempt was made; None: it was the first, or replaced the first."""
     finding: Finding | None = None
-    """What the attempts say together once the verdict is final; None: nothing beyond their results."""
+    """The finding of the attempts, once the verdict is final."""
 
 
 class VerdictSettled(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The discovered test files, and the plan made of them."""
+"""The discovered test files, and the plan of a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PlannedFile(Struct, frozen=True, kw_only=True):
     is_fork_verified: bool = False
     """Whether its current version is known to give the same result forked and spawned."""
     spawned_bytes: int | None = None  # peak bytes to reserve for it when spawned; None: unknown
-    baseline: Baseline | None = None  # what it used in earlier runs; None: it never ran
+    baseline: Baseline | None = None  # its usage in earlier runs; None: it never ran
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):

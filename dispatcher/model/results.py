@@ -7,6 +7,7 @@ interpreter, and not ended by a signal that may have come from outside.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
@@ -45,8 +46,7 @@ class Finding(StrEnum):
 def derive_finding(
     attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, is_unverified: bool
 ) -> Finding | None:
-    """Return what the attempts at a file with a final verdict say together; None: nothing beyond their
-    results.
+    """Return the finding of a file with a final verdict; None: there is none.
 
     Args:
         is_unverified: whether a verification was wanted and gave no result.
@@ -159,14 +159,13 @@ class Regression(Struct, frozen=True, kw_only=True):
     """The usual value, in the unit of `measure`."""
     now: float
     run_slowdown: float = 1.0
-    """The general slowdown of the files on the same machine in this run; this share of the growth is not the
-    file's own. 1 for memory."""
+    """The general slowdown of the files on the same machine in this run; 1 for memory."""
     is_changed: bool = False
     """Whether the file changed since its last run."""
 
     @property
     def factor(self) -> float:
-        """By which factor the value exceeds the baseline, after the pace of the run is divided out."""
+        """By which factor the value exceeds the baseline, beyond the slowdown of the run."""
         return self.now / self.run_slowdown / self.baseline
 
 
@@ -181,8 +180,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     reasons: tuple[RerunReason | None, ...] = ()
     """Why each attempt was made; empty: unknown."""
     verdict_attempt: int | None = None
-    """The position of the attempt that counts; None: the last. Later attempts confirmed it or gave no result.
-    """
+    """The position of the attempt that counts; None: the last."""
     is_unverified: bool = False
     """Whether a verification was wanted and gave no result."""
 
@@ -197,18 +195,17 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
         return self.final.status
 
     @property
-    def judged(self) -> tuple[TestResult, ...]:
-        """The attempts up to the one that counts, without evicted ones."""
-        count = len(self.attempts) if self.verdict_attempt is None else self.verdict_attempt + 1
-        return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
-
-    @property
     def failures(self) -> tuple[TestResult, ...]:
         """The failed attempts other than the one that counts, unless forking is proven to be the cause."""
         if self.finding is Finding.FAILS_WHEN_FORKED:
             return ()
         return tuple(
-            attempt for attempt in self.others if attempt.status.is_failure and not _is_without_blame(attempt)
+            attempt
+            for attempt in self.others
+            if attempt.status.is_failure
+            and not attempt.is_evicted
+            # A server that cannot fork says nothing about the file.
+            and not (attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK)
         )
 
     @property
@@ -224,7 +221,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def finding(self) -> Finding | None:
-        """What the attempts say together; None: nothing beyond their results."""
+        """The finding of the attempts; None: there is none."""
         return derive_finding(self.attempts, self.reasons, is_unverified=self.is_unverified)
 
     @property
@@ -271,22 +268,12 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
             position = self.reasons.index(reason)
             forked = [one for one in self.attempts[:position] if not one.is_evicted]
             pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
-            spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
+            spawned = [
+                one for one, why in pairs if why is reason and not (one.is_evicted or one.status.is_cancelled)
+            ]
             if forked and spawned:
                 return forked[-1], spawned[0]
         return None
-
-
-def _is_without_blame(attempt: TestResult) -> bool:
-    """Whether a failure says nothing about the file: it was evicted, or the forked attempt was not a fair
-    one.
-    """
-    is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
-    return attempt.is_evicted or is_unfair
-
-
-def _is_whole(attempt: TestResult) -> bool:
-    return not (attempt.is_evicted or attempt.status.is_cancelled)
 
 
 class TestResults(Struct, frozen=True, kw_only=True):
@@ -299,12 +286,19 @@ class TestResults(Struct, frozen=True, kw_only=True):
     duration_s: float
     peak_bytes: int = 0
     """Peak memory of all files together; 0 if it was never measured."""
+    own_cpu_s: float | None = None
+    """CPU seconds of Passmuster itself, its fork servers and supervisors; None: unknown, as with a queue."""
     interrupted: bool = False
     is_verified: bool = False
     """Whether every forked file had to run spawned too, so that each difference counts."""
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
     allows_no_tests: bool = False
+
+    @property
+    def tests_cpu_s(self) -> float:
+        """CPU seconds of all attempts at all files, as far as they are known."""
+        return math.fsum(attempt.cpu_s or 0.0 for record in self.records for attempt in record.attempts)
 
     @property
     def passed(self) -> tuple[FileAttempts, ...]:
@@ -352,10 +346,6 @@ class TestResults(Struct, frozen=True, kw_only=True):
     def found(self, finding: Finding) -> tuple[FileAttempts, ...]:
         """Return the files with this finding."""
         return tuple(record for record in self.records if record.finding is finding)
-
-    def count_cases(self, outcome: Outcome) -> int:
-        """Return how many tests inside all files had this outcome, counting only final attempts."""
-        return sum(record.final.count(outcome) for record in self.records)
 
 
 def exit_code_of(results: TestResults) -> ExitCode:

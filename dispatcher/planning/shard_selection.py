@@ -39,7 +39,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...]
 
     def of_run(self, plan: RunPlan, capacity: Capacity) -> RunPlan:
-        """Return the plan of this machine's files with what it is a part of."""
+        """Return the plan of this machine's files, completed with the shard and its prediction."""
         forecast = simulate_run(
             [planned.task for planned in plan.files],
             slots=capacity.slots,
@@ -64,7 +64,10 @@ def select_shard(
     """
     remembered = history or {}
     known = {file.path: _as_found(remembered[file.path], file) for file in files if file.path in remembered}
-    slots, budget_bytes = _nominal_slots(config), _nominal_budget_bytes(config)
+    slots = CI_CPUS if config.max_workers is None else config.max_workers
+    budget_bytes = DEFAULT_BUDGET_BYTES
+    if config.memory_budget is not None:
+        budget_bytes = max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
     everything = make_plan(files, known, config, run_id="", slots=slots, budget_bytes=budget_bytes)
     tasks = [planned.task for planned in everything.files]
     numbers = assign_shards(
@@ -109,18 +112,8 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
 
 
-def _nominal_slots(config: TestConfig) -> int:
-    return CI_CPUS if config.max_workers is None else config.max_workers
-
-
-def _nominal_budget_bytes(config: TestConfig) -> int:
-    if config.memory_budget is None:
-        return DEFAULT_BUDGET_BYTES
-    return max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
-
-
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:
-    """Return the inputs of the split besides the paths, a text for each file with a history."""
+    """Return the inputs of the split other than the paths, a text for each file with a history."""
     return sorted(
         f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.exclusive}"
         for task in tasks

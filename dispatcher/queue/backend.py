@@ -213,7 +213,7 @@ class QueueBackend:
         """Raise, once each, that data on the broker is not this run's, that the broker has been unavailable
         for too long, or that no worker can serve the run.
         """
-        problem = ""
+        problem: str | None = None
         if self._damage and not self._has_raised_damage:
             self._has_raised_damage, problem = True, self._damage
         elif self._away_since is not None:
@@ -230,7 +230,7 @@ class QueueBackend:
         if problem:
             raise InfrastructureError(problem)
 
-    def _notice(self, *texts: str) -> None:
+    def _notice(self, *texts: str | None) -> None:
         self._events += [BackendNotice(text=text) for text in texts if text]
 
     def _exchange(self, block_s: float) -> None:

@@ -57,8 +57,6 @@ class _Job(Struct, kw_only=True):
     delivery: int
     """The newest number under which it was published."""
     is_best_effort: bool = False
-    is_running: bool = False
-    """Whether a worker runs it, as far as is known."""
     has_reported_start: bool = False
     is_result_missing: bool = False
     """Whether it had finished before the run was resumed, and its result is still to be read."""
@@ -91,7 +89,8 @@ class DeliveryTracker:
         self._backlog: deque[tuple[TestTask, bool]] = deque()  # with its urgency
         self._best_effort: deque[TestTask] = deque()
         self._jobs: dict[str, _Job] = {}
-        self._due: dict[str, None] = {}  # the paths of jobs to republish, in order
+        self._running: dict[str, _Job] = {}  # those that workers run, as far as is known
+        self._due: dict[str, None] = {}  # the paths of those to republish, in order
         self._last_delivery: dict[str, int] = {}
         self._states: dict[str, tuple[str, int]] = {}
 
@@ -132,7 +131,7 @@ class DeliveryTracker:
         return found
 
     def _next_of_backlog(self, slots: int) -> list[Message]:
-        waiting = sum(not job.is_running for job in self._jobs.values())
+        waiting = len(self._jobs) - len(self._running)
         room = max(MIN_PUBLISHED, PUBLISHED_PER_SLOT * slots) - waiting
         found: list[Message] = []
         skipped: list[tuple[TestTask, bool]] = []
@@ -157,7 +156,7 @@ class DeliveryTracker:
         """
         found = []
         for path, job in self._jobs.items():
-            if not job.bound_to or job.is_running or path in self._due:
+            if not job.bound_to or path in self._running or path in self._due:
                 continue
             if job.bound_since_s is None:
                 job.bound_since_s = now_s
@@ -171,7 +170,7 @@ class DeliveryTracker:
         job = self._job(path, delivery)
         if job is None:
             return []
-        job.is_running, job.worker = True, worker
+        self._running[path], job.worker = job, worker
         return self._start_events(job, worker)
 
     def finished(self, path: str, delivery: int, result: TestResult) -> list[BackendEvent]:
@@ -209,7 +208,7 @@ class DeliveryTracker:
             job.message(is_urgent=True)
             for path, job in self._jobs.items()
             if (job.dead_workers or job.task.exclusive)
-            and not (job.is_running or job.bound_to or path in self._due)
+            and not (path in self._running or job.bound_to or path in self._due)
         ]
 
     def result_rejected(self, path: str, delivery: int, worker: str, problem: str) -> list[BackendEvent]:
@@ -254,7 +253,7 @@ class DeliveryTracker:
 
     def waiting_deliveries(self) -> list[tuple[str, int]]:
         """Return path and delivery of the tasks that no worker has started, as far as is known."""
-        return [(path, job.delivery) for path, job in self._jobs.items() if not job.is_running]
+        return [(path, job.delivery) for path, job in self._jobs.items() if path not in self._running]
 
     def is_current(self, message: Message) -> bool:
         """Whether a message is still to be sent: its task has not finished, and has no newer delivery."""
@@ -316,7 +315,7 @@ class DeliveryTracker:
 
     def running(self) -> tuple[tuple[TestTask, str], ...]:
         """Return the tasks that workers have started and not finished, each with its worker."""
-        return tuple((job.task, job.worker) for job in self._jobs.values() if job.is_running)
+        return tuple((job.task, job.worker) for job in self._running.values())
 
     def _may_go(self, task: TestTask) -> bool:
         limit = self._groups.get(task.group)
@@ -324,12 +323,11 @@ class DeliveryTracker:
 
     def _has_idle_slot(self, slots: int) -> bool:
         """Whether a best-effort task may start: nothing waits, some other task runs, and a slot is free."""
-        jobs = self._jobs.values()
         return (
             bool(self._best_effort)
-            and len(jobs) < slots
-            and all(job.is_running or job.is_best_effort for job in jobs)
-            and any(not job.is_best_effort for job in jobs)
+            and len(self._jobs) < slots
+            and all(job.is_best_effort or path in self._running for path, job in self._jobs.items())
+            and any(not job.is_best_effort for job in self._running.values())
         )
 
     def _is_resumed(self, task: TestTask) -> bool:
@@ -339,9 +337,11 @@ class DeliveryTracker:
             return False
         self._last_delivery[task.file_path] = delivery
         job = self._add_job(task, delivery)
-        job.is_running, job.is_result_missing = True, letter == "D"
+        job.is_result_missing = letter == "D"
         if letter == "Q":
             self._republish(job)  # A second message is dropped at its claim.
+        else:
+            self._running[task.file_path] = job
         return True
 
     def _add_job(self, task: TestTask, delivery: int) -> _Job:
@@ -365,7 +365,7 @@ class DeliveryTracker:
         self._republish(job)
 
     def _republish(self, job: _Job) -> None:
-        job.is_running = False
+        self._running.pop(job.task.file_path, None)
         self._due[job.task.file_path] = None
 
     def _job(self, path: str, delivery: int) -> _Job | None:
@@ -383,6 +383,7 @@ class DeliveryTracker:
 
     def _remove(self, path: str) -> None:
         self._published[self._jobs.pop(path).task.group] -= 1
+        self._running.pop(path, None)
         self._due.pop(path, None)
 
 

@@ -164,7 +164,9 @@ def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tupl
             f"no run on the broker has published a file {wanted!r}: {_listed('its runs are', runs)}"
         )
     if len(found) > 1:
-        raise ConfigurationError(f"several runs have {wanted!r}: say --run-id, {_listed('one of', found)}")
+        raise ConfigurationError(
+            f"several runs have {wanted!r}: add --run-id with {_listed('one of', found)}"
+        )
     [(run_id, paths)] = found.items()
     if len(paths) > 1:
         raise ConfigurationError(f"several files are called {wanted!r}: {_listed('say which of', paths)}")

@@ -59,11 +59,11 @@ class WorkerProcess:
                 start_new_session=True,
             )
 
-    def exit_problem(self) -> str:
-        """Return how it ended, with the last line it printed; empty: it is running."""
+    def exit_problem(self) -> str | None:
+        """Return how it ended, with the last line it printed; None: it is running."""
         status = self._process.poll()
         if status is None:
-            return ""
+            return None
         lines = self._log.read_text(errors="backslashreplace").splitlines() or ["it printed nothing"]
         return f"ended with status {status}: {lines[-1]}"
 

@@ -44,7 +44,8 @@ class WorkerRegistry:
         self._late_since_s: dict[str, float] = {}
         self._idle_since_s: dict[str, float] = {}
         self._mixture: frozenset[str] = frozenset()
-        self._refuses_mixture, self._mixture_problem = refuses_mixture, ""
+        self._refuses_mixture = refuses_mixture
+        self._mixture_problem: str | None = None
         self._statuses: dict[str, WorkerStatus] = {}
         self._refusals: dict[str, str] = {}
         self._empty_since_s: float | None = now_s
@@ -126,9 +127,9 @@ class WorkerRegistry:
         self._mixture_problem = f"{line}; make them the same, or allow it by --mixed-workers warn"
         return []
 
-    def mixture_problem(self) -> str:
-        """Return why the run must not continue with these workers, once; empty: it may."""
-        problem, self._mixture_problem = self._mixture_problem, ""
+    def mixture_problem(self) -> str | None:
+        """Return why the run must not continue with these workers, once; None: it may."""
+        problem, self._mixture_problem = self._mixture_problem, None
         return problem
 
     def refused(self, worker: str, reason: str) -> list[str]:
@@ -138,11 +139,11 @@ class WorkerRegistry:
         self._refusals[worker] = reason
         return [f"worker {worker} refuses the run: {reason}"]
 
-    def no_worker_problem(self, *, now_s: float) -> str:
-        """Return why nothing can run any more, once; empty: a worker is present, or may still come."""
+    def no_worker_problem(self, *, now_s: float) -> str | None:
+        """Return why no file can run any more, once; None: a worker is present, or may still come."""
         since_s = self._empty_since_s
         if since_s is None or self._has_reported_empty or now_s - since_s < self._timeout_s:
-            return ""
+            return None
         self._has_reported_empty = True
         return self.no_worker_message(waited_s=now_s - since_s)
 
@@ -182,13 +183,14 @@ class WorkerRegistry:
             for task, worker in running
         )
 
-    def oversized_warning(self, path: str, predicted_bytes: int | None) -> str:
-        """Return a warning about a file that fits no worker; empty: it fits, or that is unknown."""
+    def oversized_warning(self, path: str, predicted_bytes: int | None) -> str | None:
+        """Return a warning about a file that fits no worker; None: it fits, or that is unknown."""
         if predicted_bytes is None or not 0 < self.largest_budget_bytes < predicted_bytes:
-            return ""
+            return None
         return (
             f"{path} needed {format_bytes(predicted_bytes)} when it last ran, and the largest worker has "
-            f"{format_bytes(self.largest_budget_bytes)}: it runs alone there, and is stopped if it needs more"
+            f"{format_bytes(self.largest_budget_bytes)}: it runs exclusively there, and is stopped if it"
+            " needs more"
         )
 
     def _serving(self) -> list[WorkerStatus]:

@@ -25,8 +25,8 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount, format_bytes
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import read_record, refuse_problems, refuse_unknown
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origins
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
 
@@ -46,7 +46,7 @@ class CIReplicaRunner:
         memory: memory to imitate; None: that of GitHub's standard runner.
         machine: the resources of this machine; None: detected.
         replica: what a workflow's job runs; None: the unit tests.
-        is_dry: whether each run only says what it would do.
+        is_dry: whether each run only prints what it would do.
         out: receives the report; None: standard output.
     """
 
@@ -162,7 +162,7 @@ class CIReplicaRunner:
         elif status in (ExitCode.FAILED, ExitCode.NO_TESTS):
             self._say(Tag.FAIL, "CI replica failed: CI would fail the same way")
         elif status == ExitCode.INTERRUPTED:
-            self._say(Tag.WARN, "CI replica was interrupted: it says nothing about CI")
+            self._say(Tag.WARN, "CI replica was interrupted: this is no result for CI")
         else:
             self._say(Tag.FAIL, f"CI replica could not run the tests (exit status {status})")
 
@@ -172,7 +172,7 @@ class CIReplicaRunner:
 
 
 def missing_project_sign(root: Path) -> str | None:
-    """Return what `root` lacks to be a project root; None: nothing."""
+    """Return the files that `root` lacks to be a project root; None: none."""
     if (root / "mvp_site").is_dir():
         needed = "mvp_site/requirements.txt"
         return None if (root / needed).is_file() else needed

@@ -50,7 +50,7 @@ KEPT_VARIABLES = frozenset(
         "SSL_CERT_FILE",
     }
 )
-"""All that is kept of the caller's environment: whatever else it holds, secrets too, CI would not have."""
+"""The variables that are kept of the caller's environment; CI would not have any other, such as secrets."""
 
 
 class HostResources(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Environment(Struct, frozen=True, kw_only=True):
         cpus: the CPUs to bind to; as many as imitated, or as exist.
         memory_bytes: the imitated memory, limited to what exists.
         remarks: a sentence for each resource of which less is imitated than requested.
-        not_imitated: what cannot be imitated, a fragment each.
+        unsupported: what cannot be imitated, a fragment each.
     """
 
     variables: tuple[tuple[str, str], ...]

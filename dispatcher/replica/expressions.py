@@ -26,11 +26,11 @@ class Unknowns(Struct):
         return f"\ue000{len(self.texts) - 1}\ue001"
 
     def are_in(self, text: str) -> bool:
-        """Whether a text contains such a part."""
+        """Return whether a text contains such a part."""
         return _MARK.search(text) is not None
 
     def restore(self, text: str) -> str:
-        """Return a text for people, with the parts as they were written."""
+        """Return a text with its unknown parts as they were written."""
         return _MARK.sub(lambda match: self.texts[int(match[1])], text)
 
 

@@ -17,7 +17,7 @@ from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
-"""Variables that hold paths of a machine: those of CI lead nowhere here."""
+"""Variables with paths of a machine: those of CI do not exist here."""
 
 _SHELL = re.compile(r"(.*/)?(ba|da|z)?sh( .*)?")
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
@@ -32,18 +32,14 @@ class JobReader:
 
     def __init__(self, *, name: str, workflow: Node, workspace: str) -> None:
         self.name, self.workflow, self.workspace = name, workflow, workspace
+        self.job = workflow["jobs"][name]
         self.unknowns = Unknowns()
         self.context = Context(workspace=workspace)
         self.matrix = self.python = ""
         self.calls: list[WorkflowCommand] = []
-        self.unlike: list[str] = []
+        self.differences: list[str] = []
         self.not_run: list[str] = []
         self.variables: dict[str, str] = {}
-
-    @property
-    def job(self) -> Node:
-        """The job."""
-        return self.workflow["jobs"][self.name]
 
     def read(self) -> Replica:
         """Return what the job does; without calls if it does not run the tests.
@@ -62,7 +58,7 @@ class JobReader:
             commands=tuple(self.calls),
             matrix=self.matrix,
             python=self.python,
-            differences=tuple(dict.fromkeys(self.unlike)),
+            differences=tuple(dict.fromkeys(self.differences)),
         )
 
     def _text(self, node: Node) -> str:
@@ -72,8 +68,8 @@ class JobReader:
         """Take the first combination that runs on Linux."""
         found = combinations(self.job["strategy"]["matrix"])
         if found is None:
-            self.unlike.append(
-                f"the matrix, which an expression makes: {self.job['strategy']['matrix'].value}"
+            self.differences.append(
+                f"the matrix, computed by an expression: {self.job['strategy']['matrix'].value}"
             )
             return
         contexts = [
@@ -99,34 +95,34 @@ class JobReader:
         """Record the features of the job's machine that this machine lacks."""
         if self.job["runs-on"].is_there and not self._is_linux(self.context):
             machine = self.unknowns.restore(self._runs_on(self.context))
-            self.unlike.append(f"runs-on: {machine}: this is Linux")
+            self.differences.append(f"runs-on: {machine}: this is Linux")
         container = self.job["container"]
         if container.is_there:
             image = container if container.is_text else container["image"]
-            self.unlike.append(f"the container {self.unknowns.restore(self._text(image))}")
+            self.differences.append(f"the container {self.unknowns.restore(self._text(image))}")
         for name, service in self.job["services"].items():
             image = service if service.is_text else service["image"]
-            self.unlike.append(f"the service {name} ({self.unknowns.restore(self._text(image))})")
-        self._note_conditions(self.job, "the job")
+            self.differences.append(f"the service {name} ({self.unknowns.restore(self._text(image))})")
+        self._record_conditions(self.job, "the job")
 
-    def _note_conditions(self, node: Node, what: str) -> None:
+    def _record_conditions(self, node: Node, what: str) -> None:
         if node["if"].is_there:
-            self.unlike.append(f"if: {node['if'].text()} of {what}, which is taken as true")
+            self.differences.append(f"if: {node['if'].text()} of {what}, which is assumed to be true")
         if node["continue-on-error"].text() not in ("", "false"):
-            self.unlike.append(f"continue-on-error of {what}: here a failure counts")
+            self.differences.append(f"continue-on-error of {what}: here a failure fails the job")
 
     def _set_variables(self, env: Node) -> None:
         """Add the variables of the workflow or of the job, and make them available to expressions."""
         self.variables |= self._evaluated(env)
-        self._renew_context(self.variables)
+        self._set_env(self.variables)
 
     def _evaluated(self, env: Node) -> dict[str, str]:
         if env.is_text and env.is_there:
-            self.unlike.append(f"the variables that an expression makes: {env.text()}")
+            self.differences.append(f"the variables, computed by an expression: {env.text()}")
             return {}
         return {name: self._text(node) for name, node in env.items() if not name.startswith(_SET_BY_CI)}
 
-    def _renew_context(self, variables: Mapping[str, str]) -> None:
+    def _set_env(self, variables: Mapping[str, str]) -> None:
         known = {name: value for name, value in variables.items() if not self.unknowns.are_in(value)}
         self.context = replace(self.context, env=known)
 
@@ -137,7 +133,7 @@ class JobReader:
             return
         before = self.context
         variables = self.variables | self._evaluated(step["env"])
-        self._renew_context(variables)
+        self._set_env(variables)
         if step["name"].is_there:
             label = f"step '{self.unknowns.restore(self._text(step['name']))}'"
         self._read_script_step(step, label, variables)
@@ -158,10 +154,12 @@ class JobReader:
         if wanted and _VERSION.fullmatch(wanted[-1]):
             self.python = wanted[-1]
             if wanted[-1] == "3.1":
-                self.unlike.append("Python 3.1: a version such as 3.10 must be in quotes, or CI reads 3.1")
+                self.differences.append(
+                    "Python 3.1: a version such as 3.10 must be in quotes, or CI reads 3.1"
+                )
         else:
             said = wanted[-1] if wanted else inputs["python-version-file"].text() or "none named"
-            self.unlike.append(f"the choice of Python by setup-python: {self.unknowns.restore(said)}")
+            self.differences.append(f"the choice of Python by setup-python: {self.unknowns.restore(said)}")
 
     def _read_script_step(self, step: Node, label: str, variables: Mapping[str, str]) -> None:
         shell = self._own_or_default(step, "shell")
@@ -170,13 +168,13 @@ class JobReader:
             return
         script = self._script(step, label)
         folder = self._own_or_default(step, "working-directory")
-        runs = [run for run in script.test_commands if run.program != "run_tests" or not _is_subcommand(run)]
+        runs = [run for run in script.test_commands if not _is_subcommand(run)]
         if script.other_commands:
             self.not_run.append(f"{label}: {'; '.join(script.other_commands)}")
         if not runs:
             return
-        self._note_conditions(step, label)
-        self.unlike.extend(self.not_run)
+        self._record_conditions(step, label)
+        self.differences.extend(self.not_run)
         self.not_run.clear()
         for run in runs:
             self._add_call(run, label, folder, {**variables, **dict(run.variables)})
@@ -204,14 +202,16 @@ class JobReader:
         kept = forward_options(run.arguments, self.unknowns)
         if run.program == "run_ci_replica" and run.arguments:
             words = self.unknowns.restore(" ".join(run.arguments))
-            self.unlike.append(f"{words} of {label}: give it to this command too")
+            self.differences.append(f"{words} of {label}: pass it to this command")
         elif kept.elsewhere:
-            self.unlike.append(f"{' '.join(kept.elsewhere)} of {label}: here all files run, on this machine")
-        self.unlike.extend(f"{what} of {label}, which cannot be known here" for what in kept.unresolved)
-        self.unlike.extend(f"'{what}' around the command of {label}" for what in run.wrappers)
+            self.differences.append(
+                f"{' '.join(kept.elsewhere)} of {label}: here all files run on this machine"
+            )
+        self.differences.extend(f"{what} of {label}, whose value is unknown here" for what in kept.unresolved)
+        self.differences.extend(f"'{what}' around the command of {label}" for what in run.wrappers)
         folder = posixpath.normpath(posixpath.join(base, run.folder)) if base or run.folder else ""
         if self.unknowns.are_in(folder):
-            self.unlike.append(f"the working directory {self.unknowns.restore(folder)} of {label}")
+            self.differences.append(f"the working directory {self.unknowns.restore(folder)} of {label}")
             folder = ""
         self.calls.append(
             WorkflowCommand(
@@ -229,19 +229,16 @@ class JobReader:
             if name in OF_MANY_MACHINES:
                 continue
             if name in OF_THIS_MACHINE:
-                self.unlike.append(f"the variable {name}, which is about CI's machine")
+                self.differences.append(f"the variable {name}, which describes CI's machine")
             elif self.unknowns.are_in(value):
-                self.unlike.append(f"the variable {name}, which is {self.unknowns.restore(value)}")
+                self.differences.append(f"the variable {name}, which is {self.unknowns.restore(value)}")
             else:
                 usable[name] = value
         return usable
 
 
 def _is_subcommand(run: TestCommand) -> bool:
-    return bool(run.arguments) and run.arguments[0] in SUBCOMMAND_HELP
-
-
-_LOOKED_FOR = "a step that runs run_tests.py, run-tests, run_tests.sh or run_ci_replica.py"
+    return run.program == "run_tests" and run.arguments[:1] != () and run.arguments[0] in SUBCOMMAND_HELP
 
 
 def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica:
@@ -267,7 +264,10 @@ def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica
     found = [replica for replica in read if replica.commands]
     if not found:
         where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
-        raise ConfigurationError(f"{where} does not run the tests: expected {_LOOKED_FOR}")
+        raise ConfigurationError(
+            f"{where} does not run the tests: expected a step that runs run_tests.py, run-tests, "
+            "run_tests.sh or run_ci_replica.py"
+        )
     if len(found) > 1:
         jobs = ", ".join(replica.job for replica in found)
         raise ConfigurationError(

@@ -10,7 +10,7 @@ from passmuster.model.errors import ConfigurationError
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A value: a mapping, a list, a text, a number, true or false, or None for a missing value.
+    """A mapping, a list, a text, a number, a boolean, or None for a missing value.
 
     Args:
         where: file and position, for messages.

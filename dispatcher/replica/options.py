@@ -13,7 +13,6 @@ from passmuster.settings.setting import Setting
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
 _SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.arguments}
 
-
 OF_MANY_MACHINES = frozenset(
     name for setting in SETTINGS if setting.many_machines for name in setting.variables
 )
@@ -24,8 +23,8 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
     """The forwarded options, and those that are not.
 
     Args:
-        elsewhere: options about other machines, which are dropped, for people.
-        unknown: options and paths with an unknown part, which are dropped, for people.
+        elsewhere: dropped options about other machines, as written.
+        unresolved: dropped options and paths with an unknown part, as written.
     """
 
     arguments: tuple[str, ...] = ()
@@ -35,18 +34,20 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
 
 def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOptions:
     """Return which arguments of `run_tests.py` can be forwarded to a run on this machine alone."""
-    kept: list[str] = []
+    forwarded: list[str] = []
     elsewhere: list[str] = []
-    unknown: list[str] = []
+    unresolved: list[str] = []
     for group, setting in _groups(arguments):
         shown = unknowns.restore(" ".join(group))
         if setting is not None and setting.many_machines:
             elsewhere.append(shown)
         elif any(map(unknowns.are_in, group)):
-            unknown.append(shown)
+            unresolved.append(shown)
         else:
-            kept.extend(group)
-    return ForwardedOptions(arguments=tuple(kept), elsewhere=tuple(elsewhere), unresolved=tuple(unknown))
+            forwarded.extend(group)
+    return ForwardedOptions(
+        arguments=tuple(forwarded), elsewhere=tuple(elsewhere), unresolved=tuple(unresolved)
+    )
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting | None]]:
@@ -64,10 +65,10 @@ def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting
 
 
 def _option(word: str) -> str:
-    """Return the option in a word: `--limit` of `--limit=3`, `-j` of `-qj4`; the word itself if there is
-    none.
-    """
-    if word.startswith("--") or not word.startswith("-"):
-        return word.partition("=")[0] if word.startswith("--") else word
+    """Return the option in a word: `--limit` of `--limit=3`, `-j` of `-qj4`; else the word itself."""
+    if word.startswith("--"):
+        return word.partition("=")[0]
+    if not word.startswith("-"):
+        return word
     letters = (f"-{letter}" for letter in word[1:])
     return next((letter for letter in letters if letter in _VALUED), word)

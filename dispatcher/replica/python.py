@@ -19,7 +19,7 @@ class ChosenPython(Struct, frozen=True, kw_only=True):
 
     Args:
         arguments: make `run_tests.py` use it.
-        said: its description, for people.
+        description: for the report.
     """
 
     arguments: tuple[str, ...]
@@ -55,13 +55,11 @@ def choose_python(
             except ProbeError:
                 continue
             if _fits(version, wanted):
-                said = (
-                    f"Python {'.'.join(map(str, version))} ({path}), as in CI, with the packages it has here"
-                )
-                return ChosenPython(arguments=("--python", path), description=said, is_the_same=True)
-    return ChosenPython(
-        arguments=(), description=f"CI has Python {wanted}; this is Python {_shown(own)}", is_the_same=False
-    )
+                number = ".".join(map(str, version))
+                text = f"Python {number} ({path}), as in CI, with the packages installed here"
+                return ChosenPython(arguments=("--python", path), description=text, is_the_same=True)
+    text = f"CI has Python {wanted}; this machine has Python {_shown(own)}"
+    return ChosenPython(arguments=(), description=text, is_the_same=False)
 
 
 def _fits(version: tuple[int, ...], wanted: str) -> bool:

@@ -31,11 +31,11 @@ def read_workflow(path: Path) -> Node:
         ) from error
     if len(content) > MAX_BYTES:
         raise ConfigurationError(
-            f"{path} (from --workflow) is larger than {MAX_BYTES} bytes: it is no workflow"
+            f"{path} (from --workflow) is larger than {MAX_BYTES} bytes, which CI refuses"
         )
     node = Node(value=parse_yaml(content, name=f"{path} (from --workflow)"), where=str(path))
     if not isinstance(node.value, dict) or not node["jobs"].is_there:
-        raise ConfigurationError(f"{path} (from --workflow) is no workflow: it has no jobs")
+        raise ConfigurationError(f"{path} (from --workflow) is not a workflow: it has no jobs")
     return node
 
 
@@ -48,7 +48,7 @@ def parse_yaml(content: bytes, *, name: str) -> object:
     try:
         return yaml.load(content, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{name} is no YAML: {_reason(error)}") from error
+        raise ConfigurationError(f"{name} is not valid YAML: {_reason(error)}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,7 +58,7 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
         if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
         return dict(super().construct_mapping(node, deep=deep))
 
 

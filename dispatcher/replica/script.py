@@ -58,7 +58,7 @@ class TestCommand(Struct, frozen=True, kw_only=True):
         arguments: its arguments; unknown parts are marks.
         variables: the variables that the script sets for it; the values may contain marks.
         folder: its working directory, relative to where the script starts; empty: there.
-        around: surrounding words that affect the result in CI (`timeout 600`, `||`).
+        wrappers: surrounding words that affect the result in CI (`timeout 600`, `||`).
     """
 
     __test__: ClassVar[bool] = False
@@ -75,7 +75,7 @@ class Script(Struct, frozen=True, kw_only=True):
     """A parsed script.
 
     Args:
-        others: its other commands before the last of them, for people.
+        other_commands: those before the last of its test commands.
     """
 
     test_commands: tuple[TestCommand, ...] = ()

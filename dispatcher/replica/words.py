@@ -32,9 +32,7 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
     ] = None
     workflow: Annotated[
         Path | None,
-        option(
-            "workflow", replace(PATH, metavar="FILE"), "run what this workflow of CI runs", default="none"
-        ),
+        option("workflow", replace(PATH, metavar="FILE"), "run what this CI workflow runs", default="none"),
     ] = None
     job: Annotated[
         str | None,
@@ -47,7 +45,7 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     dry_run: Annotated[
-        bool, flag("dry-run", "with --workflow: only say what it would run", needs=_OF_A_WORKFLOW)
+        bool, flag("dry-run", "with --workflow: only print what it would run", needs=_OF_A_WORKFLOW)
     ] = False
 
 

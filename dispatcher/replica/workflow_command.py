@@ -22,9 +22,9 @@ class Replica(Struct, frozen=True, kw_only=True):
     """What a job does, as far as it can be replicated.
 
     Args:
-        matrix: the chosen combination of its matrix, for people; empty: it has none.
+        matrix: the chosen combination of its matrix; empty: it has none.
         python: the Python version that it sets up, such as `3.12`; empty: unknown.
-        unlike: what is not replicated, a fragment each.
+        differences: what is not replicated, a fragment each.
     """
 
     job: str

@@ -77,9 +77,9 @@ def _html_reporter(
     def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:
         if not config.history:
             return {}
-        from dispatcher.history.history import open_history
+        from dispatcher.history.history import History
 
-        with closing(open_history(config.root)) as history:
+        with closing(History(config.root)) as history:
             return history.load_earlier_outcomes(paths, run_id=run_id)
 
     return HtmlReporter(

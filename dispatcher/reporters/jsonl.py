@@ -40,7 +40,7 @@ VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
 
 TAIL_CHARS = 4096
-"""Characters of output in an event: enough for the last traceback; the whole is among the run's files."""
+"""Characters of output in an event: enough for the last traceback; the run's directory has all of it."""
 
 USAGE_EVERY_S = 1.0
 """Seconds between two `usage` lines at least."""
@@ -151,7 +151,7 @@ def _plain(value: object) -> JsonValue:
 
 def _run_started(event: RunStarted) -> dict[str, JsonValue]:
     part = event.plan.shard
-    # The version stands right behind the name: it is what a reader must look at first.
+    # The version follows the name of the event, because readers must check it first.
     return {
         "event": "run-started",
         "version": VERSION,
@@ -233,7 +233,7 @@ def _usage(usage: Usage, waiting: int) -> dict[str, JsonValue]:
 def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
-        **_values(results, "duration_s", "peak_bytes", "interrupted"),
+        **_values(results, "duration_s", "peak_bytes", "tests_cpu_s", "own_cpu_s", "interrupted"),
         **_values(summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked"),
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),

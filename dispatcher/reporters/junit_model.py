@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element, SubElement
 
@@ -117,32 +117,25 @@ def split_case_id(case_id: str) -> tuple[str, str]:
     return owner, name + parameters
 
 
-def _properties(record: FileAttempts) -> Iterator[tuple[str, str]]:
+def _properties(record: FileAttempts) -> list[tuple[str, str]]:
     result = record.final
-    yield "status", str(result.status)
-    if result.note:
-        yield "note", result.note
-    yield "attempt", str(result.attempt)
-    yield "runner", str(result.runner)
-    yield "isolation", str(result.isolation)
-    if result.isolation_note:
-        yield "isolation_note", result.isolation_note
-    if record.is_flaky:
-        yield "flaky", "true"
-    if record.finding is not None:
-        yield "finding", str(record.finding)
-    for attempt in record.others:
-        yield f"attempt.{attempt.attempt}", f"{attempt.status} {attempt.error}".strip()
-    if result.peak_bytes is not None:
-        yield "peak_bytes", str(result.peak_bytes)
-    if result.cpu_s is not None:
-        yield "cpu_s", f"{result.cpu_s:.3f}"
-    if result.worker:
-        yield "worker", result.worker
-    if result.interpreter:
-        yield "interpreter", result.interpreter
-    for process in result.leaked:
-        yield "leaked", process
+    properties = [
+        ("status", str(result.status)),
+        ("note", result.note),
+        ("attempt", str(result.attempt)),
+        ("runner", str(result.runner)),
+        ("isolation", str(result.isolation)),
+        ("isolation_note", result.isolation_note),
+        ("flaky", "true" if record.is_flaky else ""),
+        ("finding", str(record.finding or "")),
+        *((f"attempt.{one.attempt}", f"{one.status} {one.error}".strip()) for one in record.others),
+        ("peak_bytes", "" if result.peak_bytes is None else str(result.peak_bytes)),
+        ("cpu_s", "" if result.cpu_s is None else f"{result.cpu_s:.3f}"),
+        ("worker", result.worker),
+        ("interpreter", result.interpreter),
+        *(("leaked", process) for process in result.leaked),
+    ]
+    return [(name, value) for name, value in properties if value]
 
 
 def _cases(record: FileAttempts) -> list[Element]:

@@ -29,6 +29,7 @@ from dispatcher.model.plan import RunPlan, TestFile
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.outputs import OUTPUTS, OutputReporter
 from dispatcher.run.prepare import Preparation, Prepared, Selection
+from passmuster.host.cpu_use import run_cpu_s
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.errors import PassmusterError
 from passmuster.settings.origins import NO_ORIGINS, Origins
@@ -163,6 +164,7 @@ class TestRunner:
                 notices=_notices(prepared, opened.notice, storage.notice),
                 clock=time.monotonic,
                 wall_clock=time.time,
+                cpu_clock=run_cpu_s,
             )
             self.results = run.execute()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown

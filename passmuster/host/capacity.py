@@ -59,11 +59,6 @@ def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
     return max(1, min(cpus, by_memory, MAX_WORKERS))
 
 
-def default_budget_bytes(*, available_bytes: int) -> int:
-    """Return the default memory budget: 4 GiB, or 80 % of the available memory."""
-    return max(1, min(DEFAULT_BUDGET_BYTES, ceiling_bytes(available_bytes=available_bytes)))
-
-
 def ceiling_bytes(*, available_bytes: int) -> int:
     """Return the bytes that test files may use of the available memory."""
     return int(available_bytes * AVAILABLE_SHARE)
@@ -96,10 +91,10 @@ def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: 
     """
     if amount is not None:
         return max(1, amount.resolve(total_bytes)), f"asked for as {amount}"
-    budget_bytes = default_budget_bytes(available_bytes=available_bytes)
-    if budget_bytes == DEFAULT_BUDGET_BYTES:
-        return budget_bytes, f"the default of {format_bytes(DEFAULT_BUDGET_BYTES)}"
-    return budget_bytes, f"{AVAILABLE_SHARE:.0%} of the available {format_bytes(available_bytes)}"
+    budget_bytes = ceiling_bytes(available_bytes=available_bytes)
+    if budget_bytes >= DEFAULT_BUDGET_BYTES:
+        return DEFAULT_BUDGET_BYTES, f"the default of {format_bytes(DEFAULT_BUDGET_BYTES)}"
+    return max(1, budget_bytes), f"{AVAILABLE_SHARE:.0%} of the available {format_bytes(available_bytes)}"
 
 
 def resolve_limit(amount: Amount | None, *, budget_bytes: int) -> int | None:

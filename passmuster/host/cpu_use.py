@@ -70,6 +70,18 @@ def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
     return None if ticks is None else ticks * _TICK_S
 
 
+def run_cpu_s(*, proc: Path = PROC) -> float | None:
+    """Return the processor seconds of this process and of everything that it started, since they began.
+
+    Returns:
+        None where there is no procfs: what still runs could not be counted.
+    """
+    below = _below(os.getpid(), proc)
+    times = os.times()
+    mine = times.user + times.system + times.children_user + times.children_system
+    return None if below is None else mine + (tree_cpu_s(below, proc=proc) or 0.0)
+
+
 def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> float | None:
     """Return the seconds for which the CPUs that this process may use were busy, in sum.
 
@@ -100,6 +112,19 @@ def usable_cpus() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
+
+
+def _below(pid: int, proc: Path) -> list[int] | None:
+    """Return the pids of all processes below a process; None where the kernel does not tell."""
+    found = [pid]
+    for one in found:  # The list grows while it is walked, a generation at a time.
+        try:
+            for task in (proc / str(one) / "task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except OSError:
+            if one == pid:
+                return None
+    return found[1:]
 
 
 def _fields(path: str) -> list[bytes]:

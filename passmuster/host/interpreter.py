@@ -13,8 +13,8 @@ from msgspec import Struct
 from passmuster.host.interpreter_probe import ProbeError, PythonBuild, probe
 from passmuster.launch.environment import base_python, private_python
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import DEFAULT, Origin
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 
 OLDEST = (3, 9)

@@ -1,4 +1,4 @@
-"""A project's own command for a test file: words with placeholders, as `[tool.passmuster] command` has them.
+"""A project's own command for a test file: the words and placeholders of `[tool.passmuster] command`.
 
     command = ["{python}", "manage.py", "test", "{module}"]
 
@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 PLACEHOLDERS = ("python", "file", "module", "slot", "junit")
-"""What a command may name: the project's interpreter, the file's path and its dotted name (both from the
-working directory), the number of its slot, and the path at which the command may write a JUnit report."""
+"""The project's interpreter, the path of the file and its dotted name (both from the working directory), the
+number of its slot, and the path for a JUnit report of the command.
+"""
 
 NAMES_THE_FILE = ("file", "module")
 """A command must contain one of these; otherwise it would do the same for every file."""
@@ -35,11 +36,11 @@ class CommandTemplate(Struct, frozen=True, kw_only=True):
     origin: str  # where it was configured, for messages
 
     def uses(self, name: str) -> bool:
-        """Return whether a placeholder stands in one of the words."""
+        """Return whether one of the words contains a placeholder."""
         return any(name in names_in(word) for word in self.words)
 
     def measured(self, source: Sequence[str]) -> CommandTemplate | None:
-        """Return the command under `coverage run`; None where it cannot be measured so.
+        """Return the command under `coverage run`; None if that is not possible.
 
         The interpreter must run a script or a module. Data goes to `$COVERAGE_FILE`.
         """
@@ -72,7 +73,7 @@ def check_word(text: str) -> str:
     """Return a word of a command unchanged.
 
     Raises:
-        ValueError: it holds an unknown placeholder, a single brace or a NUL byte.
+        ValueError: it contains an unknown placeholder, a single brace or a NUL byte.
     """
     for match in _BRACES.finditer(text):
         is_literal = match.group() in ("{{", "}}")
@@ -84,11 +85,7 @@ def check_word(text: str) -> str:
 
 
 def words_problem(words: Sequence[str]) -> str | None:
-    """Return what is wrong with a command as a whole, as `expected X, got Y`; None when it can be used.
-
-    Args:
-        words: each was checked by `check_word`.
-    """
+    """Return what is wrong with checked words as a whole, as `expected X, got Y`; None: nothing."""
     if not words or not words[0]:
         return f"expected a program and its arguments, such as {EXAMPLE}, got {list(words)!r}"
     if not any(name in names_in(word) for word in words for name in NAMES_THE_FILE):
@@ -97,7 +94,7 @@ def words_problem(words: Sequence[str]) -> str | None:
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option of Python after which a script or a module may still come."""
+    """Whether a word is an option of Python that can precede a script or a module."""
     return word.startswith("-") and word not in ("-", "-c", "-m")
 
 

@@ -20,16 +20,11 @@ from passmuster.model.units import format_bytes, format_seconds
 class FreeCapacity(Struct, frozen=True, kw_only=True):
     """The slots and the memory that are free now."""
 
-    slots: int
-    """Number of further files that may start."""
-    free_bytes: int
-    """Memory that is not reserved."""
-    unknown_bytes: int
-    """Predicted peak of a file without history."""
-    is_idle: bool
-    """Whether no file runs, so that any file may start regardless of its prediction."""
-    io_bound_slots: int = 0
-    """Number of I/O-bound files that may start beyond `slots`."""
+    slots: int  # number of further files that may start
+    free_bytes: int  # memory that is not reserved
+    unknown_bytes: int  # predicted peak of a file without history
+    is_idle: bool  # whether no file runs, so that any file may start regardless of its prediction
+    io_bound_slots: int = 0  # number of I/O-bound files that may start beyond `slots`
     must_fit: bool = False
     """Whether, although no file runs, a file that fits `free_bytes` precedes one that does not, because other
     runs on this machine hold the rest."""
@@ -49,14 +44,10 @@ class FileUsage(Struct, frozen=True, kw_only=True):
 
     attempt_id: str
     file_path: str
-    slot: int
-    """0 if only its worker knows the slot."""
-    seconds: float
-    """Wall-clock seconds since its start."""
-    used_bytes: int
-    """0: not measured yet."""
-    worker: str = ""
-    """Empty: the only worker."""
+    slot: int  # 0 if only its worker knows the slot
+    seconds: float  # wall-clock seconds since its start
+    used_bytes: int  # 0: not measured yet
+    worker: str = ""  # empty: the only worker
 
 
 class WorkerUsage(Struct, frozen=True, kw_only=True):
@@ -64,8 +55,7 @@ class WorkerUsage(Struct, frozen=True, kw_only=True):
 
     name: str
     slots: int
-    busy: int
-    """Number of running files."""
+    busy: int  # number of running files
     budget_bytes: int
     used_bytes: int
 
@@ -73,13 +63,10 @@ class WorkerUsage(Struct, frozen=True, kw_only=True):
 class OtherRuns(Struct, frozen=True, kw_only=True):
     """The resource that a file waits for because other runs on this machine hold it."""
 
-    what: str
-    """`memory` or `processors`."""
-    seconds: float
-    """How long the file has waited."""
+    what: str  # `memory` or `processors`
+    seconds: float  # how long the file has waited
     needed_bytes: int
-    held_by: str
-    """The runs that hold it and how much, as text for the user; may be empty."""
+    held_by: str  # the runs that hold it and how much, as text for the user; may be empty
 
     def __str__(self) -> str:
         needed = f"{format_bytes(self.needed_bytes)} of memory" if self.what == "memory" else "a processor"
@@ -90,16 +77,12 @@ class OtherRuns(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, kw_only=True):
     """The current use of all running files."""
 
-    slots: int
-    """Number of files that may run at once now."""
+    slots: int  # number of files that may run at once now
     budget_bytes: int
     used_bytes: int
-    peak_bytes: int
-    """Peak of all files together since the executor was created."""
-    files: tuple[FileUsage, ...]
-    """The running files, oldest first."""
-    workers: tuple[WorkerUsage, ...] = ()
-    """The workers, if there are several."""
+    peak_bytes: int  # peak of all files together since the executor was created
+    files: tuple[FileUsage, ...]  # the running files, oldest first
+    workers: tuple[WorkerUsage, ...] = ()  # the workers, if there are several
     other_runs: OtherRuns | None = None
     """The resource held by other runs that a file waits for; None: no file waits for them."""
 
@@ -108,16 +91,15 @@ class SlotRange(Struct, frozen=True, kw_only=True):
     """The slot numbers of one worker in a run; no two workers of a run share a number."""
 
     first: int
-    total: int
-    """Greater than every number that the run has assigned so far."""
+    total: int  # greater than every number that the run has assigned so far
 
 
 class Limit(Struct, frozen=True, kw_only=True):
     """One limit of the machine and where it came from, for people to read."""
 
-    name: str  # what is limited (`slots`, `memory budget`)
-    value: str  # the limit as a person writes it
-    source: str  # where it came from (`cgroup v2 memory.max`, `the default of 4 GiB`)
+    name: str  # `slots`, `memory budget`
+    value: str
+    source: str  # `cgroup v2 memory.max`, `the default of 4 GiB`
 
 
 class Stoppable(Protocol):
@@ -130,11 +112,9 @@ class Stoppable(Protocol):
         """
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """Stop only these attempts, running or admitted, as `stop` does. Does not wait.
+        """Stop these attempts, running or admitted, as `stop_all` does. Ignores unknown ones; does not wait.
 
-        Args:
-            attempt_ids: attempts to stop; unknown ones are ignored.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
+        `grace_s` 0: SIGKILL immediately.
         """
 
 
@@ -153,7 +133,7 @@ class Executor(Stoppable, Protocol):
     def admit(self, task: TestTask) -> bool:
         """Reserve a slot and memory for `task`; return False if it does not fit now.
 
-        After True, `run_single_test` or `dismiss` must be called for it, once.
+        After True, `run_single_test` or `release` must be called for it, once.
         """
 
     def release(self, task: TestTask) -> None:

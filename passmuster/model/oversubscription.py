@@ -36,8 +36,7 @@ class FreeSlots(Struct, frozen=True, kw_only=True):
     """The number of further files that may start."""
 
     slots: int
-    io_bound_slots: int
-    """Number of I/O-bound files beyond `slots`."""
+    io_bound_slots: int  # number of I/O-bound files beyond `slots`
 
 
 def max_slots(slots: int, *, cpus: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Shell patterns of paths, as overrides have them: `*` stays within a folder, `**` does not. Pure."""
+"""Shell patterns of paths in overrides: `*` matches within a directory, `**` across directories. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def normal_pattern(text: str) -> str:
 
 @cache
 def compile_patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what matches a path that one of the patterns names, or that lies in a folder so named."""
+    """Return an expression for the paths that match a pattern, or are in a directory that matches one."""
     return re.compile("|".join(f"(?:{_translated(pattern)})(?:/.*)?\\Z" for pattern in patterns), re.DOTALL)
 
 
@@ -39,7 +39,7 @@ _MEANING = {"**/": "(?:.*/)?", "*": "[^/]*", "**": ".*", "?": "[^/]"}
 
 
 def _set_of(word: str) -> str:
-    """Return a set such as `[abc]` or `[!0-9]`, or a row of stars, as a regular expression."""
+    """Return a set such as `[abc]` or `[!0-9]`, or several stars, as a regular expression."""
     if word.startswith("*"):
         return ".*"
     expression = translate(word)

@@ -1,4 +1,4 @@
-"""The commands that a project's own configuration has for its test files.
+"""The commands for test files in a project's own configuration.
 
 Each machine reads them from the `pyproject.toml` of its own root. A task states only that a file runs by its
 command, so no message can choose what is executed.
@@ -33,11 +33,7 @@ class ProjectCommands(Struct, frozen=True, kw_only=True):
     by_pattern: tuple[PatternCommand, ...] = ()  # for some files only; the last that matches a file counts
 
     def find(self, path: str) -> CommandTemplate | None:
-        """Return the command for a file; None where there is none.
-
-        Args:
-            path: relative to the root, with forward slashes.
-        """
+        """Return the command for a file, by its path relative to the root; None: there is none."""
         for one in reversed(self.by_pattern):
             if compile_patterns(one.files).match(path):
                 return one.command
@@ -86,7 +82,7 @@ def _template(words: Sequence[str], origin: str) -> CommandTemplate:
 
 
 def read_commands(root: Path) -> ProjectCommands:
-    """Return the commands that the configuration file in `root` has.
+    """Return the commands in the configuration file of `root`.
 
     Raises:
         ConfigurationError: the file cannot be read, or a command in it cannot be used.

@@ -10,7 +10,7 @@ from msgspec import Struct
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
-"""The note on a file in which its framework found no tests."""
+"""The note of a file in which its framework found no tests."""
 
 LOCAL_WORKER = "local"
 """The worker in a result if the dispatcher's own process ran the file."""
@@ -87,6 +87,8 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """`FORK` or `SPAWN`."""
     isolation_note: str = ""
     """Why it was not forked although forking was allowed; empty: no reason to report."""
+    stale_quarantine: tuple[str, ...] = ()
+    """Quarantined tests, as `Class::test`, that the file does not have."""
     was_alone: bool = True
     """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False
@@ -101,10 +103,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
 
     @property
     def was_ended_from_outside(self) -> bool:
-        """Whether it was killed by a signal that Passmuster did not send and that may come from outside.
-
-        Whether the test sent it to itself cannot be known.
-        """
+        """Whether it was killed by a signal that Passmuster did not send and that may come from outside."""
         is_ours = self.stop_reason not in (None, StopReason.OUT_OF_MEMORY)
         return self.signal in OUTSIDE_SIGNALS and not is_ours
 
@@ -121,7 +120,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
 
     @property
     def holds_no_tests(self) -> bool:
-        """Whether it passed because it holds no tests."""
+        """Whether it passed because it contains no tests."""
         return self.status.is_pass and self.note == HOLDS_NO_TESTS
 
     @property

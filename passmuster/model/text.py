@@ -1,8 +1,8 @@
-"""Text from tests made safe to print: a test's output is data, never instructions. Pure.
+"""Makes text from tests safe to print: the output of a test is data, never instructions. Pure.
 
 Escape sequences are removed; any other character that could move a cursor, hide text or reverse the reading
 order is written as a visible escape. Output of a running file arrives in pieces and is shown when a line is
-complete, or incomplete after a while: a file that hangs may have printed the reason without ending the line.
+complete, or after a while: a file that hangs may have printed the reason without ending the line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNSAFE = re.compile(
 
 
 def sanitize(text: str) -> str:
-    """Return `text` without anything a terminal would obey; newlines and tabs stay.
+    """Return `text` without control sequences for terminals; newlines and tabs stay.
 
     `\\r\\n` becomes a newline, and so does a lone `\\r`. A surrogate that stands for an undecodable byte
     is shown as that byte (`\\xff`).
@@ -108,7 +108,7 @@ def _shown(line: str) -> str:
             return line
         head, tail = line[:half], line[-half:]
     else:
-        # Megabytes without a newline are cut first: to sanitize them would take seconds.
+        # Megabytes without a newline are cut first: sanitizing them would take seconds.
         head, tail = sanitize(line[:half])[:half], sanitize(line[-half:])[-half:]
     return f"{head}[... {len(line) - 2 * half} characters left out ...]{tail}"
 
@@ -117,11 +117,11 @@ JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "Jso
 
 
 def json_line(payload: dict[str, JsonValue]) -> bytes:
-    """Return `payload` as a line; text that is no text is escaped, and the object then says so."""
-    # ASCII only: U+2028 and others like it are line ends to some readers, and a line is an object.
+    """Return `payload` as a line. Text with surrogates is escaped; the object then has `escaped`."""
+    # ASCII only: some readers take U+2028 and similar characters for line ends.
     text = json.dumps(payload, separators=(",", ":"))
     if "\\ud" in text:
-        # A surrogate: half of a pair that is one character, or a lone one that strict readers refuse.
+        # Half of a pair, or a lone surrogate, which strict readers refuse.
         escaped = _escaped(payload)
         if escaped != payload and isinstance(escaped, dict):
             text = json.dumps(escaped | {"escaped": True}, separators=(",", ":"))
@@ -141,11 +141,11 @@ def _escaped(value: JsonValue) -> JsonValue:
 
 
 MAX_HELD_CHARS = 64 * 1024
-"""Characters of a line that is not complete, from which it is shown nevertheless."""
+"""Length from which an incomplete line is shown."""
 
 
 class TailText:
-    """The text of one file, from wherever its first piece begins."""
+    """The output of one running file, from its first piece on."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -154,11 +154,10 @@ class TailText:
         self._is_in_line = False
 
     def take(self, start: int, data: bytes) -> str:
-        """Return what is to be shown of the next piece.
+        """Return the text to show after the next piece.
 
         Args:
-            start: how many bytes the file had printed before; pieces may overlap, or leave some out.
-            data: what came then.
+            start: the position of `data` in the output, in bytes; pieces may overlap or have gaps.
         """
         gap = start - self._position
         if gap < 0:
@@ -176,13 +175,13 @@ class TailText:
         return before + shown
 
     def flush(self) -> str:
-        """Return what has come of a line that is not complete."""
+        """Return the incomplete line so far."""
         held, self._held = sanitize(self._held), ""
         self._is_in_line = self._is_in_line or bool(held)
         return held
 
     def end(self) -> str:
-        """Return what is left, ended as a line."""
+        """Return the rest, with a line end."""
         rest = self.flush()
         if self._is_in_line:
             rest += "\n"

@@ -25,7 +25,7 @@ _SIZE_UNITS = {
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
 _LONGEST_TEXT = 64
-"""Characters of a size or time. Nobody writes longer ones, and they would overflow a float."""
+"""Characters of a size or time. A longer one would overflow a float."""
 _TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|h|m|s)")
 
 SIZES_ALLOWED = "a size such as 4GiB, 512MB, or 80%"
@@ -54,7 +54,7 @@ def parse_amount(text: str) -> Amount:
     """Read a size or a percentage.
 
     Raises:
-        ValueError: it is neither, or not above zero; the message says what is allowed.
+        ValueError: the text is neither, or not above zero; the message is `expected X, got Y`.
     """
     match = _NUMBER_AND_UNIT.fullmatch(text.strip())
     if match is None or len(text) > _LONGEST_TEXT:
@@ -78,7 +78,7 @@ def parse_seconds(text: str) -> float:
     """Read a time: a number of seconds, or parts such as `1h30m`.
 
     Raises:
-        ValueError: it is none, or not above zero; the message says what is allowed.
+        ValueError: the text is not a time, or not above zero; the message is `expected X, got Y`.
     """
     stripped = text.strip()
     if len(text) > _LONGEST_TEXT:
@@ -100,7 +100,7 @@ def format_bytes(size_bytes: int) -> str:
     """Return a size for a person: `512 B`, `1.5 MiB`, `4 GiB`."""
     size = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        # What would be rounded up to 1024 belongs to the next unit, and up to 100.0 has no decimals.
+        # A value that would round to 1024 takes the next unit; one that would round to 100.0 has no decimals.
         if abs(size) < 1023.5 or unit == "GiB":
             return f"{size:.0f} {unit}" if size >= 99.95 or size == int(size) else f"{size:.1f} {unit}"
         size /= 1024

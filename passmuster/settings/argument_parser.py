@@ -14,8 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import GivenValue, Origin, Source
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.setting import VARIABLE_PREFIX, Setting
 from passmuster.settings.values import Value, on_one_line
 
@@ -28,16 +28,12 @@ _Record = TypeVar("_Record")
 class ParsedArguments(Struct, kw_only=True):
     """The content of a command line."""
 
-    given: list[GivenValue] = field(default_factory=list)
-    """Values, later ones stronger."""
-    paths: list[str] = field(default_factory=list)
-    """Arguments that are not options."""
-    passed_on: list[str] = field(default_factory=list)
-    """Arguments after `--`, for another program."""
+    given: list[GivenValue] = field(default_factory=list)  # values, later ones stronger
+    paths: list[str] = field(default_factory=list)  # arguments that are not options
+    passed_on: list[str] = field(default_factory=list)  # arguments after `--`, for another program
     unknown: list[str] = field(default_factory=list)
     """Arguments that look like options but are none, as typed."""
-    problems: list[str] = field(default_factory=list)
-    """What is wrong, one line each."""
+    problems: list[str] = field(default_factory=list)  # what is wrong, one line each
     wants_help: bool = False
     wants_version: bool = False
 
@@ -81,7 +77,8 @@ class ArgumentParser:
                 parsed.paths.append(word)
                 continue
             for name, value in self._split(word):
-                if name in self.options:
+                # One that may have a value has it behind a `=`.
+                if name in self.options and (value is not None or name not in self.constants):
                     self._add_option(parsed, name, value, words)
                 elif name not in self.without_value:
                     parsed.unknown.append(word)

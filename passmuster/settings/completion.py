@@ -22,14 +22,10 @@ class Shell(StrEnum):
 class CompletionTable(Struct, frozen=True, kw_only=True):
     """The completions behind a program's name, or behind a subcommand."""
 
-    options: Mapping[str, str]
-    """Each option with its help text."""
-    values: Mapping[str, Sequence[str]]
-    """The allowed words of each option whose value is a choice."""
-    paths: Sequence[str]
-    """Options whose value is a path."""
-    others: Sequence[str]
-    """Options with any other value."""
+    options: Mapping[str, str]  # each option with its help text
+    values: Mapping[str, Sequence[str]]  # the allowed words of each option whose value is a choice
+    paths: Sequence[str]  # options whose value is a path
+    others: Sequence[str]  # options with any other value
 
 
 _EVERYWHERE = {"--help": "print the help text, and exit", "--version": "print the version, and exit"}

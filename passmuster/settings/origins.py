@@ -24,8 +24,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     """Where a value was given."""
 
     source: Source
-    name: str
-    """The place as messages name it: an option as typed, a variable, or a key with its file."""
+    name: str  # the place as messages name it: an option as typed, a variable, or a key with its file
 
     def __str__(self) -> str:
         return self.name
@@ -64,13 +63,10 @@ class GivenValue(Struct, frozen=True, kw_only=True):
     """A value that was given, still as text."""
 
     setting: Setting
-    texts: tuple[str, ...]
-    """One text, or for a list each of its items."""
+    texts: tuple[str, ...]  # one text, or for a list each of its items
     origin: Origin
-    key: str = ""
-    """The key in the configuration file; empty: it is not from there."""
-    value: tuple[object, ...] | None = None
-    """The content of a table; None: the texts are still to be read."""
+    key: str = ""  # the key in the configuration file; empty: it is not from there
+    value: tuple[object, ...] | None = None  # the content of a table; None: the texts are still to be read
 
     @property
     def from_file(self) -> bool:

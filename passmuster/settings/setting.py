@@ -39,10 +39,8 @@ class Group(StrEnum):
 class Conflict(Struct, frozen=True, kw_only=True):
     """A setting that this one cannot be combined with."""
 
-    name: str
-    """The other setting."""
-    why: str
-    """The reason, as it follows a colon."""
+    name: str  # the other setting
+    why: str  # the reason, as it follows a colon
     values: tuple[Value, ...] = ()
     """The conflicting values of the other setting; empty: every one but its default."""
     of_this_call: bool = False
@@ -53,66 +51,49 @@ class Requirement(Struct, frozen=True, kw_only=True):
     """A setting that this one needs."""
 
     name: str
-    what: str
-    """What the needed setting stands for, as it follows "needs"."""
-    of_this_call: bool = False
-    """As in `Conflict`."""
+    what: str  # what the needed setting stands for, as it follows "needs"
+    of_this_call: bool = False  # as in `Conflict`
 
 
 class Setting(Struct, frozen=True, kw_only=True):
     """One thing that a user can set."""
 
-    name: str
-    """Its name for `--show-config`, and its key in the configuration file."""
+    name: str  # its name for `--show-config`, and its key in the configuration file
     group: Group
     type: ValueType
-    summary: str
-    """The help text, a fragment without a full stop."""
-    target: str = ""
-    """The field that holds its value; `layout.X` for one of a record in the field `layout`."""
-    fallback: Value = None
-    """The field's default."""
-    default: str = ""
-    """The default in words if it is determined at run time; empty: `fallback` as text."""
-    options: tuple[str, ...] = ()
-    """Arguments that take a value."""
+    summary: str  # the help text, a fragment without a full stop
+    target: str = ""  # the field that holds its value; `layout.X` for one of a record in the field `layout`
+    fallback: Value = None  # the field's default
+    default: str = ""  # the default in words if it is determined at run time; empty: `fallback` as text
+    options: tuple[str, ...] = ()  # arguments that take a value
     constants: tuple[tuple[str, str], ...] = ()
     """Arguments that stand for a value, each with the text of that value."""
-    values_help: tuple[tuple[str, str], ...] = ()
-    """The help text of each value, if each has its own."""
-    variables: tuple[str, ...] = ()
-    """Environment variables, the strongest first."""
+    values_help: tuple[tuple[str, str], ...] = ()  # the help text of each value, if each has its own
+    variables: tuple[str, ...] = ()  # environment variables, the strongest first
     renamed_from: str = ""
     """Its former name, which still works with a note for one version: as option, variable and key."""
-    is_exclusive: bool = False
-    """Whether its arguments exclude each other; else the last one counts."""
-    in_file: bool = True
-    """Whether the configuration file can set it."""
-    is_table: bool = False
-    """Whether it is a table of the configuration file, which `file.py` reads."""
+    is_exclusive: bool = False  # whether its arguments exclude each other; else the last one counts
+    in_file: bool = True  # whether the configuration file can set it
+    is_table: bool = False  # whether it is a table of the configuration file, which `file.py` reads
     whole_run: bool = False
     """Whether it applies to the run as a whole, so that a rerun of a single file leaves it out."""
-    same_on_all: bool = False
-    """Whether all machines of a joined run must have the same value."""
+    same_on_all: bool = False  # whether all machines of a joined run must have the same value
     many_machines: bool = False
     """Whether it is about other machines, so that a run on this one alone leaves it out."""
-    per_file: str = ""
-    """Its key in an override, which sets it for some files; empty: it has none."""
-    commands: tuple[str, ...] = ()
-    """The subcommands that accept it, in addition to a run."""
+    per_file: str = ""  # its key in an override, which sets it for some files; empty: it has none
+    commands: tuple[str, ...] = ()  # the subcommands that accept it, in addition to a run
     is_secret: bool = False
     """Whether its value, or the file it names, contains a secret: tests never see its variables."""
     worker_option: bool = False
     """Whether the workers that a run starts on this machine receive it, by the same name."""
-    only_with: tuple[str, ...] = ()
-    """Settings of which one must be on, else it has no effect."""
+    only_with: tuple[str, ...] = ()  # settings of which one must be on, else it has no effect
     conflicts: tuple[Conflict, ...] = ()
     needs: tuple[Requirement, ...] = ()
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """All its arguments, without former names."""
-        return (*self.options, *(argument for argument, _ in self.constants))
+        return tuple(dict.fromkeys((*self.options, *(argument for argument, _ in self.constants))))
 
     @property
     def renamed(self) -> dict[str, str]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 LONG_CHARS = 8
-"""Letters from which a name may have two slips instead of one."""
+"""Letters from which a name may contain two slips instead of one."""
 
 SHORT_CHARS = 5
-"""Letters up to which a wrong letter makes another word (`--lint` is not `--list`)."""
+"""Letters up to which a wrong letter makes a different word (`--lint` is not `--list`)."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that differs from `name` by a slip of the finger; None: there is none.
+    """Return the known name of which `name` is a misspelling; None: there is none.
 
-    A slip is a letter that is missing, too many, or wrong, or two letters that were swapped. The first letter
+    A slip is a letter that is missing, added, or wrong, or two letters that were swapped. The first letter
     must be right. Hyphens, underscores and capitals do not count.
 
     Args:
-        known: what may have been meant; of equally near names the first is returned.
+        known: of equally near names the first is returned.
     """
     typed = _letters(name)
     best: str | None = None
@@ -36,12 +36,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         if slips <= allowed and slips < fewest:
             best, fewest = candidate, slips
     return best
-
-
-def advice(name: str, known: Iterable[str], otherwise: str = "see --help") -> str:
-    """Return what to do about an unknown name: the known one that was meant, else `otherwise`."""
-    meant = nearest(name, known)
-    return f"did you mean {meant}?" if meant else otherwise
 
 
 def _letters(name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -45,30 +44,22 @@ class ValueType(Struct, frozen=True, kw_only=True):
     parse: Callable[[str], Value]
     """Returns the value of a text, or None if the text is not allowed. May raise ValueError with a message of
     its own, `expected X, got Y`."""
-    expected: str
-    """The allowed texts, as they follow "expected"; without `none_words`."""
-    metavar: str
-    """The placeholder for the value in the help text; empty: the option takes no value."""
-    toml_types: tuple[type, ...] = (str,)
-    """The types of a key of the configuration file."""
+    expected: str  # the allowed texts, as they follow "expected"; without `none_words`
+    metavar: str  # the placeholder for the value in the help text; empty: the option takes no value
+    toml_types: tuple[type, ...] = (str,)  # the types of a key of the configuration file
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
-    is_list: bool = False
-    """Several values: separated by commas in a text, a list in the configuration file."""
+    is_list: bool = False  # several values: separated by commas in a text, a list in the configuration file
     splitter: Callable[[str], Sequence[str]] | None = None
     """Splits the text of a list whose values are not separated by commas."""
-    is_path: bool = False
-    """The text is a path that still has to be made absolute."""
-    is_output: bool = False
-    """The run writes to that path: a directory if `is_directory`, else a file."""
+    is_path: bool = False  # the text is a path that still has to be made absolute
+    is_output: bool = False  # the run writes to that path: a directory if `is_directory`, else a file
     is_directory: bool = False
     shown: Callable[[str], str] | None = None
     """Returns the part of a text that may be shown to people; None: all of it."""
-    write: Callable[[Any], str] = str
-    """Returns a text that `read` reads as this value."""
-    none_words: tuple[str, ...] = ()
-    """Words that stand for no value."""
+    write: Callable[[Any], str] = str  # returns a text that `read` reads as this value
+    none_words: tuple[str, ...] = ()  # words that stand for no value
 
     def read(self, text: str) -> Value:
         """Return the value of a text.
@@ -78,10 +69,20 @@ class ValueType(Struct, frozen=True, kw_only=True):
         """
         if text.strip().lower() in self.none_words:
             return None
-        value = self.parse(text)
+        try:
+            value = self.parse(text)
+        except ValueError as error:
+            if not str(error).startswith(f"expected {self.expected}, got "):
+                raise
+            value = None  # The message does not mention `none_words`.
         if value is None:
             raise ValueError(f"expected {self.allowed}, got {text!r}")
         return value
+
+    @property
+    def value_usage(self) -> str:
+        """What follows an option in its usage: ` N`, or `[=SEED]` for a value that may be left out."""
+        return self.metavar if self.metavar.startswith("[=") else f" {self.metavar}"
 
     @property
     def allowed(self) -> str:
@@ -140,11 +141,9 @@ def _parse_table(text: str) -> Value:
     raise ValueError(f"expected a table of the configuration file, got {text!r}")
 
 
-def _parse_time(text: str) -> float | None:
-    seconds = None
-    with suppress(ValueError):
-        seconds = parse_seconds(text)
-    if seconds is not None and seconds > MAX_SECONDS:
+def _parse_time(text: str) -> float:
+    seconds = parse_seconds(text)
+    if seconds > MAX_SECONDS:
         raise ValueError(f"expected at most {MAX_SECONDS / 86400:.0f} days, got {text!r}")
     return seconds
 
@@ -225,6 +224,15 @@ TEXTS = ValueType(
 )
 TEST_IDS = replace(
     TEXTS, expected="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+RANDOM = "random"
+"""The word for a seed that is drawn when the run starts."""
+
+SEED = ValueType(
+    parse=lambda text: text if text == RANDOM or (text.isdecimal() and len(text) <= 18) else None,
+    expected=f"a whole number that is not negative, or {RANDOM}",
+    metavar="[=SEED]",
+    toml_types=(str, int),
 )
 ARGUMENTS = replace(
     TEXTS,

@@ -135,12 +135,15 @@ function operations.expire(path, delivery, worker)
   return 1
 end
 
-function operations.add(path, delivery)
-  local file_state = redis.call('HGET', state, path)
-  if file_state and string.sub(file_state, 1, 2) == 'R:' then return 0 end
-  redis.call('HSET', state, path, 'Q:' .. delivery)
+-- Gets pairs of a path and a delivery. Reads them from ARGV, because `unpack` is limited to a few thousand.
+function operations.add()
+  for i = 2, #ARGV, 2 do
+    local file_state = redis.call('HGET', state, ARGV[i])
+    if not file_state or string.sub(file_state, 1, 2) ~= 'R:' then
+      redis.call('HSET', state, ARGV[i], 'Q:' .. ARGV[i + 1])
+    end
+  end
   redis.call('EXPIRE', state, RUN_TTL_S)
-  return 1
 end
 
 function operations.withdraw(path, delivery)
@@ -200,4 +203,4 @@ function operations.status()
   return {found[2] or '', found[3] or '', found[4] or '', integer(now_ms()), counts.Q, counts.R, counts.D}
 end
 
-return operations[ARGV[1]](unpack(ARGV, 2))
+return operations[ARGV[1]](unpack(ARGV, 2, 6))

@@ -57,6 +57,9 @@ from passmuster.wire.tls import tls_options
 _MAX_ENTRIES = 100
 """Maximum entries of one `read`: a result can have megabytes."""
 
+_MAX_ADDED = 1000
+"""Maximum files of one step, during which the broker serves no other client."""
+
 _MAX_BLOCK_S = 1.0
 """Maximum seconds that one `read` blocks; well below any socket timeout."""
 
@@ -162,10 +165,9 @@ class RunStore:
 
     def add(self, deliveries: Mapping[str, int]) -> None:
         """Queue files with these delivery numbers, by path, except for running ones."""
-        with self._client.pipeline(transaction=False) as pipeline:
-            for path, delivery in deliveries.items():
-                self._run("add", path, delivery, client=pipeline)
-            pipeline.execute()
+        items = list(deliveries.items())
+        for start in range(0, len(items), _MAX_ADDED):
+            self._run("add", *(str(part) for item in items[start : start + _MAX_ADDED] for part in item))
 
     def withdraw(self, path: str, delivery: int) -> bool:
         """Withdraw a queued file; return False if it is no longer queued with this delivery number."""

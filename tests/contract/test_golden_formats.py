@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.engine.journal import Journal
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.merge import reader
 from dispatcher.merge import writer as header
 from dispatcher.merge.writer import RecordReporter
@@ -160,7 +160,9 @@ def events() -> Iterable[RunEvent]:
     )
     yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, attempt_reason=RerunReason.RETRY)
     yield RunStopping(at_s=0.75, cause=StopCause.MAX_FAIL)
-    results = TestResults(records=records, duration_s=0.8, peak_bytes=9, interrupted=True, is_verified=True)
+    results = TestResults(
+        records=records, duration_s=0.8, peak_bytes=9, own_cpu_s=0.5, interrupted=True, is_verified=True
+    )
     yield RunFinished(at_s=0.8, results=results)
 
 
@@ -249,7 +251,7 @@ def test_junit(tmp_path: Path) -> None:
 
 
 def test_history(tmp_path: Path) -> None:
-    history = open_history(tmp_path, clock=lambda: 1000.0)
+    history = History(tmp_path, clock=lambda: 1000.0)
     history.record(FILE, RESULT, run_id="r1")
     history.record(FILE, PASSED, run_id="r1", finding=Finding.VERIFIED)
     history.close()

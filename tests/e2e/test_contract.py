@@ -161,7 +161,7 @@ def test_nothing_found_is_a_warning_and_no_failure(
     assert not (project.root / ".passmuster").exists()
 
 
-def test_unknown_words_are_warned_of_and_ignored(project: Project) -> None:
+def test_unknown_arguments_are_warned_of_and_ignored(project: Project) -> None:
     project.write({"tests/test_good.py": PASSING})
     outcome = project.run("--frobnicate", "tests/test_good.py", "--with=value", "-Z")
     assert outcome.code == 0
@@ -173,7 +173,7 @@ def test_unknown_words_are_warned_of_and_ignored(project: Project) -> None:
     )
 
 
-def test_unknown_words_are_errors_when_the_user_wants_that(project: Project) -> None:
+def test_unknown_arguments_are_errors_when_the_user_wants_that(project: Project) -> None:
     project.write({"tests/test_good.py": PASSING})
     outcome = project.run("--frobnicate", "--strict-args")
     assert (outcome.code, outcome.stdout) == (2, "")

@@ -68,7 +68,7 @@ def test_nothing_that_a_test_prints_reaches_the_terminal_as_a_control_character(
 
 
 def test_leaked_processes_are_named(hostile_run: Outcome) -> None:
-    after = hostile_run.lines_after("[WARN] 3 file(s) left processes behind, which were ended:")
+    after = hostile_run.lines_after("[WARN] 3 file(s) left processes behind, which Passmuster killed:")
     assert [line.partition(":")[0] for line in after[:3]] == [
         "  - tests/test_forks_50_children.py",
         "  - tests/test_leaves_a_daemon.py",

@@ -160,7 +160,7 @@ OVERRIDE = """\
         (("tests/helper.py",), 2, "is no test file by its name and place, and never ran"),
         ((), 2, "explain needs one file, got 0"),
         ((A, "tests/sub/test_b.py"), 2, "explain needs one file, got 2"),
-        (("tests",), 2, "holds 3 test files: name one of them"),
+        (("tests",), 2, "contains 3 test files: name one of them"),
         ((A, "--run-id", "20000101"), 2, "there is no run 20000101"),
         ((A, "--no-history"), 2, "unknown argument: --no-history"),
         ((A, "--run-id"), 2, "--run-id needs a value"),

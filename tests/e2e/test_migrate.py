@@ -149,10 +149,8 @@ def test_what_is_left_to_a_person_is_named_with_its_reason(shop: Project) -> Non
     applied = shop.run("migrate", "--apply", events=False)
     checked = shop.run("migrate", "--check", events=False)
 
-    lint = (
-        "scripts/lint.sh:2: shellcheck run_tests.sh  [shellcheck works on it, and would now work on Python]"
-    )
-    sourced = "scripts/functions.sh:2: source run_tests.sh  [it is sourced, and a Python program cannot be]"
+    lint = "scripts/lint.sh:2: shellcheck run_tests.sh  [shellcheck processes it, and would get Python code]"
+    sourced = "scripts/functions.sh:2: source run_tests.sh  [a Python program cannot be sourced]"
     assert (applied.code, checked.code) == (1, 1)
     assert list(checked.lines[:2]) == [sourced, lint]
     assert "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh" in checked.lines

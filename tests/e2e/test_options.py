@@ -115,7 +115,7 @@ def test_every_setting_is_shown_with_its_origin(project: Project) -> None:
     assert shown["timeout"] == "80 (TEST_TIMEOUT)"
     assert shown["limit"] == "9 (CI_TEST_LIMIT)"
     assert shown["retries"] == f"1 ([tool.passmuster] retries in {project.root / 'pyproject.toml'})"
-    assert shown["grace"] == "5s (default)"
+    assert shown["grace-period"] == "5s (default)"
     assert shown["root"] == f"{project.root} (the current directory)"
 
 

@@ -92,7 +92,7 @@ def test_the_tests_run_as_the_workflow_says(project: Path) -> None:
     assert "[INFO] Not replicated: the variable TOKEN, which is ${{ secrets.TOKEN }}" in lines
     assert (
         "[INFO] Not replicated: --shard 1/2 --record records of step 'Test': "
-        "here all files run, on this machine" in lines
+        "here all files run on this machine" in lines
     )
     assert f"[INFO] step 'Test': run_tests.py --limit 1, in {where}, with LEVEL" in lines
     assert "[PASS] tests/test_a.py completed successfully" in lines
@@ -116,7 +116,7 @@ def test_a_dry_run_shows_what_would_run_and_that_the_python_differs(project: Pat
     ran = replica(project, "--workflow", ".github/workflows/test.yml", "--dry-run")
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "[WARN] CI has Python 3.99; this is Python " in ran.stdout
+    assert "[WARN] CI has Python 3.99; this machine has Python " in ran.stdout
     assert "Would run 1 test file(s)" in ran.stdout
     assert "completed" not in ran.stdout
 
@@ -125,8 +125,8 @@ def test_a_dry_run_shows_what_would_run_and_that_the_python_differs(project: Pat
     ("words", "message"),
     [
         (("--workflow", "none.yml"), "[FAIL] cannot read none.yml (from --workflow): no such file"),
-        (("--workflow", "setup.cfg"), "[FAIL] setup.cfg (from --workflow) is no workflow: it has no jobs"),
-        (("--workflow", "broken.yml"), "[FAIL] broken.yml (from --workflow) is no YAML: "),
+        (("--workflow", "setup.cfg"), "[FAIL] setup.cfg (from --workflow) is not a workflow: it has no jobs"),
+        (("--workflow", "broken.yml"), "[FAIL] broken.yml (from --workflow) is not valid YAML: "),
         (
             ("--workflow", ".github/workflows/test.yml", "--job", "x"),
             "[FAIL] .github/workflows/test.yml has no job",

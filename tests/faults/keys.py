@@ -23,7 +23,7 @@ LIFETIMES_S = (
     (r"pm:runs", RUN_TTL_S),
     (r"pm:\{join-\w+\}:lease", LEADER_LEASE_MS / 1000),
     (r"pm:\{join-\w+\}:holder", 7 * JOIN_TTL_S),
-    (r"pm:\{join-\w+\}:(terms|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),
+    (r"pm:\{join-\w+\}:(spec|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),
     (r"pm:\{[^}]*\}:(meta|state|lease|results)", RUN_TTL_S),
     (r"pm:\{[^}]*\}:tail:\w+", OUTPUT_SUBSCRIPTION_S),
     (r"pm:\{[^}]*\}:out:\w+", OUTPUT_TTL_S),
@@ -35,7 +35,7 @@ LIFETIMES_S = (
 
 
 def wrong_keys(client: Any) -> Iterator[str]:
-    """Yield the keys that are none of ours, or would be kept for too long."""
+    """Yield a line for each key that is unknown or would be kept too long."""
     for key in sorted(client.scan_iter(count=1000)):
         left_ms = client.pttl(key)
         most_s = next((seconds for form, seconds in LIFETIMES_S if re.fullmatch(form, key)), None)

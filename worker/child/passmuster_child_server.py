@@ -33,6 +33,7 @@ import gc
 import os
 import select
 import sys
+import time
 from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 
     HeldFile = tuple[str, int, int]
     """A file of the project that was imported: its path, size in bytes, and time of modification in ns."""
+
+REAP_S = 0.1
+"""How long a server that ends waits for its children, which end before it unless it is replaced."""
 
 
 class Server:
@@ -69,6 +73,7 @@ class Server:
             child = self.serve()
             if child is None:
                 self.end_children()
+                self.reap_all()
                 os._exit(0)
             if isinstance(child, Keeper):
                 job = child.serve()
@@ -212,6 +217,16 @@ class Server:
             self.children.discard(pid)
         for pid in set(children_of(os.getpid())) - self.children:
             kill_tree(pid)
+
+    def reap_all(self) -> None:
+        """Collect the children that are about to end, so that what they used is counted in our parent."""
+        deadline = time.monotonic() + REAP_S
+        while time.monotonic() < deadline:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.001)
+            except ChildProcessError:
+                return
 
     def end_children(self) -> None:
         """Kill what is below: keepers whose sockets closed do the same, and this leaves no doubt."""

@@ -90,6 +90,8 @@ class ServerTree:
         self._code_dir = code_dir
         self._lock = threading.Lock()
         self._nodes: dict[ServerKey, _Node] = {}
+        self._made: list[_Node] = []
+        """Every server after the one that it is forked from."""
         self._deaths = 0
         self._is_closed = False
         self._given_up = threading.Event()
@@ -145,6 +147,8 @@ class ServerTree:
                 except ServerError as error:
                     node.why_not = str(error)
                     raise
+                with self._lock:
+                    self._made.append(node)
             return node.server
 
     def bury(self, place: ServerKey) -> None:
@@ -190,8 +194,10 @@ class ServerTree:
         self.give_up()
         with self._lock:
             self._is_closed = True
-            nodes = list(self._nodes.values())
-        for node in reversed(nodes):
+            # The last one first: a server counts the CPU time of those forked from it only while it lives.
+            age = {id(node): number for number, node in enumerate(self._made)}
+            nodes = sorted(self._nodes.values(), key=lambda node: -age.get(id(node), len(age)))
+        for node in nodes:
             with node.lock:
                 if node.server is not None:
                     node.server.close()

@@ -22,8 +22,8 @@ from passmuster.settings.argument_parser import (
     refuse_unknown,
     strongest_values,
 )
-from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origin, Origins, Source, rename_notes
+from passmuster.settings.path_resolver import PathResolver
 from passmuster.settings.relations import Relations
 from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE, visible_password_warning

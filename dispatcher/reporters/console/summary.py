@@ -18,6 +18,7 @@ from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
+from passmuster.model.test_selection import QUARANTINED
 from passmuster.model.text import first_texts, last_lines, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
@@ -58,12 +59,15 @@ def summary_lines(
         verbosity: verbose adds the slowest and the biggest files.
     """
     summary = summarize(results)
-    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(summary, limits))]
+    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
+    if results.tests_cpu_s:
+        lines.append(tagged(Tag.INFO, _cpu_text(results)))
     if verbosity is Verbosity.VERBOSE:
         lines += _verbose_lines(results, summary)
     lines += _flaky_lines(results)
     lines += _finding_lines(results)
     lines += _isolation_lines(results)
+    lines += _quarantine_lines(results)
     lines += _leaked_lines(results)
     lines += _not_run_lines(results)
     regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
@@ -113,15 +117,22 @@ def _count_lines(summary: Summary) -> Iterator[str]:
         yield "  Test cases: " + ", ".join(f"{outcome} {count}" for outcome, count in summary.cases)
 
 
-def _totals_text(summary: Summary, limits: Sequence[Limit]) -> str:
+def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
     text = (
         f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
-        f"in {format_seconds(summary.duration_s)}"
+        f"in {format_seconds(results.duration_s)}"
     )
-    if summary.peak_bytes:
-        text += f", peak memory {format_bytes(summary.peak_bytes)}"
+    if results.peak_bytes:
+        text += f", peak memory {format_bytes(results.peak_bytes)}"
         budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
         text += f" of {one_line(budgets[0])}" if budgets else ""
+    return text
+
+
+def _cpu_text(results: TestResults) -> str:
+    text = f"CPU time: {format_seconds(results.tests_cpu_s)} in tests"
+    if results.own_cpu_s is not None:
+        text += f", {format_seconds(results.own_cpu_s)} in Passmuster"
     return text
 
 
@@ -218,6 +229,20 @@ def _named(records: Sequence[FileAttempts]) -> str:
     return f"{len(records)} ({', '.join(first_texts(list(map(_label, records)), MAX_NAMED))})"
 
 
+def _quarantine_lines(results: TestResults) -> Iterator[str]:
+    """Yield how many quarantined tests failed, and which of them do not exist."""
+    cases = [case for record in results.records for case in record.final.cases]
+    failed = sum(case.message.startswith(QUARANTINED) and not case.outcome.is_bad for case in cases)
+    if failed:
+        yield tagged(Tag.INFO, f"{failed} quarantined test(s) failed, which does not count")
+    stale = [
+        f"{_label(record)}::{one_line(test)[:MAX_TEXT_CHARS]}"
+        for record in by_path(results.records)
+        for test in record.final.stale_quarantine
+    ]
+    yield from listed(f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale)
+
+
 def _leaked_lines(results: TestResults) -> list[str]:
     items = []
     for record in by_path(results.records):
@@ -226,7 +251,7 @@ def _leaked_lines(results: TestResults) -> list[str]:
         ]
         if leaked:
             items.append(f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}")
-    return listed(f"{len(items)} file(s) left processes behind, which were ended:", items)
+    return listed(f"{len(items)} file(s) left processes behind, which Passmuster killed:", items)
 
 
 def _not_run_lines(results: TestResults) -> list[str]:

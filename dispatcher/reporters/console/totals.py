@@ -27,8 +27,6 @@ class Summary(Struct, frozen=True, kw_only=True):
         forked: files whose attempt that counts was forked.
         cases: the number of tests inside the files by outcome, without zeros.
         statuses: the number of files by status, without zeros.
-        duration_s: wall-clock seconds of the run.
-        peak_bytes: peak memory of all files together; 0: never measured.
     """
 
     total: int
@@ -40,8 +38,6 @@ class Summary(Struct, frozen=True, kw_only=True):
     forked: int
     cases: tuple[tuple[Outcome, int], ...]
     statuses: tuple[tuple[Status, int], ...]
-    duration_s: float
-    peak_bytes: int
 
     @property
     def success_percent(self) -> float:
@@ -65,8 +61,6 @@ def summarize(results: TestResults) -> Summary:
         forked=sum(record.final.isolation is Isolation.FORK for record in results.records),
         cases=tuple((outcome, outcomes[outcome]) for outcome in Outcome if outcomes[outcome]),
         statuses=tuple((status, statuses[status]) for status in Status if statuses[status]),
-        duration_s=results.duration_s,
-        peak_bytes=results.peak_bytes,
     )
 
 

@@ -178,6 +178,13 @@ def _tiles(model: ReportModel) -> Iterator[Values]:
     busy_s = sum(bar.end_s - bar.start_s for bar in model.bars)
     remark = f"{format_seconds(busy_s)} one after the other" if busy_s > results.duration_s else ""
     yield _tile("Duration", format_seconds(results.duration_s), remark)
+    if results.tests_cpu_s:
+        own = (
+            ""
+            if results.own_cpu_s is None
+            else f"in tests; {format_seconds(results.own_cpu_s)} in Passmuster"
+        )
+        yield _tile("CPU time", format_seconds(results.tests_cpu_s), own or "in tests")
     yield _memory_tile(model)
     slots = sum(map(len, model.machines.values()))
     if len(model.machines) > 1:

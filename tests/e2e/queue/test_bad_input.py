@@ -108,9 +108,9 @@ CASES = {
         place=lambda _: real(OPEN, "maxmemory-policy allkeys-lru"),
         says=("evicts data when its memory is full", "maxmemory-policy allkeys-lru", "to noeviction"),
     ),
-    "no right to look": Bad(
+    "missing rights": Bad(
         place=lambda _: real("user default on nopass ~* &* +@all -info"),
-        says=("'info' command", "what its user must be allowed is in docs/how-to/broker.md"),
+        says=("'info' command", "docs/how-to/broker.md lists the rights"),
     ),
     "a wrong CA": Bad(
         place=lambda certificates: tls(certificates, ca="other"),

@@ -1,4 +1,4 @@
-"""`--help` shows everything there is, and works beside wrong arguments."""
+"""`--help` shows every option, and works next to wrong arguments."""
 
 from __future__ import annotations
 

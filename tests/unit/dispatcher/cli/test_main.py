@@ -1,4 +1,4 @@
-"""The command over a scripted place: exit statuses, streams, and how to run one file again."""
+"""The command with a scripted target: exit statuses, streams, and rerun commands."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_an_interrupt_ends_with_its_own_status_and_the_summary(root: Path) -> No
 
 
 @pytest.mark.parametrize("steps", [(), (FAIL,)])
-def test_what_breaks_under_a_run_is_an_infrastructure_error(root: Path, steps: Sequence[Step]) -> None:
+def test_a_failing_infrastructure_is_an_infrastructure_error(root: Path, steps: Sequence[Step]) -> None:
     ran = run(root, target=TroubledTarget(script={PATHS[0]: steps}).trouble(breaks))
 
     assert ran.status == ExitCode.INFRASTRUCTURE
@@ -148,7 +148,7 @@ def test_a_report_that_cannot_be_written_does_not_end_as_if_all_were_well(root: 
     assert "Passed: 2" in ran.out
 
 
-def test_a_failed_test_is_told_before_a_lost_report(root: Path) -> None:
+def test_a_failed_test_takes_precedence_over_a_lost_report(root: Path) -> None:
     ran = run(root, "--events", "/dev/full", target=ScriptedTarget(script={PATHS[0]: [FAIL]}))
 
     assert ran.status == ExitCode.FAILED
@@ -162,7 +162,7 @@ def test_a_list_is_nothing_but_the_files(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("folder", "status"), [("mvp_site", ExitCode.OK), ("src", ExitCode.NO_TESTS)])
-def test_nothing_to_run_is_said_and_green_only_in_the_layout_of_the_scripts(
+def test_nothing_to_run_is_reported_and_green_only_in_the_layout_of_the_scripts(
     tmp_path: Path, folder: str, status: ExitCode
 ) -> None:
     (tmp_path / folder).mkdir()
@@ -190,7 +190,7 @@ def test_a_failure_shows_the_command_that_runs_it_again(root: Path) -> None:
     assert words == ["./run_tests.py", "--timeout", "9s", PATHS[0]]
 
 
-def test_explaining_prints_what_the_site_says_and_runs_nothing(root: Path) -> None:
+def test_explaining_prints_the_target_s_lines_and_runs_nothing(root: Path) -> None:
     target = ScriptedTarget()
 
     ran = run(root, "--explain", "preload", target=target)
@@ -241,7 +241,7 @@ def test_a_pass_that_was_confirmed_is_not_confirmed_again(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("argv", "is_alone"), [((), True), (("--oversubscribe", "off"), False)])
-def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next_run(
+def test_a_file_that_fails_in_parallel_stays_failed_and_runs_exclusively_next_time(
     root: Path, argv: tuple[str, ...], is_alone: bool
 ) -> None:
     crowded = Step(status=Status.FAIL, was_alone=False)

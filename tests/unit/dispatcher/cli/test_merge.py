@@ -1,4 +1,4 @@
-"""Records told together: one run, by the same reporters, with one exit status."""
+"""Merged records are reported as one run, with one exit status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.cli.main import Command
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.merge.combine import combine_records
 from dispatcher.merge.reader import read_record
 from dispatcher.merge.record_check import check_records
@@ -235,7 +235,7 @@ def test_records_that_do_not_belong_together_are_not_merged(kind: str, tmp_path:
 @pytest.mark.parametrize(
     ("argv", "status", "text"),
     [
-        ((), ExitCode.USAGE, "merge needs the folders with the records"),
+        ((), ExitCode.USAGE, "merge needs the directories with the records"),
         (("nowhere",), ExitCode.INFRASTRUCTURE, "it is not a directory"),
         (("empty",), ExitCode.INFRASTRUCTURE, "no shard left one"),
         (("empty", "--shard", "1/2"), ExitCode.USAGE, "unknown argument: --shard"),
@@ -314,7 +314,7 @@ def test_the_record_of_a_run_without_shards_is_replayed_unchanged(tmp_path: Path
 def test_the_history_gets_the_results_of_all_shards(tmp_path: Path) -> None:
     write_both(tmp_path, "a/tests/test_3.py")
     assert merge(tmp_path, "one", "two").status == ExitCode.FAILED
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     remembered = history.load()
     history.close()
     assert remembered.keys() == WHOLE.keys()

@@ -1,4 +1,4 @@
-"""The first word decides; what stands behind it is read strictly, and a path of that name is still a path."""
+"""The first word selects a subcommand with strictly parsed arguments; `./status` is still a path."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         (("--broker",), "--broker needs a value"),
     ],
 )
-def test_a_wrong_word_behind_status_is_told_in_one_line(
+def test_a_wrong_argument_of_status_is_reported_in_one_line(
     tmp_path: Path, argv: tuple[str, ...], complaint: str
 ) -> None:
     status, out, err = run(tmp_path, "status", *argv)
@@ -71,7 +71,7 @@ def test_a_configuration_file_may_name_the_broker(tmp_path: Path) -> None:
     assert "127.0.0.1:1/7 cannot be reached" in run(tmp_path, "status", "--json")[2]
 
 
-def test_each_has_a_help_of_its_own_and_stands_in_the_help(tmp_path: Path) -> None:
+def test_each_subcommand_has_its_own_help_and_is_listed(tmp_path: Path) -> None:
     text = format_help("run-tests").splitlines()
     assert {*SUBCOMMANDS} == {*SUBCOMMAND_HELP} == {*Subcommand}
     for word in SUBCOMMANDS:

@@ -1,4 +1,4 @@
-"""A project's own command in the configuration, and which files run by it."""
+"""A project's own command in the configuration, and the files that it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line is read as the shell scripts' users and everybody else expect."""
+"""The command line is parsed as users of the shell scripts and of other runners expect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_arguments_after_two_hyphens_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize("word", ["--word", "-w", "--word=value", "-xw", "--integ", "--time"])
-def test_an_unknown_word_is_kept_as_typed_and_never_taken_for_an_abbreviation(word: str) -> None:
+def test_an_unknown_option_is_kept_as_typed_and_is_never_an_abbreviation(word: str) -> None:
     arguments = RUN_PARSER.parse([word, "a.py"])
     assert (arguments.unknown, arguments.paths, arguments.given) == ([word], ["a.py"], [])
     assert arguments.problems == []
@@ -73,7 +73,7 @@ def test_a_switch_takes_no_value() -> None:
     ]
 
 
-def test_a_switch_can_be_taken_back() -> None:
+def test_a_switch_can_be_undone() -> None:
     assert values(RUN_PARSER.parse(["--integration", "--no-integration"]))[-1][1] == ("false",)
 
 
@@ -90,7 +90,7 @@ def test_lists_are_split_at_commas() -> None:
     ]
 
 
-def test_help_is_understood_beside_wrong_arguments() -> None:
+def test_help_is_recognized_next_to_wrong_arguments() -> None:
     arguments = RUN_PARSER.parse(["--timeout", "--help"])
     assert arguments.wants_help
     assert RUN_PARSER.parse(["--version"]).wants_version
@@ -130,7 +130,7 @@ WORDS = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WORDS, max_size=8))
-def test_any_command_line_is_read_without_an_exception_and_no_word_is_lost(argv: list[str]) -> None:
+def test_any_command_line_is_parsed_without_an_exception_or_a_lost_word(argv: list[str]) -> None:
     arguments = RUN_PARSER.parse(argv)
     for word in argv:
         if not word.startswith("-") and arguments.problems == []:

@@ -1,4 +1,4 @@
-"""The environment and the configuration file are read strictly, and mistakes are named with their place."""
+"""The environment and the configuration file are read strictly, and mistakes are named with their origin."""
 
 from __future__ import annotations
 

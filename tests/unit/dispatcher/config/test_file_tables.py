@@ -1,4 +1,4 @@
-"""Overrides and groups are read strictly, and mistakes are named with their place."""
+"""Overrides and groups are read strictly, and mistakes are named with their origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def config_of(root: Path, text: str) -> TestConfig:
     return load_config((), {}, root).config
 
 
-def test_an_override_may_say_anything_that_differs_between_files(tmp_path: Path) -> None:
+def test_an_override_can_set_everything_that_differs_between_files(tmp_path: Path) -> None:
     config = config_of(
         tmp_path,
         GROUP
@@ -51,13 +51,13 @@ group = "db"
     )
 
 
-def test_overrides_stay_in_their_order_and_say_nothing_by_themselves(tmp_path: Path) -> None:
+def test_overrides_keep_their_order_and_are_empty_by_default(tmp_path: Path) -> None:
     config = config_of(tmp_path, f"{TABLE}files = 'a.py'\n{TABLE}files = ['b.py']\ntimeout = 5\n")
 
     assert config.overrides == (Override(files=("a.py",)), Override(files=("b.py",), timeout_s=5.0))
 
 
-def test_serial_is_a_group_of_its_own_and_can_be_taken_back(tmp_path: Path) -> None:
+def test_serial_is_a_group_of_its_own_and_can_be_undone(tmp_path: Path) -> None:
     config = config_of(
         tmp_path, f"{TABLE}files = ['a', 'b']\nserial = true\n{TABLE}files = ['a']\nserial = false\n"
     )

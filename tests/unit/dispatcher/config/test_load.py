@@ -1,4 +1,4 @@
-"""All sources become one configuration; each value remembers where it came from."""
+"""All sources become one configuration, with the origin of each value."""
 
 from __future__ import annotations
 
@@ -129,19 +129,19 @@ def test_the_later_of_two_equal_arguments_counts(tmp_path: Path) -> None:
     assert load(tmp_path, "--timeout", "1", "--timeout", "2").config.timeout_s == 2.0
 
 
-def test_none_takes_back_what_the_file_says(tmp_path: Path) -> None:
+def test_none_removes_the_value_of_the_file(tmp_path: Path) -> None:
     configure(tmp_path, "run-timeout = 5\nmemory-limit = '1GiB'")
     config = load(tmp_path, "--run-timeout", "none", PASSMUSTER_MEMORY_LIMIT="none").config
     assert (config.run_timeout_s, config.memory_limit) == (None, None)
 
 
-def test_a_switch_of_the_file_can_be_taken_back(tmp_path: Path) -> None:
+def test_a_switch_of_the_file_can_be_undone(tmp_path: Path) -> None:
     configure(tmp_path, "integration = true\ncoverage = true\nhistory = false")
     config = load(tmp_path, "--no-integration", "--history", PASSMUSTER_COVERAGE="0").config
     assert (config.include_integration, config.enable_coverage, config.history) == (False, False, True)
 
 
-def test_paths_given_by_the_user_are_relative_to_where_the_user_stands(tmp_path: Path) -> None:
+def test_paths_given_by_the_user_are_relative_to_the_current_directory(tmp_path: Path) -> None:
     project, here = tmp_path / "project", tmp_path / "here"
     project.mkdir()
     here.mkdir()
@@ -262,3 +262,9 @@ def test_a_history_to_split_by_is_of_no_use_without_a_split(tmp_path: Path) -> N
     for argv, environ in ((["--history-from", "h"], {}), ([], {"PASSMUSTER_HISTORY_FROM": "h"})):
         (warning,) = load_config(argv, environ, tmp_path).warnings
         assert warning.endswith("has no effect without --shard")
+
+
+def test_none_removes_a_path_of_the_file_too(tmp_path: Path) -> None:
+    configure(tmp_path, "secret-file = 'given'")
+    assert load(tmp_path).config.secret_file == tmp_path / "given"
+    assert load(tmp_path, "--secret-file", "none").config.secret_file is None

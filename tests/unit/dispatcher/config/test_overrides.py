@@ -1,4 +1,4 @@
-"""Which overrides hold for a file, and which of them count."""
+"""Which overrides apply to a file, and which of them count."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_pattern_does_not_match(pattern: str, path: str) -> None:
     assert not matches(pattern, path)
 
 
-def test_the_last_override_that_says_something_counts() -> None:
+def test_the_last_override_that_sets_a_value_counts() -> None:
     rules = Overrides(
         [
             Override(files=("tests/**",), timeout_s=1, retries=1, group="db"),
@@ -93,7 +93,7 @@ def test_a_group_has_its_limit_and_serial_groups_have_one() -> None:
     assert group_limits(config) == {"db": 3, f"{SERIAL}-browser": 1}
 
 
-def test_each_command_says_how_many_files_it_runs() -> None:
+def test_each_command_is_listed_with_the_number_of_its_files() -> None:
     files = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "ui/c.py", "ui/d.py")]
     overrides = (
         Override(files=("ui/**",), command=("xvfb-run", "{python}", "{file}"), runner=RunnerKind.COMMAND),

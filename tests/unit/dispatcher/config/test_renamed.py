@@ -56,7 +56,7 @@ def test_the_present_variable_is_stronger_than_the_former_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["slow", "--slow"])
-def test_only_variables_of_ours_are_read(tmp_path: Path, name: str) -> None:
+def test_only_variables_with_the_prefix_are_read(tmp_path: Path, name: str) -> None:
     assert load(tmp_path, **{name: "x"}).notes == ()
 
 

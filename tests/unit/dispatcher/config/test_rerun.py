@@ -1,4 +1,4 @@
-"""The command that runs one file again."""
+"""The command that reruns one file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_selection_of_a_run_is_kept() -> None:
         (["--word"], []),
     ],
 )
-def test_the_options_of_a_run_are_those_that_one_file_needs(argv: list[str], kept: list[str]) -> None:
+def test_only_options_that_apply_to_one_file_are_kept(argv: list[str], kept: list[str]) -> None:
     assert options_for_one_file(argv) == kept
 
 

@@ -1,4 +1,4 @@
-"""The table is complete and consistent: everything else is driven by it."""
+"""The table of settings is complete and consistent."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_rows_stand_in_the_order_of_the_help_text() -> None:
     assert groups == sorted(groups, key=list(Group).index)
 
 
-def test_what_a_row_says_of_another_setting_or_a_subcommand_exists() -> None:
+def test_every_setting_or_subcommand_that_a_row_names_exists() -> None:
     for setting in SETTINGS:
         related = {*setting.only_with, *(one.name for one in setting.conflicts)}
         related |= {one.name for one in setting.needs}

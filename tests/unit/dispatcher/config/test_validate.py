@@ -1,4 +1,4 @@
-"""Values that are fine alone but not together, or not on this machine, are refused."""
+"""Values that conflict with each other, or with this machine, are refused."""
 
 from __future__ import annotations
 

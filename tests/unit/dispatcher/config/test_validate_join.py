@@ -1,4 +1,4 @@
-"""What cannot be said together with --join, and what must be."""
+"""Options that conflict with --join, and options that it needs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def problem(root: Path, *argv: str) -> str:
         (("--ship",), "--ship cannot be combined with --join: machines that join a run have the files"),
     ],
 )
-def test_what_does_the_same_in_another_way_is_refused(
-    tmp_path: Path, argv: tuple[str, ...], name: str
-) -> None:
+def test_an_option_with_the_same_purpose_is_refused(tmp_path: Path, argv: tuple[str, ...], name: str) -> None:
     message = problem(tmp_path, *BROKER, *argv)
 
     assert name in message
@@ -51,7 +49,7 @@ def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
         load_config(["--join", name, *BROKER], {}, tmp_path)
 
 
-def test_what_the_file_says_for_runs_with_workers_is_no_matter(tmp_path: Path) -> None:
+def test_settings_of_the_file_for_runs_with_workers_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.passmuster]\nship = true\n")
 
     assert load_config(["--join", "r", *BROKER], {}, tmp_path).config.join == "r"

@@ -40,6 +40,7 @@ class Step:
     worker: str = ""
     interpreter: str = ""
     signal: int | None = None
+    cpu_s: float | None = None
 
     def result(self, task: TestTask) -> TestResult:
         return TestResult(
@@ -58,6 +59,7 @@ class Step:
             worker=self.worker,
             interpreter=self.interpreter,
             signal=self.signal,
+            cpu_s=self.cpu_s,
         )
 
 
@@ -207,6 +209,7 @@ def make_run(
     plan: RunPlan | None = None,
     *,
     samples_usage: bool = False,
+    cpu_s: float | None = None,
 ) -> RunLoop:
     """Return a run on the script's clock."""
     return RunLoop(
@@ -218,4 +221,5 @@ def make_run(
         notices=("a notice",),
         clock=lambda: backend.now_s,
         wall_clock=lambda: 1000.0,
+        cpu_clock=lambda: cpu_s,
     )

@@ -29,7 +29,7 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults, exit_code_of
 from dispatcher.model.shard_option import Shard
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.result import HOLDS_NO_TESTS, TestResult
+from passmuster.model.result import HOLDS_NO_TESTS, LOCAL_WORKER, TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
@@ -67,6 +67,18 @@ def test_a_run_reports_its_start_every_file_and_its_end() -> None:
     assert listener.of(RunFinished)[0].results == results
     assert [event.at_s for event in listener.of(AttemptFinished)] == [1.0, 2.0, 3.0]
     assert (results.duration_s, results.peak_bytes, results.interrupted) == (3.0, 7, False)
+
+
+@pytest.mark.parametrize(("worker", "own_s"), [(LOCAL_WORKER, 3.0), ("other-machine", None)])
+def test_cpu_time_that_no_attempt_took_is_the_runs_own_where_all_ran_here(
+    worker: str, own_s: float | None
+) -> None:
+    steps = [Step(status=Status.FAIL, cpu_s=2.5, worker=worker), Step(cpu_s=1.5, worker=worker)]
+    backend = ScriptedBackend(script={"a": steps})
+
+    results = make_run(backend, ["a"], [], TestConfig(retries=1), cpu_s=7.0).execute()
+
+    assert (results.tests_cpu_s, results.own_cpu_s) == (4.0, own_s)
 
 
 def test_a_failed_file_is_retried_at_once_and_is_flaky_if_it_then_passes() -> None:
@@ -285,7 +297,7 @@ def test_a_reporter_that_fails_is_left_out_and_named() -> None:
 
     assert len(results.passed) == 2
     assert run.breakdown == ""
-    assert run.lost_reports == ("Listener failed and is left out: OSError: disk full",) * 2
+    assert run.lost_reports == ("Listener failed and was dropped: OSError: disk full",) * 2
     assert len(worse.events) == 1
     assert len(good.of(AttemptFinished)) == 2
     assert bad.names()[-1] == "AttemptStarted"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.history import History, open_history
+from dispatcher.history.history import History
 from dispatcher.model.plan import TestFile
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -30,7 +30,7 @@ def result(status: Status = Status.PASS, seconds: float = 1.5, peak: int | None 
 
 
 def put(root: Path, *paths: str, run_id: str = "r1", now: float = 1.0, max_files: int = 100) -> History:
-    history = open_history(root, clock=lambda: now, max_files=max_files)
+    history = History(root, clock=lambda: now, max_files=max_files)
     for path in paths:
         history.record(a_file(path), result(), run_id=run_id)
     history.close()
@@ -38,7 +38,7 @@ def put(root: Path, *paths: str, run_id: str = "r1", now: float = 1.0, max_files
 
 
 def load(root: Path) -> Mapping[str, FileHistory]:
-    with closing(open_history(root)) as history:
+    with closing(History(root)) as history:
         return history.load()
 
 
@@ -56,7 +56,7 @@ def test_what_was_recorded_is_there_in_the_next_run(tmp_path: Path) -> None:
 
 
 def test_what_was_recorded_shows_before_it_is_flushed(tmp_path: Path) -> None:
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     history.record(a_file(), result(seconds=4), run_id="r1")
     assert history.load()["tests/test_a.py"].spawned.duration_s == 4
     history.flush()
@@ -84,8 +84,8 @@ def test_any_path_survives(tmp_path: Path, path: str) -> None:
     assert loaded[path].spawned.runs == 2
 
 
-def test_outcomes_of_runs_are_remembered(tmp_path: Path) -> None:
-    history = open_history(tmp_path)
+def test_outcomes_of_runs_are_stored(tmp_path: Path) -> None:
+    history = History(tmp_path)
     history.record(a_file(), result(Status.FAIL), run_id="r1")
     history.record(a_file(), result(), run_id="r1")
     history.flush()
@@ -113,7 +113,7 @@ def test_two_runs_that_flush_at_once_lose_nothing(tmp_path: Path) -> None:
     flushes = 20
 
     def run(name: str) -> list[str]:
-        history = open_history(tmp_path)
+        history = History(tmp_path)
         for _ in range(flushes):
             history.record(a_file(), result(), run_id=name)
             history.flush()
@@ -176,7 +176,7 @@ def test_a_journal_of_the_broken_file_does_not_reach_the_new_one(tmp_path: Path)
 
 def test_a_file_that_breaks_while_a_run_is_under_way_costs_only_the_past(tmp_path: Path) -> None:
     put(tmp_path, "old")
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     history.load()
     with sqlite3.connect(database(tmp_path)) as connection:
         connection.execute("DROP TABLE files")
@@ -193,7 +193,7 @@ def test_a_row_that_makes_no_sense_is_a_broken_file(tmp_path: Path) -> None:
     with sqlite3.connect(database(tmp_path)) as connection:
         connection.execute("UPDATE files SET last_status = 'SPLENDID'")
     connection.close()
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     assert history.load() == {}
     assert len(history.notices) == 1
     history.close()
@@ -209,9 +209,9 @@ def test_a_damaged_page_is_a_broken_file(tmp_path: Path) -> None:
     assert load(tmp_path)["test_7.py"].spawned.runs == 1
 
 
-def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: Path) -> None:
+def test_without_a_directory_the_history_stays_in_memory_with_one_warning(tmp_path: Path) -> None:
     (tmp_path / ".passmuster").write_text("in the way")
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     for number in (1, 2):
         history.record(a_file(), result(), run_id=f"r{number}")
         history.flush()
@@ -221,12 +221,14 @@ def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: 
     assert "is not kept" in notice
 
 
-def test_a_lock_held_by_somebody_else_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_by_another_process_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dispatcher.history.schema.BUSY_TIMEOUT_S", 0.01)
     put(tmp_path, "a")
     other = sqlite3.connect(database(tmp_path), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    history = open_history(tmp_path)
+    history = History(tmp_path)
     history.record(a_file("b"), result(), run_id="r2")
     history.flush()
     assert "b" in history.load()
@@ -241,11 +243,11 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from dispatcher.model.plan import TestFile
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.history.file_history import FileHistory
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
-history = open_history(Path(sys.argv[1]))
+history = History(Path(sys.argv[1]))
 history.load()
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for number in range(500):

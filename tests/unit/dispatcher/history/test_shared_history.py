@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.history.history import open_history, read_shared_history
+from dispatcher.history.history import History, read_shared_history
 from dispatcher.history.schema import FILE_NAME
 from dispatcher.model.plan import TestFile
 from passmuster.model.errors import ConfigurationError
@@ -22,7 +22,7 @@ FILE = TestFile(path="tests/test_\udce4.py", label="", size_bytes=3, mtime_ns=4)
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """A history in a folder where nothing can be written by most."""
-    history = open_history(tmp_path / "made #1?")
+    history = History(tmp_path / "made #1?")
     history.record(FILE, TestResult(file_path=FILE.path, status=Status.PASS, duration=2.5), run_id="r")
     history.close()
     path = tmp_path / "made #1?" / ".passmuster" / FILE_NAME
@@ -71,7 +71,7 @@ def newer_program(path: Path) -> None:
 
 
 def wrong_row(path: Path) -> None:
-    history = open_history(path.parent)
+    history = History(path.parent)
     history.record(FILE, TestResult(file_path=FILE.path, status=Status.PASS), run_id="r")
     history.close()
     (path.parent / ".passmuster" / FILE_NAME).rename(path)

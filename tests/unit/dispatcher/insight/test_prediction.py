@@ -14,7 +14,6 @@ from dispatcher.insight.prediction import (
     MachineSpec,
     Prediction,
     alternatives,
-    assign_to_machines,
     fill_in,
     predict,
 )
@@ -51,9 +50,10 @@ def predicted(
         ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
         ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
         ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
+        ([replace(task(name, 2.0), predicted_bytes=None) for name in "abcd"], {}, LowerBoundKind.MEMORY, 4.0),
         ([replace(task(name, 2.0), exclusive=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
-    ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
+    ids=["the longest file", "CPUs", "memory", "a group", "jobs", "unknown memory", "exclusive files"],
 )
 def test_what_bounds_a_run_is_found(
     tasks: list[TestTask], groups: Mapping[str, int], kind: LowerBoundKind, wall_s: float
@@ -84,7 +84,7 @@ def test_it_is_the_play_of_the_forecast() -> None:
     assert (found.wall_s, found.peak_bytes) == (play.wall_s, play.peak_bytes)
 
 
-def test_processors_that_nobody_counted_bound_nothing() -> None:
+def test_an_unknown_number_of_cpus_is_no_bound() -> None:
     found = predicted(task("a", 1.0, cpu_s=90.0), machine=replace(MACHINE, cpus=None))
 
     assert found.wall_s == 1.0
@@ -99,23 +99,12 @@ def test_a_file_of_unknown_processor_time_is_taken_to_use_one_throughout() -> No
     assert found.wall_s == 6.0
 
 
-def test_files_that_never_ran_are_taken_for_the_median() -> None:
+def test_files_that_never_ran_take_the_median() -> None:
     filled = fill_in([task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)])
 
     assert filled is not None
     assert [one.predicted_s for one in filled] == [1.0, 2.0, 5.0, 2.0]
     assert fill_in([task("a", None)]) is None
-
-
-def test_machines_get_parts_of_the_files_in_their_order() -> None:
-    tasks = [task(str(number), float(number)) for number in range(9, 0, -1)]
-
-    parts = assign_to_machines(tasks, 3, slots=2, budget_bytes=MACHINE.budget_bytes, groups={})
-
-    assert sorted((one.file_path for part in parts for one in part), reverse=True) == list("987654321")
-    assert all(part == sorted(part, key=lambda one: -(one.predicted_s or 0)) for part in parts)
-    loads = [sum(one.predicted_s or 0 for one in part) for part in parts]
-    assert max(loads) - min(loads) <= 3.0
 
 
 def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> None:
@@ -158,7 +147,7 @@ def plan_of(*tasks: TestTask, groups: tuple[tuple[str, int], ...] = ()) -> RunPl
 CAPACITY = Capacity(slots=2, budget_bytes=1000 * MIB, total_bytes=4000 * MIB, limits=(), cpus=2)
 
 
-def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
+def test_bounds_and_alternatives_are_printed_as_lines() -> None:
     tasks = [
         task("tests/test_long.py", 10.0),
         *(task(f"tests/test_{number}.py", 2.0) for number in range(15)),
@@ -191,7 +180,7 @@ def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
     ]
 
 
-def test_a_run_that_nothing_helps_is_told_so() -> None:
+def test_a_run_without_a_better_alternative_says_none_would_help() -> None:
     lines = plan_lines(answer_for(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
 
     assert lines[-1] == "More machines would not help: a alone takes 9.0s."
@@ -205,7 +194,7 @@ def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
     assert b'"requested":null' in plan_json(answer)
 
 
-def test_a_group_and_further_files_are_told() -> None:
+def test_a_group_and_oversubscription_are_printed() -> None:
     tasks = [replace(task(name, 2.0), group="db") for name in "abc"]
     plan = plan_of(*tasks, groups=(("db", 1),))
 

@@ -25,7 +25,7 @@ def test_settings_of_one_machine_make_no_difference(tmp_path: Path) -> None:
     )
 
     assert here == there
-    assert request_mismatch(here, there, run="r", machine="m") == ""
+    assert request_mismatch(here, there, run="r", machine="m") is None
 
 
 def test_a_difference_names_both_digests_and_both_values() -> None:
@@ -34,6 +34,7 @@ def test_a_difference_names_both_digests_and_both_values() -> None:
 
     why = request_mismatch(here, there, run="run 7", machine="box-1")
 
+    assert why is not None
     assert (
         f"(request {request_digest(here)}) than run run 7 (request {request_digest(there)}, of box-1)" in why
     )

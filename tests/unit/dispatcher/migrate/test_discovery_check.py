@@ -93,7 +93,7 @@ def test_a_link_that_the_script_did_not_follow_is_excluded_in_a_new_section(tmp_
     assert status == 1
     for name in ("b", "c"):
         path = f"mvp_site/tests/linked/test_{name}.py"
-        assert f"{path}:1: the old script did not run it, a run now does\n" in out
+        assert f"{path}:1: the old script did not run it, Passmuster does\n" in out
 
     status, out, _ = migrate(tmp_path, "--apply")
     assert (status, migrate(tmp_path, "--check")[0]) == (0, 0)
@@ -113,7 +113,7 @@ def test_a_section_that_is_there_is_left_alone_and_compared(tmp_path: Path) -> N
     status, out, _ = migrate(tmp_path, "--apply")
 
     assert (status, (tmp_path / "pyproject.toml").read_bytes()) == (1, section)
-    assert "tests/test_b.py:1: the old script ran it, a run now does not\n" in out
+    assert "tests/test_b.py:1: the old script ran it, Passmuster does not\n" in out
 
 
 def test_a_difference_with_integration_tests_alone_says_so(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_difference_with_integration_tests_alone_says_so(tmp_path: Path) -> No
 
     [difference] = compare(config, find).differences
 
-    assert str(difference) == "the old script ran it, a run now does not (with --integration)"
+    assert str(difference) == "the old script ran it, Passmuster does not (with --integration)"
 
 
 def test_where_the_script_found_nothing_nothing_is_excluded(tmp_path: Path) -> None:

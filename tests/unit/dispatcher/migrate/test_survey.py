@@ -24,7 +24,7 @@ def changed(root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("under_git", [False, True])
-def test_files_of_others_and_what_is_no_text_stay(tmp_path: Path, *, under_git: bool) -> None:
+def test_vendored_and_binary_files_stay(tmp_path: Path, *, under_git: bool) -> None:
     if under_git:
         GitProject(tmp_path)
     write(tmp_path, {f"{folder}/x.md": CALL for folder in VENDORED})
@@ -38,7 +38,7 @@ def test_files_of_others_and_what_is_no_text_stay(tmp_path: Path, *, under_git: 
 def test_folders_that_were_not_looked_at_are_named(tmp_path: Path) -> None:
     write(tmp_path, {"vendor/x.md": CALL, "a/build/x.md": CALL})
 
-    assert "[INFO] not looked at, not this repository's own: a/build/, vendor/\n" in migrate(tmp_path)[1]
+    assert "[INFO] skipped, not part of this repository: a/build/, vendor/\n" in migrate(tmp_path)[1]
 
 
 def test_what_git_ignores_and_repositories_inside_stay(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_a_part_of_a_repository_is_said_to_be_one(tmp_path: Path) -> None:
     assert status == 1
     assert "part/a.md" not in out
     assert "a.md:1: ./run_tests.sh\n" in out
-    assert "[WARN] only part/ of its git repository was looked at" in out
+    assert "[WARN] only part/ of its git repository was checked" in out

@@ -1,4 +1,4 @@
-"""What counts as a difference between a forked and a spawned attempt."""
+"""Differences between a forked and a spawned attempt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def result(status: Status = Status.PASS, **cases: Outcome) -> TestResult:
     return TestResult(file_path="a.py", status=status, cases=found)
 
 
-def test_the_same_is_no_difference_whatever_it_took_and_said() -> None:
+def test_times_and_messages_are_not_a_difference() -> None:
     one = TestResult(
         file_path="a.py",
         status=Status.FAIL,
@@ -43,7 +43,7 @@ def test_every_difference_is_named() -> None:
     )
 
 
-def test_a_name_that_stands_for_several_tests_is_counted() -> None:
+def test_a_name_of_several_tests_is_counted() -> None:
     case = CaseResult(case_id="t", outcome=Outcome.PASSED)
     twice = TestResult(file_path="a.py", status=Status.PASS, cases=(case, case))
 

@@ -1,4 +1,4 @@
-"""Everybody is told everything in order, and who fails is left out without harm to the others."""
+"""Every reporter receives every event in order, and one that fails is dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Full(Listener):
         raise InfrastructureError("cannot write report.xml: no space left")
 
 
-def test_all_are_told_in_their_order() -> None:
+def test_all_reporters_receive_events_in_their_order() -> None:
     told: list[str] = []
 
     class Named(Listener):
@@ -31,7 +31,7 @@ def test_all_are_told_in_their_order() -> None:
     assert told == ["a", "b", "keeper"]
 
 
-def test_the_others_are_told_why_one_was_dropped() -> None:
+def test_the_others_receive_the_reason_why_one_was_dropped() -> None:
     first, last = Listener(), Listener()
     announce = EventBus([first, Full(), last])
 

@@ -1,4 +1,4 @@
-"""What several attempts of a file say together."""
+"""Findings from several attempts at a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def attempt(status: Status, *, is_evicted: bool = False) -> TestResult:
 
 
 @pytest.mark.parametrize(("is_evicted", "is_flaky"), [(True, False), (False, True)])
-def test_an_evicted_attempt_says_nothing_of_flakiness(is_evicted: bool, is_flaky: bool) -> None:
+def test_an_evicted_attempt_does_not_make_a_file_flaky(is_evicted: bool, is_flaky: bool) -> None:
     attempts = (attempt(Status.PASS, is_evicted=is_evicted), attempt(Status.FAIL))
     record = FileAttempts(file=TestFile(path="a.py", label="a.py"), attempts=attempts, reasons=(None, None))
 

@@ -1,4 +1,4 @@
-"""`--shard`: what is taken for one, and which variables `auto` reads."""
+"""`--shard`: valid values, and the variables that `auto` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_shard_is_its_number_and_how_many_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "-1/3", "1", "a/b", "1/3/5", "1/99999", "1.0/2", ""])
-def test_what_is_no_shard_is_refused_with_what_is_allowed(text: str, tmp_path: Path) -> None:
+def test_a_wrong_shard_is_refused_with_what_is_allowed(text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"shard.*I/N with I from 1 to N"):
         shard(text, tmp_path)
 
@@ -35,7 +35,7 @@ def test_auto_reads_the_variables_of_each_ci(ci: Ci, tmp_path: Path) -> None:
         assert shard("auto", tmp_path, **environ) == Shard(number=position, total=3)
 
 
-def test_auto_without_any_variable_says_what_to_set(tmp_path: Path) -> None:
+def test_auto_without_any_variable_names_the_variables_to_set(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"PASSMUSTER_JOB_INDEX.*strategy.job-index"):
         shard("auto", tmp_path, GITHUB_ACTIONS="true")
 

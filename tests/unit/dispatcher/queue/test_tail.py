@@ -213,7 +213,7 @@ MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
         ),
         (
             lambda: find_file(MANY, "x/a.py", TestConfig(root=ROOT)),
-            "several runs have 'x/a.py': say --run-id, one of r0, r1, r2 and 2 more",
+            "several runs have 'x/a.py': add --run-id with one of r0, r1, r2 and 2 more",
         ),
         (
             lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r1")),

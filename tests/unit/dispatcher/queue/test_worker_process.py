@@ -10,7 +10,7 @@ from dispatcher.queue.worker_process import worker_arguments
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import read_record, strongest_values
-from passmuster.settings.locations import PathResolver
+from passmuster.settings.path_resolver import PathResolver
 from worker.queue.command_line import WORDS, WorkerArguments
 
 

@@ -102,18 +102,18 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
             "the container python:3.10",
             "the service redis (redis:7)",
             "the service other (postgres)",
-            "if: github.event_name == 'push' of the job, which is taken as true",
-            "continue-on-error of the job: here a failure counts",
-            "if: success() of step 'Run the tests of 3.10', which is taken as true",
+            "if: github.event_name == 'push' of the job, which is assumed to be true",
+            "continue-on-error of the job: here a failure fails the job",
+            "if: success() of step 'Run the tests of 3.10', which is assumed to be true",
             "the action actions/cache@v4 (Cache)",
             "step 'Install': pip install -r requirements.txt",
             "step 'Run the tests of 3.10': tee log",
-            f"--shard 2/4 --record records {of_step}: here all files run, on this machine",
-            "--jobs $(nproc) of step 'Run the tests of 3.10', which cannot be known here",
+            f"--shard 2/4 --record records {of_step}: here all files run on this machine",
+            "--jobs $(nproc) of step 'Run the tests of 3.10', whose value is unknown here",
             "'timeout 900' around the command of step 'Run the tests of 3.10'",
             "'|' around the command of step 'Run the tests of 3.10'",
             "the variable TOKEN, which is ${{ secrets.TOKEN }}",
-            "the variable PATH, which is about CI's machine",
+            "the variable PATH, which describes CI's machine",
         ),
     )
 
@@ -145,7 +145,7 @@ def test_several_commands_run_in_their_order(tmp_path: Path) -> None:
         ("step 1", (), "sub"),
         ("step 3", (), "/project/other"),
     ]
-    assert found.differences == ("--cpus 2 of step 3: give it to this command too",)
+    assert found.differences == ("--cpus 2 of step 3: pass it to this command",)
 
 
 @pytest.mark.parametrize("version", ["3.12", "'3.12'", "|\n        3.9\n        3.12\n"])
@@ -264,19 +264,23 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
             None,
             "{}, jobs, a, steps, number 1: its script cannot be read (no closing quotation); put the ",
         ),
-        ("name: x", None, "{} (from --workflow) is no workflow: it has no jobs"),
-        ("[1]", None, "{} (from --workflow) is no workflow: it has no jobs"),
-        ("", None, "{} (from --workflow) is no workflow: it has no jobs"),
-        ("jobs: [", None, "{} (from --workflow) is no YAML: "),
-        ("jobs: *a", None, "{} (from --workflow) is no YAML: found undefined alias 'a' (line 1)"),
-        ("a: 1\na: 2", None, "{} (from --workflow) is no YAML: 'a' is there twice (line 1)"),
-        ("? {a: 1}\n: 1", None, "{} (from --workflow) is no YAML: "),
-        ("a: !!python/object:os.system x", None, "{} (from --workflow) is no YAML: could not determine "),
-        ("\x00", None, "{} (from --workflow) is no YAML: "),
-        ("[" * 5000, None, "{} (from --workflow) is no YAML: "),
+        ("name: x", None, "{} (from --workflow) is not a workflow: it has no jobs"),
+        ("[1]", None, "{} (from --workflow) is not a workflow: it has no jobs"),
+        ("", None, "{} (from --workflow) is not a workflow: it has no jobs"),
+        ("jobs: [", None, "{} (from --workflow) is not valid YAML: "),
+        ("jobs: *a", None, "{} (from --workflow) is not valid YAML: found undefined alias 'a' (line 1)"),
+        ("a: 1\na: 2", None, "{} (from --workflow) is not valid YAML: 'a' is given twice (line 1)"),
+        ("? {a: 1}\n: 1", None, "{} (from --workflow) is not valid YAML: "),
+        (
+            "a: !!python/object:os.system x",
+            None,
+            "{} (from --workflow) is not valid YAML: could not ",
+        ),
+        ("\x00", None, "{} (from --workflow) is not valid YAML: "),
+        ("[" * 5000, None, "{} (from --workflow) is not valid YAML: "),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, job: str | None, message: str) -> None:
+def test_each_error_is_one_line(tmp_path: Path, text: str, job: str | None, message: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         chosen(tmp_path, text, job=job)
 

@@ -52,7 +52,7 @@ def test_one_that_is_another_than_its_name_says_is_not_taken(tmp_path: Path, env
     found = choose_python(ELSEWHERE, (), environ, folder=tmp_path)
 
     assert (found.arguments, found.is_the_same) == ((), False)
-    assert found.description.startswith(f"CI has Python {ELSEWHERE}; this is Python {HERE}.")
+    assert found.description.startswith(f"CI has Python {ELSEWHERE}; this machine has Python {HERE}.")
 
 
 def test_the_newest_of_pyenv_is_taken(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -71,7 +71,10 @@ def test_the_projects_own_environment_stays_in_use(tmp_path: Path, environ: dict
     found = choose_python(ELSEWHERE, (), environ, folder=tmp_path)
 
     assert (found.arguments, found.is_the_same) == ((), False)
-    assert found.description == f"CI has Python {ELSEWHERE}; this is Python 3.10.2 ({own}, venv/ of the root)"
+    assert (
+        found.description
+        == f"CI has Python {ELSEWHERE}; this machine has Python 3.10.2 ({own}, venv/ of the root)"
+    )
 
 
 def test_an_interpreter_that_the_command_names_stays_in_use(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -185,6 +185,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "at_s": 0.7,
             "duration_s": 0.7,
             "peak_bytes": 9,
+            "tests_cpu_s": 0.0,
+            "own_cpu_s": None,
             "interrupted": False,
             "total": 1,
             "passed": 0,

@@ -8,7 +8,6 @@ from passmuster.host.capacity import (
     GIB,
     calculate_max_workers,
     ceiling_bytes,
-    default_budget_bytes,
     file_memory_of,
     machine_bytes,
     resolve_budget,
@@ -42,7 +41,8 @@ def test_workers_are_bounded_by_cpus_memory_and_eight(cpus: int, total_gib: floa
 def test_the_default_budget_is_four_gib_or_four_fifths_of_what_is_available(
     available_bytes: int, expected: int
 ) -> None:
-    assert default_budget_bytes(available_bytes=available_bytes) == expected
+    budget_bytes, _ = resolve_budget(None, total_bytes=100 * GIB, available_bytes=available_bytes)
+    assert budget_bytes == expected
 
 
 def test_all_runs_together_leave_a_fifth() -> None:
@@ -58,7 +58,7 @@ def test_all_runs_together_leave_a_fifth() -> None:
         (Amount(fraction=0.5), GIB, (5 * GIB, "asked for as 50%")),
     ],
 )
-def test_a_budget_says_where_it_came_from(
+def test_a_budget_has_a_source(
     amount: Amount | None, available_bytes: int, expected: tuple[int, str]
 ) -> None:
     assert resolve_budget(amount, total_bytes=10 * GIB, available_bytes=available_bytes) == expected

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, tree_cpu_s, usable_cpus
+from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, run_cpu_s, tree_cpu_s, usable_cpus
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -30,7 +32,7 @@ def test_a_tree_has_used_what_its_processes_and_their_reaped_children_have(tmp_p
     assert tree_cpu_s([], proc=tmp_path) is None
 
 
-def test_the_machine_counts_only_the_processors_that_are_ours(tmp_path: Path) -> None:
+def test_only_the_usable_processors_count(tmp_path: Path) -> None:
     line = "cpu{} {} 0 {} 900 700 0 0 {} 0 0\n"
     (tmp_path / "stat").write_text(
         "cpu  1 2 3 4 5 6 7 8 9 10\n"
@@ -58,6 +60,25 @@ def test_this_machine_can_be_read() -> None:
     assert own_after_s - own_before_s >= 0.05
     if before_s is not None and after_s is not None:
         assert after_s - before_s >= 0.05
+
+
+def test_a_run_took_what_its_processes_took_whether_they_have_ended_or_not() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    before_s = run_cpu_s()
+    with subprocess.Popen(
+        [sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while_it_runs_s = run_cpu_s()
+        process.communicate(b"\n")
+    after_s = run_cpu_s()
+
+    assert before_s is not None
+    assert while_it_runs_s is not None
+    assert after_s is not None
+    assert while_it_runs_s - before_s >= 0.25
+    assert after_s - before_s >= 0.25
 
 
 def test_a_meter_tells_what_was_used_between_two_readings() -> None:

@@ -1,4 +1,4 @@
-"""The runner finds its private environment in no time, and imports nothing of the user's."""
+"""The runner enters its private environment quickly, and imports nothing of the user's."""
 
 from __future__ import annotations
 
@@ -251,7 +251,9 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         *project["project"]["optional-dependencies"]["workflow"],
         *project["dependency-groups"]["dev"],
     ]
-    pinned = {name.lower(): version for name, version in pins(REPOSITORY / "requirements" / "dev.txt")}
+    pinned = {
+        name.lower(): version for name, version in pins(REPOSITORY / "requirements" / "dev.txt").items()
+    }
 
     for wanted in ranges:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)>=([0-9.]+)", wanted)
@@ -265,14 +267,14 @@ def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 
     assert found
-    assert all(re.fullmatch(r"[0-9]+(\.(post)?[0-9]+)*", version) for _, version in found), found
+    assert all(re.fullmatch(r"[0-9]+(\.(post)?[0-9]+)*", version) for version in found.values()), found
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> None:
+def test_an_interrupt_ends_the_process_silently_until_it_is_handled() -> None:
     program = (
         "import os, signal, sys\n"
         "from passmuster.launch.bootstrap import end_at_interrupt, raise_at_interrupt\n"
@@ -291,7 +293,7 @@ def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> N
     assert b"KeyboardInterrupt" in answered.stderr
 
 
-def test_a_start_does_without_what_is_slow_to_import(tmp_path: Path) -> None:
+def test_a_start_does_not_import_slow_modules(tmp_path: Path) -> None:
     command = [BASE_PYTHON, "-X", "importtime", str(REPOSITORY / "run_tests.py"), "--dry-run"]
     (tmp_path / "test_a.py").write_text("import unittest\n")
 

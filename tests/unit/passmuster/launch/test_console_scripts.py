@@ -1,4 +1,4 @@
-"""The commands of the installed package find our modules, whatever the user's PYTHONPATH holds."""
+"""The installed commands find their modules, whatever PYTHONPATH contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first start makes the environment once, repairs what was interrupted, and explains failures."""
+"""The first start creates the environment once, repairs an interrupted one, and explains failures."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_who_finds_it_ready_after_waiting_does_nothing(
 
 
 @pytest.mark.parametrize("word", ["venv", "install", "-c"])
-def test_what_an_interrupted_start_left_is_thrown_away(home: Path, word: str) -> None:
+def test_the_remains_of_an_interrupted_start_are_removed(home: Path, word: str) -> None:
     with pytest.raises(SystemExit) as left:
         make_environment(
             home=str(home),
@@ -142,7 +142,7 @@ def test_what_an_interrupted_start_left_is_thrown_away(home: Path, word: str) ->
     assert not half.exists()
 
 
-def test_an_environment_whose_interpreter_is_gone_is_made_anew(home: Path) -> None:
+def test_an_environment_whose_interpreter_is_gone_is_created_again(home: Path) -> None:
     make_environment(home=str(home), groups=("runtime",), run=FakeCommands(home=home))
     [marker] = (home / ".venv").glob(".passmuster-runtime-*")
     marker.rename(marker.with_name(marker.name.replace(environment.python_tag(), "cpython-399")))
@@ -155,7 +155,7 @@ def test_an_environment_whose_interpreter_is_gone_is_made_anew(home: Path) -> No
     assert fake.count("venv") == 1
 
 
-def test_an_environment_that_somebody_made_is_completed_and_not_removed(home: Path) -> None:
+def test_an_environment_of_the_user_is_completed_and_not_removed(home: Path) -> None:
     FakeCommands(home=home)(["python", "-m", "venv"], {}, 0)
     theirs = home / ".venv" / "theirs"
     theirs.touch()
@@ -204,7 +204,7 @@ def test_no_network_names_what_is_missing_and_the_command(
     )
 
 
-def test_after_a_failed_install_the_next_start_goes_on_with_what_is_there(
+def test_after_a_failed_install_the_next_start_reuses_what_is_installed(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     offline = CommandResult(status=1, output="ERROR: No matching distribution found\n")

@@ -1,4 +1,4 @@
-"""The first start, with the real venv and the real pip, which takes its package from a folder."""
+"""The first start, with the real venv and pip, which installs from a directory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_with_the_real_pip_a_killed_start_is_repaired_and_two_at_once_share_the_
 
 
 @pytest.mark.slow
-def test_with_the_real_pip_a_package_that_cannot_be_had_is_one_line(home: Path) -> None:
+def test_with_the_real_pip_an_unavailable_package_is_one_line(home: Path) -> None:
     environ = checkout_with_a_wheel(home)
     next((home / "wheels").iterdir()).unlink()
 

@@ -1,4 +1,4 @@
-"""A project's own command: its placeholders, and what is refused."""
+"""A project's own command: its placeholders, and refused words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_placeholder_is_replaced_wherever_it_stands_in_a_word() -> None:
     assert words == ["/v/python", "--out=/t/j.xml", "a b/t.py:3", "a.t"]
 
 
-def test_doubled_braces_are_braces_and_every_other_word_stays_as_it_is() -> None:
+def test_doubled_braces_are_braces_and_other_words_are_unchanged() -> None:
     words = template("{{file}}", "}}{{{file}", "$HOME; *", "").fill(VALUES)
 
     assert words == ["{file}", "}{a b/t.py", "$HOME; *", ""]
@@ -30,7 +30,7 @@ def test_a_value_that_looks_like_a_placeholder_is_not_replaced_again() -> None:
 
 
 @pytest.mark.parametrize("word", ["{files}", "{", "}", "{}", "{ file }", "{file}}", "{{file}", "{FILE}"])
-def test_what_is_no_placeholder_is_refused_with_all_that_are(word: str) -> None:
+def test_an_unknown_placeholder_is_refused_with_all_known_ones(word: str) -> None:
     with pytest.raises(ValueError, match="expected one of") as caught:
         check_word(word)
 

@@ -1,4 +1,4 @@
-"""What must not be seen is left out of what is printed of a value."""
+"""Hidden fields do not appear in the repr of a value."""
 
 from __future__ import annotations
 

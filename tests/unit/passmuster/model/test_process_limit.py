@@ -1,4 +1,4 @@
-"""What is said where no process or thread is to be had."""
+"""The messages when no process or thread can start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_any_other_error_is_the_programs_own() -> None:
     require_process(FileNotFoundError(errno.ENOENT, "not there"), "/a/python")
 
 
-def test_a_thread_that_cannot_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_start_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -1,4 +1,4 @@
-"""The commands of a project's configuration, as each machine reads them for itself."""
+"""The commands of a project's configuration, as each machine reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_last_override_that_names_a_file_counts_and_the_default_holds_for_th
     assert [one.origin.rpartition(", ")[2] for one in commands.all()][1:] == ["number 1", "number 3"]
 
 
-def test_what_a_dispatcher_makes_of_its_configuration_is_what_a_worker_reads(tmp_path: Path) -> None:
+def test_a_dispatcher_and_a_worker_read_the_same_commands(tmp_path: Path) -> None:
     read = commands_of(
         tmp_path,
         """
@@ -82,7 +82,7 @@ def test_a_project_without_a_configuration_file_has_none(tmp_path: Path) -> None
         ("[tool.passmuster\n", "is not valid TOML"),
     ],
 )
-def test_a_command_that_cannot_be_used_is_said_in_one_line_with_its_file(
+def test_an_unusable_command_is_reported_in_one_line_with_its_file(
     tmp_path: Path, text: str, said: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -93,7 +93,7 @@ def test_a_command_that_cannot_be_used_is_said_in_one_line_with_its_file(
     assert "\n" not in str(caught.value)
 
 
-def test_words_that_come_from_the_python_api_are_checked_too(tmp_path: Path) -> None:
+def test_words_from_the_python_api_are_checked_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"got '\{nonsense\}'"):
         make_commands(tmp_path, ("{nonsense}", "{file}"), [])
     with pytest.raises(ConfigurationError, match="expected a program"):

@@ -1,4 +1,4 @@
-"""A result counts its cases and knows whether it was only pushed aside."""
+"""A result counts its cases, and knows whether it was evicted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_cases_are_counted_by_their_outcome() -> None:
     assert all(result.count(outcome) == 1 for outcome in Outcome if outcome is not Outcome.PASSED)
 
 
-def test_results_are_compared_by_what_they_say() -> None:
+def test_results_are_compared_by_value() -> None:
     result = TestResult(file_path="test_a.py", status=Status.PASS)
 
     assert result == TestResult(file_path="test_a.py", status=Status.PASS)
@@ -41,7 +41,7 @@ def test_results_are_compared_by_what_they_say() -> None:
 @pytest.mark.parametrize(
     "duplicate", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))]
 )
-def test_a_copy_and_a_pickle_say_the_same(duplicate: Callable[[TestResult], TestResult]) -> None:
+def test_a_copy_and_a_pickle_are_equal(duplicate: Callable[[TestResult], TestResult]) -> None:
     case = CaseResult(case_id="a", outcome=Outcome.FAILED, message="m")
     result = TestResult(file_path="a\udcff.py", status=Status.FAIL, cases=(case,), signal=15)
 
@@ -82,7 +82,9 @@ def test_attempts_are_comparable_on_one_worker_and_interpreter_without_a_signal_
         (Status.FAIL, HOLDS_NO_TESTS, False),
     ],
 )
-def test_only_a_pass_with_that_note_holds_no_tests(status: Status, note: str, holds_no_tests: bool) -> None:
+def test_only_a_pass_with_that_note_contains_no_tests(
+    status: Status, note: str, holds_no_tests: bool
+) -> None:
     result = TestResult(file_path="test_a.py", status=status, note=note)
 
     assert result.holds_no_tests is holds_no_tests

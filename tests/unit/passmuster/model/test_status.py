@@ -1,4 +1,4 @@
-"""Every status, reason and outcome answers every question about itself."""
+"""Every status, stop reason and outcome has its properties."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def test_every_outcome_knows_whether_it_fails_its_file(outcome: Outcome) -> None
     assert outcome.is_bad is BAD_OUTCOMES[outcome]
 
 
-def test_the_words_are_those_that_users_parse() -> None:
+def test_the_values_are_those_that_users_parse() -> None:
     assert [str(status) for status in Status] == [status.name for status in Status]
     assert [str(kind) for kind in RunnerKind] == ["auto", "script", "pytest", "unittest", "command"]

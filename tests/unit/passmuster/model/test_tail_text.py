@@ -1,4 +1,4 @@
-"""Pieces of output become lines that a terminal can be given."""
+"""Pieces of output become lines that are safe for a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_line_without_an_end_is_shown_when_asked_and_ended_at_the_end() -> Non
     assert text.end() == "\n"
 
 
-def test_what_a_terminal_would_obey_is_taken_out() -> None:
+def test_control_sequences_for_terminals_are_removed() -> None:
     assert "\x1b" not in TailText().take(0, b"\x1b[2Jgone\n")
 
 

@@ -1,4 +1,4 @@
-"""A task names its attempt, cannot be changed, and promises what the shell scripts promised."""
+"""A task names its attempt, is immutable, and has the defaults of the shell scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_task_can_neither_be_changed_nor_given_new_fields() -> None:
     assert not hasattr(task, "__dict__")
 
 
-def test_a_task_says_nothing_of_command_interpreter_or_directory() -> None:
+def test_a_task_contains_no_command_interpreter_or_directory() -> None:
     names = set(TestTask.__struct_fields__)
 
     assert names.isdisjoint({"command", "argv", "interpreter", "python", "cwd", "workdir", "root"})

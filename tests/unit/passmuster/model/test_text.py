@@ -1,4 +1,4 @@
-"""What a test prints can never act on a terminal or break XML."""
+"""Output of a test cannot control a terminal or break XML."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOSTILE = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\x1b[]()0
         ("a\r\nb\rc", "a\nb\nc"),
     ],
 )
-def test_only_what_is_safe_to_show_is_left(text: str, expected: str) -> None:
+def test_only_printable_text_is_left(text: str, expected: str) -> None:
     assert sanitize(text) == expected
 
 
@@ -124,7 +124,7 @@ def test_a_tail_starts_at_a_line_where_it_can() -> None:
         ("\udcff", {"a": ["\\udcff"], "escaped": True}),
     ],
 )
-def test_a_line_of_json_says_when_it_had_to_escape_text(text: str, expected: dict[str, object]) -> None:
+def test_a_line_of_json_marks_escaped_text(text: str, expected: dict[str, object]) -> None:
     line = json_line({"a": [text]})
 
     assert line.endswith(b"\n")

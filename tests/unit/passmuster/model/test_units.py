@@ -1,4 +1,4 @@
-"""Sizes and times are read as people write them, and written as people read them."""
+"""Sizes and times are parsed and formatted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_percentage_is_a_share_of_something(text: str, fraction: float) -> Non
     "text",
     ["", " ", "GiB", "-1", "-4GiB", "0", "0%", "101%", "4 GiBs", "4,5GiB", "1e9", "4GiB 2MiB", "٤GiB", "nan"],
 )
-def test_what_is_no_size_is_refused_with_what_is_allowed(text: str) -> None:
+def test_a_wrong_size_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match=rf"^expected .*, got {re.escape(repr(text))}$"):
         parse_amount(text)
 
@@ -92,7 +92,7 @@ def test_a_time_is_read_with_its_units(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "s", "-5", "-5m", "0", "0s", "80%", "1h30", "1.5.3s", "5 days", "1d", "5s!"]
 )
-def test_what_is_no_time_is_refused_with_what_is_allowed(text: str) -> None:
+def test_a_wrong_time_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match=rf"^expected .*, got {re.escape(repr(text))}$"):
         parse_seconds(text)
 

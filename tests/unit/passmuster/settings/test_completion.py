@@ -1,4 +1,4 @@
-"""The shells complete a program's words, its subcommands, and the values of options."""
+"""The shells complete options, their values, and subcommands."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_bash_completes(tmp_path: Path, words: list[str], offered: set[str]) -> 
     assert offers(["bash", "--norc", "-c", script], tmp_path) == offered
 
 
-def test_bash_offers_no_words_for_an_option_that_takes_any(tmp_path: Path) -> None:
+def test_bash_offers_nothing_for_an_option_with_a_free_value(tmp_path: Path) -> None:
     script = text_for(Shell.BASH) + BASH.format(words="tool --word ''")
     assert offers(["bash", "--norc", "-c", script], tmp_path) == set()
 
@@ -73,7 +73,7 @@ def test_fish_completes(tmp_path: Path, words: list[str], offered: set[str]) -> 
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_reads_what_is_printed_for_it(tmp_path: Path) -> None:
+def test_zsh_loads_its_script(tmp_path: Path) -> None:
     text = f"compdef() {{ :; }}\n{text_for(Shell.ZSH)}\nwhence -w _tool"
 
     assert offers(["zsh", "-f", "-c", text], tmp_path) == {"_tool: function"}

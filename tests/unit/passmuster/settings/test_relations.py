@@ -1,4 +1,4 @@
-"""Settings that exclude each other, or lack what they need, are refused in words that say what to do."""
+"""Settings that conflict, or lack a requirement, are refused with advice."""
 
 from __future__ import annotations
 
@@ -59,30 +59,30 @@ def test_two_arguments_that_exclude_each_other_are_named_as_typed() -> None:
     )
 
 
-def test_a_value_from_elsewhere_is_named_with_its_place_and_how_to_take_it_back() -> None:
+def test_a_value_from_another_source_is_named_with_its_origin_and_how_to_remove_it() -> None:
     assert problem(Tool(dry=True, paint="red"), dry=ARGUMENT, paint=FILE) == (
         "--dry cannot be combined with paint (from paint in tool.toml): nothing is painted; "
         "leave out one of them, or give --paint none"
     )
 
 
-def test_what_is_needed_and_missing_is_named() -> None:
+def test_a_missing_requirement_is_named() -> None:
     assert problem(Tool(brush=True), brush=ARGUMENT) == (
         "--brush needs a colour: give --paint TEXT, or leave out --brush"
     )
 
 
-def test_what_is_needed_and_taken_back_is_named_with_its_place() -> None:
+def test_a_removed_requirement_is_named_with_its_origin() -> None:
     assert problem(Tool(brush=True), brush=Source.VARIABLE, paint=ARGUMENT) == (
         "brush (from TOOL_brush) needs a colour, but paint is none (from --paint): leave out one of them"
     )
 
 
-def test_what_the_file_says_for_other_calls_is_no_problem() -> None:
+def test_a_value_in_the_file_for_other_calls_is_accepted() -> None:
     relations(Tool(brush=True, paint=None), brush=FILE).check()
 
 
-def test_what_has_no_effect_is_warned_of_unless_the_file_says_it() -> None:
+def test_a_value_without_effect_causes_a_warning_unless_it_is_in_the_file() -> None:
     assert relations(Tool(lid=True), lid=ARGUMENT).without_effect() == (
         "--lid has no effect without --brush",
     )

@@ -1,4 +1,4 @@
-"""Each kind reads what people write, and says what is allowed when it is something else."""
+"""Each value type reads valid text, and refuses other text with what is allowed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_wrong_text_is_refused_with_what_is_allowed(kind: ValueType, text: str) 
         kind.read(text)
 
 
-def test_a_choice_names_all_its_words_when_none_fits() -> None:
+def test_a_wrong_choice_is_refused_with_all_choices() -> None:
     with pytest.raises(ValueError, match="one of auto, script, pytest, unittest, command, got"):
         choice(RunnerKind).read("nose")
 
@@ -91,7 +91,7 @@ def test_an_optional_kind_mentions_that_none_is_allowed_too() -> None:
 
 
 @given(st.sampled_from(SETTINGS), st.text(max_size=30))
-def test_any_text_is_either_read_or_refused_in_one_line(setting: object, text: str) -> None:
+def test_any_text_is_read_or_refused_in_one_line(setting: object, text: str) -> None:
     kind = getattr(setting, "type", TEXT)
     assert isinstance(kind, ValueType)
     refusal = "expected it"
@@ -111,5 +111,5 @@ def test_a_number_of_bytes_stays_about_the_same_number(size_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"), [("plain ü", "plain ü"), ("a\nb", r"'a\nb'"), ("\udcff", r"'\udcff'")]
 )
-def test_text_is_shown_on_one_line_whatever_it_holds(text: str, shown: str) -> None:
+def test_text_is_shown_on_one_line(text: str, shown: str) -> None:
     assert on_one_line(text) == shown

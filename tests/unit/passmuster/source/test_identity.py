@@ -1,4 +1,4 @@
-"""Trees are told apart by what is in them, and by nothing else."""
+"""Trees are distinguished by their content, and by nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_clean_checkout_is_its_commit(project: GitProject) -> None:
     assert tree_identity(project.root) == f"git:{commit}"
 
 
-def test_another_checkout_of_the_commit_is_the_same(project: GitProject, tmp_path: Path) -> None:
+def test_two_checkouts_of_a_commit_have_the_same_identity(project: GitProject, tmp_path: Path) -> None:
     clone = project.clone(tmp_path / "clone")
 
     assert tree_identity(clone.root) == tree_identity(project.root)
@@ -64,7 +64,7 @@ CHANGES: dict[str, Callable[[GitProject], object]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_makes_another_tree(project: GitProject, tmp_path: Path, name: str) -> None:
+def test_a_change_changes_the_identity(project: GitProject, tmp_path: Path, name: str) -> None:
     before = tree_identity(project.root)
     clone = project.clone(tmp_path / "clone")
 
@@ -78,7 +78,7 @@ def test_a_change_makes_another_tree(project: GitProject, tmp_path: Path, name: 
         assert tree_identity(clone.root) == after, "the same change makes the same tree"
 
 
-def test_all_changes_make_different_trees(project: GitProject, tmp_path: Path) -> None:
+def test_different_changes_make_different_identities(project: GitProject, tmp_path: Path) -> None:
     found = set()
     for number, change in enumerate(CHANGES.values()):
         clone = project.clone(tmp_path / f"clone-{number}")
@@ -88,7 +88,7 @@ def test_all_changes_make_different_trees(project: GitProject, tmp_path: Path) -
     assert len(found) == len(CHANGES)
 
 
-def test_a_change_that_was_taken_back_leaves_the_same_tree(project: GitProject) -> None:
+def test_undoing_a_change_restores_the_identity(project: GitProject) -> None:
     before = tree_identity(project.root)
     project.write("code.py", "x = 2\n")
     project.write("code.py", "x = 1\n")
@@ -100,7 +100,7 @@ def test_a_change_that_was_taken_back_leaves_the_same_tree(project: GitProject) 
 @pytest.mark.parametrize(
     "name", ["ignored/f", "__pycache__/f.pyc", ".passmuster/history", "env/bin/python", "env/pyvenv.cfg"]
 )
-def test_what_is_made_again_does_not_count(project: GitProject, name: str) -> None:
+def test_generated_files_do_not_count(project: GitProject, name: str) -> None:
     before = tree_identity(project.root)
     project.write("env/pyvenv.cfg", "home = /usr/bin\n")
     project.write(name, "anything")
@@ -109,7 +109,7 @@ def test_what_is_made_again_does_not_count(project: GitProject, name: str) -> No
     assert name not in tree_files(project.root)
 
 
-def test_a_folder_of_a_repository_is_compared_alone(project: GitProject) -> None:
+def test_only_the_root_of_a_larger_repository_is_compared(project: GitProject) -> None:
     before = tree_identity(project.root / "tests")
     project.write("code.py", "x = 2\n")
 
@@ -176,7 +176,7 @@ def test_no_program_of_the_repository_is_executed(project: GitProject, tmp_path:
     assert not seen.exists()
 
 
-def test_variables_of_a_hook_point_nowhere_else(
+def test_git_variables_of_a_hook_are_ignored(
     project: GitProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree_identity(project.root)
@@ -225,11 +225,11 @@ def test_a_status_is_read_as_git_writes_it() -> None:
         ("", ""),
     ],
 )
-def test_an_identity_can_be_shown(identity: str, shown: str) -> None:
+def test_an_identity_is_shown_as_text_for_the_user(identity: str, shown: str) -> None:
     assert describe_identity(identity) == shown
 
 
-def test_another_tree_is_refused_with_both_identities_and_what_to_do() -> None:
+def test_a_mismatch_names_both_identities_and_what_to_do() -> None:
     why = tree_mismatch("git:aaaa", "git:bbbb+1:cccc")
 
     assert why == (

@@ -1,4 +1,4 @@
-"""A tree's list from a wire can do no harm, whatever is in it."""
+"""A manifest from the broker can do no harm, whatever it contains."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decoded(*entries: TreeEntry) -> TreeManifest:
     return decode_manifest(text.encode("ascii"))
 
 
-def test_what_was_encoded_comes_back() -> None:
+def test_a_manifest_is_decoded_unchanged() -> None:
     manifest = TreeManifest(
         entries=(
             file(".hidden"),
@@ -96,22 +96,22 @@ HOSTILE: dict[str, tuple[TreeEntry, ...]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_may_not_be_laid_down_is_refused(name: str) -> None:
+def test_an_unsafe_manifest_is_rejected(name: str) -> None:
     with pytest.raises(TreeError, match="the tree's "):
         decoded(*HOSTILE[name])
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nor_can_it_be_encoded(name: str) -> None:
+def test_an_unsafe_manifest_is_not_encoded(name: str) -> None:
     with pytest.raises(TreeError, match="the tree's "):
         encode_manifest(TreeManifest(entries=HOSTILE[name]))
 
 
-def test_letters_of_both_cases_are_different_files() -> None:
+def test_paths_are_case_sensitive() -> None:
     assert len(decoded(file("A"), file("a")).entries) == 2
 
 
-def test_links_that_stay_inside_are_taken() -> None:
+def test_links_inside_the_tree_are_accepted() -> None:
     entries = (link("a", "a"), link("b/c", "../d/e"), link("d/e", "."), link("f", "b/c/.."))
 
     assert decoded(*entries).entries == entries
@@ -124,7 +124,7 @@ def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         decoded(file("a"), file("b"))
 
 
-def test_too_much_in_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tree_that_is_too_large_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_manifest, "MAX_TREE_BYTES", 13)
 
     with pytest.raises(TreeError, match="has 14 B, at most 13 B"):
@@ -134,26 +134,26 @@ def test_too_much_in_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b'{"entries":[{}]}', b'{"entries":[],"x":1}', b"\xff", b'{"entries":[[]]}']
 )
-def test_what_is_no_list_is_refused(data: bytes) -> None:
+def test_an_invalid_manifest_is_rejected(data: bytes) -> None:
     with pytest.raises(TreeError, match="the tree's manifest cannot be read"):
         decode_manifest(data)
 
 
 @given(st.binary(max_size=4000))
-def test_content_comes_back(data: bytes) -> None:
+def test_content_is_unpacked_unchanged(data: bytes) -> None:
     packed = pack_content(data)
 
     assert unpack_content(packed, digest=digest_of(data), max_bytes=len(data)) == data
     assert len(packed) <= max_packed_bytes(len(data))
 
 
-def test_content_that_cannot_be_packed_has_room() -> None:
+def test_incompressible_content_fits_its_maximum_packed_size() -> None:
     data = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(40_000))
 
     assert len(pack_content(data)) <= max_packed_bytes(len(data))
 
 
-def test_a_bomb_is_not_unpacked() -> None:
+def test_a_decompression_bomb_is_not_unpacked() -> None:
     bomb = zlib.compress(bytes(50 * 1024 * 1024))
 
     with pytest.raises(TreeError, match="more than its 1000 bytes"):

@@ -1,4 +1,4 @@
-"""A broker's address is checked before anything goes there, and never shown with its password."""
+"""The broker's address is validated first, and never shown with its password."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_an_address_is_read(
     assert "geheim" not in repr(address)
 
 
-def test_a_socket_in_the_file_system_is_this_machine_s_own() -> None:
+def test_a_unix_socket_is_a_loopback_address() -> None:
     address = parse_broker("redis+socket://:geheim@/run/a.sock?virtual_host=2", source="--broker")
 
     assert (address.path, address.database, address.is_loopback) == ("/run/a.sock", 2, True)
     assert address.shown == "redis+socket:///run/a.sock?virtual_host=2"
 
 
-def test_the_other_name_of_a_socket_is_understood_too() -> None:
+def test_both_schemes_of_a_unix_socket_are_accepted() -> None:
     address = parse_broker("unix://me:ge%2Fheim@/run/a%20b.sock?db=3", source="--broker")
 
     assert (address.path, address.database, address.user) == ("/run/a b.sock", 3, "me")
@@ -81,12 +81,12 @@ def test_files_for_tls_are_read() -> None:
         "db=3",
     ],
 )
-def test_nothing_can_weaken_tls(query: str) -> None:
+def test_no_option_can_weaken_tls(query: str) -> None:
     with pytest.raises(ConfigurationError, match="expected redis"):
         parse_broker(f"rediss://:geheim@h?{query}", source="--broker")
 
 
-def test_another_password_leaves_everything_else() -> None:
+def test_replacing_the_password_keeps_the_rest_of_the_address() -> None:
     address = parse_broker("rediss://me:old@h:7000/2?ssl_ca_certs=/ca.pem", source="--broker")
 
     changed = with_password(address, "p@ss/word")
@@ -96,7 +96,7 @@ def test_another_password_leaves_everything_else() -> None:
 
 
 @pytest.mark.parametrize(("url", "is_visible"), [("redis://:geheim@h", True), ("redis://h", False)])
-def test_a_password_in_an_argument_is_a_reason_to_warn(url: str, is_visible: bool) -> None:
+def test_a_password_in_an_argument_causes_a_warning(url: str, is_visible: bool) -> None:
     warning = visible_password_warning(parse_broker(url, source="--broker"), option="--broker")
 
     assert (warning is not None) is is_visible
@@ -125,7 +125,7 @@ def test_a_password_in_an_argument_is_a_reason_to_warn(url: str, is_visible: boo
         "redis+socket:///run/a.sock?db=1",
     ],
 )
-def test_what_is_no_address_is_refused_with_its_source_and_without_its_password(url: str) -> None:
+def test_an_invalid_address_is_rejected_with_its_source_and_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_broker(url, source="--broker")
 

@@ -1,4 +1,4 @@
-"""The names and times on the broker fit each other."""
+"""Keys and timeouts on the broker are consistent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def test_the_lists_of_a_queue_are_named_as_the_transport_names_them() -> None:
     assert routing.queue_keys("r") == ("pm:pm.r", "pm:pm.r\x06\x165")
 
 
-def test_all_keys_are_ours_and_differ() -> None:
+def test_all_keys_have_the_prefix_and_differ() -> None:
     keys = [
         *(
             make("r")

@@ -1,4 +1,4 @@
-"""What Celery is told of the broker: the same place as ours, and never less safe."""
+"""Celery connects to the same broker as redis-py, and no less safely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADDRESSES = (
 )
 
 
-def test_a_connection_lost_in_silence_is_given_up_within_15_seconds() -> None:
+def test_a_silently_lost_connection_is_closed_within_15_seconds() -> None:
     # Looked at once in an interval, and given up at the first look after an interval without an answer.
     assert MAX_BLOCK_S + 2 * HEALTH_CHECK_S <= 15
     options = shared_settings("redis://host")["broker_transport_options"]
@@ -30,7 +30,7 @@ def test_a_connection_lost_in_silence_is_given_up_within_15_seconds() -> None:
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_both_ways_lead_to_the_same_place(url: str) -> None:
+def test_celery_and_redis_py_connect_to_the_same_database(url: str) -> None:
     ours = connect(url, timeout_s=5)
     settings = shared_settings(url)
     theirs = Connection(

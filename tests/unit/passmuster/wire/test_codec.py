@@ -1,4 +1,4 @@
-"""What goes over the wire comes back the same, and nothing else is accepted."""
+"""Values are decoded unchanged, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_result_comes_back_the_same(result: TestResult) -> None:
     assert decode_result(encode_result(result)) == result
 
 
-def test_the_name_of_a_file_that_is_no_utf_8_survives() -> None:
+def test_a_file_name_that_is_not_utf_8_is_preserved() -> None:
     task = TestTask(run_id="r", file_path="a\udcff.py")
 
     assert encode_task(task).isascii()
@@ -48,7 +48,7 @@ def test_the_name_of_a_file_that_is_no_utf_8_survives() -> None:
 
 
 @given(json_values)
-def test_any_other_json_is_refused_by_a_codec_error(value: object) -> None:
+def test_any_other_json_raises_a_codec_error(value: object) -> None:
     with pytest.raises(CodecError):
         decode_task(json.dumps(value))
 
@@ -80,7 +80,7 @@ def test_any_other_json_is_refused_by_a_codec_error(value: object) -> None:
         ({"file_path": ""}, "is empty"),
     ],
 )
-def test_what_is_wrong_with_a_task_is_named(changes: dict[str, object], named: str) -> None:
+def test_the_error_names_what_is_wrong_with_a_task(changes: dict[str, object], named: str) -> None:
     with pytest.raises(CodecError) as caught:
         decode_task(changed(**changes))
 
@@ -97,25 +97,25 @@ def test_a_missing_key_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '{"a":1,"a":2}', "NaN", "[1e999]"])
-def test_what_is_no_json_of_ours_is_refused(text: str) -> None:
+def test_invalid_json_is_rejected(text: str) -> None:
     with pytest.raises(CodecError):
         decode_task(text)
 
 
 @pytest.mark.parametrize("number", NOT_FINITE)
-def test_numbers_that_are_none_are_neither_sent_nor_taken(number: float) -> None:
+def test_nan_and_infinity_are_neither_sent_nor_accepted(number: float) -> None:
     with pytest.raises(CodecError):
         encode_task(TestTask(run_id="r", file_path="a.py", predicted_s=number))
     with pytest.raises(CodecError):
         decode_task(changed(predicted_s=number))
 
 
-def test_a_number_too_large_for_a_float_is_refused() -> None:
+def test_a_number_too_large_for_a_float_is_rejected() -> None:
     with pytest.raises(CodecError, match="a finite number"):
         decode_task(changed(predicted_s=1.5).replace("1.5", "1e999"))
 
 
-def test_a_path_that_would_be_refused_is_not_sent() -> None:
+def test_a_path_that_the_receiver_would_reject_is_not_sent() -> None:
     with pytest.raises(CodecError, match="is absolute"):
         encode_task(TestTask(run_id="r", file_path="/a.py"))
     with pytest.raises(CodecError, match="is absolute"):
@@ -125,7 +125,7 @@ def test_a_path_that_would_be_refused_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("decode", "most"), [(decode_task, MAX_TASK_CHARS), (decode_result, MAX_RESULT_CHARS)]
 )
-def test_a_text_that_is_too_long_is_not_even_read(decode: Any, most: int) -> None:
+def test_a_text_that_is_too_long_is_not_parsed(decode: Any, most: int) -> None:
     with pytest.raises(CodecError, match=f"at most {most}"):
         decode(" " * (most + 1))
 

@@ -1,4 +1,4 @@
-"""A message is opened by who has the secret, as what it was sealed, whole and unchanged; else not at all."""
+"""A message is verified only with the secret, the right kind, and unchanged content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from passmuster.wire.envelope import Envelope, EnvelopeError, pack_bytes, unpack
 texts = st.text(max_size=50) | st.text(max_size=3).map(lambda text: text * 1000)
 
 
-def test_a_secret_is_replaced_while_both_sides_go_on() -> None:
+def test_a_secret_can_be_replaced_while_both_sides_run() -> None:
     old, both, new = Envelope("old"), Envelope("new\nold"), Envelope("new")
 
     assert both.verify("task", old.sign("task", "a")) == ("a",)
@@ -38,14 +38,14 @@ def test_a_run_is_answered_with_the_secret_that_it_came_with() -> None:
 
 
 @given(secret=st.text(max_size=10), kind=st.text(max_size=10), parts=st.lists(texts, max_size=4))
-def test_what_was_sealed_is_opened(secret: str, kind: str, parts: list[str]) -> None:
-    sealed = Envelope(secret).sign(kind, *parts)
+def test_a_signed_message_is_verified(secret: str, kind: str, parts: list[str]) -> None:
+    signed = Envelope(secret).sign(kind, *parts)
 
-    assert Envelope(secret).verify(kind, sealed) == tuple(parts)
-    assert Envelope(secret).verify(kind, sealed.encode()) == tuple(parts)
+    assert Envelope(secret).verify(kind, signed) == tuple(parts)
+    assert Envelope(secret).verify(kind, signed.encode()) == tuple(parts)
 
 
-def test_text_that_is_no_utf_8_survives() -> None:
+def test_text_that_is_not_utf_8_is_preserved() -> None:
     parts = ("\udcff", "\udcff" * 1000)
 
     assert Envelope("s").verify("task", Envelope("s").sign("task", *parts)) == parts
@@ -56,44 +56,44 @@ def test_long_parts_are_compressed() -> None:
 
 
 @given(st.data())
-def test_no_changed_message_is_opened(data: st.DataObject) -> None:
-    sealed = Envelope("s").sign("task", "a" * 600, "b")
-    place = data.draw(st.integers(0, len(sealed) - 1))
-    letter = data.draw(st.characters(codec="ascii").filter(lambda letter: letter != sealed[place]))
-    changed = sealed[:place] + letter + sealed[place + 1 :]
+def test_no_changed_message_is_verified(data: st.DataObject) -> None:
+    signed = Envelope("s").sign("task", "a" * 600, "b")
+    place = data.draw(st.integers(0, len(signed) - 1))
+    letter = data.draw(st.characters(codec="ascii").filter(lambda letter: letter != signed[place]))
+    changed = signed[:place] + letter + signed[place + 1 :]
 
     with pytest.raises(EnvelopeError):
         Envelope("s").verify("task", changed)
 
 
 @given(st.text())
-def test_no_other_text_is_opened(text: str) -> None:
+def test_no_other_text_is_verified(text: str) -> None:
     with pytest.raises(EnvelopeError):
         Envelope("s").verify("task", text)
 
 
-def test_another_secret_is_told_as_such() -> None:
+def test_a_wrong_secret_is_reported_as_such() -> None:
     with pytest.raises(EnvelopeError, match="wrong signature: give the dispatcher and all workers the same"):
         Envelope("mine").verify("task", Envelope("yours").sign("task", "a"))
 
 
-def test_no_secret_is_not_any_secret() -> None:
+def test_an_empty_secret_does_not_verify_other_signatures() -> None:
     with pytest.raises(EnvelopeError, match="wrong signature"):
         Envelope("").verify("task", Envelope("s").sign("task", "a"))
 
 
-def test_a_task_is_not_taken_for_a_result() -> None:
+def test_a_task_is_not_accepted_as_a_result() -> None:
     with pytest.raises(EnvelopeError, match="of the kind 'task', 'result' was expected"):
         Envelope("s").verify("result", Envelope("s").sign("task", "a"))
 
 
-def test_parts_cannot_move_over_their_border() -> None:
+def test_the_signature_covers_the_boundaries_of_the_parts() -> None:
     one, two = Envelope("s").sign("task", "ab", "c"), Envelope("s").sign("task", "a", "bc")
 
     assert json.loads(one)[-1] != json.loads(two)[-1]
 
 
-def test_another_version_is_told_as_such() -> None:
+def test_another_version_is_reported_as_such() -> None:
     message = json.loads(Envelope("s").sign("task", "a"))
     message[0] = 7
 
@@ -104,35 +104,35 @@ def test_another_version_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     "text", ["[]", "{}", "null", '[2,"a"]', '[true,"task","x"]', '[2,"task",{},"x"]', "[" * 9999]
 )
-def test_another_form_is_refused(text: str) -> None:
+def test_a_malformed_message_is_rejected(text: str) -> None:
     with pytest.raises(EnvelopeError):
         Envelope("s").verify("task", text)
 
 
-def test_a_message_that_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed = Envelope("s").sign("task", "a")
-    monkeypatch.setattr(envelope, "MAX_MESSAGE_CHARS", len(sealed) - 1)
+def test_a_message_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = Envelope("s").sign("task", "a")
+    monkeypatch.setattr(envelope, "MAX_MESSAGE_CHARS", len(signed) - 1)
 
     with pytest.raises(EnvelopeError, match="at most"):
-        Envelope("s").verify("task", sealed)
+        Envelope("s").verify("task", signed)
     with pytest.raises(EnvelopeError, match="larger than"):
         Envelope("s").sign("task", "a")
 
 
-def test_all_parts_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed = Envelope("s").sign("task", "a" * 1000, "b" * 1000)
+def test_the_total_size_of_the_parts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = Envelope("s").sign("task", "a" * 1000, "b" * 1000)
     monkeypatch.setattr(envelope, "MAX_PARTS_BYTES", 1999)
 
     with pytest.raises(EnvelopeError, match="more than the 999 bytes"):
-        Envelope("s").verify("task", sealed)
+        Envelope("s").verify("task", signed)
 
 
 @given(st.binary(max_size=2000))
-def test_packed_bytes_come_back(data: bytes) -> None:
+def test_packed_bytes_are_unpacked_unchanged(data: bytes) -> None:
     assert unpack_bytes(pack_bytes(data), limit_bytes=len(data)) == data
 
 
-def test_a_little_that_would_become_much_is_refused() -> None:
+def test_a_decompression_bomb_is_rejected() -> None:
     bomb = b64encode(zlib.compress(bytes(10_000_000))).decode()
 
     with pytest.raises(EnvelopeError, match="more than the 1000 bytes"):

@@ -1,4 +1,4 @@
-"""What machines that join a run tell each other: what was sealed comes back, and nothing else is believed."""
+"""Messages of a joined run are decoded unchanged, and no others are accepted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTCOME = RoundOutcome(number=2, status=1, leader="box", failed_paths=("a.py",),
 ROUND = NewRound(number=2, paths=("a.py", "b\udcff.py"))
 
 
-def test_what_was_sealed_comes_back() -> None:
+def test_a_signed_message_is_decoded_unchanged() -> None:
     assert OURS.decode_spec(OURS.encode_spec(TERMS), version="1") == TERMS
     assert OURS.decode_outcome(OURS.encode_outcome(OUTCOME), 2) == OUTCOME
     assert OURS.decode_round(OURS.encode_round(ROUND)) == ROUND
@@ -29,25 +29,25 @@ def test_what_was_sealed_comes_back() -> None:
     assert OURS.decode_chunk(OURS.encode_chunk("ab", 1, "packed"), "ab", 1) == "packed"
 
 
-def test_of_another_version_only_that_is_understood() -> None:
+def test_a_spec_of_another_version_yields_only_the_version() -> None:
     assert OURS.decode_spec(OURS.encode_spec(TERMS), version="2") == "1"
 
 
 @pytest.mark.parametrize("other", [JoinCodec(Envelope("guess"), "run"), JoinCodec(Envelope("secret"), "ru")])
-def test_another_secret_or_another_run_is_refused(other: JoinCodec) -> None:
-    opened: list[Callable[[], object]] = [
+def test_a_message_with_another_secret_or_of_another_run_is_rejected(other: JoinCodec) -> None:
+    verified: list[Callable[[], object]] = [
         lambda: OURS.decode_spec(other.encode_spec(TERMS), version="1"),
         lambda: OURS.decode_outcome(other.encode_outcome(OUTCOME), 2),
         lambda: OURS.decode_round(other.encode_round(ROUND)),
         lambda: OURS.decode_result(other.encode_result(3, "text", ())),
         lambda: OURS.decode_chunk(other.encode_chunk("ab", 1, "packed"), "ab", 1),
     ]
-    for open_it in opened:
+    for open_it in verified:
         with pytest.raises(EnvelopeError):
             open_it()
 
 
-def test_one_thing_does_not_pass_for_another() -> None:
+def test_a_message_of_one_kind_is_not_accepted_as_another() -> None:
     with pytest.raises(EnvelopeError):
         OURS.decode_outcome(OURS.encode_outcome(OUTCOME), 3)
     with pytest.raises(EnvelopeError):

@@ -1,4 +1,4 @@
-"""What a run asks of workers, as text and back."""
+"""A run's spec as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TERMS = RunSpec(
 )
 
 
-def test_terms_survive_the_way() -> None:
+def test_a_spec_is_decoded_unchanged() -> None:
     assert decode_run_spec(encode_run_spec(TERMS)) == TERMS
 
 
@@ -31,7 +31,7 @@ def test_terms_survive_the_way() -> None:
         ('"environment_names":["COLUMNS","LANG"]', '"environment_names":[1]', r"environment_names\[0\] is 1"),
     ],
 )
-def test_what_is_not_exactly_terms_is_refused_by_name(old: str, new: str, complaint: str) -> None:
+def test_the_error_names_what_is_wrong_with_a_spec(old: str, new: str, complaint: str) -> None:
     text = encode_run_spec(TERMS)
     assert old in text
 

@@ -1,4 +1,4 @@
-"""Which servers a run refuses."""
+"""Servers that a run refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from passmuster.wire.access import check_server
 
 
 @pytest.mark.parametrize("version", ["6.2.0", "7.0.15", "10.1"])
-def test_a_fit_server_is_taken(version: str) -> None:
+def test_a_usable_server_is_accepted(version: str) -> None:
     check_server({"redis_version": version, "role": "master", "maxmemory_policy": "noeviction"}, shown="x")
     check_server({"redis_version": version}, shown="x")
 
@@ -23,7 +23,7 @@ def test_a_fit_server_is_taken(version: str) -> None:
         ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy allkeys-lru"),
     ],
 )
-def test_an_unfit_server_is_refused_by_name(change: dict[str, object], words: str) -> None:
+def test_an_unusable_server_is_refused_with_the_reason(change: dict[str, object], words: str) -> None:
     with pytest.raises(InfrastructureError, match=words) as caught:
         check_server({"redis_version": "7.2.0", **change}, shown="redis://broker:6379/0")
 

@@ -1,4 +1,4 @@
-"""Where a secret is required, and what is warned of."""
+"""When a secret is required, and the warnings about weak protection."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_a_socket_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: py
             require_secret(address(f"redis+socket://{path}"), "")
 
 
-def test_two_secrets_may_be_valid_at_once_and_three_may_not() -> None:
+def test_two_secrets_may_be_valid_at_once_but_not_three() -> None:
     require_secret(address("redis://host"), f"{GOOD}\n{GOOD}")
     with pytest.raises(ConfigurationError, match="the secret has 3 lines"):
         require_secret(address("redis://host"), f"{GOOD}\n{GOOD}\n{GOOD}")
 
 
-def test_what_protects_enough_is_not_warned_of(tmp_path: Path) -> None:
+def test_sufficient_protection_causes_no_warning(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.touch(0o600)
 
@@ -81,14 +81,14 @@ def test_what_protects_enough_is_not_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["short", f"{GOOD}\nshort"])
-def test_a_secret_that_can_be_guessed_is_warned_of(secret: str) -> None:
+def test_a_short_secret_causes_a_warning(secret: str) -> None:
     (line,) = secret_warnings(address("redis://localhost"), secret, file=None)
 
     assert line.startswith("the secret in PASSMUSTER_SECRET has 5 characters")
     assert "short" not in line
 
 
-def test_a_file_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
+def test_a_secret_file_that_all_users_can_read_causes_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.touch()
     file.chmod(0o644)
@@ -101,7 +101,7 @@ def test_a_file_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
     assert secret_warnings(address("redis://localhost"), GOOD, file=file) == ()
 
 
-def test_a_file_below_folders_that_everybody_may_enter_is_warned_of(
+def test_a_secret_file_below_directories_that_all_users_can_enter_causes_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "secret"
@@ -115,7 +115,7 @@ def test_a_file_below_folders_that_everybody_may_enter_is_warned_of(
     assert line == f"all users of this machine can read the secret in {file}: run `chmod 600` on it"
 
 
-def test_a_connection_in_plain_text_to_another_machine_is_warned_of() -> None:
+def test_an_unencrypted_connection_to_another_machine_causes_a_warning() -> None:
     (line,) = secret_warnings(address("redis://:geheim@host"), GOOD, file=None)
 
     assert line.startswith("the connection to redis://host:6379/0 is not encrypted")

@@ -1,4 +1,4 @@
-"""An executor and a broker's record that do what a test says, for the parts of a queue's worker."""
+"""An executor and a run store that do what a test says, for the parts of a queue worker."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class ScriptedExecutor:
 
     def __init__(self) -> None:
         self.refuses = 0
-        self.trouble: Exception | None = None
+        self.error: Exception | None = None
         self.bug: Exception | None = None
         self.result = TestResult(file_path="ok.py", status=Status.PASS)
         self.while_refusing: Callable[[], object] = lambda: None
         self.while_running: Callable[[], object] = lambda: None
         self.admitted: list[str] = []
-        self.dismissed: list[str] = []
+        self.released: list[str] = []
         self.ended: list[tuple[tuple[str, ...], float]] = []
         self.stops: list[float] = []
 
@@ -78,8 +78,8 @@ class ScriptedExecutor:
         raise AssertionError("nobody asks")
 
     def admit(self, task: TestTask) -> bool:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         if self.refuses:
             self.refuses -= 1
             self.while_refusing()
@@ -88,7 +88,7 @@ class ScriptedExecutor:
         return True
 
     def release(self, task: TestTask) -> None:
-        self.dismissed.append(task.file_path)
+        self.released.append(task.file_path)
 
     def run_single_test(self, task: TestTask) -> TestResult:
         self.while_running()
@@ -114,7 +114,7 @@ class ScriptedRunStore(RunStore):
 
     def __init__(self) -> None:
         self.claims: list[ClaimReply | Exception] = [ClaimReply.OK]
-        self.holds: list[RenewReply | Exception] = [RenewReply.HELD]
+        self.renewals: list[RenewReply | Exception] = [RenewReply.HELD]
         self.finishes: list[bool | Exception] = [True]
         self.epochs: list[str | Exception | None] = ["word"]
         self.while_releasing: Callable[[], object] = lambda: None
@@ -130,7 +130,7 @@ class ScriptedRunStore(RunStore):
     def renew(self, path: str, delivery: int, worker: str) -> RenewReply:
         self.asked.append(("renew", path, delivery, worker))
         self.while_renewing()
-        return _next(self.holds)
+        return _next(self.renewals)
 
     def finish(self, path: str, delivery: int, worker: str, body: str) -> bool:
         self.asked.append(("finish", path, delivery, worker))
@@ -160,20 +160,20 @@ def _next(answers: list[Answer | Exception]) -> Answer:
     return answer
 
 
-class Desk:
+class ScriptedWorker:
     """A `TaskHandler` with everything around it scripted."""
 
     def __init__(
-        self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerStatus] = ()
+        self, root: Path, *, allowed: Collection[str] = (), statuses: Sequence[WorkerStatus] = ()
     ) -> None:
         (root / "ok.py").write_text("pass\n", encoding="utf-8")
         self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRunStore(), Clock()
-        self.roster = InFlightFiles()
+        self.in_flight = InFlightFiles()
         self.envelope = Envelope(SECRET)
         self.lines: list[str] = []
         self.failures: list[str] = []
         self.free_bytes = MIN_FREE_BYTES
-        self.terms: RunSpec | None = terms()
+        self.spec: RunSpec | None = spec()
         self.settings = WorkerSettings(
             root=root,
             workdir=root,
@@ -183,16 +183,16 @@ class Desk:
             budget_bytes=1 << 30,
             name=NAME,
         )
-        neighbours = PeerWorkers(lambda: cards, name=NAME, clock=self.clock)
+        peers = PeerWorkers(lambda: statuses, name=NAME, clock=self.clock)
         self.admission = Admission(
             self.executor,
-            self.roster,
-            neighbours,
+            self.in_flight,
+            peers,
             budget_bytes=self.settings.budget_bytes,
             clock=self.clock,
             pause=self.clock.pause,
         )
-        self.left_alone: list[tuple[str, str]] = []
+        self.abandoned: list[tuple[str, str]] = []
         self.files = TaskHandler(
             self.executor,
             self.admission,
@@ -200,11 +200,11 @@ class Desk:
             self.settings,
             self.envelope,
             lambda run_id: self.record,
-            lambda run_id: self.terms,
-            self.roster,
+            lambda run_id: self.spec,
+            self.in_flight,
             say=self.say,
             fail=self.failures.append,
-            abandon=lambda run_id, why: self.left_alone.append((run_id, why)),
+            abandon=lambda run_id, why: self.abandoned.append((run_id, why)),
             allowed=allowed,
             clock=self.clock,
             pause=self.clock.pause,
@@ -215,16 +215,16 @@ class Desk:
     ) -> None:
         self.lines.append(event if about is None else f"{about.path}: {event}")
 
-    def message(self, task: TestTask, take: int = 101) -> str:
+    def message(self, task: TestTask, delivery: int = 101) -> str:
         """Return the message of a task."""
-        return self.envelope.sign("task", encode_task(task), str(take))
+        return self.envelope.sign("task", encode_task(task), str(delivery))
 
     def result(self) -> TestResult:
         """Return the last result that was sent."""
         return decode_result(self.envelope.verify(result_kind("run"), self.record.bodies[-1])[0])
 
 
-def terms(**changes: object) -> RunSpec:
+def spec(**changes: object) -> RunSpec:
     plain = RunSpec(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
     return structs.replace(plain, **changes)
 

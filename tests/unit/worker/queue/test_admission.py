@@ -1,4 +1,4 @@
-"""Who gets a place on a worker, and in which turn."""
+"""The order in which a worker admits files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.wire.broker_messages import WorkerStatus
-from tests.unit.worker.queue.scripted_queue import NAME, Desk, task
+from tests.unit.worker.queue.scripted_queue import NAME, ScriptedWorker, task
 from worker.queue.admission import ADMIT_S
 
 ALONE = task("alone.py", exclusive=True)
@@ -17,21 +17,21 @@ BIG = task("big.py", predicted_bytes=2 << 30)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def worker(tmp_path: Path) -> ScriptedWorker:
+    return ScriptedWorker(tmp_path)
 
 
 def wanted() -> bool:
     return True
 
 
-def card(name: str, *, gib: int, runs: tuple[str, ...] = ("run",)) -> WorkerStatus:
+def status(name: str, *, gib: int, runs: tuple[str, ...] = ("run",)) -> WorkerStatus:
     return WorkerStatus(name=name, host="h", slots=1, busy=0, budget_bytes=gib << 30, version="1", runs=runs)
 
 
-def while_refused(desk: Desk, times: int, then: Callable[[], object]) -> None:
-    """Have something done when a file was refused a place so many times."""
-    desk.executor.refuses = 1_000_000
+def while_refused(worker: ScriptedWorker, times: int, then: Callable[[], object]) -> None:
+    """Call a function when a file was refused a slot so many times."""
+    worker.executor.refuses = 1_000_000
     refused = 0
 
     def count() -> None:
@@ -40,84 +40,84 @@ def while_refused(desk: Desk, times: int, then: Callable[[], object]) -> None:
         if refused == times:
             then()
 
-    desk.executor.while_refusing = count
+    worker.executor.while_refusing = count
 
 
-def test_a_file_that_must_be_alone_waits_as_long_as_it_takes(desk: Desk) -> None:
-    desk.executor.refuses = 1000
+def test_an_exclusive_file_waits_without_a_limit(worker: ScriptedWorker) -> None:
+    worker.executor.refuses = 1000
 
-    assert desk.admission.admit(ALONE, wanted)
+    assert worker.admission.admit(ALONE, wanted)
 
-    assert desk.executor.admitted == ["alone.py"]
-    assert desk.clock.now > 10 * ADMIT_S
+    assert worker.executor.admitted == ["alone.py"]
+    assert worker.clock.now > 10 * ADMIT_S
 
 
-def test_nothing_else_is_admitted_while_a_file_waits_to_be_alone(desk: Desk) -> None:
+def test_no_other_file_is_admitted_while_an_exclusive_file_waits(worker: ScriptedWorker) -> None:
     answers: list[bool] = []
 
     def come_between() -> None:
-        desk.executor.refuses = 0
-        answers.append(desk.admission.admit(OTHER, wanted))
+        worker.executor.refuses = 0
+        answers.append(worker.admission.admit(OTHER, wanted))
 
-    while_refused(desk, 1, come_between)
+    while_refused(worker, 1, come_between)
 
-    assert desk.admission.admit(ALONE, wanted)
+    assert worker.admission.admit(ALONE, wanted)
     assert answers == [False]
-    assert desk.executor.admitted == ["alone.py"]
-    assert desk.admission.admit(OTHER, wanted)
+    assert worker.executor.admitted == ["alone.py"]
+    assert worker.admission.admit(OTHER, wanted)
 
 
-def test_a_second_file_that_must_be_alone_is_for_others(desk: Desk) -> None:
+def test_a_second_exclusive_file_is_left_to_other_workers(worker: ScriptedWorker) -> None:
     answers: list[bool] = []
 
     def come_between() -> None:
-        desk.executor.refuses = 0
-        answers.append(desk.admission.admit(task("second.py", exclusive=True), wanted))
+        worker.executor.refuses = 0
+        answers.append(worker.admission.admit(task("second.py", exclusive=True), wanted))
 
-    while_refused(desk, 1, come_between)
+    while_refused(worker, 1, come_between)
 
-    assert desk.admission.admit(ALONE, wanted)
+    assert worker.admission.admit(ALONE, wanted)
     assert answers == [False]
-    assert desk.admission.admit(task("second.py", exclusive=True), wanted)
+    assert worker.admission.admit(task("second.py", exclusive=True), wanted)
 
 
-def test_a_file_that_nobody_wants_any_more_gives_its_turn_away(desk: Desk) -> None:
-    desk.executor.refuses = 1_000_000
+def test_an_exclusive_file_that_is_no_longer_wanted_loses_its_turn(worker: ScriptedWorker) -> None:
+    worker.executor.refuses = 1_000_000
 
-    assert not desk.admission.admit(ALONE, lambda: False)
+    assert not worker.admission.admit(ALONE, lambda: False)
 
-    assert desk.clock.now < 2 * ADMIT_S
-    desk.executor.refuses = 0
-    assert desk.admission.admit(OTHER, wanted)
-
-
-def test_the_end_of_the_worker_ends_the_wait(desk: Desk) -> None:
-    while_refused(desk, 3, desk.roster.close)
-
-    assert not desk.admission.admit(ALONE, wanted)
+    assert worker.clock.now < 2 * ADMIT_S
+    worker.executor.refuses = 0
+    assert worker.admission.admit(OTHER, wanted)
 
 
-def test_a_file_too_big_for_this_worker_is_left_to_one_that_has_room(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, cards=[card("worker-2", gib=4)])
+def test_a_shutdown_ends_the_wait(worker: ScriptedWorker) -> None:
+    while_refused(worker, 3, worker.in_flight.close)
 
-    assert not desk.admission.admit(BIG, wanted)
-    assert desk.executor.admitted == []
-    assert desk.admission.admit(OTHER, wanted)
+    assert not worker.admission.admit(ALONE, wanted)
+
+
+def test_a_file_too_large_for_this_worker_is_left_to_one_that_it_fits(tmp_path: Path) -> None:
+    worker = ScriptedWorker(tmp_path, statuses=[status("worker-2", gib=4)])
+
+    assert not worker.admission.admit(BIG, wanted)
+    assert worker.executor.admitted == []
+    assert worker.admission.admit(OTHER, wanted)
 
 
 @pytest.mark.parametrize(
-    "cards",
+    "statuses",
     [
         [],
-        [card("worker-2", gib=1)],
-        [card(NAME, gib=4)],
-        [card("worker-2", gib=4, runs=("another run",))],
+        [status("worker-2", gib=1)],
+        [status(NAME, gib=4)],
+        [status("worker-2", gib=4, runs=("another run",))],
     ],
 )
-def test_a_file_too_big_for_all_workers_is_taken_and_gets_its_turn(
-    tmp_path: Path, cards: list[WorkerStatus]
+def test_a_file_too_large_for_all_workers_runs_exclusively(
+    tmp_path: Path, statuses: list[WorkerStatus]
 ) -> None:
-    desk = Desk(tmp_path, cards=cards)
-    desk.executor.refuses = 1000
+    worker = ScriptedWorker(tmp_path, statuses=statuses)
+    worker.executor.refuses = 1000
 
-    assert desk.admission.admit(BIG, wanted)
+    assert worker.admission.admit(BIG, wanted)

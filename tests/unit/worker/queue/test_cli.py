@@ -1,4 +1,4 @@
-"""What a worker is started with: arguments, variables, and which of them tests must not see."""
+"""A worker's options, variables, and those that tests must not see."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert (found.secret, given.allow_env, given.exit_with_stdin) == (SECRET, (), False)
 
 
-def test_everything_can_be_said(tmp_path: Path) -> None:
+def test_all_options_are_read(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     words = [
         "--workdir",
@@ -84,7 +84,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         (["--secret-file", "/no/such/file"], "--secret-file /no/such/file cannot be read"),
     ],
 )
-def test_what_cannot_be_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
+def test_an_invalid_option_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         options(tmp_path, *words)
 
@@ -154,7 +154,7 @@ def test_a_broker_behind_a_port_needs_a_secret(tmp_path: Path, broker: str) -> N
         read_options(["--broker", broker, "--root", str(tmp_path)], {})
 
 
-def test_what_weakens_the_protection_is_warned_of(tmp_path: Path) -> None:
+def test_weak_protection_causes_a_warning(tmp_path: Path) -> None:
     assert options(tmp_path).warnings[1:] == ()
     assert "can be guessed" in options(tmp_path, PASSMUSTER_SECRET="s").warnings[-1]
 
@@ -175,7 +175,7 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
     assert environ == {"HOME": "/"}
 
 
-def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
 
     assert status == 2
@@ -189,7 +189,7 @@ def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
     assert ":pw@" not in shown
 
 
-def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
+def test_a_worker_without_a_root_cannot_have_a_working_directory(tmp_path: Path) -> None:
     environ = {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
     found = read_options(["--setup", "make ready"], environ)
     given = found.arguments

@@ -1,4 +1,4 @@
-"""Coverage data on its way into a message: of one process, of several, and damaged."""
+"""Coverage data for a message: of one process, of several, and damaged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unpacked(text: str, folder: Path) -> list[int]:
     return sorted(data.lines("/project/shop.py") or [])
 
 
-def test_no_data_is_no_text(settings: WorkerSettings) -> None:
+def test_without_data_the_text_is_empty(settings: WorkerSettings) -> None:
     assert pack_coverage([], settings) == ""
 
 
@@ -54,14 +54,14 @@ def test_one_file_is_packed_and_removed(tmp_path: Path, settings: WorkerSettings
     assert not (tmp_path / "00001").exists()
 
 
-def test_data_of_several_processes_is_joined(tmp_path: Path, settings: WorkerSettings) -> None:
+def test_data_of_several_processes_is_combined(tmp_path: Path, settings: WorkerSettings) -> None:
     files = [data_file(tmp_path / "00001", f"data.{number}", [number]) for number in (1, 2, 3)]
 
     assert unpacked(pack_coverage(files, settings), tmp_path) == [1, 2, 3]
     assert not (tmp_path / "00001").exists()
 
 
-def test_what_cannot_be_joined_is_an_error(tmp_path: Path, settings: WorkerSettings) -> None:
+def test_data_that_cannot_be_combined_is_an_error(tmp_path: Path, settings: WorkerSettings) -> None:
     good = data_file(tmp_path / "00001", "data.1", [1])
     bad = tmp_path / "00001" / "data.2"
     bad.write_text("no data", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""When a worker is no longer fit to run files."""
+"""When a worker can no longer run files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def health(tmp_path: Path) -> Health:
     return Health(tmp_path, tmp_path, free=lambda _: MIN_FREE_BYTES)
 
 
-def test_a_worker_that_never_ran_a_file_is_given_up_at_its_first_failure(health: Health) -> None:
+def test_a_worker_that_never_ran_a_file_fails_at_its_first_failure(health: Health) -> None:
     assert health.count_failure()
 
 
-def test_a_worker_that_ran_files_is_given_up_at_the_second_failure_in_a_row(health: Health) -> None:
+def test_a_worker_that_ran_files_fails_at_the_second_consecutive_failure(health: Health) -> None:
     health.count_run()
     assert not health.count_failure()
     health.count_run()
@@ -32,7 +32,7 @@ def problem_of(health: Health) -> str:
     return problem
 
 
-def test_too_little_space_is_told_with_what_is_needed(tmp_path: Path, health: Health) -> None:
+def test_too_little_space_is_reported_with_the_required_space(tmp_path: Path, health: Health) -> None:
     assert health.problem() is None
 
     full = Health(tmp_path, tmp_path, free=lambda _: MIN_FREE_BYTES - 1)
@@ -41,7 +41,7 @@ def test_too_little_space_is_told_with_what_is_needed(tmp_path: Path, health: He
     assert str(tmp_path) in problem_of(full)
 
 
-def test_folders_that_are_gone_are_told(tmp_path: Path) -> None:
+def test_missing_directories_are_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
 
     assert f"root {gone} does not exist any more" in problem_of(Health(gone, tmp_path))

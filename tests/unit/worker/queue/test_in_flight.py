@@ -1,4 +1,4 @@
-"""The book of what a worker has."""
+"""The files that a worker holds."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ def held(name: str) -> InFlightFile:
     return InFlightFile(run_id="run", path=name, delivery=101, attempt_id=f"run:{name}#1")
 
 
-def test_only_what_the_broker_gave_is_held() -> None:
-    roster = InFlightFiles()
+def test_only_claimed_files_are_renewed() -> None:
+    in_flight = InFlightFiles()
 
-    assert roster.add(held("a"))
-    assert roster.add(held("b"))
-    roster.claim("run:b#1")
+    assert in_flight.add(held("a"))
+    assert in_flight.add(held("b"))
+    in_flight.claim("run:b#1")
 
-    assert roster.claimed() == (held("b"),)
-
-
-def test_an_attempt_is_here_once() -> None:
-    roster = InFlightFiles()
-    roster.add(held("a"))
-
-    assert not roster.add(held("a"))
-    roster.remove("run:a#1")
-    assert roster.add(held("a"))
+    assert in_flight.claimed() == (held("b"),)
 
 
-def test_lost_is_final_and_told_once() -> None:
-    roster = InFlightFiles()
-    roster.add(held("a"))
+def test_an_attempt_can_be_added_once() -> None:
+    in_flight = InFlightFiles()
+    in_flight.add(held("a"))
 
-    assert roster.mark_aborted("run:a#1", AbortReason.CANCELLED)
-    assert not roster.mark_aborted("run:a#1", AbortReason.CANCELLED)
-    assert roster.mark_aborted("run:a#1", AbortReason.LOST)
-    assert not roster.mark_aborted("run:a#1", AbortReason.CANCELLED)
-    assert roster.abort_reason("run:a#1") is AbortReason.LOST
+    assert not in_flight.add(held("a"))
+    in_flight.remove("run:a#1")
+    assert in_flight.add(held("a"))
 
 
-def test_the_fate_of_a_file_goes_with_it() -> None:
-    roster = InFlightFiles()
-    roster.add(held("a"))
-    roster.mark_aborted("run:a#1", AbortReason.LOST)
-    roster.remove("run:a#1")
+def test_an_abort_reason_is_set_once_and_lost_is_final() -> None:
+    in_flight = InFlightFiles()
+    in_flight.add(held("a"))
 
-    assert not roster.mark_aborted("run:a#1", AbortReason.LOST)
-    assert roster.abort_reason("run:a#1") is None
+    assert in_flight.mark_aborted("run:a#1", AbortReason.CANCELLED)
+    assert not in_flight.mark_aborted("run:a#1", AbortReason.CANCELLED)
+    assert in_flight.mark_aborted("run:a#1", AbortReason.LOST)
+    assert not in_flight.mark_aborted("run:a#1", AbortReason.CANCELLED)
+    assert in_flight.abort_reason("run:a#1") is AbortReason.LOST
 
 
-def test_a_closed_roster_takes_nothing_and_may_be_waited_for() -> None:
-    roster = InFlightFiles()
-    roster.add(held("a"))
-    roster.close()
+def test_removing_a_file_removes_its_abort_reason() -> None:
+    in_flight = InFlightFiles()
+    in_flight.add(held("a"))
+    in_flight.mark_aborted("run:a#1", AbortReason.LOST)
+    in_flight.remove("run:a#1")
 
-    assert not roster.add(held("b"))
-    assert not roster.wait_until_empty(0)
-    roster.remove("run:a#1")
-    assert roster.wait_until_empty(0)
+    assert not in_flight.mark_aborted("run:a#1", AbortReason.LOST)
+    assert in_flight.abort_reason("run:a#1") is None
+
+
+def test_a_closed_worker_accepts_no_file_and_becomes_empty() -> None:
+    in_flight = InFlightFiles()
+    in_flight.add(held("a"))
+    in_flight.close()
+
+    assert not in_flight.add(held("b"))
+    assert not in_flight.wait_until_empty(0)
+    in_flight.remove("run:a#1")
+    assert in_flight.wait_until_empty(0)

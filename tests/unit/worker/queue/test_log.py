@@ -1,4 +1,4 @@
-"""A worker's lines, for people and for machines."""
+"""A worker's log, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def said(form: LogFormat, event: str, about: InFlightFile | None = None) -> str:
     return line
 
 
-def test_people_get_a_line_and_the_file_it_is_about() -> None:
+def test_a_plain_line_names_the_event_and_the_file() -> None:
     assert said(LogFormat.PLAIN, "ready") == "ready"
     assert said(LogFormat.PLAIN, "PASS", ABOUT) == "PASS run=r1 file='a b.py' attempt=2"
 
 
-def test_machines_get_an_object_a_line() -> None:
+def test_a_json_line_is_one_object() -> None:
     assert json.loads(said(LogFormat.JSON, "two\nlines", ABOUT)) == {
         "time": "1970-01-02T00:00:00.500000+00:00",
         "level": "warning",

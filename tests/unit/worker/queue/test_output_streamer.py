@@ -1,4 +1,4 @@
-"""Output goes to the broker only while somebody wants to see it, and its end comes before the result."""
+"""Output is sent only while it has a subscription, and its end comes before the result."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class AwayError(redis.ConnectionError):
 
 class Board(OutputStream):
     def __init__(self) -> None:
-        self.wishes: set[str] = set()
+        self.subscriptions: set[str] = set()
         self.pieces: list[tuple[str, int, bytes]] = []
         self.is_away = False
 
     def are_subscribed(self, files: Sequence[tuple[str, str]]) -> list[bool]:
-        return [path in self.wishes for _, path in files]
+        return [path in self.subscriptions for _, path in files]
 
     def publish(self, run_id: str, path: str, piece: OutputPiece) -> None:
         if self.is_away:
@@ -41,14 +41,14 @@ def made() -> tuple[Board, dict[str, OutputCapture], OutputStreamer]:
     return board, captures, OutputStreamer(captures.get, board)
 
 
-def test_only_what_is_wanted_is_sent_and_only_once() -> None:
+def test_only_subscribed_output_is_sent_and_only_once() -> None:
     board, captures, tails = made()
     captures["a"].feed(b"one")
     captures["b"].feed(b"two")
     tails.stream([held("a"), held("b")])
     assert board.pieces == []
 
-    board.wishes = {"a"}
+    board.subscriptions = {"a"}
     tails.stream([held("a"), held("b")])
     tails.stream([held("a"), held("b")])
     captures["a"].feed(b" more")
@@ -57,9 +57,9 @@ def test_only_what_is_wanted_is_sent_and_only_once() -> None:
     assert board.pieces == [("a", 0, b"one"), ("a", 3, b" more")]
 
 
-def test_the_rest_is_sent_at_the_end_also_while_the_broker_is_away() -> None:
+def test_the_rest_is_sent_at_the_end_and_errors_are_ignored() -> None:
     board, captures, tails = made()
-    board.wishes = {"a"}
+    board.subscriptions = {"a"}
     tails.stream([held("a")])
     captures["a"].feed(b"the end")
 
@@ -73,9 +73,9 @@ def test_the_rest_is_sent_at_the_end_also_while_the_broker_is_away() -> None:
     tails.finish(held("a"))
 
 
-def test_much_output_is_sent_in_parts_of_which_the_oldest_are_left_out() -> None:
+def test_large_output_is_sent_in_pieces_without_the_oldest() -> None:
     board, captures, tails = made()
-    board.wishes = {"a"}
+    board.subscriptions = {"a"}
     captures["a"].feed(b"x" * (MAX_PIECE_BYTES + 10))
 
     tails.stream([held("a")])

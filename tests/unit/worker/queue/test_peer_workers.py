@@ -1,4 +1,4 @@
-"""What a worker knows of the others."""
+"""What a worker knows of other workers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from passmuster.wire.broker_messages import WorkerStatus
 from tests.unit.worker.queue.scripted_queue import BrokerAwayError, Clock
 from worker.queue.peer_workers import PeerWorkers
 
-CARD = WorkerStatus(name="w2", host="h", slots=1, busy=0, budget_bytes=100, version="1", runs=("r1",))
+STATUS = WorkerStatus(name="w2", host="h", slots=1, busy=0, budget_bytes=100, version="1", runs=("r1",))
 
 
-def test_the_board_is_read_once_in_a_while_and_a_broker_that_is_away_has_none() -> None:
+def test_statuses_are_cached_for_one_heartbeat_and_empty_while_the_broker_is_unavailable() -> None:
     clock, asked = Clock(), 0
-    trouble: Exception | None = None
+    error: Exception | None = None
 
-    def cards() -> list[WorkerStatus]:
+    def statuses() -> list[WorkerStatus]:
         nonlocal asked
         asked += 1
-        if trouble is not None:
-            raise trouble
-        return [CARD]
+        if error is not None:
+            raise error
+        return [STATUS]
 
-    neighbours = PeerWorkers(cards, name="w1", clock=clock)
+    peers = PeerWorkers(statuses, name="w1", clock=clock)
 
-    assert neighbours.can_fit("r1", 100)
-    assert not neighbours.can_fit("r1", 101)
-    assert not neighbours.can_fit("r2", 1)
+    assert peers.can_fit("r1", 100)
+    assert not peers.can_fit("r1", 101)
+    assert not peers.can_fit("r2", 1)
     assert asked == 1
-    clock.now, trouble = HEARTBEAT_S, BrokerAwayError()
-    assert not neighbours.can_fit("r1", 100)
+    clock.now, error = HEARTBEAT_S, BrokerAwayError()
+    assert not peers.can_fit("r1", 100)
     assert asked == 2

@@ -1,4 +1,4 @@
-"""A worker takes messages of the runs that it serves, also after Celery forgot what it was asked for."""
+"""A worker consumes the queues of its runs, also after Celery forgot a request."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_runs_are_followed_and_left(consumer: Consumer, queues: RunQueues) -> No
     assert consumer.taken_from == of_run("b")
 
 
-def test_what_was_forgotten_is_asked_for_again(consumer: Consumer, queues: RunQueues) -> None:
+def test_a_forgotten_request_is_repeated(consumer: Consumer, queues: RunQueues) -> None:
     queues.follow("a")
     consumer.taken_from.clear()
 
@@ -67,7 +67,7 @@ def test_what_was_forgotten_is_asked_for_again(consumer: Consumer, queues: RunQu
     assert consumer.taken_from == of_run("a")
 
 
-def test_what_was_asked_for_without_a_connection_is_done_later(consumer: Consumer, queues: RunQueues) -> None:
+def test_a_request_without_a_connection_is_carried_out_later(consumer: Consumer, queues: RunQueues) -> None:
     queues.follow("gone")
     consumer.is_connected = False
     queues.leave("gone")

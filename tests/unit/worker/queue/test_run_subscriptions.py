@@ -1,4 +1,4 @@
-"""Which runs a worker serves, and what it says of the others."""
+"""The runs that a worker serves, and its refusals of others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import RunSpec, encode_run_spec
 from passmuster.wire.run_store import RunStore
 from tests.support.queue_worker import until
-from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, terms
+from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, spec
 from worker.queue.celery_app import RunQueues
 from worker.queue.in_flight import InFlightFile
 from worker.queue.log import LogLevel
@@ -26,8 +26,8 @@ class Broker(RunStore, RunQueues):
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
-        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(terms()))
-        self.trouble: list[Exception] = []
+        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(spec()))
+        self.error: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
         self.synced = 0
@@ -37,20 +37,20 @@ class Broker(RunStore, RunQueues):
         self.left: list[str] = []
 
     def spec(self) -> str | None:
-        if self.trouble:
-            raise self.trouble.pop()
+        if self.error:
+            raise self.error.pop()
         return self.text
 
     def assign_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
-        if self.trouble:
-            raise self.trouble.pop()
+        if self.error:
+            raise self.error.pop()
         assert (worker, count) == (NAME, 2)
         self.known.append(known)
         return self.slots
 
     def refuse(self, worker: str, body: str) -> None:
-        if self.trouble:
-            raise self.trouble.pop()
+        if self.error:
+            raise self.error.pop()
         assert worker == NAME
         [reason] = ENVELOPE.verify("refused", body)
         self.refusals.append(reason)
@@ -75,7 +75,7 @@ def broker() -> Broker:
     return Broker()
 
 
-def joining(broker: Broker, *checks: Check) -> RunSubscriptions:
+def subscriptions_of(broker: Broker, *checks: Check) -> RunSubscriptions:
     return RunSubscriptions(
         lambda run_id: broker,
         ENVELOPE,
@@ -89,12 +89,12 @@ def joining(broker: Broker, *checks: Check) -> RunSubscriptions:
 
 
 def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
-    runs = joining(broker)
+    runs = subscriptions_of(broker)
 
     runs.follow({"run"})
     until(lambda: broker.changes, "the run is joined")
     runs.follow({"run"})
-    assert runs.spec_of("run") == terms()
+    assert runs.spec_of("run") == spec()
     assert runs.served_runs() == ("run",)
 
     runs.follow(())
@@ -105,7 +105,7 @@ def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
 
 
 def test_a_run_that_is_joined_again_is_asked_for_the_same_slots(broker: Broker) -> None:
-    runs = joining(broker)
+    runs = subscriptions_of(broker)
 
     for times in (1, 2):
         runs.follow({"run"})
@@ -116,9 +116,9 @@ def test_a_run_that_is_joined_again_is_asked_for_the_same_slots(broker: Broker) 
     assert broker.known == [None, SlotRange(first=4, total=6)]
 
 
-def test_a_run_that_ends_before_it_gives_slots_is_not_followed(broker: Broker) -> None:
+def test_a_run_that_ends_before_it_assigns_slots_is_not_followed(broker: Broker) -> None:
     broker.slots = None
-    runs = joining(broker)
+    runs = subscriptions_of(broker)
 
     runs.follow({"run"})
     until(lambda: broker.known, "slots were asked for")
@@ -127,14 +127,14 @@ def test_a_run_that_ends_before_it_gives_slots_is_not_followed(broker: Broker) -
     assert broker.changes == []
 
 
-def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_end(broker: Broker) -> None:
+def test_a_slow_check_delays_no_other_run_and_its_queue_is_not_consumed_before(broker: Broker) -> None:
     go_on = threading.Event()
 
     def slow(_: RunSpec) -> str:
         assert go_on.wait(30)
         return ""
 
-    runs = joining(broker, slow)
+    runs = subscriptions_of(broker, slow)
     runs.follow({"run"})
 
     assert runs.spec_of("run") is None
@@ -151,7 +151,7 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
         assert go_on.wait(30)
         return ""
 
-    runs = joining(broker, slow)
+    runs = subscriptions_of(broker, slow)
     runs.follow({"run"})
     assert begun.wait(30)
     runs.follow(())
@@ -167,26 +167,26 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
     [
         ("", f"the run has no spec, worker {NAME} needs one: install the same version"),
         (
-            Envelope("other").sign("spec", encode_run_spec(terms())),
+            Envelope("other").sign("spec", encode_run_spec(spec())),
             "give the dispatcher and all workers the same",
         ),
-        (ENVELOPE.sign("task", encode_run_spec(terms())), "is of the kind 'task', 'spec' was expected"),
+        (ENVELOPE.sign("task", encode_run_spec(spec())), "is of the kind 'task', 'spec' was expected"),
         (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
         (ENVELOPE.sign("spec"), "has 0 parts, 1 was expected"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(terms(version="0.0.9"))),
+            ENVELOPE.sign("spec", encode_run_spec(spec(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.sign("spec", encode_run_spec(terms(run_id="r2"))), "is of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", encode_run_spec(spec(run_id="r2"))), "is of run 'r2', not of run"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            ENVELOPE.sign("spec", encode_run_spec(spec(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
         ),
     ],
 )
-def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, complaint: str) -> None:
+def test_an_unmet_spec_is_refused_with_the_reason(broker: Broker, text: str, complaint: str) -> None:
     broker.text = text
-    runs = joining(broker, check_variables(["TZ"]))
+    runs = subscriptions_of(broker, check_variables(["TZ"]))
 
     runs.follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
@@ -199,7 +199,7 @@ def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, 
 
 
 def test_the_first_check_that_fails_is_the_reason(broker: Broker) -> None:
-    runs = joining(broker, lambda _: "", lambda _: "no\n tree", lambda _: "never asked")
+    runs = subscriptions_of(broker, lambda _: "", lambda _: "no\n tree", lambda _: "never asked")
 
     runs.follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
@@ -207,30 +207,30 @@ def test_the_first_check_that_fails_is_the_reason(broker: Broker) -> None:
     assert broker.refusals == ["no tree"]
 
 
-def test_a_check_that_fails_itself_refuses(broker: Broker) -> None:
+def test_a_check_that_raises_an_error_refuses_the_run(broker: Broker) -> None:
     def wrong(_: RunSpec) -> str:
         raise ConfigurationError("the tree is damaged")
 
-    runs = joining(broker, wrong)
+    runs = subscriptions_of(broker, wrong)
     runs.follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
     assert broker.refusals == [f"worker {NAME} cannot join the run: the tree is damaged"]
 
 
-def test_a_bug_in_a_check_refuses_with_a_trace_in_the_worker_s_output(broker: Broker) -> None:
+def test_a_bug_in_a_check_refuses_the_run_and_logs_a_traceback(broker: Broker) -> None:
     def wrong(_: RunSpec) -> str:
         raise ZeroDivisionError("a bug")
 
-    joining(broker, wrong).follow({"run"})
+    subscriptions_of(broker, wrong).follow({"run"})
     until(lambda: broker.refusals, "the run is refused")
 
     assert broker.refusals == [f"an internal error in worker {NAME}: ZeroDivisionError: a bug"]
     assert "Traceback" in broker.lines[0]
 
 
-def test_a_broker_that_is_away_is_asked_again(broker: Broker) -> None:
-    broker.trouble = [BrokerAwayError()]
-    runs = joining(broker)
+def test_joining_is_retried_while_the_broker_is_unavailable(broker: Broker) -> None:
+    broker.error = [BrokerAwayError()]
+    runs = subscriptions_of(broker)
 
     def is_joined() -> bool:
         runs.follow({"run"})
@@ -242,14 +242,14 @@ def test_a_broker_that_is_away_is_asked_again(broker: Broker) -> None:
 
 def test_a_run_that_has_ended_is_neither_joined_nor_refused(broker: Broker) -> None:
     broker.text = None
-    runs = joining(broker)
+    runs = subscriptions_of(broker)
     runs.join("run")
 
     assert (broker.changes, broker.refusals) == ([], [])
 
 
-def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_more(broker: Broker) -> None:
-    runs = joining(broker)
+def test_a_broken_worker_refuses_its_runs_and_joins_no_others(broker: Broker) -> None:
+    runs = subscriptions_of(broker)
     runs.follow({"run"})
     until(lambda: broker.changes, "the run is joined")
 
@@ -261,14 +261,14 @@ def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_
     assert runs.served_runs() == ()
 
 
-def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: Broker) -> None:
+def test_a_run_that_ends_during_its_checks_is_left_and_not_refused(broker: Broker) -> None:
     go_on = threading.Event()
 
     def gone(_: RunSpec) -> str:
         assert go_on.wait(30)
         return "it has ended"
 
-    runs = joining(broker, gone)
+    runs = subscriptions_of(broker, gone)
     runs.follow({"run"})
     runs.follow(())
     go_on.set()
@@ -277,14 +277,14 @@ def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: 
     assert (broker.left, broker.refusals, broker.changes) == (["run"], [], [])
 
 
-def test_a_run_that_is_gone_after_its_checks_is_left_again(broker: Broker) -> None:
+def test_a_run_that_ends_after_its_checks_is_left_again(broker: Broker) -> None:
     go_on = threading.Event()
 
     def slow(_: RunSpec) -> str:
         assert go_on.wait(30)
         return ""
 
-    runs = joining(broker, slow)
+    runs = subscriptions_of(broker, slow)
     runs.follow({"run"})
     runs.follow(())
     go_on.set()

@@ -1,4 +1,4 @@
-"""A message's way through a worker: what is run, what is put back, and what is sent of it."""
+"""A message's way through a worker: what is run, put back, and submitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from passmuster.model.status import Status, StopReason
 from passmuster.wire.broker_messages import ClaimReply, RenewReply, result_kind
 from passmuster.wire.codec import encode_task
 from passmuster.wire.envelope import Envelope
-from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, Desk, task
+from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, ScriptedWorker, task
 from worker.queue.admission import ADMIT_S
 from worker.queue.in_flight import AbortReason
 from worker.queue.task_handler import KEEP_RESULT_S, PUT_BACK_S
@@ -23,26 +23,26 @@ CANCELLED = TestResult(file_path="ok.py", status=Status.CANCELLED, stop_reason=S
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def worker(tmp_path: Path) -> ScriptedWorker:
+    return ScriptedWorker(tmp_path)
 
 
-def test_a_file_is_claimed_run_and_finished(desk: Desk) -> None:
-    assert desk.files.handle_message(desk.message(task(attempt=1), take=103))
+def test_a_file_is_claimed_run_and_finished(worker: ScriptedWorker) -> None:
+    assert worker.files.handle_message(worker.message(task(attempt=1), delivery=103))
 
-    assert desk.record.asked == [("claim", "ok.py", 103, NAME), ("finish", "ok.py", 103, NAME)]
-    assert (desk.result().status, desk.result().worker) == (Status.PASS, NAME)
-    assert desk.roster.finished == 1
-    assert desk.executor.dismissed == []
+    assert worker.record.asked == [("claim", "ok.py", 103, NAME), ("finish", "ok.py", 103, NAME)]
+    assert (worker.result().status, worker.result().worker) == (Status.PASS, NAME)
+    assert worker.in_flight.finished == 1
+    assert worker.executor.released == []
 
 
-def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
+def test_a_file_is_claimed_only_while_it_runs(worker: ScriptedWorker) -> None:
     seen: list[int] = []
-    desk.executor.while_running = lambda: seen.append(len(desk.roster.claimed()))
+    worker.executor.while_running = lambda: seen.append(len(worker.in_flight.claimed()))
 
-    desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert (seen, desk.roster.claimed()) == ([1], ())
+    assert (seen, worker.in_flight.claimed()) == ([1], ())
 
 
 @pytest.mark.parametrize(
@@ -56,60 +56,60 @@ def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
         Envelope("a secret").sign("task", "{}", "101"),
     ],
 )
-def test_what_is_no_task_of_ours_is_dropped_with_a_word(desk: Desk, text: str) -> None:
-    assert desk.files.handle_message(text)
+def test_an_invalid_message_is_dropped_and_logged(worker: ScriptedWorker, text: str) -> None:
+    assert worker.files.handle_message(text)
 
-    assert desk.record.asked == []
-    assert [line.startswith("a message was dropped: ") for line in desk.lines] == [True]
-
-
-def test_what_finds_no_room_in_time_is_put_back_unclaimed(desk: Desk) -> None:
-    desk.executor.refuses = 1_000_000
-
-    assert not desk.files.handle_message(desk.message(task()))
-
-    assert desk.record.asked == []
-    assert ADMIT_S <= desk.clock.now < 2 * ADMIT_S
+    assert worker.record.asked == []
+    assert [line.startswith("a message was dropped: ") for line in worker.lines] == [True]
 
 
-def test_room_is_waited_for(desk: Desk) -> None:
-    desk.executor.refuses = 3
+def test_a_file_that_is_not_admitted_in_time_is_put_back_unclaimed(worker: ScriptedWorker) -> None:
+    worker.executor.refuses = 1_000_000
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert not worker.files.handle_message(worker.message(task()))
 
-    assert desk.result().status is Status.PASS
+    assert worker.record.asked == []
+    assert ADMIT_S <= worker.clock.now < 2 * ADMIT_S
 
 
-def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk) -> None:
-    desk.record.claims = [ClaimReply.GONE]
+def test_a_file_waits_for_admission(worker: ScriptedWorker) -> None:
+    worker.executor.refuses = 3
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.executor.dismissed == ["ok.py"]
-    assert desk.record.bodies == []
+    assert worker.result().status is Status.PASS
+
+
+def test_the_slot_of_an_unclaimed_file_is_released(worker: ScriptedWorker) -> None:
+    worker.record.claims = [ClaimReply.GONE]
+
+    assert worker.files.handle_message(worker.message(task()))
+
+    assert worker.executor.released == ["ok.py"]
+    assert worker.record.bodies == []
 
 
 @pytest.mark.parametrize(
-    ("holds", "runs"),
+    ("renewals", "runs"),
     [([RenewReply.HELD], True), ([AWAY, RenewReply.HELD], True), ([RenewReply.LOST], False)],
 )
-def test_a_claim_whose_answer_was_lost_is_asked_for_again(
-    desk: Desk, holds: list[RenewReply | Exception], runs: bool
+def test_a_claim_without_a_reply_is_checked_by_a_renewal(
+    worker: ScriptedWorker, renewals: list[RenewReply | Exception], runs: bool
 ) -> None:
-    desk.record.claims, desk.record.holds = [AWAY], holds
+    worker.record.claims, worker.record.renewals = [AWAY], renewals
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert (len(desk.record.bodies) == 1) is runs
+    assert (len(worker.record.bodies) == 1) is runs
 
 
-def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
-    desk.record.claims, desk.record.holds = [AWAY], [AWAY]
+def test_a_claim_without_a_reply_is_abandoned_before_its_lease_expires(worker: ScriptedWorker) -> None:
+    worker.record.claims, worker.record.renewals = [AWAY], [AWAY]
 
-    assert not desk.files.handle_message(desk.message(task()))
+    assert not worker.files.handle_message(worker.message(task()))
 
-    assert desk.executor.dismissed == ["ok.py"]
-    assert desk.clock.now < 10
+    assert worker.executor.released == ["ok.py"]
+    assert worker.clock.now < 10
 
 
 @pytest.mark.parametrize(
@@ -122,231 +122,235 @@ def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
         ),
     ],
 )
-def test_what_must_not_run_here_is_refused_with_a_result(
-    desk: Desk, changes: dict[str, Any], complaint: str
+def test_a_forbidden_task_is_refused_with_a_result(
+    worker: ScriptedWorker, changes: dict[str, Any], complaint: str
 ) -> None:
-    assert desk.files.handle_message(desk.message(task(**changes)))
+    assert worker.files.handle_message(worker.message(task(**changes)))
 
-    assert desk.executor.admitted == []
-    assert desk.result().status is Status.START_ERROR
-    assert complaint in desk.result().error
+    assert worker.executor.admitted == []
+    assert worker.result().status is Status.START_ERROR
+    assert complaint in worker.result().error
 
 
 def test_allowed_variables_may_be_set(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, allowed=["COLUMNS"])
+    worker = ScriptedWorker(tmp_path, allowed=["COLUMNS"])
 
-    desk.files.handle_message(desk.message(task(environment=(("COLUMNS", "80"), ("PASSMUSTER_X", None)))))
+    worker.files.handle_message(worker.message(task(environment=(("COLUMNS", "80"), ("PASSMUSTER_X", None)))))
 
-    assert desk.result().status is Status.PASS
+    assert worker.result().status is Status.PASS
 
 
-def test_a_second_copy_of_a_running_attempt_is_put_back(desk: Desk) -> None:
+def test_a_second_copy_of_a_running_attempt_is_put_back(worker: ScriptedWorker) -> None:
     answers: list[bool] = []
-    desk.executor.while_running = lambda: answers.append(
-        desk.files.handle_message(desk.message(task(), take=102))
+    worker.executor.while_running = lambda: answers.append(
+        worker.files.handle_message(worker.message(task(), delivery=102))
     )
 
-    assert desk.files.handle_message(desk.message(task(), take=101))
+    assert worker.files.handle_message(worker.message(task(), delivery=101))
 
     assert answers == [False]
-    assert desk.record.words == ["claim", "finish"]
+    assert worker.record.words == ["claim", "finish"]
 
 
-def test_a_lost_file_sends_nothing(desk: Desk) -> None:
-    desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.mark_aborted(task().attempt_id, AbortReason.LOST)
+def test_a_lost_file_sends_nothing(worker: ScriptedWorker) -> None:
+    worker.executor.result = CANCELLED
+    worker.executor.while_running = lambda: worker.in_flight.mark_aborted(task().attempt_id, AbortReason.LOST)
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim"]
-
-
-def test_a_cancelled_file_sends_its_result(desk: Desk) -> None:
-    desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.mark_aborted(task().attempt_id, AbortReason.CANCELLED)
-
-    desk.files.handle_message(desk.message(task()))
-
-    assert desk.result().status is Status.CANCELLED
+    assert worker.record.words == ["claim"]
 
 
-def test_a_file_that_ends_with_the_worker_is_released(desk: Desk) -> None:
-    desk.executor.result = CANCELLED
-    desk.executor.while_running = desk.roster.mark_stopping
+def test_a_cancelled_file_sends_its_result(worker: ScriptedWorker) -> None:
+    worker.executor.result = CANCELLED
+    worker.executor.while_running = lambda: worker.in_flight.mark_aborted(
+        task().attempt_id, AbortReason.CANCELLED
+    )
 
-    assert desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim", "release"]
-    assert desk.roster.finished == 0
-
-
-def test_a_file_that_ended_by_itself_is_finished_although_the_worker_ends(desk: Desk) -> None:
-    desk.executor.while_running = desk.roster.mark_stopping
-
-    desk.files.handle_message(desk.message(task()))
-
-    assert desk.record.words == ["claim", "finish"]
+    assert worker.result().status is Status.CANCELLED
 
 
-def test_nothing_is_taken_once_the_worker_ends(desk: Desk) -> None:
-    desk.roster.close()
+def test_a_file_stopped_by_the_shutdown_is_released(worker: ScriptedWorker) -> None:
+    worker.executor.result = CANCELLED
+    worker.executor.while_running = worker.in_flight.mark_stopping
 
-    assert not desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.asked == []
-
-
-def test_a_result_is_kept_for_a_broker_that_is_away_or_has_forgotten(desk: Desk) -> None:
-    desk.record.finishes = [AWAY, False, True]
-    desk.record.epochs = [None]
-
-    assert desk.files.handle_message(desk.message(task()))
-
-    assert desk.record.words == ["claim", "finish", "finish", "finish"]
-    assert desk.lines == ["ok.py: PASS after 0.00 s"]
+    assert worker.record.words == ["claim", "release"]
+    assert worker.in_flight.finished == 0
 
 
-def test_a_result_that_did_not_count_is_not_sent_again(desk: Desk) -> None:
-    desk.record.finishes = [False]
+def test_a_file_that_finished_by_itself_counts_during_the_shutdown(worker: ScriptedWorker) -> None:
+    worker.executor.while_running = worker.in_flight.mark_stopping
 
-    desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim", "finish"]
-
-
-def test_a_result_is_not_kept_for_ever(desk: Desk) -> None:
-    desk.record.finishes = [AWAY]
-
-    assert desk.files.handle_message(desk.message(task()))
-
-    assert KEEP_RESULT_S <= desk.clock.now < KEEP_RESULT_S + 5
-    assert desk.lines[-1] == "ok.py: its result was discarded: the broker does not accept it"
+    assert worker.record.words == ["claim", "finish"]
 
 
-def test_a_message_that_nobody_wants_any_more_is_not_put_back(desk: Desk) -> None:
-    desk.executor.refuses = 1_000_000
-    desk.record.waiting = [False]
+def test_a_closed_worker_accepts_no_message(worker: ScriptedWorker) -> None:
+    worker.in_flight.close()
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert not worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.asked == []
+    assert worker.record.asked == []
 
 
-def test_a_message_is_put_back_after_a_pause_while_the_broker_is_away(desk: Desk) -> None:
-    desk.terms = None
-    desk.record.waiting = [AWAY]
+def test_a_result_is_kept_while_the_broker_is_unavailable_or_lost_the_run(worker: ScriptedWorker) -> None:
+    worker.record.finishes = [AWAY, False, True]
+    worker.record.epochs = [None]
 
-    assert not desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.clock.now >= PUT_BACK_S
+    assert worker.record.words == ["claim", "finish", "finish", "finish"]
+    assert worker.lines == ["ok.py: PASS after 0.00 s"]
+
+
+def test_a_result_that_did_not_count_is_not_sent_again(worker: ScriptedWorker) -> None:
+    worker.record.finishes = [False]
+
+    worker.files.handle_message(worker.message(task()))
+
+    assert worker.record.words == ["claim", "finish"]
+
+
+def test_a_result_is_not_kept_forever(worker: ScriptedWorker) -> None:
+    worker.record.finishes = [AWAY]
+
+    assert worker.files.handle_message(worker.message(task()))
+
+    assert KEEP_RESULT_S <= worker.clock.now < KEEP_RESULT_S + 5
+    assert worker.lines[-1] == "ok.py: its result was discarded: the broker does not accept it"
+
+
+def test_an_obsolete_message_is_not_put_back(worker: ScriptedWorker) -> None:
+    worker.executor.refuses = 1_000_000
+    worker.record.waiting = [False]
+
+    assert worker.files.handle_message(worker.message(task()))
+
+    assert worker.record.asked == []
+
+
+def test_a_message_is_put_back_after_a_pause_while_the_broker_is_unavailable(worker: ScriptedWorker) -> None:
+    worker.spec = None
+    worker.record.waiting = [AWAY]
+
+    assert not worker.files.handle_message(worker.message(task()))
+
+    assert worker.clock.now >= PUT_BACK_S
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-def test_a_file_of_a_run_that_is_not_served_is_not_touched(desk: Desk, is_wanted: bool) -> None:
-    desk.terms = None
-    desk.record.waiting = [is_wanted]
+def test_a_file_of_a_run_that_is_not_served_is_not_touched(worker: ScriptedWorker, is_wanted: bool) -> None:
+    worker.spec = None
+    worker.record.waiting = [is_wanted]
 
-    assert desk.files.handle_message(desk.message(task())) is not is_wanted
+    assert worker.files.handle_message(worker.message(task())) is not is_wanted
 
-    assert desk.executor.admitted == []
-    assert desk.record.asked == []
+    assert worker.executor.admitted == []
+    assert worker.record.asked == []
 
 
 FAULT = TestResult(file_path="ok.py", status=Status.START_ERROR, error="no interpreter", is_worker_fault=True)
 
 
-def test_a_worker_that_never_ran_a_file_and_cannot_gives_it_back_and_goes(desk: Desk) -> None:
-    desk.executor.result = FAULT
+def test_a_worker_that_never_ran_a_file_returns_it_and_fails(worker: ScriptedWorker) -> None:
+    worker.executor.result = FAULT
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim", "release"]
-    assert desk.failures == ["no interpreter"]
-    assert desk.roster.is_closed
-    assert desk.lines == ["ok.py: returns a file: no interpreter"]
-    assert desk.roster.finished == 0
+    assert worker.record.words == ["claim", "release"]
+    assert worker.failures == ["no interpreter"]
+    assert worker.in_flight.is_closed
+    assert worker.lines == ["ok.py: returns a file: no interpreter"]
+    assert worker.in_flight.finished == 0
 
 
-def test_a_worker_that_ran_files_goes_at_the_second_failure_in_a_row(desk: Desk) -> None:
-    fine = desk.executor.result
+def test_a_worker_that_ran_files_fails_at_the_second_consecutive_failure_to_start(
+    worker: ScriptedWorker,
+) -> None:
+    fine = worker.executor.result
     for result in (fine, FAULT, fine, FAULT):
-        desk.executor.result = result
-        desk.files.handle_message(desk.message(task()))
-    assert desk.failures == []
-    assert not desk.roster.is_closed
+        worker.executor.result = result
+        worker.files.handle_message(worker.message(task()))
+    assert worker.failures == []
+    assert not worker.in_flight.is_closed
 
-    desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert desk.failures == ["no interpreter"]
-    assert desk.record.words.count("release") == 3
+    assert worker.failures == ["no interpreter"]
+    assert worker.record.words.count("release") == 3
 
 
-def test_a_file_that_cannot_be_read_says_nothing_of_the_worker(desk: Desk) -> None:
-    desk.executor.result = TestResult(
+def test_an_unreadable_file_is_not_the_worker_s_failure(worker: ScriptedWorker) -> None:
+    worker.executor.result = TestResult(
         file_path="ok.py", status=Status.START_ERROR, error="cannot read the file"
     )
 
     for _ in range(3):
-        desk.files.handle_message(desk.message(task()))
+        worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim", "finish"] * 3
-    assert desk.failures == []
-
-
-def test_a_failure_to_start_because_the_worker_ends_is_no_failure(desk: Desk) -> None:
-    desk.executor.result = FAULT
-    desk.executor.while_running = desk.roster.mark_stopping
-
-    desk.files.handle_message(desk.message(task()))
-
-    assert desk.record.words == ["claim", "release"]
-    assert desk.failures == []
+    assert worker.record.words == ["claim", "finish"] * 3
+    assert worker.failures == []
 
 
-def test_a_full_disk_lets_nothing_start(desk: Desk) -> None:
-    desk.files.handle_message(desk.message(task()))
-    desk.free_bytes = 1000
+def test_a_failure_to_start_during_the_shutdown_does_not_count(worker: ScriptedWorker) -> None:
+    worker.executor.result = FAULT
+    worker.executor.while_running = worker.in_flight.mark_stopping
 
-    assert not desk.files.handle_message(desk.message(task()))
-    assert desk.failures == []
-    assert not desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert desk.record.words == ["claim", "finish"]
-    assert "free some space there" in desk.failures[0]
+    assert worker.record.words == ["claim", "release"]
+    assert worker.failures == []
 
 
-def test_a_file_that_is_given_back_is_not_renewed_any_more(desk: Desk) -> None:
+def test_no_file_starts_while_the_disk_is_full(worker: ScriptedWorker) -> None:
+    worker.files.handle_message(worker.message(task()))
+    worker.free_bytes = 1000
+
+    assert not worker.files.handle_message(worker.message(task()))
+    assert worker.failures == []
+    assert not worker.files.handle_message(worker.message(task()))
+
+    assert worker.record.words == ["claim", "finish"]
+    assert "free some space there" in worker.failures[0]
+
+
+def test_a_returned_file_is_no_longer_renewed(worker: ScriptedWorker) -> None:
     seen: list[bool] = []
-    desk.executor.result = FAULT
-    desk.record.while_releasing = lambda: seen.append(desk.roster.has_claimed(task().attempt_id))
+    worker.executor.result = FAULT
+    worker.record.while_releasing = lambda: seen.append(worker.in_flight.has_claimed(task().attempt_id))
 
-    desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
     assert seen == [False]
 
 
-def test_a_bug_of_ours_gives_a_result_too(desk: Desk) -> None:
-    desk.executor.bug = ZeroDivisionError("a bug")
+def test_an_internal_error_gives_a_result_too(worker: ScriptedWorker) -> None:
+    worker.executor.bug = ZeroDivisionError("a bug")
 
-    assert desk.files.handle_message(desk.message(task()))
+    assert worker.files.handle_message(worker.message(task()))
 
-    assert desk.result().status is Status.LOST
-    assert "ZeroDivisionError: a bug" in desk.result().output
+    assert worker.result().status is Status.LOST
+    assert "ZeroDivisionError: a bug" in worker.result().output
 
 
-def test_a_result_that_cannot_be_sent_says_so(desk: Desk, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_sent_is_replaced_by_an_error(worker: ScriptedWorker, tmp_path: Path) -> None:
     gone = str(tmp_path / "coverage" / "gone")
-    desk.executor.result = TestResult(file_path="ok.py", status=Status.PASS, coverage_files=(gone,))
+    worker.executor.result = TestResult(file_path="ok.py", status=Status.PASS, coverage_files=(gone,))
 
-    desk.files.handle_message(desk.message(task()))
+    worker.files.handle_message(worker.message(task()))
 
-    assert desk.result().status is Status.LOST
-    assert "its result cannot be sent: its coverage data cannot be read" in desk.result().error
+    assert worker.result().status is Status.LOST
+    assert "its result cannot be sent: its coverage data cannot be read" in worker.result().error
 
 
-def test_a_worker_that_cannot_measure_any_more_says_so_and_puts_back(desk: Desk) -> None:
-    desk.executor.trouble = InfrastructureError("cannot measure")
+def test_a_worker_that_cannot_measure_memory_fails_and_puts_the_message_back(worker: ScriptedWorker) -> None:
+    worker.executor.error = InfrastructureError("cannot measure")
 
-    assert not desk.files.handle_message(desk.message(task()))
+    assert not worker.files.handle_message(worker.message(task()))
 
-    assert desk.failures == ["cannot measure"]
+    assert worker.failures == ["cannot measure"]

@@ -1,4 +1,4 @@
-"""What of a queue's messages reaches Celery."""
+"""The messages of a queue that reach Celery."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def message(**changes: object) -> dict[str, Any]:
     return plain | changes
 
 
-def test_only_text_and_priority_get_through() -> None:
+def test_only_text_and_priority_are_kept() -> None:
     passed: Any = rebuild_message(message(body=body([["sealed"], {}, {"chain": ["evil"]}])), "pm.r")
 
     number = passed["headers"]["id"]
@@ -41,14 +41,14 @@ def test_only_text_and_priority_get_through() -> None:
     assert number not in ("x", "tag")
 
 
-def test_what_passed_once_passes_again() -> None:
+def test_a_rebuilt_message_can_be_rebuilt() -> None:
     passed: Any = rebuild_message(rebuild_message(message(), "pm.r"), "pm.r")
 
     assert json.loads(base64.b64decode(passed["body"])) == [["sealed"], {}, {}]
 
 
 @pytest.mark.parametrize("priority", [3, -1, "0", None, [0]])
-def test_a_priority_that_nobody_gives_is_the_normal_one(priority: object) -> None:
+def test_an_unknown_priority_becomes_normal(priority: object) -> None:
     passed: Any = rebuild_message(message(properties={"priority": priority}), "pm.r")
 
     assert passed["properties"]["priority"] == 5
@@ -72,6 +72,6 @@ def test_a_priority_that_nobody_gives_is_the_normal_one(priority: object) -> Non
         (message(body="A" * (MAX_BODY_CHARS + 1)), f"at most {MAX_BODY_CHARS} are allowed"),
     ],
 )
-def test_what_is_no_message_for_our_task_is_named(foreign: object, complaint: str) -> None:
+def test_a_foreign_message_is_rejected_with_the_reason(foreign: object, complaint: str) -> None:
     with pytest.raises(ForeignMessageError, match=complaint):
         rebuild_message(foreign, "pm.r")

@@ -1,4 +1,4 @@
-"""A worker's card tells what it runs, and never outgrows what the broker takes."""
+"""A worker's status names its running files and never exceeds its size limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.queue.worker_status import make_worker_status
 
 
 def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
-    """Return the card of a worker that runs these files, and has more that did not start."""
+    """Return the status of a worker that runs these files, and has more that did not start."""
     share = WorkerCapacity(slots=2, budget_bytes=1 << 30, limits=())
     held = [InFlightFile(run_id="r", path=path, delivery=101, attempt_id=f"id {path}") for path in paths]
     held += [
@@ -29,21 +29,21 @@ def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
     return make_worker_status("w", share, usage, held, host="h", runs=("r",))
 
 
-def test_it_names_what_runs_and_counts_what_it_has() -> None:
-    card = made(["a.py", "b.py"], held_only=1)
+def test_a_status_names_running_files_and_counts_accepted_ones() -> None:
+    status = made(["a.py", "b.py"], held_only=1)
 
-    assert (card.name, card.host, card.slots, card.busy, card.used_bytes) == ("w", "h", 2, 3, 9)
-    assert card.runs == ("r",)
-    assert card.files == tuple(
+    assert (status.name, status.host, status.slots, status.busy, status.used_bytes) == ("w", "h", 2, 3, 9)
+    assert status.runs == ("r",)
+    assert status.files == tuple(
         RunningFileStatus(run_id="r", path=path, seconds=1.5, used_bytes=7) for path in ("a.py", "b.py")
     )
 
 
 @pytest.mark.parametrize("letter", ["x", "日", "\U0001f600", "\udcff"])
 @pytest.mark.parametrize("length", [10, 4000])
-def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> None:
-    card = made([f"{letter * length}{number}" for number in range(1000)])
+def test_a_status_never_exceeds_its_size_limit(letter: str, length: int) -> None:
+    status = made([f"{letter * length}{number}" for number in range(1000)])
 
-    assert 0 < len(card.files) <= MAX_STATUS_FILES
-    text = encode(card, what="the card", max_chars=_MAX_STATUS_CHARS)
-    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_STATUS_CHARS) == card
+    assert 0 < len(status.files) <= MAX_STATUS_FILES
+    text = encode(status, what="the status", max_chars=_MAX_STATUS_CHARS)
+    assert decode(WorkerStatus, text, what="the status", max_chars=_MAX_STATUS_CHARS) == status

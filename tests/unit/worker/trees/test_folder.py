@@ -1,4 +1,4 @@
-"""A folder becomes the tree, from whatever it was, and nothing outside of it is touched."""
+"""A directory becomes the tree, from any state, and no file outside of it changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def supply(sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
     yield from ((digest, known[digest]) for digest in sizes)
 
 
-class Bench:
+class TreeBuilder:
     def __init__(self, tmp_path: Path) -> None:
         self.outside = tmp_path / "outside"
         self.outside.mkdir()
@@ -68,8 +68,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def builder(tmp_path: Path) -> TreeBuilder:
+    return TreeBuilder(tmp_path)
 
 
 RIGHT = {
@@ -81,73 +81,73 @@ RIGHT = {
 }
 
 
-def test_an_empty_folder_becomes_the_tree(bench: Bench) -> None:
-    assert bench.lay_down() == 5
+def test_an_empty_folder_becomes_the_tree(builder: TreeBuilder) -> None:
+    assert builder.lay_down() == 5
 
-    assert bench.seen() == RIGHT
-    assert stat.S_IMODE(bench.tree.stat().st_mode) == 0o700
-    assert not bench.scratch.exists()
+    assert builder.seen() == RIGHT
+    assert stat.S_IMODE(builder.tree.stat().st_mode) == 0o700
+    assert not builder.scratch.exists()
 
 
-def test_what_is_right_is_not_written_again(bench: Bench) -> None:
-    bench.lay_down()
-    before = {path: path.lstat().st_mtime_ns for path in bench.tree.rglob("*") if not path.is_dir()}
+def test_unchanged_files_are_not_written_again(builder: TreeBuilder) -> None:
+    builder.lay_down()
+    before = {path: path.lstat().st_mtime_ns for path in builder.tree.rglob("*") if not path.is_dir()}
 
-    assert bench.lay_down() == 0
+    assert builder.lay_down() == 0
     assert {path: path.lstat().st_mtime_ns for path in before} == before
 
 
-def link_for_folder(bench: Bench) -> None:
-    remove(bench.tree / "sub" / "deep")
-    (bench.tree / "sub" / "deep").symlink_to(bench.outside)
+def link_for_folder(builder: TreeBuilder) -> None:
+    remove(builder.tree / "sub" / "deep")
+    (builder.tree / "sub" / "deep").symlink_to(builder.outside)
 
 
-def same_size_and_time(bench: Bench) -> None:
-    path = bench.tree / "a.py"
+def same_size_and_time(builder: TreeBuilder) -> None:
+    path = builder.tree / "a.py"
     status = path.stat()
     path.write_bytes(b"x = 7\n")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def folder_for_file(bench: Bench) -> None:
-    (bench.tree / "a.py").unlink()
-    (bench.tree / "a.py" / "x").mkdir(parents=True)
+def folder_for_file(builder: TreeBuilder) -> None:
+    (builder.tree / "a.py").unlink()
+    (builder.tree / "a.py" / "x").mkdir(parents=True)
 
 
-def file_for_folder(bench: Bench) -> None:
-    remove(bench.tree / "sub")
-    (bench.tree / "sub").write_text("x")
+def file_for_folder(builder: TreeBuilder) -> None:
+    remove(builder.tree / "sub")
+    (builder.tree / "sub").write_text("x")
 
 
-def other_link(bench: Bench) -> None:
-    (bench.tree / "link").unlink()
-    (bench.tree / "link").symlink_to(bench.outside)
+def other_link(builder: TreeBuilder) -> None:
+    (builder.tree / "link").unlink()
+    (builder.tree / "link").symlink_to(builder.outside)
 
 
-def link_for_file(bench: Bench) -> None:
-    (bench.tree / "a.py").unlink()
-    (bench.tree / "a.py").symlink_to(bench.outside / "b.py")
+def link_for_file(builder: TreeBuilder) -> None:
+    (builder.tree / "a.py").unlink()
+    (builder.tree / "a.py").symlink_to(builder.outside / "b.py")
 
 
-def pipe_for_file(bench: Bench) -> None:
-    (bench.tree / "a.py").unlink()
-    os.mkfifo(bench.tree / "a.py")
+def pipe_for_file(builder: TreeBuilder) -> None:
+    (builder.tree / "a.py").unlink()
+    os.mkfifo(builder.tree / "a.py")
 
 
-def occupied_scratch(bench: Bench) -> None:
-    (bench.tree / "a.py").unlink()
-    bench.scratch.symlink_to(bench.outside / "b.py")
+def occupied_scratch(builder: TreeBuilder) -> None:
+    (builder.tree / "a.py").unlink()
+    builder.scratch.symlink_to(builder.outside / "b.py")
 
 
-DAMAGES: dict[str, Callable[[Bench], object]] = {
-    "another content": lambda bench: (bench.tree / "a.py").write_bytes(b"x = 3\nmore"),
+DAMAGES: dict[str, Callable[[TreeBuilder], object]] = {
+    "another content": lambda builder: (builder.tree / "a.py").write_bytes(b"x = 3\nmore"),
     "another content of the same size and time": same_size_and_time,
-    "gone": lambda bench: (bench.tree / "sub" / "deep" / "b.py").unlink(),
-    "another mode": lambda bench: (bench.tree / "a.py").chmod(0o600),
-    "a further file": lambda bench: (bench.tree / "sub" / "more.py").write_text("x"),
-    "a further folder": lambda bench: (bench.tree / "made" / "deep").mkdir(parents=True),
-    "a closed folder": lambda bench: (bench.tree / "sub").chmod(0o000),
-    "a closed tree": lambda bench: bench.tree.chmod(0o000),
+    "gone": lambda builder: (builder.tree / "sub" / "deep" / "b.py").unlink(),
+    "another mode": lambda builder: (builder.tree / "a.py").chmod(0o600),
+    "a further file": lambda builder: (builder.tree / "sub" / "more.py").write_text("x"),
+    "a further folder": lambda builder: (builder.tree / "made" / "deep").mkdir(parents=True),
+    "a closed folder": lambda builder: (builder.tree / "sub").chmod(0o000),
+    "a closed tree": lambda builder: builder.tree.chmod(0o000),
     "another link": other_link,
     "a folder for a file": folder_for_file,
     "a file for a folder": file_for_folder,
@@ -159,72 +159,72 @@ DAMAGES: dict[str, Callable[[Bench], object]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_whatever_a_test_did_is_undone(bench: Bench, name: str) -> None:
-    bench.lay_down()
-    DAMAGES[name](bench)
+def test_all_changes_of_tests_are_undone(builder: TreeBuilder, name: str) -> None:
+    builder.lay_down()
+    DAMAGES[name](builder)
 
-    bench.lay_down()
+    builder.lay_down()
 
-    assert bench.seen() == RIGHT
-    assert not (bench.tree / "made").exists()
-    assert (bench.outside / "b.py").read_text() == "precious"
-    assert [path.name for path in bench.outside.iterdir()] == ["b.py"]
+    assert builder.seen() == RIGHT
+    assert not (builder.tree / "made").exists()
+    assert (builder.outside / "b.py").read_text() == "precious"
+    assert [path.name for path in builder.outside.iterdir()] == ["b.py"]
 
 
-def test_what_setup_made_stays_as_it_is_and_what_came_later_goes(bench: Bench) -> None:
-    bench.lay_down()
-    (bench.tree / ".venv" / "lib").mkdir(parents=True)
-    (bench.tree / ".venv" / "lib" / "x.py").write_text("made")
-    (bench.tree / "sub" / "built.so").write_text("made")
-    (bench.tree / "a.py").write_text("changed by setup")
-    (bench.tree / "copy.py").unlink()
-    kept = local_changes(bench.tree, MANIFEST)
+def test_files_made_by_setup_stay_and_later_ones_are_removed(builder: TreeBuilder) -> None:
+    builder.lay_down()
+    (builder.tree / ".venv" / "lib").mkdir(parents=True)
+    (builder.tree / ".venv" / "lib" / "x.py").write_text("made")
+    (builder.tree / "sub" / "built.so").write_text("made")
+    (builder.tree / "a.py").write_text("changed by setup")
+    (builder.tree / "copy.py").unlink()
+    kept = local_changes(builder.tree, MANIFEST)
     assert kept == {".venv", "sub/built.so", "a.py", "copy.py"}
-    (bench.tree / ".venv" / "lib" / "later.py").write_text("later")
-    (bench.tree / "later.py").write_text("later")
-    (bench.tree / "sub" / "later.py").write_text("later")
-    (bench.tree / "sub" / "c.sh").write_text("changed by a test")
+    (builder.tree / ".venv" / "lib" / "later.py").write_text("later")
+    (builder.tree / "later.py").write_text("later")
+    (builder.tree / "sub" / "later.py").write_text("later")
+    (builder.tree / "sub" / "c.sh").write_text("changed by a test")
 
-    assert bench.lay_down(kept=kept) == 1
+    assert builder.lay_down(kept=kept) == 1
 
-    assert not (bench.tree / "copy.py").exists()
-    assert (bench.tree / "a.py").read_text() == "changed by setup"
-    assert (bench.tree / "sub" / "c.sh").read_bytes() == CONTENTS["sub/c.sh"]
-    left = {path.relative_to(bench.tree).as_posix() for path in bench.tree.rglob("*later*")}
+    assert not (builder.tree / "copy.py").exists()
+    assert (builder.tree / "a.py").read_text() == "changed by setup"
+    assert (builder.tree / "sub" / "c.sh").read_bytes() == CONTENTS["sub/c.sh"]
+    left = {path.relative_to(builder.tree).as_posix() for path in builder.tree.rglob("*later*")}
     assert left == {".venv/lib/later.py"}, "what setup made is not looked into"
 
 
-def test_content_that_does_not_come_is_an_error(bench: Bench) -> None:
+def test_missing_content_is_an_error(builder: TreeBuilder) -> None:
     with pytest.raises(TreeError, match=r"lacks the content of 'a\.py'"):
-        materialize(bench.tree, MANIFEST, lambda _: (), scratch=bench.scratch)
+        materialize(builder.tree, MANIFEST, lambda _: (), scratch=builder.scratch)
 
 
-def test_two_files_for_one_place_are_an_error(bench: Bench) -> None:
+def test_two_files_at_one_path_are_an_error(builder: TreeBuilder) -> None:
     """As where letters of both cases are one: the second finds the first."""
     manifest = TreeManifest(entries=(entry("a.py", CONTENTS["a.py"]), entry("a.py", CONTENTS["a.py"])))
 
     with pytest.raises(InfrastructureError, match="exists already"):
-        materialize(bench.tree, manifest, supply, scratch=bench.scratch)
+        materialize(builder.tree, manifest, supply, scratch=builder.scratch)
 
 
-def test_a_folder_that_cannot_be_written_is_named(bench: Bench) -> None:
-    bench.tree.write_text("a file")
+def test_a_folder_that_cannot_be_written_is_named(builder: TreeBuilder) -> None:
+    builder.tree.write_text("a file")
 
     with pytest.raises(InfrastructureError, match=r"cannot be written to .*tree"):
-        bench.lay_down()
+        builder.lay_down()
 
 
-def test_what_differs_is_named_and_left_alone(bench: Bench) -> None:
-    bench.lay_down()
-    assert differing_files(MANIFEST, bench.tree) == []
-    (bench.tree / "more").write_text("x")
-    (bench.tree / "copy.py").chmod(0o777)
-    assert differing_files(MANIFEST, bench.tree) == []
+def test_differing_files_are_listed_and_not_changed(builder: TreeBuilder) -> None:
+    builder.lay_down()
+    assert differing_files(MANIFEST, builder.tree) == []
+    (builder.tree / "more").write_text("x")
+    (builder.tree / "copy.py").chmod(0o777)
+    assert differing_files(MANIFEST, builder.tree) == []
 
-    same_size_and_time(bench)
-    other_link(bench)
-    remove(bench.tree / "sub")
-    before = bench.seen()
+    same_size_and_time(builder)
+    other_link(builder)
+    remove(builder.tree / "sub")
+    before = builder.seen()
 
-    assert differing_files(MANIFEST, bench.tree) == ["a.py", "link", "sub/c.sh", "sub/deep/b.py"]
-    assert bench.seen() == before
+    assert differing_files(MANIFEST, builder.tree) == ["a.py", "link", "sub/c.sh", "sub/deep/b.py"]
+    assert builder.seen() == before

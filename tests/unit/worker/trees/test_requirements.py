@@ -1,4 +1,4 @@
-"""What a requirements.txt names, as far as it is simple."""
+"""The simple lines of a requirements.txt."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_a_simple_line_names_a_package(line: str, name: str, version: str) -> No
         "\x00",
     ],
 )
-def test_what_is_not_simple_is_not_judged(line: str) -> None:
+def test_complex_lines_are_ignored(line: str) -> None:
     assert parse_requirements(line) == ()
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_packages_are_listed() -> None:
     wanted = parse_requirements("a\nb==1.0\nc==2.0\nd==1\ne==1.0\nf==1.0\n")
     installed = {"c": "3.0", "d": "1.0.0", "e": "1.0+local", "f": "v1.0"}
 

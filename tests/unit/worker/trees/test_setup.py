@@ -1,4 +1,4 @@
-"""A tree is made ready by the worker's own command, or looked at; nothing of that survives."""
+"""A tree is set up by the worker's own command, or its requirements are checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_command_runs_in_the_tree_with_the_tests_python(tmp_path: Path) -> N
     assert Path(python).parent == Path(sys.executable).parent
 
 
-def test_a_failure_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_the_last_lines_of_output(tmp_path: Path) -> None:
     command = "for i in 1 2 3 4 5 6 7; do echo line $i; done; echo wrong >&2; exit 3"
 
     reason = setup_problem(command, tmp_path, sys.executable, environ())
@@ -48,13 +48,13 @@ def test_a_failure_is_told_with_its_last_lines(tmp_path: Path) -> None:
     assert reason.endswith("ended with status 3; its last lines: line 4 | line 5 | line 6 | line 7 | wrong")
 
 
-def test_a_silent_failure_is_told(tmp_path: Path) -> None:
+def test_a_failure_without_output_is_reported(tmp_path: Path) -> None:
     assert setup_problem("exit 1", tmp_path, sys.executable, environ()).endswith(
         "status 1; it printed nothing"
     )
 
 
-def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_setup, "SETUP_S", 0.3)
 
     reason = setup_problem("echo begun; exec sleep 600", tmp_path, sys.executable, environ())
@@ -62,18 +62,18 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     assert "ran longer than its time limit of 0.3 s; its last lines: begun" in reason
 
 
-def test_what_the_command_leaves_running_is_ended(tmp_path: Path) -> None:
+def test_processes_left_by_the_command_are_killed(tmp_path: Path) -> None:
     assert run_setup("sleep 600 & echo $! > pid", tmp_path, sys.executable, environ()) is None
 
     pid = int((tmp_path / "pid").read_text())
     until(lambda: not is_alive(pid), "what it left has ended")
 
 
-def test_a_tree_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_tree_is_reported(tmp_path: Path) -> None:
     assert "cannot be executed" in setup_problem("true", tmp_path / "gone", sys.executable, environ())
 
 
-def test_what_requirements_name_must_be_there(tmp_path: Path) -> None:
+def test_required_packages_must_be_installed(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest\nNo.Such_Thing==1.0\n")
 
     reason = lacking(tmp_path, sys.executable, environ())
@@ -81,7 +81,7 @@ def test_what_requirements_name_must_be_there(tmp_path: Path) -> None:
     assert reason.startswith(f"{sys.executable} lacks packages of requirements.txt: no-such-thing==1.0; ")
 
 
-def test_what_the_tests_find_by_their_environment_is_there(tmp_path: Path) -> None:
+def test_packages_on_the_tests_path_count_as_installed(tmp_path: Path) -> None:
     found = tmp_path / "found" / "such_a_thing-1.0.dist-info"
     found.mkdir(parents=True)
     (found / "METADATA").write_text("Metadata-Version: 2.1\nName: such_a.thing\nVersion: 1.0\n")
@@ -92,14 +92,14 @@ def test_what_the_tests_find_by_their_environment_is_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", [None, "", "-r other.txt\n"])
-def test_nothing_is_asked_where_nothing_is_named(tmp_path: Path, text: str | None) -> None:
+def test_without_requirements_the_interpreter_is_not_started(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "requirements.txt").write_text(text)
 
     assert requirements_problem(tmp_path, "/no/such/python", environ()) is None
 
 
-def test_no_module_of_the_tree_answers(tmp_path: Path) -> None:
+def test_modules_of_the_tree_do_not_shadow_the_check(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest\n")
     (tmp_path / "importlib").mkdir()
     (tmp_path / "importlib" / "__init__.py").write_text("raise SystemExit(9)")
@@ -108,7 +108,7 @@ def test_no_module_of_the_tree_answers(tmp_path: Path) -> None:
     assert requirements_problem(tmp_path, sys.executable, environ()) is None
 
 
-def test_an_interpreter_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_a_broken_interpreter_is_named(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest\n")
 
     with pytest.raises(InfrastructureError, match="/bin/false cannot list its packages"):

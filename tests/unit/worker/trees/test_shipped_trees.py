@@ -1,4 +1,4 @@
-"""A shipped tree is set up once, clean for each run, and let go when others have come."""
+"""An uploaded tree is set up once, clean for each run, and released when others have come."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def say(event: str, /, *, about: InFlightFile | None = None, level: LogLevel = L
     pass
 
 
-class Bench:
+class TreeBuilder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.shelf = TreeShelf()
+        self.store = TreeShelf()
         self.base = folder / "trees"
 
     def ship(self, text: str, **more: str) -> str:
@@ -32,12 +32,12 @@ class Bench:
         root.mkdir()
         for name, content in {"data": text, **more}.items():
             (root / name).write_text(content)
-        return upload_tree(self.shelf, root).digest
+        return upload_tree(self.store, root).digest
 
     def trees(self, setup: str = "") -> ShippedTrees:
         return ShippedTrees(
             lambda: TreeCache(self.base),
-            self.shelf,
+            self.store,
             setup=setup,
             python=sys.executable,
             environ={"PATH": os.environ["PATH"]},
@@ -46,13 +46,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def builder(tmp_path: Path) -> TreeBuilder:
+    return TreeBuilder(tmp_path)
 
 
-def test_a_tree_is_set_up_once_and_clean_each_time(bench: Bench, tmp_path: Path) -> None:
-    trees = bench.trees(f"echo made > made; echo once >> {tmp_path}/count")
-    digest = bench.ship("1")
+def test_a_tree_is_set_up_once_and_clean_each_time(builder: TreeBuilder, tmp_path: Path) -> None:
+    trees = builder.trees(f"echo made > made; echo once >> {tmp_path}/count")
+    digest = builder.ship("1")
     for _ in range(3):
         folder = trees.prepare(digest)
         assert sorted(path.name for path in folder.iterdir()) == ["data", "made"]
@@ -65,9 +65,9 @@ def test_a_tree_is_set_up_once_and_clean_each_time(bench: Bench, tmp_path: Path)
     trees.close()
 
 
-def test_a_setup_that_failed_is_tried_again_in_a_clean_tree(bench: Bench, tmp_path: Path) -> None:
-    trees = bench.trees(f"ls > {tmp_path}/seen; echo x > half; test -e {tmp_path}/ready")
-    digest = bench.ship("1")
+def test_a_setup_that_failed_is_tried_again_in_a_clean_tree(builder: TreeBuilder, tmp_path: Path) -> None:
+    trees = builder.trees(f"ls > {tmp_path}/seen; echo x > half; test -e {tmp_path}/ready")
+    digest = builder.ship("1")
     with pytest.raises(InfrastructureError, match="ended with status 1"):
         trees.prepare(digest)
     (tmp_path / "ready").write_text("")
@@ -79,9 +79,9 @@ def test_a_setup_that_failed_is_tried_again_in_a_clean_tree(bench: Bench, tmp_pa
     trees.close()
 
 
-def test_missing_packages_are_told_without_a_setup_alone(bench: Bench) -> None:
-    digest = bench.ship("1", **{"requirements.txt": "no-such-thing\n"})
-    trees, others = bench.trees(), bench.trees("true")
+def test_missing_packages_are_reported_only_without_a_setup(builder: TreeBuilder) -> None:
+    digest = builder.ship("1", **{"requirements.txt": "no-such-thing\n"})
+    trees, others = builder.trees(), builder.trees("true")
 
     with pytest.raises(InfrastructureError, match="no-such-thing"):
         trees.prepare(digest)
@@ -90,9 +90,9 @@ def test_missing_packages_are_told_without_a_setup_alone(bench: Bench) -> None:
     others.close()
 
 
-def test_a_tree_that_was_let_go_is_set_up_again(bench: Bench, tmp_path: Path) -> None:
-    trees = bench.trees(f"cat data >> {tmp_path}/count")
-    digests = [bench.ship(str(number)) for number in range(KEPT_TREES + 1)]
+def test_a_released_tree_is_set_up_again(builder: TreeBuilder, tmp_path: Path) -> None:
+    trees = builder.trees(f"cat data >> {tmp_path}/count")
+    digests = [builder.ship(str(number)) for number in range(KEPT_TREES + 1)]
     for digest in (*digests, digests[0], digests[-1]):
         trees.prepare(digest)
 
@@ -100,14 +100,14 @@ def test_a_tree_that_was_let_go_is_set_up_again(bench: Bench, tmp_path: Path) ->
     trees.close()
 
 
-def test_a_closed_one_holds_no_folder(bench: Bench) -> None:
-    trees, others = bench.trees(), bench.trees()
-    digest = bench.ship("1")
+def test_closing_releases_the_directories(builder: TreeBuilder) -> None:
+    trees, others = builder.trees(), builder.trees()
+    digest = builder.ship("1")
     folder = trees.prepare(digest)
     assert others.prepare(digest) != folder
     others.close()
     trees.close()
 
-    again = bench.trees()
+    again = builder.trees()
     assert again.prepare(digest) == folder
     again.close()

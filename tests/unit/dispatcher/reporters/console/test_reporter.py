@@ -79,6 +79,16 @@ def test_a_run_in_which_all_pass_prints_the_contract() -> None:
     assert printed(*events) == (expected, "")
 
 
+@pytest.mark.parametrize(("own_s", "end"), [(1.25, ", 1.2s in Passmuster"), (None, "")])
+def test_the_cpu_time_of_tests_and_of_the_runner_are_told_apart(own_s: float | None, end: str) -> None:
+    event = finished(once(A, replace(result(A, Status.PASS), cpu_s=2.5)))
+    results = replace(event.results, own_cpu_s=own_s)
+
+    lines = printed(replace(event, results=results))[0].splitlines()
+
+    assert f"[INFO] CPU time: 2.5s in tests{end}" in lines
+
+
 def test_a_run_with_failures_ends_with_the_list_of_them_and_nothing_else() -> None:
     output = "".join(f"line {number}\n" for number in range(1, 13)) + "\n"
     cases = (
@@ -133,7 +143,7 @@ def test_a_run_with_failures_ends_with_the_list_of_them_and_nothing_else() -> No
         "  Of the failed: TIMEOUT 1",
         "  Test cases: passed 1, failed 6, error 1",
         "[INFO] 1/3 files passed, success rate 33.3%, in 12.3s",
-        "[WARN] 1 file(s) left processes behind, which were ended:",
+        "[WARN] 1 file(s) left processes behind, which Passmuster killed:",
         "  - tests/test_a.py: sleep 1000 (pid 12)",
         "[WARN] Failed test details:",
         "  - tests/test_a.py",

@@ -52,8 +52,6 @@ def test_every_outcome_is_counted() -> None:
         forked=0,
         cases=((Outcome.PASSED, 3),),
         statuses=((Status.PASS, 2), (Status.FAIL, 1), (Status.TIMEOUT, 1), (Status.CANCELLED, 1)),
-        duration_s=12.5,
-        peak_bytes=7,
     )
     assert summarize(results).success_percent == 40.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.model import TestConfig
-from dispatcher.history.history import open_history
+from dispatcher.history.history import History
 from dispatcher.model.events import Reporter, RunEvent, RunStarted
 from dispatcher.reporters.factory import make_reporters
 from dispatcher.reporters.html import reporter as module
@@ -98,7 +98,7 @@ def test_the_command_that_reruns_a_file_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_outcomes_of_earlier_runs_are_asked_of_the_history_without_this_run(tmp_path: Path) -> None:
-    with closing(open_history(tmp_path)) as history:
+    with closing(History(tmp_path)) as history:
         for run_id, status in (("r1", Status.PASS), ("r2", Status.FAIL), (RUN_ID, Status.FAIL)):
             history.record(file("t.py"), result("t.py", status), run_id=run_id)
     (reporter,) = make_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))

@@ -25,8 +25,7 @@ class PathResolver(Struct, frozen=True, kw_only=True):
 
     cwd: Path
     root: Path
-    home: str = ""
-    """The user's home for a leading `~/`; empty: unknown, and `~` is a plain name."""
+    home: str = ""  # the user's home for a leading `~/`; empty: unknown, and `~` is a plain name
 
     def locate(self, text: str, *, from_file: bool) -> Path:
         """Return `text` as an absolute path. It need not exist."""

@@ -1,11 +1,11 @@
-"""Which unknown words are refused instead of being warned of."""
+"""Some unknown options are errors instead of warnings."""
 
 from __future__ import annotations
 
 import pytest
 
 from dispatcher.config.settings import RUN_PARSER
-from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
+from dispatcher.config.unknown_arguments import FOREIGN_OPTIONS, refuse_options, refuse_variables
 from passmuster.model.errors import ConfigurationError
 
 REVERSIBLE = [word for word in RUN_PARSER.known if len(word) > 5]
@@ -59,20 +59,20 @@ def test_a_refusal_says_what_to_do_instead(typed: str, said: str) -> None:
         (["-W", "--list"], "-W VALUE"),
     ],
 )
-def test_what_pytest_is_to_be_told_is_written_as_it_is_to_be_typed(argv: list[str], typed: str) -> None:
+def test_options_for_pytest_are_shown_as_they_must_be_typed(argv: list[str], typed: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         refuse_options(argv[:1], argv)
     assert str(raised.value).endswith(f": add -- {typed} at the end")
 
 
-def test_foreign_options_are_none_of_ours_and_each_is_refused() -> None:
+def test_every_option_of_another_runner_is_refused() -> None:
     assert FOREIGN_OPTIONS.keys().isdisjoint(RUN_PARSER.known)
     for option in FOREIGN_OPTIONS:
         with pytest.raises(ConfigurationError):
             refuse_options([option])
 
 
-def test_other_words_are_nobodys_slip() -> None:
+def test_other_words_are_ignored() -> None:
     words = "--frobnicate --strange --with=value --ci --debug --fast --quick --skip --lint --test --output -Z"
     refuse_options([*words.split(), "--verify", "--paralel", "--unitt", "--no-such-word", "-zx"])
 

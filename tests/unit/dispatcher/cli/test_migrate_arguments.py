@@ -1,4 +1,4 @@
-"""What the words behind `migrate` mean, what is refused, and which command is chosen."""
+"""The options of `migrate`, refused arguments, and the choice of the new command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ OURS = b"from passmuster import x\n"
         (("--command", "make"), "expected ./run_tests.py or run-tests, got 'make' (from --command)"),
     ],
 )
-def test_a_wrong_word_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...], complaint: str) -> None:
+def test_a_wrong_argument_is_reported_in_one_line(
+    tmp_path: Path, words: tuple[str, ...], complaint: str
+) -> None:
     status, out, err = migrate(tmp_path, *words, file=False)
 
     assert (status, out, err.count("\n")) == (2, "", 1)
@@ -59,7 +61,7 @@ def test_without_a_word_a_patch_is_shown_and_nothing_changed(tmp_path: Path) -> 
     assert out.splitlines()[-1] == last
 
 
-def test_nothing_that_refers_to_the_scripts_is_said(tmp_path: Path) -> None:
+def test_a_repository_without_references_is_reported(tmp_path: Path) -> None:
     for words in ((), ("--check",), ("--apply",)):
         status, out, _ = migrate(tmp_path, *words)
         assert status == 0
@@ -78,7 +80,7 @@ def test_check_names_each_reference_with_its_line(tmp_path: Path) -> None:
     assert status == 1
     assert out.splitlines()[:3] == [
         "a.md:2: `./run_tests.sh`, run_tests.sh",
-        "b.sh:1: . run_ci_replica.sh  [it is sourced, and a Python program cannot be]",
+        "b.sh:1: . run_ci_replica.sh  [a Python program cannot be sourced]",
         "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh",
     ]
 
@@ -123,19 +125,21 @@ def test_a_command_that_callers_need_and_is_not_there_is_named(tmp_path: Path) -
     assert "run_ci_replica.py is not in" in err
 
 
-def test_a_backup_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_foreign_backup_is_not_overwritten(tmp_path: Path) -> None:
     write(tmp_path, {"run_tests.sh": SCRIPT, "run_tests.sh.backup": b"another"})
     before = tree(tmp_path)
 
     status, _, err = migrate(tmp_path, "--apply")
 
     assert (status, tree(tmp_path)) == (2, before)
-    assert "run_tests.sh.backup is there already and differs from run_tests.sh" in err
+    assert "run_tests.sh.backup already exists and differs from run_tests.sh" in err
 
 
 @pytest.mark.parametrize("content", [b"[tool", b"# passmuster\n[tool"])
 @pytest.mark.parametrize("word", ["--check", "--apply"])
-def test_a_broken_configuration_file_is_told_in_one_line(tmp_path: Path, content: bytes, word: str) -> None:
+def test_a_broken_configuration_file_is_reported_in_one_line(
+    tmp_path: Path, content: bytes, word: str
+) -> None:
     write(tmp_path, {"a.md": CALL, "pyproject.toml": content})
 
     status, out, err = migrate(tmp_path, word)

@@ -1,10 +1,10 @@
-"""Relative paths mean what the place where they were written suggests."""
+"""Relative paths are resolved against the directory of their source."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from passmuster.settings.locations import PathResolver
+from passmuster.settings.path_resolver import PathResolver
 
 
 def test_arguments_count_from_here_and_the_file_counts_from_the_root() -> None:

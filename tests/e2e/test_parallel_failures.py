@@ -1,4 +1,4 @@
-"""A file that fails only while another one runs: it fails, is found out, and runs alone in later runs."""
+"""A file that fails only in parallel with another one fails, is named, and runs exclusively in later runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ while not pathlib.Path('tried').exists() and time.monotonic() < deadline_s:
     time.sleep(0.01)
 pathlib.Path('port').unlink()
 """
-"""Uses something that there is once, until the other file has tried to."""
+"""Uses a resource that exists once, until the other file has tried to."""
 
 NEEDS = """
 import pathlib, sys, time
@@ -25,7 +25,7 @@ sys.exit('the port is taken' if is_taken else 0)
 """
 
 
-def test_a_file_that_fails_only_beside_others_fails_is_named_and_has_room_from_then_on(
+def test_a_file_that_fails_only_in_parallel_fails_is_named_and_runs_exclusively_later(
     project: Project,
 ) -> None:
     project.write({"tests/test_holds.py": HOLDS, "tests/test_needs.py": NEEDS})

@@ -52,22 +52,22 @@ _WITHOUT_VALUE = frozenset(
         *("--runxfail", "--strict-markers", "--doctest-modules", "--full-trace"),
     )
 )
-"""Those of pytest's options to pass on that take no value."""
+"""The options of pytest to pass on that take no value."""
 
 _TEST_VARIABLES = tuple(f"{VARIABLE_PREFIX}{name}" for name in ("SLOT", "ATTEMPT", "FILE_MEMORY"))
-"""What a run sets for its tests, which may start another run."""
+"""Variables that a run sets for its tests, which may start another run."""
 
 _OTHER_VARIABLES = (*PRIVATE_VARIABLES, *_TEST_VARIABLES)
 
 
 def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
-    """Raise for the first unknown word that must not be ignored.
+    """Raise for the first unknown option that must not be ignored.
 
     Args:
-        argv: all words, to find the value that follows an option.
+        argv: all arguments, to find the value that follows an option.
 
     Raises:
-        ConfigurationError: there is such a word; the message says what to use instead.
+        ConfigurationError: there is one; the message says what to use instead.
     """
     for word in words:
         name = word.partition("=")[0]
