@@ -13,6 +13,7 @@ language.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from dispatcher.reporters.console.totals import biggest, by_path, slowest, summa
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.templates import make_environment
 from passmuster.model.executor import Limit
+from passmuster.model.result import TestResult
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
 
@@ -71,39 +73,27 @@ _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3
 _MEANS_SOMETHING = re.compile(r"[^\w./-]")
 
 
-class _Bar(Struct, frozen=True, kw_only=True):
-    place: tuple[str, int]
-    name: str
-    started_at: float
-    seconds: float
-    is_bad: bool
-
-
 def timeline(results: TestResults) -> str:
-    """Return the diagram; empty where no attempt's start is known."""
-    bars = [
-        _Bar(
-            place=(attempt.worker, attempt.slot),
-            name=record.file.label,
-            started_at=attempt.started_at,
-            seconds=attempt.duration,
-            is_bad=attempt.status.is_failure,
-        )
+    """Return the diagram, or "" if no attempt's start is known."""
+    ran = [
+        (record.file.label, attempt)
         for record in results.records
         for attempt in record.attempts
         if attempt.started_at > 0 and attempt.duration > 0
     ]
-    if not bars:
+    if not ran:
         return ""
-    begin = min(bar.started_at for bar in bars)
-    span_s = max(bar.started_at + bar.seconds for bar in bars) - begin
-    shown = sorted(bars, key=lambda bar: -bar.seconds)[:MAX_FILES]
+    start = min(attempt.started_at for _, attempt in ran)
+    span_s = max(attempt.started_at + attempt.duration for _, attempt in ran) - start
+    longest = sorted(ran, key=lambda item: -item[1].duration)[:MAX_FILES]
+    slots: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for label, attempt in sorted(longest, key=lambda item: item[1].started_at):
+        slots[attempt.worker, attempt.slot].append(_task(label, attempt, start, span_s))
     lines = ["---", "displayMode: compact", "---", "gantt", "dateFormat x", *_axis(span_s)]
-    workers = {bar.place[0] for bar in shown}
-    for place in sorted({bar.place for bar in shown}):
-        worker = f"{_name(place[0])[:WORKER_CHARS]} " if len(workers) > 1 else ""
-        lines.append(f"section {worker}slot {place[1] + 1}")
-        lines += _tasks([bar for bar in shown if bar.place == place], begin, span_s)
+    has_workers = len({worker for worker, _ in slots}) > 1
+    for (worker, slot), tasks in sorted(slots.items()):
+        prefix = f"{_name(worker)[:WORKER_CHARS]} " if has_workers else ""
+        lines += [f"section {prefix}slot {slot + 1}", *tasks]
     return "```mermaid\n" + "\n".join(lines) + "\n```\n"
 
 
@@ -115,20 +105,19 @@ def _axis(span_s: float) -> tuple[str, str]:
     return "axisFormat %s s", f"tickInterval {step_s}second"
 
 
-def _tasks(bars: Sequence[_Bar], begin: float, span_s: float) -> Iterator[str]:
-    for bar in sorted(bars, key=lambda bar: bar.started_at):
-        start_ms = round(1000 * (bar.started_at - begin))
-        end_ms = start_ms + max(1, round(1000 * bar.seconds))
-        caption = _caption(bar, int(WIDTH_CHARS * bar.seconds / span_s))
-        yield f"{caption} :{'crit, ' * bar.is_bad}{start_ms}, {end_ms}"
+def _task(label: str, attempt: TestResult, start: float, span_s: float) -> str:
+    start_ms = round(1000 * (attempt.started_at - start))
+    end_ms = start_ms + max(1, round(1000 * attempt.duration))
+    caption = _caption(label, attempt.duration, int(WIDTH_CHARS * attempt.duration / span_s))
+    return f"{caption} :{'crit, ' * attempt.status.is_failure}{start_ms}, {end_ms}"
 
 
-def _caption(bar: _Bar, max_chars: int) -> str:
+def _caption(label: str, seconds: float, max_chars: int) -> str:
     """Return the duration and as much of the file's name as fits into the bar, or a dot."""
-    seconds, parts = format_seconds(bar.seconds), bar.name.split("/")
+    shown, parts = format_seconds(seconds), label.split("/")
     stem = parts[-1].removesuffix(".py")
-    names = ["/".join(parts[start:]) for start in range(len(parts))] + [stem, stem.removeprefix("test_")]
-    captions = [*(f"{seconds} {_name(name)}" for name in names), seconds]
+    names = ["/".join(parts[at:]) for at in range(len(parts))] + [stem, stem.removeprefix("test_")]
+    captions = [*(f"{shown} {_name(name)}" for name in names), shown]
     return next((caption for caption in captions if len(caption) <= max_chars), ".")
 
 
