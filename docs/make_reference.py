@@ -50,8 +50,8 @@ def page_with_tables(page: str) -> str:
 
 
 def _row(setting: Setting) -> str:
-    metavar = setting.type.metavar
-    words = [f"{word} {metavar}" for word in setting.options] + [word for word, _ in setting.constants]
+    options = dict.fromkeys(setting.options, setting.type.value_usage)
+    words = [word + options.get(word, "") for word in setting.arguments]
     if setting.name == "paths":
         words = ["PATH..."]
     cells = [

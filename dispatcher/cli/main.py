@@ -20,6 +20,7 @@ from dispatcher.model.results import FileAttempts, exit_code_of
 from dispatcher.reporters.console.lines import nothing_found_line
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
+from dispatcher.run.prepare import Selection
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
 from dispatcher.terminal.tags import Tag, colored, tagged
@@ -145,6 +146,11 @@ class Command:
             code = self._join(loaded)
             if code is not None:
                 return code
+        return self._run_or_show(loaded)
+
+    def _run_or_show(self, loaded: Loaded) -> int:
+        """Run the files, or print what was requested instead; return the exit status."""
+        config = loaded.config
         runner = TestRunner(
             config, target=self._target, environ=self._environ, cwd=self._cwd, origins=loaded.origins
         )
@@ -152,17 +158,7 @@ class Command:
         files, layout, shard_plan = selection.files, selection.layout, selection.shard_plan
         color = self._color(config, self._stdout)
         if not files and not (shard_plan and shard_plan.whole):
-            line = nothing_found_line(include_integration=config.include_integration)
-            if config.failed_only:
-                line = tagged(Tag.INFO, "No file failed when it last ran")
-            for notice in selection.notices:
-                self._say(notice)
-            if layout.headline:
-                self._say(f"Layout: {layout}")
-            self._out.write(f"{colored(line) if color else line}\n")
-            is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
-            is_green = config.failed_only or is_scripts
-            return ExitCode.OK if is_green else ExitCode.NO_TESTS
+            return self._report_no_files(selection, config, color=color)
         if config.mode is Mode.LIST:
             # Standard output has the files only.
             for line in (f"Layout: {layout}", *command_lines(files, config)):
@@ -184,6 +180,19 @@ class Command:
             self._print_through(output)
             # The current configuration: the project's pytest may have requested a report.
             return self._run_tests(runner, selection.config, output, color=color)
+
+    def _report_no_files(self, selection: Selection, config: TestConfig, *, color: bool) -> int:
+        layout = selection.layout
+        line = nothing_found_line(include_integration=config.include_integration)
+        if config.failed_only:
+            line = tagged(Tag.INFO, "No file failed when it last ran")
+        for notice in selection.notices:
+            self._say(notice)
+        if layout.headline:
+            self._say(f"Layout: {layout}")
+        self._out.write(f"{colored(line) if color else line}\n")
+        is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
+        return ExitCode.OK if config.failed_only or is_scripts else ExitCode.NO_TESTS
 
     def _print_through(self, output: PlainOutput) -> None:
         """Send all further output of Passmuster through this object, up to the last error."""

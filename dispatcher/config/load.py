@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.choices import AUTO_SHARD, IN_RUN
 from dispatcher.config.file import read_environment, read_file
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, RUN_PARSER, SETTINGS
 from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
@@ -25,8 +24,6 @@ from passmuster.settings.argument_parser import ParsedArguments, read_value, str
 from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
 from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
-
-_Record = TypeVar("_Record", bound=Struct)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -73,10 +70,9 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     all_given = (*read_file(root), *stronger)
     for given in all_given:
         winners[given.setting.name] = (given, _read(given, resolver, environ))
-    if root_given is not None:
-        winners[ROOT.name] = (root_given, root)
-    config = _config_of(root, ((given, value) for given, value in winners.values()))
-    origins = _origins(winners)
+    winners[ROOT.name] = (root_given, root)
+    config = _config_of(winners.values())
+    origins = Origins({name: given.origin for name, (given, _) in winners.items()})
     if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
@@ -84,7 +80,7 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     return Loaded(
         config=config,
         origins=origins,
-        texts=_texts(root, winners),
+        texts={name: _shown(given, value) for name, (given, value) in winners.items()},
         warnings=warnings,
         notes=rename_notes(all_given),
     )
@@ -102,12 +98,11 @@ def _from_arguments(arguments: ParsedArguments) -> tuple[GivenValue, ...]:
 
 
 def _find_root(
-    stronger: Iterable[GivenValue], cwd: Path, environ: Mapping[str, str]
-) -> tuple[Path, GivenValue | None]:
-    """Return the root, with symlinks resolved, and its origin; None: it was not set."""
-    given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
-    if given is None:
-        return Path(os.path.realpath(cwd)), None
+    stronger: Sequence[GivenValue], cwd: Path, environ: Mapping[str, str]
+) -> tuple[Path, GivenValue]:
+    """Return the root, with symlinks resolved, and where it was given."""
+    default = GivenValue(setting=ROOT, texts=(str(cwd),), origin=_THE_CURRENT_DIRECTORY)
+    given = next((given for given in reversed(stronger) if given.setting is ROOT), default)
     resolver = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
     path = resolver.locate(str(read_value(given)), from_file=False)
     if not is_directory(path):
@@ -120,6 +115,8 @@ def _find_root(
 
 def _read(given: GivenValue, resolver: PathResolver, environ: Mapping[str, str]) -> Value:
     value = read_value(given)
+    if value is None:
+        return None
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:
@@ -131,25 +128,14 @@ def _read(given: GivenValue, resolver: PathResolver, environ: Mapping[str, str])
     return value
 
 
-def _config_of(root: Path, winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
+def _config_of(winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
+    """Return the configuration with these values. A test compares the types of rows and fields."""
     fields: dict[str, Value] = {}
     layout: dict[str, Value] = {}
     for given, value in winners:
         prefix, _, name = given.setting.target.rpartition(".")
         (layout if prefix else fields)[name] = value
-    fields["root"] = root
-    config = TestConfig()
-    return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)
-
-
-def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
-    """Return a copy with fields replaced. A test compares the types of rows and fields."""
-    return replace(record, **changes)
-
-
-def _origins(winners: Mapping[str, tuple[GivenValue, Value]]) -> Origins:
-    given = {name: one.origin for name, (one, _) in winners.items()}
-    return Origins({ROOT.name: _THE_CURRENT_DIRECTORY, **given})
+    return replace(TestConfig(), layout=replace(Layout(), **layout), **fields)
 
 
 def _unknown_warning(option: str) -> str:
@@ -157,15 +143,12 @@ def _unknown_warning(option: str) -> str:
     return f"Unknown argument: {on_one_line(option)}"
 
 
-def _texts(root: Path, winners: Mapping[str, tuple[GivenValue, Value]]) -> dict[str, str]:
-    """Return the given values without secrets, each on one line."""
-    shown = {ROOT.name: on_one_line(str(root))}
-    for name, (given, value) in winners.items():
-        kind = given.setting.type
-        is_place = isinstance(value, Path) or name == "python"
-        texts = given.texts if kind.shown is None else map(kind.shown, given.texts)
-        shown[name] = on_one_line(str(value)) if is_place else printable_list(texts)
-    return shown
+def _shown(given: GivenValue, value: Value) -> str:
+    """Return a value for people: without secrets, on one line."""
+    if isinstance(value, Path) or given.setting.name == "python":
+        return on_one_line(str(value))
+    shown = given.setting.type.shown
+    return printable_list(given.texts if shown is None else map(shown, given.texts))
 
 
 def format_config(loaded: Loaded) -> str:

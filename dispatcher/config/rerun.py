@@ -28,9 +28,11 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
     tests = _failing_tests(record.final) or file.selection.tests
     labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
     arguments = RUN_PARSER.parse(argv).passed_on
+    seed = file.selection.seed
     words = (
         program,
         *options_for_one_file(argv),
+        *([f"--shuffle={seed}"] if seed else ()),
         *_named(labels),
         *(("--", *arguments) if arguments else ()),
     )

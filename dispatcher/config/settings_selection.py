@@ -10,7 +10,17 @@ from msgspec import Struct
 
 from dispatcher.config.choices import Subcommand
 from passmuster.settings.setting import Group, Requirement, Setting, setting, switch, variable_name
-from passmuster.settings.values import ARGUMENTS, PATH, TEST_IDS, TEXT, TEXTS, count, optional
+from passmuster.settings.values import (
+    ARGUMENTS,
+    PATH,
+    RANDOM,
+    SEED,
+    TEST_IDS,
+    TEXT,
+    TEXTS,
+    count,
+    optional,
+)
 
 MAX_FILES = 10_000_000
 """A higher number of files is a typing error."""
@@ -114,6 +124,40 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             per_file="pytest-args",
         ),
     ] = ()
+    quarantine: Annotated[
+        tuple[str, ...],
+        _selection(
+            "quarantine",
+            TEST_IDS,
+            "run this test (FILE::TEST) and report it, but do not fail its file; may be repeated",
+            default="none",
+            same_on_all=True,
+        ),
+    ] = ()
+    quarantine_file: Annotated[
+        Path | None,
+        _selection(
+            "quarantine-file",
+            PATH,
+            "a file with one quarantined test (FILE::TEST) on each line",
+            default="none",
+        ),
+    ] = None
+    shuffle: Annotated[
+        str | None,
+        Setting(
+            name="shuffle",
+            group=Group.SELECTION,
+            type=SEED,
+            summary="run files, and the tests in them, in a random order; repeat one with --shuffle=SEED",
+            default="no",
+            options=("--shuffle",),
+            constants=(("--shuffle", RANDOM),),
+            variables=(variable_name("shuffle"),),
+            whole_run=True,
+            same_on_all=True,
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         _selection(

@@ -21,7 +21,7 @@ from passmuster.model.units import format_bytes
 from passmuster.settings.origins import Origin, Origins, Source
 from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.relations import Relations
-from passmuster.settings.values import on_one_line
+from passmuster.settings.values import RANDOM, on_one_line
 
 
 def validate(config: TestConfig, origins: Origins) -> tuple[str, ...]:
@@ -41,6 +41,11 @@ def validate(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     _check_command(config, origins)
     _check_groups(config, origins)
     _check_pytest_arguments(config, origins)
+    if config.shuffle == RANDOM and (config.shard is not None or config.join is not None):
+        raise ConfigurationError(
+            f"shuffle (from {origins['shuffle']}) must be the same on every machine: name a seed, "
+            "such as --shuffle=1"
+        )
     return (*_visible_password(config, origins), *relations.without_effect())
 
 

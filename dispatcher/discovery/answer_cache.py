@@ -28,7 +28,7 @@ FOLDER = "collected"
 _MAX_ANSWERS = 16
 
 _SETTLED_S = 2.0
-"""A folder that changed less than this before it was noted may have changed again in the same clock tick."""
+"""A directory that changed less than this before its listing may change again within the same clock tick."""
 
 _PASSING_NAMES = frozenset(
     ("__pycache__", ".passmuster", ".git", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache")
@@ -36,7 +36,7 @@ _PASSING_NAMES = frozenset(
 """Entries of a folder that come and go with runs and hold no tests."""
 
 _PASSING_VARIABLES = frozenset(("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "TMPDIR", "TERM"))
-"""Variables that change from call to call and that no conftest decides by."""
+"""Variables that change from call to call and that no conftest depends on."""
 
 
 class PytestAnswer(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ def collect(
 
     If only files are named, pytest is not asked, and the project's options are unknown.
 
-    A Python file that the user named is taken without asking, because pytest collects it whatever its name.
+    A Python file that the user named is taken without asking, because pytest collects any named file.
     `exclude` and, without `--integration`, configured directories of integration tests leave files out.
 
     Args:

@@ -191,4 +191,4 @@ def _walk_roots(
         if walker.can_start(root):
             walker.walk(root, rules)
         elif root in resolved.configured_roots and not is_directory(Path(resolved.root, root)):
-            walker.warnings.append(f"skipped {on_one_line(root)}: it is configured, but no directory")
+            walker.warnings.append(f"skipped {on_one_line(root)}: it is configured, but is not a directory")

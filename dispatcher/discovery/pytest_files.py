@@ -130,8 +130,8 @@ def _run(
 ) -> int | None:
     """Run the child to its end, with its output into a file; return its status, None: it took too long.
 
-    The child gets one end of a pipe to which nothing is ever written: when this process dies, by whatever
-    signal, the other end closes, and the child ends.
+    The child gets one end of a pipe to which nothing is ever written. When this process dies, the other end
+    closes, and the child ends.
     """
     alive_fd, our_end = os.pipe()
     with open(output_file, "wb") as output, open(our_end, "wb", buffering=0):

@@ -32,10 +32,10 @@ class ProjectOption(Struct, frozen=True, kw_only=True, array_like=True):
     source: str
 
 
-_REPORTS = "every file would write it anew; --junit-xml, --report html and --events write one for the run"
-_COVERAGE = "a total over one file means nothing; --coverage measures all files"
-_SIDE_BY_SIDE = "the files themselves run side by side; --jobs says how many"
-_FAILED = "a file knows no earlier run; --failed runs the files that failed"
+_REPORTS = "each file would overwrite it; --junit-xml, --report html and --events write one for the run"
+_COVERAGE = "the total of a single file has no meaning; --coverage measures all files"
+_SIDE_BY_SIDE = "Passmuster runs the files in parallel; --jobs sets how many"
+_FAILED = "the session of a file has no earlier run; --failed runs the files that failed"
 
 NOT_HONOURED = {
     "htmlpath": ("--html", _REPORTS),
@@ -48,25 +48,25 @@ NOT_HONOURED = {
     "looponfail": ("--looponfail", _SIDE_BY_SIDE),
     "lf": ("--lf", _FAILED),
     "failedfirst": ("--ff", _FAILED),
-    "newfirst": ("--nf", "what changed starts early in any case"),
+    "newfirst": ("--nf", "changed files start early in any case"),
     "stepwise": ("--sw", f"{_FAILED}, --max-fail 1 stops at the first"),
     "stepwise_skip": ("--sw-skip", _FAILED),
-    "durations": ("--durations", "--report html shows how long each file and each test took"),
-    "basetemp": ("--basetemp", "each file has a temporary directory of its own"),
+    "durations": ("--durations", "--report html shows the time of each file and each test"),
+    "basetemp": ("--basetemp", "each file has its own temporary directory"),
 }
-"""By name: the option as users write it, and why a run does not honour it, with what to use instead."""
+"""By name: the option as users write it, the reason, and the alternative."""
 
 
 def take_over(
     config: TestConfig, options: Sequence[ProjectOption], *, workdir: Path, writes_reports: bool = True
 ) -> tuple[TestConfig, tuple[str, ...]]:
-    """Return the configuration with the project's options applied, and lines for the user.
+    """Return the configuration with the project's options applied, and notices for the user.
 
     Options that a run honours as pytest would are not mentioned.
 
     Args:
         workdir: the base of paths in them, absolute.
-        writes_reports: whether this run can still be given a report.
+        writes_reports: whether the JUnit report of this run can still be set.
     """
     lines = []
     refused: dict[tuple[str, str], list[str]] = {}

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides
 from dispatcher.model.plan import PlannedFile
@@ -29,13 +31,14 @@ class Selections:
     def __init__(self, config: TestConfig, tests: Mapping[str, tuple[str, ...]]) -> None:
         self._tests = tests
         self._everywhere = TestSelection(
-            keyword=config.keyword or "", marker=config.marker or "", arguments=config.pytest_arguments
+            keyword=config.keyword or "",
+            marker=config.marker or "",
+            arguments=config.pytest_arguments,
+            seed=config.shuffle or "",
         )
         self._rules = Overrides(config.overrides)
-        self._deselected: dict[str, list[str]] = {}
-        for text in config.deselected:
-            file, _, test = text.partition(SEPARATOR)
-            self._deselected.setdefault(file.removeprefix("./"), []).append(test)
+        self._deselected = _by_file(config.deselected)
+        self._quarantined = _by_file(quarantined_tests(config))
 
     def of(self, path: str, label: str) -> TestSelection:
         """Return the selection of a file.
@@ -46,13 +49,51 @@ class Selections:
         """
         usual = self._everywhere
         arguments = self._rules.rule_for(path).pytest_arguments
-        return TestSelection(
+        return replace(
+            usual,
             tests=self._tests.get(path, ()),
             deselected=tuple(self._deselected.get(path) or self._deselected.get(label) or ()),
-            keyword=usual.keyword,
-            marker=usual.marker,
+            quarantined=tuple(self._quarantined.get(path) or self._quarantined.get(label) or ()),
             arguments=usual.arguments if arguments is None else arguments,
         )
+
+
+def quarantined_tests(config: TestConfig) -> tuple[str, ...]:
+    """Return the quarantined tests, as `FILE::TEST`, in the order in which they are named.
+
+    Raises:
+        ConfigurationError: the file that names them cannot be read.
+    """
+    path = config.quarantine_file
+    if path is None:
+        return config.quarantine
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"cannot read quarantine-file {on_one_line(str(path))}: {reason}") from error
+    tests = (line.partition(" #")[0].strip() for line in lines)
+    return (*config.quarantine, *(test for test in tests if test and not test.startswith("#")))
+
+
+def stale_files(config: TestConfig, workdir: Path) -> Iterator[str]:
+    """Yield a warning for each quarantined test whose file does not exist."""
+    for text in quarantined_tests(config):
+        file, separator, test = text.partition(SEPARATOR)
+        if not (separator and test):
+            yield f"quarantine: {on_one_line(text)!r} names no test: expected FILE::TEST"
+        elif not any((base / file).is_file() for base in (config.root, workdir)):
+            yield f"quarantine: {on_one_line(text)}: the file does not exist any more; remove the entry"
+
+
+def _by_file(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the tests named as `FILE::TEST` by their file."""
+    tests: dict[str, list[str]] = {}
+    for text in texts:
+        file, _, test = text.partition(SEPARATOR)
+        if test:
+            tests.setdefault(file.removeprefix("./"), []).append(test)
+    return tests
 
 
 def check_selections(planned: Iterable[PlannedFile], origins: Origins) -> None:

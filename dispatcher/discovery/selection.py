@@ -41,8 +41,8 @@ def select(
 ) -> dict[str, tuple[str, ...]]:
     """Add the files that `paths` name to `walker`; return the tests that were named, by their file's path.
 
-    A named file is taken whatever its name and wherever in the root it lies. Of a named directory all files
-    with a test file's name are taken, integration tests among them.
+    A named file is taken under any name and anywhere in the root. Of a named directory, all files with a test
+    file's name are taken, including integration tests.
 
     Args:
         paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.

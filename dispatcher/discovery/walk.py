@@ -17,7 +17,7 @@ from dispatcher.discovery.patterns import ENVIRONMENT_MARK, DiscoveryRules
 from passmuster.settings.values import on_one_line
 
 MAX_MTIME_NS = 2**63 - 1
-"""The latest time of modification that is told apart, in 2262: SQLite keeps no larger number."""
+"""The latest time of modification, in the year 2262: SQLite stores no larger number."""
 
 
 class FoundFile(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class FoundFile(Struct, frozen=True, kw_only=True):
 
 
 class Walker(Struct, kw_only=True):
-    """Walks below one root and remembers visited directories, so that no link makes it loop.
+    """Walks below one root, and visits each directory once, so that links cannot cause a loop.
 
     Args:
         root: the project root, absolute, its symlinks resolved.
@@ -64,7 +64,7 @@ class Walker(Struct, kw_only=True):
                 pending.append(link)
 
     def take(self, path: str) -> bool:
-        """Take one file, whatever its name; return whether it is a regular file inside the root."""
+        """Take one file under any name; return whether it is a regular file inside the root."""
         absolute = self.absolute(path)
         try:
             status = os.stat(absolute)  # noqa: PTH116 - of ten thousand files a path object is half the cost.
@@ -77,9 +77,7 @@ class Walker(Struct, kw_only=True):
         return True
 
     def _is_inside(self, absolute: str, *, is_link: bool) -> bool:
-        """Return whether a file really lies in the root; for a file that is not a link, its directory
-        decides, once.
-        """
+        """Return whether a file really lies in the root; that of a directory's files is decided once."""
         if is_link:
             return self.inside(os.path.realpath(absolute)) is not None
         folder = absolute.rpartition("/")[0]

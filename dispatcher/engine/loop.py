@@ -6,6 +6,7 @@ The only thread of a run that decides anything. It waits only in `Backend.poll`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TypeGuard
 
 from msgspec import structs
@@ -298,18 +299,16 @@ class RunLoop:
         """
         now = self._now()
         overtime_s = VERIFY_SHARE * now
-        waiting = self._backend.withdraw()
-        fitting = [task for task in waiting if self._state[task.file_path].last_duration_s <= overtime_s]
-        for task in waiting:
-            if task not in fitting:
-                self._settle(task.file_path)
         self._overtime_ends_s = now + overtime_s
-        if fitting:
-            # As ordinary tasks: a best-effort task starts only while another file runs.
-            by_age = sorted(
-                fitting, key=lambda one: (self._state[one.file_path].file.mtime_ns, one.file_path)
-            )
-            self._backend.submit(by_age)
+        fitting = []
+        for task in self._backend.withdraw():
+            state = self._state[task.file_path]
+            if state.last_duration_s <= overtime_s:
+                fitting.append((state.file.mtime_ns, task.file_path, task))
+            else:
+                self._settle(task.file_path)
+        # As ordinary tasks: a best-effort task starts only while another file runs.
+        self._backend.submit([task for _, _, task in sorted(fitting, key=itemgetter(0, 1))])
 
     def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""
@@ -322,7 +321,7 @@ class RunLoop:
         is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy)
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
             # Only a spawned attempt could prove a failure, and nothing further starts.
-            error = f"{result.status} when forked, and not checked: {self._cause.value}"
+            error = f"{result.status} when forked, and not verified: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)
         return result
 

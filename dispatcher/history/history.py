@@ -98,7 +98,7 @@ class History:
         """Record one attempt; nothing is written before `flush`.
 
         Args:
-            finding: what all attempts of that run at the file say together; None: nothing, or not yet.
+            finding: derived from all attempts of that run at the file; None: none, or not yet.
         """
         self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
 
@@ -107,7 +107,7 @@ class History:
 
         Args:
             status: the verdict, which may differ from the status of the last attempt.
-            finding: what all attempts say together; None: nothing.
+            finding: derived from all attempts; None: none.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
         attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)

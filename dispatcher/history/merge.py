@@ -44,8 +44,8 @@ _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 class AttemptSample(Struct, frozen=True, kw_only=True):
     """One finished attempt, reduced to what the history needs.
 
-    `finding` is what all attempts of the run at the file say together, given with the last of them; None:
-    nothing. `verdict` is the file's verdict if an earlier attempt decided it; None: this attempt's status is
+    `finding` is derived from all attempts of the run at the file, and given with the last of them; None: no
+    finding. `verdict` is the file's verdict if an earlier attempt decided it; None: this attempt's status is
     the verdict.
     """
 

@@ -20,7 +20,7 @@ from passmuster.model.oversubscription import max_slots
 from passmuster.model.task import TestTask
 
 NEARLY = 1.05
-"""Times that differ by less than this ratio are the same to people."""
+"""Times that differ by less than this ratio count as equal."""
 
 
 class MachineSpec(Struct, frozen=True, kw_only=True):

@@ -12,20 +12,15 @@ _Number = TypeVar("_Number", int, float)
 
 
 class UsageStats(Struct, frozen=True, kw_only=True):
-    """The expected resource usage of a file for one start method.
-
-    Args:
-        most_s: about the highest wall-clock seconds among its last attempts.
-        most_cpu_s: about the highest CPU seconds among its last attempts.
-    """
+    """The expected resource usage of a file for one start method."""
 
     duration_s: float = 0.0
-    cpu_s: float | None = None  # expected CPU seconds; None: unknown
-    peak_bytes: int | None = None  # expected peak memory of the process tree; None: never measured
+    cpu_s: float | None = None  # None: unknown
+    peak_bytes: int | None = None  # of the process tree; None: never measured
     runs: int = 0
     """The number of attempts behind these values; 0: only `peak_bytes` is known, and it is a lower bound."""
-    max_s: float = 0.0
-    max_cpu_s: float | None = None
+    max_s: float = 0.0  # about the highest wall-clock seconds of its last attempts
+    max_cpu_s: float | None = None  # about the highest CPU seconds of its last attempts
 
 
 def larger_of(one: UsageStats, other: UsageStats) -> UsageStats:

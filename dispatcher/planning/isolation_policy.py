@@ -20,8 +20,8 @@ from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.status import Isolation
 
 SAME_PEERS_SHARE = 0.9
-"""The minimum share of an earlier run's files that a similar run includes. With fewer, a file may be the last
-one that needs a module, and then has to import it itself.
+"""The share of an earlier run's files that a run must include to have the same peers. With fewer, a file may
+be the only one that needs a module, and then imports it itself.
 """
 
 

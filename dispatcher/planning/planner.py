@@ -68,9 +68,23 @@ def make_plan(
             policy.mark(
                 PlannedFile(file=ordered.file, task=task_of(ordered), order_reason=ordered.order_reason)
             )
-            for ordered in order_files(files, policy.remembered, slots=slots, budget_bytes=budget_bytes)
+            for ordered in _shuffled(
+                order_files(files, policy.remembered, slots=slots, budget_bytes=budget_bytes), config.shuffle
+            )
         ),
     )
+
+
+def _shuffled(ordered: Sequence[Ordered], seed: str | None) -> Sequence[Ordered]:
+    """Return the files in a random order, by the seed and their paths alone; without a seed, as they are."""
+    if seed is None:
+        return ordered
+    from hashlib import blake2b  # Only few runs shuffle.
+
+    def rank(one: Ordered) -> bytes:
+        return blake2b(f"{seed}\0{one.file.path}".encode(errors="surrogateescape")).digest()
+
+    return [structs.replace(one, order_reason="shuffled") for one in sorted(ordered, key=rank)]
 
 
 def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:

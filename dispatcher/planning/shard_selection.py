@@ -39,7 +39,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...]
 
     def of_run(self, plan: RunPlan, capacity: Capacity) -> RunPlan:
-        """Return the plan of this machine's files with what it is a part of."""
+        """Return the plan of this machine's files, completed with the shard and its prediction."""
         forecast = simulate_run(
             [planned.task for planned in plan.files],
             slots=capacity.slots,
@@ -113,7 +113,7 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:
-    """Return the inputs of the split besides the paths, a text for each file with a history."""
+    """Return the inputs of the split other than the paths, a text for each file with a history."""
     return sorted(
         f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.exclusive}"
         for task in tasks

@@ -24,7 +24,7 @@ from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
 from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.run_options import take_over
-from dispatcher.discovery.selected_tests import check_selections
+from dispatcher.discovery.selected_tests import check_selections, stale_files
 from dispatcher.discovery.selection import named_files
 from dispatcher.engine.backend import BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import JoinedRunHandle, find_run
@@ -38,6 +38,7 @@ from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
 from passmuster.settings.origins import Origins
+from passmuster.settings.values import RANDOM
 
 if TYPE_CHECKING:
     from dispatcher.planning.shard_selection import ShardSelection
@@ -107,8 +108,13 @@ class Preparation:
             ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
         """
         config = self._config
+        if config.shuffle == RANDOM:
+            config = structs.replace(config, shuffle=str(int.from_bytes(os.urandom(4))))
         found = self._discover(config, cwd=self._cwd)
-        files, total, notices = found.files, found.total, list(found.warnings)
+        files, total = found.files, found.total
+        notices = [*found.warnings, *stale_files(config, found.workdir)]
+        if config.shuffle is not None:
+            notices.append(f"the order is random: repeat it with --shuffle={config.shuffle}")
         if config.failed_only:
             failed = self._only_failed(files, notices)
             files, total = failed[: config.limit], len(failed)
@@ -237,7 +243,7 @@ class Preparation:
         plan = make_plan(
             selection.files,
             {**shard.known, **known} if shard is not None else known,
-            config,
+            selection.config,
             run_id=self._run_id(),
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,

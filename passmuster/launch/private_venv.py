@@ -258,30 +258,34 @@ class _Maker(NamedTuple):
         return asked.output.strip()
 
 
-def pins(path: Path) -> tuple[tuple[str, str], ...]:
-    """Return name and version of each pin in a requirements file and in the files it includes."""
-    found: list[tuple[str, str]] = []
+def pins(path: Path) -> dict[str, str]:
+    """Return the version of each pin in a requirements file and in the files it includes, by its name."""
+    found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
         if text.startswith("-r"):
-            found.extend(pins(path.parent / text[2:].strip()))
+            found |= pins(path.parent / text[2:].strip())
         elif text:
             name, _, version = text.partition("==")
-            found.append((name.strip(), version.strip()))
-    return tuple(found)
+            found[name.strip()] = version.strip()
+    return found
 
 
 def missing_pins(home: Path, groups: tuple[str, ...]) -> tuple[str, ...]:
     """Return the pins of `groups` that are not installed in the environment, as `name==version`."""
-    present = {
-        entry.name.removesuffix(".dist-info").lower().replace("-", "_").replace(".", "_")
-        for entry in (home / ".venv").glob("lib/*/site-packages/*.dist-info")
-    }
-    wanted = dict(pin for group in groups for pin in pins(home / "requirements" / f"{group}.txt"))
+
+    def normalized(text: str) -> str:
+        return text.lower().replace("-", "_").replace(".", "_")
+
+    wanted: dict[str, str] = {}
+    for group in groups:
+        wanted |= pins(home / "requirements" / f"{group}.txt")
+    installed = (home / ".venv").glob("lib/*/site-packages/*.dist-info")
+    present = {normalized(entry.name.removesuffix(".dist-info")) for entry in installed}
     return tuple(
         f"{name}=={version}"
         for name, version in wanted.items()
-        if f"{name}_{version}".lower().replace("-", "_").replace(".", "_") not in present
+        if normalized(f"{name}_{version}") not in present
     )
 
 

@@ -87,6 +87,8 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """`FORK` or `SPAWN`."""
     isolation_note: str = ""
     """Why it was not forked although forking was allowed; empty: no reason to report."""
+    stale_quarantine: tuple[str, ...] = ()
+    """Quarantined tests, as `Class::test`, that the file does not have."""
     was_alone: bool = True
     """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False

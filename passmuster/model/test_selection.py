@@ -10,6 +10,9 @@ from msgspec import Struct
 SEPARATOR = "::"
 """Between a file and a test in it, and between a class and its method."""
 
+QUARANTINED = "quarantined"
+"""What the message of a quarantined test that failed begins with; `passmuster_child_select` has it too."""
+
 LOCAL_ONLY_ARGUMENTS = ("-c", "--config-file", "-p", "--rootdir", "--confcutdir", "--basetemp", "--pyargs")
 """Options of pytest that name code or places. They are not sent to workers, which run planned files alone."""
 
@@ -29,6 +32,9 @@ class TestSelection(Struct, frozen=True, kw_only=True):
     keyword: str = ""  # an expression over names (`pytest -k`), or a pattern (`unittest -k`)
     marker: str = ""  # an expression over markers (`pytest -m`)
     arguments: tuple[str, ...] = ()  # of the project's pytest, in addition
+    quarantined: tuple[str, ...] = ()
+    """Tests whose failure does not fail the file, in the form of `tests`."""
+    seed: str = ""  # of a random order; empty: the file's own order
 
     @property
     def is_whole_file(self) -> bool:
@@ -43,6 +49,8 @@ class TestSelection(Struct, frozen=True, kw_only=True):
             *([f"keyword={self.keyword}"] if self.keyword else ()),
             *([f"marker={self.marker}"] if self.marker else ()),
             *(f"argument={word}" for word in self.arguments),
+            *(f"quarantine={test}" for test in self.quarantined),
+            *([f"seed={self.seed}"] if self.seed else ()),
         ]
 
     @property

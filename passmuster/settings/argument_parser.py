@@ -77,7 +77,8 @@ class ArgumentParser:
                 parsed.paths.append(word)
                 continue
             for name, value in self._split(word):
-                if name in self.options:
+                # One that may have a value has it behind a `=`.
+                if name in self.options and (value is not None or name not in self.constants):
                     self._add_option(parsed, name, value, words)
                 elif name not in self.without_value:
                     parsed.unknown.append(word)

@@ -41,10 +41,8 @@ def setting_lines(row: Setting) -> list[str]:
     if not row.options and row.name == "paths":
         return []
     names = row.options or (row.name,)
-    sign = " " if row.options else " = "
-    return entry(
-        f"{', '.join(names)}{sign}{row.type.metavar}", f"{row.summary} (default: {row.default_text})"
-    )
+    value = row.type.value_usage if row.options else f" = {row.type.metavar}"
+    return entry(f"{', '.join(names)}{value}", f"{row.summary} (default: {row.default_text})")
 
 
 def entry(head: str, text: str) -> list[str]:

@@ -93,7 +93,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def arguments(self) -> tuple[str, ...]:
         """All its arguments, without former names."""
-        return (*self.options, *(argument for argument, _ in self.constants))
+        return tuple(dict.fromkeys((*self.options, *(argument for argument, _ in self.constants))))
 
     @property
     def renamed(self) -> dict[str, str]:

@@ -80,6 +80,11 @@ class ValueType(Struct, frozen=True, kw_only=True):
         return value
 
     @property
+    def value_usage(self) -> str:
+        """What follows an option in its usage: ` N`, or `[=SEED]` for a value that may be left out."""
+        return self.metavar if self.metavar.startswith("[=") else f" {self.metavar}"
+
+    @property
     def allowed(self) -> str:
         """The allowed texts, as they follow "expected"."""
         if not self.none_words:
@@ -219,6 +224,15 @@ TEXTS = ValueType(
 )
 TEST_IDS = replace(
     TEXTS, expected="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+RANDOM = "random"
+"""The word for a seed that is drawn when the run starts."""
+
+SEED = ValueType(
+    parse=lambda text: text if text == RANDOM or (text.isdecimal() and len(text) <= 18) else None,
+    expected=f"a whole number that is not negative, or {RANDOM}",
+    metavar="[=SEED]",
+    toml_types=(str, int),
 )
 ARGUMENTS = replace(
     TEXTS,

@@ -183,7 +183,7 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     assert found is not None, said
     assert found[1] == str(root)
     waits = re.search(
-        rf"under way +the run of process {running.pid} has waited .* of memory, held by (.*) \(process",
+        rf"running now +the run of process {running.pid} has waited .* of memory, held by (.*) \(process",
         explained.stdout,
     )
     assert waits is not None, str(explained)

@@ -201,3 +201,60 @@ def test_workers_of_a_queue_run_the_selected_tests(shop: Project) -> None:
         "test_empty",
         "test_one",
     }
+
+
+def order(project: Project, *words: str) -> list[str]:
+    """Return the tests of one file in the order in which they ran."""
+    return [case.case_id.rpartition("::")[2] for case in project.run(A, *words).final(A).cases]
+
+
+def test_a_shuffled_order_is_repeated_by_its_seed(shop: Project) -> None:
+    usual = order(shop)
+    orders = [order(shop, f"--shuffle={seed}") for seed in range(3)]
+
+    assert order(shop, "--shuffle=1", "--isolation", "spawn") == orders[1]
+    assert any(one != usual for one in orders)
+    for one in orders:
+        assert sorted(one) == sorted(usual)
+        assert abs(one.index("test_none") - one.index("test_half")) == 1  # A class stays together.
+
+
+def test_a_random_seed_is_printed(shop: Project) -> None:
+    outcome = shop.run(A, "--shuffle", "-k", "empty or none")
+    (line,) = [line for line in outcome.stderr.splitlines() if "--shuffle=" in line]
+    assert line.rpartition("=")[2].isdecimal()
+
+
+def test_a_random_seed_cannot_be_one_of_several_machines(shop: Project) -> None:
+    outcome = shop.run("--shuffle", "--shard", "1/2", events=False)
+    assert outcome.code == 2
+    assert "name a seed" in str(outcome)
+
+
+@pytest.mark.parametrize("runner", ["pytest", "unittest"])
+def test_quarantined_tests_run_and_never_fail_their_file(shop: Project, runner: str) -> None:
+    shop.write({"quarantine.txt": f"# flaky\n{U}::TestUnits::test_two  # see the tracker\n"})
+    outcome = shop.run(U, "--runner", runner, "--quarantine-file", "quarantine.txt")
+
+    assert outcome.code == 0, str(outcome)
+    assert "1 quarantined test(s) failed, which does not count" in str(outcome)
+    assert [case.outcome for case in outcome.final(U).cases] == [
+        "passed",
+        "xfailed" if runner == "pytest" else "skipped",
+    ]
+
+
+def test_other_failures_beside_a_quarantined_test_count(shop: Project) -> None:
+    outcome = shop.run(A, "--quarantine", f"{A}::TestDiscount")
+    assert outcome.code == 1
+    assert "test_total[2]" in str(outcome)
+
+
+@pytest.mark.parametrize("runner", ["pytest", "unittest"])
+def test_quarantined_tests_that_do_not_exist_are_named(shop: Project, runner: str) -> None:
+    words = ("--quarantine", f"{U}::TestUnits::test_gone", "--quarantine", "tests/test_gone.py::test_x")
+    outcome = shop.run(U, "-k", "test_one", "--runner", runner, *words)
+
+    assert outcome.code == 0, str(outcome)
+    assert f"  - {U}::TestUnits::test_gone" in outcome.lines
+    assert "tests/test_gone.py::test_x: the file does not exist any more" in str(outcome)

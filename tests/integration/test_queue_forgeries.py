@@ -152,7 +152,7 @@ def test_a_message_of_another_run_on_this_queue_starts_nothing(run: Run, start: 
 @pytest.mark.parametrize(
     ("name", "changes", "complaint"),
     [
-        ("link.py", {}, "refusing 'link.py': it lies outside the project root"),
+        ("link.py", {}, "refusing 'link.py': it is outside the project root"),
         (
             "evil.py",
             {"environment": (("LD_PRELOAD", "/tmp/evil.so"),)},

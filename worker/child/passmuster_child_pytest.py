@@ -8,7 +8,7 @@ import sys
 
 from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
-from passmuster_child_select import Selection, UnknownTestError
+from passmuster_child_select import QUARANTINED, Selection, UnknownTestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,14 +120,24 @@ class Plugin:
     def pytest_collection_modifyitems(
         self, session: "pytest.Session", config: "pytest.Config", items: "list[pytest.Item]"
     ) -> None:
-        """Keep the tests that were named."""
+        """Keep the tests that were named, in the wanted order, and let quarantined ones fail."""
+        selection, pytest = self.selection, sys.modules["pytest"]
+        if selection.is_empty:
+            return
+        if not session.testsfailed:
+            for test in selection.unknown_quarantined(list(map(_name, items))):
+                self.reporter.text("stale", test)
         try:
-            items[:], deselected = self.selection.divide(items, lambda item: item.nodeid.partition("::")[2])
+            kept, deselected = selection.divide(items, _name)
         except UnknownTestError as error:
             if session.testsfailed:
                 return  # The file cannot be collected, and that is reported.
             self.reporter.text("collect", str(error))
-            raise sys.modules["pytest"].UsageError(str(error)) from None
+            raise pytest.UsageError(str(error)) from None
+        for item in kept:
+            if selection.is_quarantined(_name(item)):
+                item.add_marker(pytest.mark.xfail(reason=QUARANTINED, strict=False))
+        items[:] = selection.shuffle(kept, _name, lambda item: getattr(item, "cls", None) or item)
         if deselected:
             config.hook.pytest_deselected(items=deselected)
 
@@ -238,6 +248,11 @@ class Plugin:
             if self._left is not None:
                 self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
+
+
+def _name(item: "pytest.Item") -> str:
+    """Return the name of a test inside its file."""
+    return item.nodeid.partition("::")[2]
 
 
 _LEAVE_WORK_TO_A_CONTROLLER = ("syrupy", "pytest_benchmark")

@@ -6,13 +6,17 @@ if TYPE_CHECKING:
 
 _NEAREST = 3
 
+QUARANTINED = "quarantined"
+"""What the message of a quarantined test that failed begins with."""
+
 
 class Selection:
     """The tests of one file that run; without any word, all of them.
 
     Args:
-        words: words `NAME=VALUE`: `test` and `deselect` with a test inside the file (`Class::test`),
-            `keyword`, `marker`, and `argument` with a further argument of pytest.
+        words: words `NAME=VALUE`: `test`, `deselect`, and `quarantine` with a test inside the file
+            (`Class::test`), `keyword`, `marker`, `argument` with a further argument of pytest, and `seed` of
+            a random order.
     """
 
     def __init__(self, words: "Sequence[str]" = ()) -> None:
@@ -25,7 +29,10 @@ class Selection:
         self.keyword = "".join(values.get("keyword", []))
         self.marker = "".join(values.get("marker", []))
         self.arguments = values.get("argument", [])
+        self.quarantined = values.get("quarantine", [])
+        self.seed = "".join(values.get("seed", []))
         self.is_empty = not words
+        self.is_whole_file = not (self.tests or self.deselected or self.keyword or self.marker)
 
     def divide(
         self, items: "Sequence[Any]", name_of: "Callable[[Any], str]"
@@ -52,6 +59,36 @@ class Selection:
             (deselected if is_left_out else kept).append(item)
         return kept, deselected
 
+    def shuffle(
+        self, items: "list[Any]", name_of: "Callable[[Any], str]", group_of: "Callable[[Any], object]"
+    ) -> "list[Any]":
+        """Return the tests in the random order of the seed; without a seed, as they are.
+
+        Tests of one group, such as a class, stay together: their fixtures are set up once.
+        """
+        if not self.seed:
+            return items
+        from hashlib import blake2b
+
+        def rank(text: str) -> bytes:
+            return blake2b((self.seed + "\0" + text).encode("utf-8", "backslashreplace")).digest()
+
+        groups: "dict[object, list[Any]]" = {}
+        for item in items:
+            groups.setdefault(group_of(item), []).append(item)
+        shuffled = [sorted(group, key=lambda item: rank(name_of(item))) for group in groups.values()]
+        return [
+            item for group in sorted(shuffled, key=lambda group: rank(name_of(group[0]))) for item in group
+        ]
+
+    def is_quarantined(self, name: str) -> bool:
+        """Whether the failure of a test does not count."""
+        return any(_covers(wanted, name) for wanted in self.quarantined)
+
+    def unknown_quarantined(self, names: "Sequence[str]") -> "list[str]":
+        """Return the quarantined tests that are none of the file's."""
+        return [test for test in self.quarantined if not any(_covers(test, name) for name in names)]
+
 
 class UnknownTestError(Exception):
     """A named test is not in the file; the message names those that are like it."""
@@ -77,12 +114,15 @@ def _unknown(wanted: str, names: "Iterable[str]") -> str:
     return "no test called %s in the file; %s" % (wanted, what)
 
 
-def unittest_filter(selection: Selection, module: str) -> "Callable[[list[Any]], tuple[list[Any], int]]":
+def unittest_filter(
+    selection: Selection, module: str, on_stale: "Callable[[str], None]"
+) -> "Callable[[list[Any]], tuple[list[Any], int]]":
     """Return what selects from the cases of a unittest file: it returns those that run, and how many do not.
 
     Args:
         selection: `keyword` is a pattern as that of `python -m unittest -k`.
         module: the dotted name of the file.
+        on_stale: called with each quarantined test that the file does not have.
     """
     from fnmatch import fnmatchcase
 
@@ -90,8 +130,9 @@ def unittest_filter(selection: Selection, module: str) -> "Callable[[list[Any]],
     if pattern and "*" not in pattern:
         pattern = "*%s*" % pattern
     named = Selection()
-    named.tests = [test.replace(".", "::") for test in selection.tests]
-    named.deselected = [test.replace(".", "::") for test in selection.deselected]
+    for field in ("tests", "deselected", "quarantined"):
+        setattr(named, field, [test.replace(".", "::") for test in getattr(selection, field)])
+    named.seed = selection.seed
 
     def name_of(case: "Any") -> str:
         name: str = case.id()
@@ -104,9 +145,12 @@ def unittest_filter(selection: Selection, module: str) -> "Callable[[list[Any]],
         failed = [case for case in cases if type(case).__name__ == "_FailedTest"]
         if failed:
             return failed, 0  # The file cannot be loaded, whatever was selected.
+        for test in named.unknown_quarantined([name_of(case) for case in cases]):
+            on_stale(test)
         kept, deselected = named.divide(cases, name_of)
         chosen = [case for case in kept if matches(case)]
-        return chosen, len(deselected) + len(kept) - len(chosen)
+        left_out = len(deselected) + len(kept) - len(chosen)
+        return named.shuffle(chosen, name_of, type), left_out
 
     return choose
 
@@ -115,6 +159,4 @@ def problem(selection: Selection, kind: str) -> "Optional[str]":
     """Return why a framework cannot select these tests; None: it can."""
     if kind != "pytest" and selection.marker:
         return "-m selects by markers of pytest, and this file is run by %s" % kind
-    if kind != "pytest" and selection.arguments:
-        return "it is run by %s, and got arguments of pytest: %s" % (kind, " ".join(selection.arguments))
     return None

@@ -242,7 +242,7 @@ class FileRun:
 
     def _choose(self, source: bytes) -> str:
         # A script runs whole: its tests are selected by the framework that finds them.
-        if self.selection.is_empty and runs_as_script(source):
+        if self.selection.is_whole_file and runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
@@ -295,7 +295,7 @@ class FileRun:
         reporter = self.reporter
         watch_imports(
             {
-                "unittest.case": lambda module: cases.watch_cases(module, reporter),
+                "unittest.case": lambda module: cases.watch_cases(module, reporter, self.selection),
                 "unittest.suite": lambda module: cases.watch_suites(module, reporter),
                 "_pytest.assertion.rewrite": load("passmuster_child_bytecode").keep_rewritten,
                 "_pytest.config": lambda module: load("passmuster_child_pytest").wrap_main(module, reporter),

@@ -8,7 +8,7 @@ import sys
 from _thread import get_ident
 from time import perf_counter
 
-from passmuster_child_select import UnknownTestError, unittest_filter
+from passmuster_child_select import QUARANTINED, UnknownTestError, unittest_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ _LISTS = (
 )
 
 
+_CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`, without the cost of importing inspect.
+
+
 def make_loader(
     unittest: "ModuleType", selection: "Selection", module_name: str, reporter: "ReportWriter"
 ) -> "unittest.TestLoader":
@@ -35,7 +38,7 @@ def make_loader(
 
     A module that skips itself is a skipped test for it, as it is in discovery.
     """
-    choose = unittest_filter(selection, module_name)
+    choose = unittest_filter(selection, module_name, lambda test: reporter.text("stale", test))
 
     class Loader(unittest.TestLoader):  # type: ignore[name-defined,misc]
         def loadTestsFromName(self, name: str, module: "ModuleType | None" = None) -> "object":  # noqa: N802
@@ -66,8 +69,9 @@ def _cases(suite: "Any") -> "Iterator[Any]":
             yield from _cases(each)
 
 
-def watch_cases(case_module: "ModuleType", reporter: "ReportWriter") -> None:
+def watch_cases(case_module: "ModuleType", reporter: "ReportWriter", selection: "Selection") -> None:
     """Wrap `unittest.case.TestCase.run`; called right after that module was imported."""
+    skip = case_module.SkipTest
     original = case_module.TestCase.run
     depths: "dict[int, int]" = {}
 
@@ -78,6 +82,8 @@ def watch_cases(case_module: "ModuleType", reporter: "ReportWriter") -> None:
         if thread in depths or not _keeps_lists(result):
             return original(self, result)  # type: ignore[no-any-return]
         depths[thread] = 1
+        if selection.quarantined and selection.is_quarantined("::".join(self.id().split(".")[-2:])):
+            _quarantine(self, skip)
         before = _lengths(result)
         started = perf_counter()
         try:
@@ -100,6 +106,35 @@ def watch_cases(case_module: "ModuleType", reporter: "ReportWriter") -> None:
         original.__module__,
     )
     case_module.TestCase.run = run
+
+
+def _quarantine(case: "unittest.TestCase", skip: "type[Exception]") -> None:
+    """Have a test that fails be skipped instead, with its failure as the reason."""
+    method: "Any" = getattr(case, case._testMethodName)
+
+    def skipped(error: Exception) -> Exception:
+        return skip("%s: %s: %s" % (QUARANTINED, type(error).__name__, error))
+
+    def quarantined(*args: object) -> object:
+        try:
+            return method(*args)
+        except skip:
+            raise
+        except Exception as error:
+            raise skipped(error) from error
+
+    async def quarantined_later(*args: object) -> object:
+        try:
+            return await method(*args)
+        except skip:
+            raise
+        except Exception as error:
+            raise skipped(error) from error
+
+    is_async = method.__code__.co_flags & _CO_COROUTINE if hasattr(method, "__code__") else 0
+    wrapper: "Any" = quarantined_later if is_async else quarantined
+    wrapper.__dict__.update(getattr(method, "__dict__", {}))
+    setattr(case, case._testMethodName, wrapper)
 
 
 def watch_suites(suite_module: "ModuleType", reporter: "ReportWriter") -> None:

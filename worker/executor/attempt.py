@@ -224,6 +224,7 @@ def build_result(
         output_dropped_bytes=attempt.capture.total_dropped_bytes(),
         isolation=Isolation.SPAWN if report.why_not_forked else attempt.launch.isolation,
         isolation_note=report.why_not_forked or attempt.launch.note,
+        stale_quarantine=tuple(report.stale_quarantine),
     )
 
 

@@ -32,7 +32,7 @@ from worker.executor.attempt import RunningAttempt, build_result
 from worker.forkserver.coverage_pools import CoveragePools
 from worker.forkserver.server_pool import ServerPool
 from worker.process.attempt_monitor import Supervised
-from worker.process.command import why_not_executable
+from worker.process.command import execution_problem
 from worker.process.output_capture import OutputCapture
 from worker.process.process_tree import descendants, kill_all, marked
 from worker.process.settings import WorkerSettings
@@ -133,10 +133,10 @@ class LocalExecutor:
             slot = self._slots[task.attempt_id]
             self._count += 1
             number = self._count
-        refusal = why_not_executable(task, self._settings)
+        problem = execution_problem(task, self._settings)
         try:
-            if refusal:
-                return self._not_started(task, slot, refusal)
+            if problem is not None:
+                return self._not_started(task, slot, problem)
             return self._run(task, slot, number)
         except ConfigurationError as error:  # The project's command is missing or unusable on this machine.
             return self._not_started(task, slot, str(error))

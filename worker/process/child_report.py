@@ -14,6 +14,7 @@ Records, by their first key:
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
     {"imports": "numpy=0.12 +shop=0.01"}        what it imports by itself, with seconds; + is the project's
+    {"stale": test}                             a quarantined test that the file does not have
     {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
 
@@ -44,6 +45,9 @@ NOT_KEPT = "(not kept: the messages of this file are too long together)"
 STRAY_LIMIT_BYTES = 256 * 1024
 """Maximum bytes of stray text: enough for the stacks of hundreds of threads."""
 
+STALE_LIMIT = 1000
+"""Maximum number of quarantined tests that a file may report as missing."""
+
 _MAX_SECONDS = 1e9
 """Thirty years; a longer duration of a test is invalid."""
 
@@ -69,6 +73,7 @@ class ChildReport:
         self.start_error = ""
         self.why_not_forked = ""
         self.imports: list[Imported] = []
+        self.stale_quarantine: list[str] = []
         self._message_chars = 0
         self._id_chars = 0
         self._stray = bytearray()
@@ -128,6 +133,8 @@ class ChildReport:
                 self.start_error = _encodable(message)
             case {"imports": str(words)}:
                 self.imports.extend(_imported(words))
+            case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
+                self.stale_quarantine.append(_encodable(test))
             case {"unforked": str(message)}:
                 self.why_not_forked = _encodable(message)
             case _:

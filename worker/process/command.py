@@ -33,8 +33,8 @@ def build_command(
     ]
 
 
-def why_not_executable(task: TestTask, settings: WorkerSettings) -> str:
-    """Return why a task's file must not or cannot be executed; empty when it may.
+def execution_problem(task: TestTask, settings: WorkerSettings) -> str | None:
+    """Return why a task's file must not or cannot be executed, or None if it can.
 
     Only a regular file that is inside the root after links are resolved is ever executed.
     """
@@ -43,12 +43,12 @@ def why_not_executable(task: TestTask, settings: WorkerSettings) -> str:
     path = os.path.join(settings.root, task.file_path)  # noqa: PTH118 - twice as fast, for every file.
     real, root = os.path.realpath(path), os.path.realpath(settings.root)
     if real != root and not real.startswith(root.rstrip("/") + "/"):
-        return f"refusing {task.file_path!r}: it lies outside the project root {root}"
+        return f"refusing {task.file_path!r}: it is outside the project root {root}"
     if not os.path.exists(real):  # noqa: PTH110
         return f"{task.file_path!r} does not exist any more"
     if not os.path.isfile(real):  # noqa: PTH113
         return f"refusing {task.file_path!r}: not a regular file"
-    return ""
+    return None
 
 
 def prepare_child(interpreter: str, cache_tag: str) -> None:

@@ -23,7 +23,7 @@ from passmuster.model.units import format_bytes
 from passmuster.wire.run_spec import RunSpec
 from worker.executor.local import LocalExecutor
 from worker.forkserver.coverage_pools import CoveragePools
-from worker.process.command import prepare_child, why_not_executable
+from worker.process.command import execution_problem, prepare_child
 from worker.process.open_files import require_open_files
 from worker.process.output_capture import OutputCapture
 from worker.process.settings import NICE, WorkerSettings
@@ -89,7 +89,7 @@ class RootRunner:
         """
         coverage = CoverageRequest() if spec.has_coverage else None
         tasks = [TestTask(run_id=spec.run_id, file_path=path, coverage=coverage) for path in paths]
-        self._executor.prefetch([task for task in tasks if not why_not_executable(task, self._settings)])
+        self._executor.prefetch([task for task in tasks if execution_problem(task, self._settings) is None])
 
     def handle_message(self, text: str) -> bool:
         """Handle a message; return False if it must be put back."""

@@ -27,7 +27,7 @@ from passmuster.wire.codec import decode_task, encode_result
 from passmuster.wire.envelope import Envelope, EnvelopeError
 from passmuster.wire.run_spec import RunSpec
 from passmuster.wire.run_store import RunStore
-from worker.process.command import why_not_executable
+from worker.process.command import execution_problem
 from worker.process.settings import WorkerSettings
 from worker.queue.admission import Admission
 from worker.queue.coverage import pack_coverage
@@ -134,29 +134,29 @@ class TaskHandler:
     def _claim_and_run(self, task: TestTask, file: InFlightFile, store: RunStore) -> bool:
         """Claim and run a task; return False if another worker may run it."""
         problem = self._task_problem(task)
-        if not problem and (not self._is_healthy() or not self._admit(task, store, file)):
+        if problem is None and (not self._is_healthy() or not self._admit(task, store, file)):
             return False
         reply = None
         try:
             reply = self._claim(store, file)
         finally:
-            if reply is not ClaimReply.OK and not problem:
+            if reply is not ClaimReply.OK and problem is None:
                 self._executor.release(task)
         if reply is ClaimReply.OK:
             self._in_flight.claim(file.attempt_id)
-            result = _start_error(task, problem) if problem else self._run(task)
+            result = self._run(task) if problem is None else _start_error(task, problem)
             self._on_end(file)
             self._return(store, file, result)
         return reply is not None
 
-    def _task_problem(self, task: TestTask) -> str:
-        """Return why this worker must not run a task, whatever the run store says, or "" if it may."""
+    def _task_problem(self, task: TestTask) -> str | None:
+        """Return why this worker must not run a task, whatever the run store says, or None if it may."""
         if forbidden := forbidden_variables([name for name, _ in task.environment], self._allowed):
             return (
                 f"worker {self._settings.name} does not allow a task to set {', '.join(forbidden)}: "
                 "start it with --allow-env NAME for each of them"
             )
-        return why_not_executable(task, self._settings)
+        return execution_problem(task, self._settings)
 
     def _is_healthy(self) -> bool:
         """Whether this worker can start a file at all."""

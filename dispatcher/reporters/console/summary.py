@@ -18,6 +18,7 @@ from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
+from passmuster.model.test_selection import QUARANTINED
 from passmuster.model.text import first_texts, last_lines, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
@@ -66,6 +67,7 @@ def summary_lines(
     lines += _flaky_lines(results)
     lines += _finding_lines(results)
     lines += _isolation_lines(results)
+    lines += _quarantine_lines(results)
     lines += _leaked_lines(results)
     lines += _not_run_lines(results)
     regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
@@ -225,6 +227,20 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
 
 def _named(records: Sequence[FileAttempts]) -> str:
     return f"{len(records)} ({', '.join(first_texts(list(map(_label, records)), MAX_NAMED))})"
+
+
+def _quarantine_lines(results: TestResults) -> Iterator[str]:
+    """Yield how many quarantined tests failed, and which of them do not exist."""
+    cases = [case for record in results.records for case in record.final.cases]
+    failed = sum(case.message.startswith(QUARANTINED) and not case.outcome.is_bad for case in cases)
+    if failed:
+        yield tagged(Tag.INFO, f"{failed} quarantined test(s) failed, which does not count")
+    stale = [
+        f"{_label(record)}::{one_line(test)[:MAX_TEXT_CHARS]}"
+        for record in by_path(results.records)
+        for test in record.final.stale_quarantine
+    ]
+    yield from listed(f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale)
 
 
 def _leaked_lines(results: TestResults) -> list[str]:

@@ -60,7 +60,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         if way == "as a worker does":
             assert RunStore(client, run_id).finish(path, take, "forger", body)
         else:
-            entry = {"kind": "finished", "path": path, "attempt": take, "worker": "forger", "body": body}
+            entry = {"kind": "finished", "path": path, "delivery": take, "worker": "forger", "body": body}
             client.xadd(results_key(run_id), entry)
         client.close()
         (project.root / "go_on").touch()
@@ -69,7 +69,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
     assert outcome.code == 1, f"{outcome}\n{worker.log}"
     assert outcome.statuses() == {path: "FAIL"}
     said = outcome.stdout + outcome.stderr
-    assert f"a result of {path} that names worker forger was dropped" in said
+    assert f"rejected a result of {path} that names worker forger" in said
     assert "wrong signature" in said
 
 
@@ -85,7 +85,7 @@ def entry(**fields: str) -> Callable[[Any, str], object]:
 MANY_DIGITS = "1" * 5000
 DAMAGE: dict[str, Callable[[Any, str], object]] = {
     "an entry without fields": entry(x="y"),
-    "an entry with 5,000 digits": entry(kind="started", path="a", attempt=MANY_DIGITS, worker="w", body=""),
+    "an entry with 5,000 digits": entry(kind="started", path="a", delivery=MANY_DIGITS, worker="w", body=""),
     "a lease that is none": lambda client, run: client.zadd(lease_key(run), {"x": 1}),
     "leases of another type": lambda client, run: of_another_type(client, lease_key(run)),
     "meta of another type": lambda client, run: of_another_type(client, meta_key(run)),
@@ -152,6 +152,6 @@ def test_damage_to_a_run_is_named_and_ends_it_with_its_reports(
     said = ended.outcome.stdout + ended.outcome.stderr
     assert ended.outcome.code == 3, f"{said}\n{ended.worker_log}"
     assert "Traceback" not in said + ended.worker_log
-    assert "what the broker has is damaged" in said
+    assert "the data on the broker is damaged" in said
     assert "tests/test_b.py" in ended.report
     assert ended.left_keys == []

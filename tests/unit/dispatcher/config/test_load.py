@@ -262,3 +262,9 @@ def test_a_history_to_split_by_is_of_no_use_without_a_split(tmp_path: Path) -> N
     for argv, environ in ((["--history-from", "h"], {}), ([], {"PASSMUSTER_HISTORY_FROM": "h"})):
         (warning,) = load_config(argv, environ, tmp_path).warnings
         assert warning.endswith("has no effect without --shard")
+
+
+def test_none_removes_a_path_of_the_file_too(tmp_path: Path) -> None:
+    configure(tmp_path, "secret-file = 'given'")
+    assert load(tmp_path).config.secret_file == tmp_path / "given"
+    assert load(tmp_path, "--secret-file", "none").config.secret_file is None

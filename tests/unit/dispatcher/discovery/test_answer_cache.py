@@ -53,7 +53,7 @@ def asked(tmp_path: Path) -> Asked:
     return Asked(tmp_path)
 
 
-def test_an_answer_is_remembered_whole(asked: Asked) -> None:
+def test_an_answer_is_cached_whole(asked: Asked) -> None:
     answer = asked.answer
     asked.cache().store(answer)
 
@@ -101,7 +101,7 @@ def test_what_an_answer_depends_on_makes_it_be_asked_again(asked: Asked, name: s
     assert asked.cache().load() is None
 
 
-def test_what_comes_and_goes_with_runs_is_no_reason_to_ask(asked: Asked) -> None:
+def test_entries_that_come_and_go_with_runs_keep_the_cache_valid(asked: Asked) -> None:
     asked.cache().store(asked.answer)
 
     for name in ("__pycache__", ".pytest_cache", ".passmuster"):
@@ -135,7 +135,7 @@ def test_an_answer_is_not_kept_when_a_folder_changed_meanwhile_or_it_is_an_error
     assert asked.cache().load() is None
 
 
-def test_nowhere_to_remember_is_no_error(asked: Asked) -> None:
+def test_a_missing_cache_directory_is_no_error(asked: Asked) -> None:
     cache = AnswerCache(None, str(asked.python), asked.environ, workdir=asked.root, paths=())
     cache.store(asked.answer)
 

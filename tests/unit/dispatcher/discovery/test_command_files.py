@@ -94,7 +94,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
 
 
-def test_a_django_project_without_settings_for_pytest_is_told_its_command(tmp_path: Path) -> None:
+def test_a_django_project_without_settings_for_pytest_gets_a_command_as_advice(tmp_path: Path) -> None:
     make(tmp_path, "manage.py", text=MANAGE)
     make(tmp_path, "setup.cfg", text="[tool:pytest]\naddopts = -q\n")
 
@@ -115,16 +115,14 @@ def test_a_django_project_without_settings_for_pytest_is_told_its_command(tmp_pa
         ("manage.py", "print('no Django')\n"),
     ],
 )
-def test_a_project_that_needs_no_command_is_told_nothing(tmp_path: Path, name: str, text: str) -> None:
+def test_a_project_that_needs_no_command_gets_no_advice(tmp_path: Path, name: str, text: str) -> None:
     make(tmp_path, "manage.py", text=MANAGE)
     make(tmp_path, name, text=text)
 
     assert django_advice(TestConfig(root=tmp_path), tmp_path) is None
 
 
-def test_who_chose_a_runner_or_settings_is_told_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chosen_runner_or_settings_give_no_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "manage.py", text=MANAGE)
 
     assert django_advice(TestConfig(root=tmp_path, command=("x", "{file}")), tmp_path) is None

@@ -167,7 +167,7 @@ def test_a_configured_root_that_does_not_exist_is_warned_of_and_the_scripts_are_
     make(tmp_path, "src/test_a.py")
     discovered = found(tmp_path, layout=Layout(unit_roots=("src", "gone")))
     assert [file.path for file in discovered.files] == ["src/test_a.py"]
-    assert discovered.warnings == ("skipped gone: it is configured, but no directory",)
+    assert discovered.warnings == ("skipped gone: it is configured, but is not a directory",)
     assert found(tmp_path).warnings == ()
 
 

@@ -101,7 +101,7 @@ def test_functions_behind_a_guard_make_no_pytest_project_where_there_is_no_pytes
         (Layout(patterns=("x_*.py",)), "patterns"),
     ],
 )
-def test_a_setting_of_ours_decides_and_says_that_those_of_pytest_do_not(
+def test_a_layout_setting_wins_over_those_of_pytest_with_a_warning(
     tmp_path: Path, layout: Layout, name: str
 ) -> None:
     origins = Origins({name: Origin(source=Source.VARIABLE, name="PASSMUSTER_X")})

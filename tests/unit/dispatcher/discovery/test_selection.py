@@ -83,7 +83,7 @@ def test_configured_patterns_hold_in_named_directories(root: Path) -> None:
     assert selected(root, "lib", layout=Layout(patterns=("plain*",))) == ["lib/plain.py"]
 
 
-def test_integration_tests_are_marked_although_nobody_asked_for_them(root: Path) -> None:
+def test_named_integration_tests_are_marked_without_the_option(root: Path) -> None:
     config = TestConfig(root=root, paths=("tests/test_a.py", "test_integration"))
     assert [(file.path, file.kind) for file in discover(config).files] == [
         ("test_integration/test_j.py", FileKind.INTEGRATION),

@@ -314,7 +314,7 @@ def test_a_forked_failure_that_cannot_be_verified_any_more_is_no_failure() -> No
     results, _, _ = execute(script, TestConfig(max_fail=1))
 
     assert [record.status for record in results.records] == [Status.FAIL, Status.CANCELLED]
-    assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
+    assert results.records[1].final.error == "FAIL when forked, and not verified: too many failures"
 
 
 def test_a_file_that_fails_in_parallel_and_passes_alone_fails_with_a_finding() -> None:

@@ -16,7 +16,7 @@ KNOWN = FileHistory(path="a.py", spawned=SPAWNED, forked=FORKED, size_bytes=10, 
 
 
 @pytest.mark.parametrize("change", [{"size_bytes": 11}, {"mtime_ns": 21}])
-def test_what_was_found_holds_until_the_file_changes(change: dict[str, int]) -> None:
+def test_findings_hold_until_the_file_changes(change: dict[str, int]) -> None:
     changed = replace(FILE, **change)
     harmful = replace(KNOWN, forking=ForkObservation.HARMFUL, fails_in_parallel=True)
     confirmed = replace(KNOWN, forking=ForkObservation.CONFIRMED)
@@ -49,13 +49,13 @@ def test_a_file_that_failed_is_spawned_until_it_changes_or_passes() -> None:
         (Isolation.SPAWN, ForkObservation.CONFIRMED, SPAWNED),
     ],
 )
-def test_predictions_are_of_the_way_in_which_the_file_will_run(
+def test_predictions_use_the_start_method_of_the_coming_run(
     isolation: Isolation, forking: ForkObservation, expected: UsageStats
 ) -> None:
     assert replace(KNOWN, forking=forking).as_run(FILE, isolation).spawned == expected
 
 
-def test_where_a_file_never_ran_in_that_way_the_other_has_to_do() -> None:
+def test_a_start_method_that_was_never_used_borrows_the_usage_of_the_other() -> None:
     never_forked = replace(KNOWN, forked=None)
     only_made_room = replace(KNOWN, forked=UsageStats(peak_bytes=5))
     never_spawned = replace(KNOWN, spawned=UsageStats())

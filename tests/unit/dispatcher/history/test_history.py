@@ -84,7 +84,7 @@ def test_any_path_survives(tmp_path: Path, path: str) -> None:
     assert loaded[path].spawned.runs == 2
 
 
-def test_outcomes_of_runs_are_remembered(tmp_path: Path) -> None:
+def test_outcomes_of_runs_are_stored(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.record(a_file(), result(Status.FAIL), run_id="r1")
     history.record(a_file(), result(), run_id="r1")
@@ -209,7 +209,7 @@ def test_a_damaged_page_is_a_broken_file(tmp_path: Path) -> None:
     assert load(tmp_path)["test_7.py"].spawned.runs == 1
 
 
-def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: Path) -> None:
+def test_without_a_directory_the_history_stays_in_memory_with_one_warning(tmp_path: Path) -> None:
     (tmp_path / ".passmuster").write_text("in the way")
     history = History(tmp_path)
     for number in (1, 2):
@@ -221,7 +221,9 @@ def test_without_a_directory_history_lives_in_memory_and_says_so_once(tmp_path: 
     assert "is not kept" in notice
 
 
-def test_a_lock_held_by_somebody_else_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_by_another_process_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dispatcher.history.schema.BUSY_TIMEOUT_S", 0.01)
     put(tmp_path, "a")
     other = sqlite3.connect(database(tmp_path), isolation_level=None)

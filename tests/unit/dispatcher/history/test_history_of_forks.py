@@ -44,7 +44,7 @@ def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path
     assert known.as_run(FILE, Isolation.AUTO).spawned.duration_s == 1.0
 
 
-def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path: Path) -> None:
+def test_the_highest_time_and_its_run_are_kept_for_a_while(tmp_path: Path) -> None:
     busy = replace(FORKED, duration=9.0, cpu_s=8.0)
 
     once = after(tmp_path, (FORKED, None), (busy, None))
@@ -66,7 +66,7 @@ def test_runs_that_alternate_between_the_ways_do_not_mix_them(tmp_path: Path) ->
     )
 
 
-def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path) -> None:
+def test_an_evicted_fork_raises_only_the_peak_of_forks(tmp_path: Path) -> None:
     evicted = replace(FORKED, status=Status.MEMORY, peak_bytes=500, stop_reason=StopReason.MEMORY_BUDGET)
 
     known = after(tmp_path, (SPAWNED, None), (evicted, None))
@@ -86,7 +86,7 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
         (None, ForkObservation.UNKNOWN, False),
     ],
 )
-def test_a_finding_is_remembered_and_outlives_further_runs(
+def test_a_finding_is_stored_and_outlives_further_runs(
     tmp_path: Path, finding: Finding | None, forking: ForkObservation, fails_in_parallel: bool
 ) -> None:
     for attempts in ([(SPAWNED, finding)], [(FORKED, None)]):

@@ -98,7 +98,7 @@ def test_an_unknown_file_that_was_evicted_has_a_peak_and_no_verdict() -> None:
     assert merge_attempt(row, attempt(seconds=3, peak=600)) == after(attempt(seconds=3, peak=600))
 
 
-def test_a_cancelled_file_is_as_if_it_had_not_run() -> None:
+def test_a_cancelled_file_changes_nothing() -> None:
     cancelled = attempt(Status.CANCELLED, seconds=0.1, peak=None)
     assert merge_attempt(None, cancelled) is None
     assert merge_attempt(None, attempt(Status.CANCELLED, peak=5)) is None

@@ -65,7 +65,7 @@ def test_the_largest_factor_comes_first() -> None:
     assert list(found(*usual(), *both)) == [("b", Measure.CPU), ("a", Measure.CPU)]
 
 
-def test_a_file_that_waits_for_a_processor_beside_others_has_not_grown() -> None:
+def test_waiting_for_a_cpu_is_no_regression() -> None:
     crowded = replace(RESULT, duration=4.4)
 
     assert found(*usual(), ("a", Baseline(spawned=USUAL), crowded)) == {}
@@ -97,7 +97,7 @@ def test_the_time_of_a_file_counts_whose_waiting_is_its_own_or_that_has_no_other
     assert (key, regression.factor) == (("a", Measure.TIME), 4.0)
 
 
-def test_on_a_machine_that_is_slower_for_all_nobody_stands_out_but_who_grew() -> None:
+def test_on_a_slower_machine_only_files_that_grew_stand_out() -> None:
     assert found(*usual(times=3.0)) == {}
     grown = ("a", Baseline(spawned=USUAL), replace(RESULT, cpu_s=1.8 * 9))
     assert found(*usual(times=3.0), grown)["a", Measure.CPU].factor == pytest.approx(3.0)
@@ -124,7 +124,7 @@ def test_each_machine_of_a_run_has_a_pace_of_its_own() -> None:
     assert found(*here, grown)["c", Measure.CPU].factor == pytest.approx(12.0)
 
 
-def test_on_a_machine_that_is_quicker_for_all_nobody_has_to_be() -> None:
+def test_a_quicker_machine_makes_no_file_slower() -> None:
     assert found(*usual(times=0.2), ("a", Baseline(spawned=USUAL), RESULT)) == {}
 
 
@@ -161,7 +161,7 @@ def test_a_file_is_compared_with_itself_as_it_ran() -> None:
         "by less than the factor",
     ],
 )
-def test_what_says_nothing_is_not_named(baseline: Baseline | None, result: TestResult) -> None:
+def test_inconclusive_values_are_not_reported(baseline: Baseline | None, result: TestResult) -> None:
     assert found(*usual(), ("a", baseline, result)) == {}
 
 

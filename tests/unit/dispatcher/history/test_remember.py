@@ -117,7 +117,7 @@ def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: 
     assert (known.last_status, known.fails_in_parallel) == (Status.FAIL, True)
 
 
-def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path: Path) -> None:
+def test_a_proof_that_forking_is_the_cause_is_stored_with_the_pass(tmp_path: Path) -> None:
     file = TestFile(path="a.py", label="a.py")
     passed = TestResult(file_path="a.py", status=Status.PASS, attempt=3)
     failed = TestResult(file_path="a.py", status=Status.FAIL, attempt=4, isolation=Isolation.FORK)

@@ -35,7 +35,7 @@ def state(*runs: RunStatus, workers: tuple[WorkerStatus, ...] = ()) -> BrokerSta
     return BrokerState(broker="redis://h:6379/0", runs=runs, workers=workers)
 
 
-def test_people_are_told_of_runs_and_workers() -> None:
+def test_runs_and_workers_are_printed_as_lines() -> None:
     lines = status_lines(state(RUN, workers=(CARD,)))
 
     head, _, rest = lines[3].partition(": since ")
@@ -51,7 +51,7 @@ def test_people_are_told_of_runs_and_workers() -> None:
     ]
 
 
-def test_a_damaged_run_is_named_beside_the_others() -> None:
+def test_a_damaged_run_is_listed_with_the_others() -> None:
     damaged = RunStatus(run_id="r0", damage="it is damaged \x1b[2J")
 
     lines = status_lines(state(damaged, RUN))
@@ -61,11 +61,11 @@ def test_a_damaged_run_is_named_beside_the_others() -> None:
     assert json.loads(status_json(state(damaged)))["runs"][0]["damage"] == damaged.damage
 
 
-def test_where_there_is_nothing_that_is_said() -> None:
+def test_an_empty_broker_is_reported_as_empty() -> None:
     assert status_lines(state()) == ["Broker: redis://h:6379/0", "", "Runs: 0", "", "Workers: 0"]
 
 
-def test_a_worker_that_names_only_some_of_its_files_says_how_many_more_there_are() -> None:
+def test_a_worker_line_counts_the_files_that_it_does_not_name() -> None:
     card = structs.replace(CARD, busy=9, runs=())
 
     lines = status_lines(state(workers=(card,)))

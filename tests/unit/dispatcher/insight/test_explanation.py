@@ -100,13 +100,13 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
         (planned(), None, TestConfig(), "forked if possible, then spawned once to verify"),
     ],
 )
-def test_how_it_will_run_is_told_with_the_reason(
+def test_the_start_method_is_explained(
     item: PlannedFile, known: FileHistory | None, config: TestConfig, text: str
 ) -> None:
     assert text in start_method_of(item, known, config)
 
 
-def test_what_the_configuration_says_of_a_file_is_told() -> None:
+def test_the_overrides_of_a_file_are_listed() -> None:
     overrides = (
         Override(files=("tests/*",), timeout_s=90, group="db"),
         Override(files=("other",), retries=3),
@@ -178,7 +178,7 @@ def whole() -> Explanation:
 FIRST_FILE = "after the run's first file"
 
 
-def test_all_that_is_known_is_told_in_aligned_lines() -> None:
+def test_everything_known_is_printed_in_aligned_lines() -> None:
     assert explain_lines(whole()) == [
         "tests/test_a.py",
         "  changed           yes, since it last ran",
@@ -252,7 +252,7 @@ def test_a_file_that_is_gone_has_a_past_only() -> None:
     assert "Next run" not in lines
 
 
-def test_what_is_not_kept_and_not_known_is_told_so() -> None:
+def test_missing_facts_are_named_as_missing() -> None:
     unmeasured = Baseline(spawned=UsageStats(peak_bytes=7 * MIB))
     what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_max=None)
 
@@ -295,7 +295,7 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
     assert [one.result.status for one in older.attempts] == [Status.FAIL, Status.PASS]
 
 
-def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> None:
+def test_a_run_that_is_not_kept_or_did_not_run_the_file_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, "1", replace(PASS, file_path="tests/test_b.py"))
 
     assert find_newest_run(tmp_path, FILE.path) is None

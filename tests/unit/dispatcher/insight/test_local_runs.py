@@ -42,7 +42,7 @@ WAITS = RunClaim(
 )
 
 
-def test_people_are_told_what_each_run_holds_and_waits_for() -> None:
+def test_each_run_is_printed_with_what_it_holds_and_waits_for() -> None:
     lines = local_lines(LivingClaims(runs=(CLAIM, WAITS)), now_at=1e9 + 5)
     assert lines[0] == "Runs on this machine: 2"
     assert lines[1].startswith(f"  /home/a/shop: process {os.getpid()}, since ")

@@ -84,7 +84,7 @@ def test_it_is_the_play_of_the_forecast() -> None:
     assert (found.wall_s, found.peak_bytes) == (play.wall_s, play.peak_bytes)
 
 
-def test_processors_that_nobody_counted_bound_nothing() -> None:
+def test_an_unknown_number_of_cpus_is_no_bound() -> None:
     found = predicted(task("a", 1.0, cpu_s=90.0), machine=replace(MACHINE, cpus=None))
 
     assert found.wall_s == 1.0
@@ -99,7 +99,7 @@ def test_a_file_of_unknown_processor_time_is_taken_to_use_one_throughout() -> No
     assert found.wall_s == 6.0
 
 
-def test_files_that_never_ran_are_taken_for_the_median() -> None:
+def test_files_that_never_ran_take_the_median() -> None:
     filled = fill_in([task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)])
 
     assert filled is not None
@@ -147,7 +147,7 @@ def plan_of(*tasks: TestTask, groups: tuple[tuple[str, int], ...] = ()) -> RunPl
 CAPACITY = Capacity(slots=2, budget_bytes=1000 * MIB, total_bytes=4000 * MIB, limits=(), cpus=2)
 
 
-def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
+def test_bounds_and_alternatives_are_printed_as_lines() -> None:
     tasks = [
         task("tests/test_long.py", 10.0),
         *(task(f"tests/test_{number}.py", 2.0) for number in range(15)),
@@ -180,7 +180,7 @@ def test_people_are_told_what_bounds_it_and_what_would_help() -> None:
     ]
 
 
-def test_a_run_that_nothing_helps_is_told_so() -> None:
+def test_a_run_without_a_better_alternative_says_none_would_help() -> None:
     lines = plan_lines(answer_for(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
 
     assert lines[-1] == "More machines would not help: a alone takes 9.0s."
@@ -194,7 +194,7 @@ def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
     assert b'"requested":null' in plan_json(answer)
 
 
-def test_a_group_and_further_files_are_told() -> None:
+def test_a_group_and_oversubscription_are_printed() -> None:
     tasks = [replace(task(name, 2.0), group="db") for name in "abc"]
     plan = plan_of(*tasks, groups=(("db", 1),))
 

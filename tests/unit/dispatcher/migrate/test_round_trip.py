@@ -101,7 +101,7 @@ def test_a_file_that_was_changed_since_is_named_and_nothing_is_rolled_back(tmp_p
     assert tree(tmp_path) == between
 
 
-def test_a_file_that_somebody_brought_back_is_no_conflict(tmp_path: Path) -> None:
+def test_a_file_that_was_restored_by_hand_is_no_conflict(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": b"./run_tests.sh", "b.md": b"./run_tests.sh"})
     before = tree(tmp_path)
     migrate(tmp_path, "--apply")
@@ -212,7 +212,7 @@ def test_a_record_that_leads_out_of_the_repository_is_refused(tmp_path: Path) ->
     assert "names a file outside of" in err
 
 
-def test_a_broken_record_and_a_broken_original_are_told_in_one_line(tmp_path: Path) -> None:
+def test_a_broken_record_and_a_broken_original_are_one_line_errors(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": b"./run_tests.sh"})
     migrate(tmp_path, "--apply")
     [original] = tmp_path.glob(".passmuster/migration/*/originals/*")

@@ -24,7 +24,7 @@ def changed(root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("under_git", [False, True])
-def test_files_of_others_and_what_is_no_text_stay(tmp_path: Path, *, under_git: bool) -> None:
+def test_vendored_and_binary_files_stay(tmp_path: Path, *, under_git: bool) -> None:
     if under_git:
         GitProject(tmp_path)
     write(tmp_path, {f"{folder}/x.md": CALL for folder in VENDORED})

@@ -107,7 +107,7 @@ def test_a_long_failed_file_does_not_wait_for_its_turn_in_the_early_lane() -> No
     assert paths.index("failed-longest") == 1
 
 
-def test_a_cancelled_file_is_not_taken_for_a_failed_one() -> None:
+def test_a_cancelled_file_does_not_count_as_failed() -> None:
     assert _order(_known("a", 1, status=Status.CANCELLED)) == [("a", LONGEST_FIRST)]
 
 
@@ -151,7 +151,7 @@ def test_every_file_has_exactly_one_place(
         assert never_ran[-1] < count + min(early, -(-(never_ran[-1] + 1) // slots))
 
 
-def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps_its_peak() -> None:
+def test_a_file_that_was_only_evicted_counts_as_never_run_but_keeps_its_peak() -> None:
     file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
     known = FileHistory(path=file.path, spawned=UsageStats(duration_s=0.0, peak_bytes=1000, runs=0))
 

@@ -32,7 +32,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
         assert planned.order_reason
 
 
-def test_what_is_remembered_gives_order_and_predictions() -> None:
+def test_the_history_gives_order_and_predictions() -> None:
     remembered = {
         path: FileHistory(path=path, spawned=UsageStats(duration_s=seconds, peak_bytes=100, runs=1))
         for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
@@ -114,14 +114,14 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
     assert planned_after(harmed, TestConfig(overrides=(override,))).task.isolation is Isolation.FORK
 
 
-def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
+def test_a_file_that_fails_in_parallel_runs_exclusively_until_it_changes() -> None:
     crowded = FileHistory(path="a.py", spawned=UsageStats(duration_s=1.0, runs=1), fails_in_parallel=True)
 
     assert planned_after(crowded).task.exclusive
     assert not planned_after(replace(crowded, mtime_ns=5)).task.exclusive
 
 
-def test_a_plan_says_what_is_known_of_each_file() -> None:
+def test_a_plan_contains_what_the_history_knows_of_each_file() -> None:
     known = FileHistory(
         path="a.py",
         spawned=UsageStats(duration_s=4.0, peak_bytes=1000, runs=1),
@@ -159,7 +159,7 @@ def fork_baseline(known: FileHistory, *paths: str, config: TestConfig | None = N
     return baseline.forked
 
 
-def test_a_fork_is_compared_with_forks_where_those_run_again_that_ran_beside_it() -> None:
+def test_a_fork_is_compared_with_forks_if_the_same_peers_run() -> None:
     assert fork_baseline(FORKS, "a.py", "b.py", "c.py") == FORKS.forked
 
 

@@ -112,7 +112,7 @@ def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
     assert _name(line.pop_first_fit(_room())) == "later"
 
 
-def test_a_file_to_run_alone_waits_for_the_others_and_for_an_idle_machine() -> None:
+def test_an_exclusive_file_waits_for_the_others_and_for_an_idle_machine() -> None:
     line = ReadyQueue([_task("alone", exclusive=True), _task("a")])
     assert _name(line.pop_first_fit(_room(is_idle=True))) == "a"
     assert line.pop_first_fit(_room(is_idle=False)) is None

@@ -119,7 +119,7 @@ def test_serial_groups_are_spread() -> None:
     assert max(map(of_group.count, (1, 2, 3, 4))) <= 3
 
 
-def test_without_a_history_the_numbers_of_files_are_even_and_that_is_said() -> None:
+def test_without_a_history_the_shards_have_equally_many_files_with_a_notice() -> None:
     for config, history, word in (
         (TestConfig(), None, "--history-from balances"),
         (CONFIG, {"tests/other.py": HISTORY[FILES[0].path]}, "/given/history.sqlite3 knows none"),
@@ -132,7 +132,7 @@ def test_without_a_history_the_numbers_of_files_are_even_and_that_is_said() -> N
     assert part().notices == ()
 
 
-def test_a_limit_of_coverage_is_said_not_to_be_applied() -> None:
+def test_a_coverage_limit_that_is_not_applied_gives_a_notice() -> None:
     config = replace(CONFIG, enable_coverage=True, coverage_fail_under=80.0)
     assert "merge applies it" in part(config=config).notices[0]
 
@@ -154,7 +154,7 @@ def test_a_confirmation_is_not_taken_over_and_a_failure_is() -> None:
     assert known[FILES[1].path].must_spawn(FILES[1])
 
 
-def test_a_plan_says_what_it_is_a_part_of_and_how_long_it_should_take() -> None:
+def test_a_plan_names_its_shard_and_its_predicted_time() -> None:
     mine = part(2)
     plan = make_plan(mine.files, mine.known, CONFIG, run_id="r", slots=1, budget_bytes=GIB)
 

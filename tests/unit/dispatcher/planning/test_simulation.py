@@ -35,7 +35,7 @@ def test_memory_bounds_what_runs_together() -> None:
     assert _forecast((4.0, 60), (3.0, 60)) == SimulatedRun(wall_s=7.0, peak_bytes=60, unknown=0)
 
 
-def test_a_small_file_uses_the_time_beside_a_large_one() -> None:
+def test_a_small_file_runs_while_a_large_one_runs() -> None:
     assert _forecast((4.0, 60), (3.0, 60), (2.0, 40)).wall_s == 7.0
 
 
@@ -43,7 +43,7 @@ def test_a_file_over_the_budget_runs_by_itself() -> None:
     assert _forecast((4.0, 500), (1.0, 1)) == SimulatedRun(wall_s=5.0, peak_bytes=500, unknown=0)
 
 
-def test_unknown_files_are_taken_for_ordinary_ones() -> None:
+def test_unknown_files_take_the_median_time() -> None:
     assert _forecast((1.0, 10), (3.0, 10), (2.0, 10), (None, None), slots=1) == SimulatedRun(
         wall_s=8.0, peak_bytes=100, unknown=1
     )
@@ -64,14 +64,14 @@ def test_nothing_is_claimed_about_a_run_of_unknown_files(
         assert forecast == expected
 
 
-def test_files_that_wait_run_beside_others_where_that_is_wanted() -> None:
+def test_io_bound_files_run_in_addition_if_oversubscription_is_on() -> None:
     tasks = _tasks(*[(1.0, 1)] * 8, cpu_share=0.1)
 
     assert simulate_run(tasks, slots=2, budget_bytes=100).wall_s == 4.0
     assert simulate_run(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 1.0
 
 
-def test_files_that_work_never_run_beside_more_than_there_are_processors() -> None:
+def test_cpu_bound_files_never_exceed_the_processors() -> None:
     tasks = _tasks(*[(1.0, 1)] * 8)
 
     assert simulate_run(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 4.0

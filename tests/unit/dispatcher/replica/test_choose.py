@@ -280,7 +280,7 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
         ("[" * 5000, None, "{} (from --workflow) is not valid YAML: "),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, job: str | None, message: str) -> None:
+def test_each_error_is_one_line(tmp_path: Path, text: str, job: str | None, message: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         chosen(tmp_path, text, job=job)
 

@@ -187,7 +187,7 @@ def test_a_small_runner_gets_fewer_slots_and_a_smaller_budget() -> None:
     assert found.arguments() == ("--jobs", "2", "--memory-budget", str(int(3.2 * GIB)))
 
 
-def test_a_machine_smaller_than_the_runner_says_so() -> None:
+def test_a_machine_smaller_than_the_runner_is_reported() -> None:
     small = HostResources(cpus=frozenset({3, 5}), memory_bytes=8 * GIB)
 
     found = environment_of({}, machine=small)
@@ -200,7 +200,7 @@ def test_a_machine_smaller_than_the_runner_says_so() -> None:
     )
 
 
-def test_where_processes_cannot_be_bound_it_says_so() -> None:
+def test_a_system_that_cannot_bind_processes_is_reported() -> None:
     unlike = environment_of(
         {}, machine=HostResources(cpus=frozenset({0}), memory_bytes=GIB, is_bindable=False)
     )
@@ -379,7 +379,7 @@ def test_a_working_directory_that_is_missing_is_an_error(workflow: Path) -> None
         run_replica_command(["--workflow", "test.yml"], {}, run=NotedRuns())
 
 
-def test_without_the_package_that_reads_workflows_it_says_how_to_get_it(
+def test_a_missing_yaml_package_is_reported_with_the_command_to_install_it(
     workflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)

@@ -58,7 +58,7 @@ def test_all_runs_together_leave_a_fifth() -> None:
         (Amount(fraction=0.5), GIB, (5 * GIB, "asked for as 50%")),
     ],
 )
-def test_a_budget_says_where_it_came_from(
+def test_a_budget_has_a_source(
     amount: Amount | None, available_bytes: int, expected: tuple[int, str]
 ) -> None:
     assert resolve_budget(amount, total_bytes=10 * GIB, available_bytes=available_bytes) == expected

@@ -32,7 +32,7 @@ def test_a_tree_has_used_what_its_processes_and_their_reaped_children_have(tmp_p
     assert tree_cpu_s([], proc=tmp_path) is None
 
 
-def test_the_machine_counts_only_the_processors_that_are_ours(tmp_path: Path) -> None:
+def test_only_the_usable_processors_count(tmp_path: Path) -> None:
     line = "cpu{} {} 0 {} 900 700 0 0 {} 0 0\n"
     (tmp_path / "stat").write_text(
         "cpu  1 2 3 4 5 6 7 8 9 10\n"

@@ -221,7 +221,7 @@ def test_runs_on_different_processors_do_not_wait_for_each_other(runs: Runs) -> 
     assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is None
 
 
-def test_what_a_run_waits_for_and_who_holds_it_is_said(runs: Runs) -> None:
+def test_a_waiting_run_reports_the_resource_and_its_holders(runs: Runs) -> None:
     first, second = runs.join(root="/home/a/shop"), runs.join()
     assert second.other_runs() is None
     assert _start(first, 7)
@@ -350,7 +350,7 @@ def test_another_process_shares_and_gives_back_even_when_it_is_killed(
     assert len(list(runs.folder.glob("*.claim"))) == 1
 
 
-def test_a_lock_that_is_held_by_a_stopped_process_holds_nobody_up_for_ever(runs: Runs) -> None:
+def test_a_lock_held_by_a_stopped_process_does_not_block_other_runs_forever(runs: Runs) -> None:
     pool = runs.join()
     lock_fd = os.open(runs.folder / "lock", os.O_RDONLY)
     try:
@@ -429,7 +429,7 @@ def test_a_run_inside_a_test_takes_no_part(runtime: Path) -> None:
 NOT_SHARED = "memory and processors are not shared with other runs on this machine: "
 
 
-def test_a_folder_that_somebody_else_could_have_made_is_refused(runtime: Path) -> None:
+def test_a_folder_that_another_user_could_have_made_is_refused(runtime: Path) -> None:
     folder = runtime / "passmuster-pool"
     folder.symlink_to(runtime)
     assert _open_in(runtime) == (None, f"{NOT_SHARED}{folder} is not a directory; remove it")
@@ -475,7 +475,7 @@ def test_a_shared_folder_must_not_let_users_replace_the_claims_of_others(tmp_pat
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_a_lock_that_is_no_file_is_named_and_holds_nobody_up(
+def test_a_lock_that_is_not_a_file_is_named_and_blocks_no_run(
     runtime: Path, make: Callable[[Path], None]
 ) -> None:
     lock = runtime / "passmuster-pool" / "lock"
@@ -517,7 +517,7 @@ def test_a_folder_that_is_full_leaves_nothing_open(runtime: Path, monkeypatch: p
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_with_no_descriptors_left_nothing_is_shared_and_that_is_said(runtime: Path) -> None:
+def test_without_free_descriptors_nothing_is_shared_with_a_notice(runtime: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)

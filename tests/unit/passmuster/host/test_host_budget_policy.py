@@ -84,7 +84,7 @@ def test_where_nothing_runs_a_file_of_any_size_may_start() -> None:
     assert _lack(_claim("a"), _claim("b"), need=99) is None
 
 
-def test_a_small_first_file_starts_whatever_the_others_hold_and_wait_for() -> None:
+def test_a_small_first_file_starts_regardless_of_the_other_runs() -> None:
     others = _claim("b", 8, 16, cpus=8, wants=1), _claim("c", wants=9)
     assert _lack(_claim("a"), *others, need=SMALL, cpus=2) is None
     assert _lack(_claim("a"), *others, need=SMALL + 0.1, cpus=2) is Shortage.MEMORY
@@ -172,19 +172,19 @@ def _surplus(*runs: BudgetRequest) -> list[float]:
     return [round(surplus, 1) for surplus in found]
 
 
-def test_runs_that_fit_need_not_make_room() -> None:
+def test_runs_that_fit_stop_no_file() -> None:
     assert _surplus(_claim("a", 2, 8), _claim("b", 2, 7)) == [0, 0]
     assert _surplus(_claim("a", 1, 17), _claim("b")) == [0, 0]
 
 
-def test_further_files_make_room_before_the_last_of_any_run_those_that_use_most_first() -> None:
+def test_further_files_are_stopped_before_the_last_file_of_any_run_the_largest_first() -> None:
     assert _surplus(_claim("a", 2, 9), _claim("b", 3, 7)) == [0.8, 0]
     assert _surplus(_claim("a", 1, 12), _claim("b", 3, 4)) == [0, 0.8]
     assert _surplus(_claim("a", 2, 12), _claim("b", 2, 10), _claim("c", 1, 1)) == [6.0, 1.8, 0]
     assert _surplus(_claim("a", 2, 9), _claim("b", 3, 7, is_nice=True)) == [0, 0.8]
 
 
-def test_where_each_run_has_one_file_those_that_started_last_make_room_at_once() -> None:
+def test_if_each_run_has_one_file_those_that_started_last_are_stopped() -> None:
     runs = [_claim(str(number), 1, 6, busy_since_s=number) for number in range(5)]
     assert _surplus(*runs) == [0, 0, 2.8, 6, 6]
     assert _surplus(_claim("a", 1, 30, busy_since_s=1), _claim("b", 1, 1, busy_since_s=2)) == [0, 1]
@@ -207,7 +207,7 @@ def test_all_runs_together_make_enough_room_and_one_always_keeps_a_file(
         assert left <= 0.95 * 16 + 0.5 or left <= used[oldest] / runs[oldest].held.files + 0.5
 
 
-def test_a_first_file_that_had_to_make_room_waits_until_the_memory_is_there() -> None:
+def test_a_first_file_that_was_evicted_waits_until_the_memory_is_free() -> None:
     arena = SharedResources(others=(_claim("b", 4, 16),), memory_bytes=16 * GIB, cpus=None)
     assert find_shortage(_claim("a"), FileNeed(memory_bytes=1), arena) is None
     assert find_shortage(_claim("a"), FileNeed(memory_bytes=1, may_intrude=False), arena) is Shortage.MEMORY
@@ -339,7 +339,7 @@ def test_a_giant_gets_through_runs_that_never_stop_starting_small_files(
     parts=st.integers(1, 8),
     choices=st.randoms(use_true_random=False),
 )
-def test_a_short_run_beside_long_ones_takes_at_most_twice_what_its_fair_share_allows(
+def test_a_short_run_among_long_ones_takes_at_most_twice_the_time_of_its_fair_share(
     others: int, cpus: int, files: int, parts: int, choices: Random
 ) -> None:
     runs = [

@@ -251,7 +251,9 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         *project["project"]["optional-dependencies"]["workflow"],
         *project["dependency-groups"]["dev"],
     ]
-    pinned = {name.lower(): version for name, version in pins(REPOSITORY / "requirements" / "dev.txt")}
+    pinned = {
+        name.lower(): version for name, version in pins(REPOSITORY / "requirements" / "dev.txt").items()
+    }
 
     for wanted in ranges:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)>=([0-9.]+)", wanted)
@@ -265,7 +267,7 @@ def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 
     assert found
-    assert all(re.fullmatch(r"[0-9]+(\.(post)?[0-9]+)*", version) for _, version in found), found
+    assert all(re.fullmatch(r"[0-9]+(\.(post)?[0-9]+)*", version) for version in found.values()), found
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from msgspec import structs
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import CoverageRequest, TestTask
 from worker.process import command
-from worker.process.command import CHILD_DIR, CHILD_MAIN, build_command, prepare_child, why_not_executable
+from worker.process.command import CHILD_DIR, CHILD_MAIN, build_command, execution_problem, prepare_child
 from worker.process.settings import WorkerSettings
 
 
@@ -72,7 +72,7 @@ def test_only_a_regular_file_of_the_root_may_be_executed(tmp_path: Path, path: s
     (root / "loop.py").symlink_to(root / "loop.py")
     os.mkfifo(root / "pipe")
 
-    found = why_not_executable(task(path), settings(root))
+    found = execution_problem(task(path), settings(root)) or ""
 
     assert (found == "") is (reason == "")
     assert reason in found
@@ -84,7 +84,7 @@ def test_a_root_behind_a_symlink_is_a_root(tmp_path: Path) -> None:
     (tmp_path / "real" / "a.py").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
 
-    assert why_not_executable(task("a.py"), settings(tmp_path / "link")) == ""
+    assert execution_problem(task("a.py"), settings(tmp_path / "link")) is None
 
 
 def test_the_childs_modules_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
