@@ -20,6 +20,7 @@ from msgspec import Struct, ValidationError, convert, field, to_builtins
 
 from dispatcher.discovery.project_signs import CONFIGURATION_FILES
 from dispatcher.discovery.run_options import ProjectOption
+from passmuster.host.state_directory import write_cache
 from passmuster.model.version import VERSION
 
 FOLDER = "collected"
@@ -126,15 +127,10 @@ class AnswerCache:
             "listings": listings,
             "listed_at_ns": time.time_ns(),
         }
-        temporary = self._file.with_suffix(f".{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, exist_ok=True)
-            temporary.write_text(json.dumps(content), encoding="ascii")
-            temporary.replace(self._file)
+            write_cache(self._file, json.dumps(content))
             _prune(self._file.parent)
-        except (OSError, ValueError):
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _digest_environment(self, answer: PytestAnswer) -> str:
         """Return a digest of the variables that the project's modules may read."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
 from dispatcher.model.plan import TestFile
+from passmuster.model.text import first_texts
 from passmuster.settings.setting import Setting
 from passmuster.settings.values import on_one_line
 
@@ -50,13 +51,11 @@ def request_mismatch(here: Request, there: Request, *, run: str, machine: str) -
         return None
     ours, theirs = dict(here), dict(there)
     differing = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
-    shown = [
-        f"{name} {_shown(ours, name)} here, {_shown(theirs, name)} there" for name in differing[:_MAX_NAMED]
-    ]
-    more = f"; and {len(differing) - _MAX_NAMED} more" if len(differing) > _MAX_NAMED else ""
+    texts = [f"{name} {_shown(ours, name)} here, {_shown(theirs, name)} there" for name in differing]
+    shown = "; ".join(first_texts(texts, _MAX_NAMED))
     return (
         f"this machine requests something else (request {request_digest(here)}) than run {on_one_line(run)} "
-        f"(request {request_digest(there)}, of {on_one_line(machine)}): {'; '.join(shown)}{more}: "
+        f"(request {request_digest(there)}, of {on_one_line(machine)}): {shown}: "
         "give every machine the same arguments, or choose another name for --join"
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from passmuster.model.executor import FileUsage, WorkerUsage
 from passmuster.model.task import TestTask
+from passmuster.model.text import first_texts
 from passmuster.model.units import format_bytes
 from passmuster.wire.broker_messages import RunningFileStatus, WorkerStatus
 
@@ -120,7 +121,8 @@ class WorkerRegistry:
         if len(mixture) < 2 or mixture <= self._mixture:
             return []
         self._mixture = mixture
-        named = _first_few([f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()], ", ")
+        texts = [f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()]
+        named = ", ".join(first_texts(texts, _MAX_NAMED))
         line = f"the workers differ, so a file's result may depend on where it runs: {named}"
         if not self._refuses_mixture:
             return [line]
@@ -158,7 +160,7 @@ class WorkerRegistry:
         ]
         if not reasons:
             return f"no worker was there for {waited_s:.0f} s: start one with run-tests-worker --broker URL"
-        return f"no worker can serve this run: {_first_few(reasons, '; ')}"
+        return f"no worker can serve this run: {'; '.join(first_texts(reasons, _MAX_NAMED))}"
 
     def usage(self) -> tuple[WorkerUsage, ...]:
         """Return the resources and usage of each worker, by name."""
@@ -199,11 +201,6 @@ class WorkerRegistry:
             for status in self._statuses.values()
             if status.version == self._version and status.name not in self._refusals
         ]
-
-
-def _first_few(texts: Sequence[str], separator: str) -> str:
-    more = len(texts) - _MAX_NAMED
-    return separator.join(texts[:_MAX_NAMED]) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from passmuster.host.state_directory import write_cache
 from passmuster.model.process_limit import require_process
 
 PROBE_TIMEOUT_S = 20.0
@@ -287,17 +288,12 @@ def _load_entries(directory: Path) -> dict[str, object]:
 
 
 def _store_entry(directory: Path | None, key: str | None, entry: object) -> None:
-    """Store an entry as the newest, in one step: two runs may do so at once, and either file is complete."""
+    """Store an entry as the newest."""
     if directory is None or key is None:
         return
     entries = _load_entries(directory)
     entries.pop(key, None)
     entries[key] = entry
-    temporary = directory / f".{FILE_NAME}.{os.getpid()}"
-    try:
+    with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(dict(list(entries.items())[-_MAX_ENTRIES:])), encoding="utf-8")
-        temporary.replace(directory / FILE_NAME)
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_cache(directory / FILE_NAME, json.dumps(dict(list(entries.items())[-_MAX_ENTRIES:])))

@@ -8,7 +8,6 @@ moment, the peaks of one may be lost.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from passmuster.host.machine_claims import MAX_BYTES
+from passmuster.host.state_directory import write_cache
 
 MAX_PEAKS = 200
 """Peaks that are kept, the newest last."""
@@ -52,14 +52,7 @@ def add_peaks(folder: Path, peaks_bytes: Sequence[int]) -> None:
     ordered = sorted(peaks_bytes)
     sample = [ordered[int(step * number)] for number in range(int(len(ordered) / step))]
     record = {"version": _VERSION, "peaks_bytes": [*load_peaks(folder), *sample][-MAX_PEAKS:]}
-    hidden = folder / f".peaks-{os.getpid()}-{os.urandom(4).hex()}"
-    with contextlib.suppress(OSError):
-        try:
-            hidden.touch(mode=0o600, exist_ok=False)
-            hidden.write_text(json.dumps(record), encoding="ascii")
-            hidden.rename(_path(folder))
-        finally:
-            hidden.unlink(missing_ok=True)
+    write_cache(_path(folder), json.dumps(record), mode=0o600)
 
 
 def _path(folder: Path) -> Path:

@@ -53,7 +53,7 @@ class ArgumentParser:
         self._passes_on = passes_on
         self.options = {word: row for row in self.rows for word in row.options}
         self.constants = {word: (row, text) for row in self.rows for word, text in row.constants}
-        self.known = (*self.options, *self.constants, *HELP, *VERSION)
+        self.known = tuple(dict.fromkeys((*self.options, *self.constants, *HELP, *VERSION)))
         """Every option that a misspelt one may stand for."""
         for row in self.rows:
             for former, present in row.renamed.items():
@@ -77,7 +77,7 @@ class ArgumentParser:
                 parsed.paths.append(word)
                 continue
             for name, value in self._split(word):
-                # One that may have a value has it behind a `=`.
+                # An optional value is only taken from behind `=`.
                 if name in self.options and (value is not None or name not in self.constants):
                     self._add_option(parsed, name, value, words)
                 elif name not in self.without_value:

@@ -34,7 +34,8 @@ _EVERYWHERE = {"--help": "print the help text, and exit", "--version": "print th
 def completion_table(rows: Iterable[Setting]) -> CompletionTable:
     """Return the completions of the options in `rows`, and of those that every program has."""
     rows = tuple(rows)
-    types = {option: row.type for row in rows for option in row.options}
+    # An option that is a constant too needs no value.
+    types = {option: row.type for row in rows for option in row.options if option not in dict(row.constants)}
     return CompletionTable(
         options={option: row.help_of(option) for row in rows for option in row.arguments} | _EVERYWHERE,
         values={option: type.choices for option, type in types.items() if type.choices},

@@ -147,14 +147,16 @@ class ServerPool:
         self._think(tasks)
         return self._advisor
 
-    def warm_up(self, slots: int) -> None:
-        """Start the processes that the first files need: supervisors, or the first server."""
+    def warm_up(self, slots: int, *, base: str = SCRIPT) -> None:
+        """Start the processes that the first files need: supervisors, or the servers of their framework."""
         if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
             with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
                 for slot in range(slots):
                     self._plain(slot)
         else:
-            _start_helper(threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True))
+            _start_helper(
+                threading.Thread(target=self._warm_up_server, args=(base,), name="fork-server", daemon=True)
+            )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Announce the files that will come, so that their common imports can be chosen."""
@@ -257,9 +259,9 @@ class ServerPool:
                 self._known_advisor = ForkAdvisor(self._settings, self._tree.answer_of, self._tree.own_ground)
             return self._known_advisor
 
-    def _warm_up_server(self) -> None:
+    def _warm_up_server(self, base: str) -> None:
         with contextlib.suppress(ServerError):  # Each file that needs the server gets the error.
-            self._tree.server(ServerKey(base=SCRIPT))
+            self._tree.server(ServerKey(base=base, session=base == PYTEST))
 
     def _best_server(
         self, task: TestTask, advice: ForkAdvice, *, waits: bool = False

@@ -11,7 +11,7 @@ REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.ty
 
 
 def test_every_argument_and_every_legacy_variable_is_shown() -> None:
-    words = format_help("run_tests.py").replace(",", " ").replace("(", " ").split()
+    words = format_help("run_tests.py").replace(",", " ").replace("(", " ").replace("[", " ").split()
     for word in RUN_PARSER.known:
         if word not in WITHOUT_EFFECT and word not in REVERSED:
             assert word.removesuffix(":") in [shown.removesuffix(":") for shown in words]

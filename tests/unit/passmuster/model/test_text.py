@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from passmuster.model.text import (
     MAX_LINE_CHARS,
     bounded_tail,
+    first_texts,
     json_line,
     last_lines,
     one_line,
@@ -130,3 +131,9 @@ def test_a_line_of_json_marks_escaped_text(text: str, expected: dict[str, object
     assert line.endswith(b"\n")
     assert line.isascii()
     assert json.loads(line) == expected
+
+
+def test_a_long_list_shows_its_first_texts_and_counts_the_rest() -> None:
+    assert first_texts(["a", "b", "c"], 3) == ["a", "b", "c"]
+    assert first_texts(["a", "b", "c"], 1) == ["a", "and 2 more"]
+    assert first_texts([], 1) == []

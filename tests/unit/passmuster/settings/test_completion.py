@@ -11,7 +11,7 @@ import pytest
 
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.completion import Shell, completion_of_program, completion_script, completion_table
-from passmuster.settings.setting import Setting, flag, option
+from passmuster.settings.setting import Group, Setting, flag, option
 from passmuster.settings.values import PATH, TEXT, choice
 
 
@@ -100,3 +100,19 @@ def test_a_program_without_other_subcommands_completes_its_options_and_completio
 def test_anything_but_one_supported_shell_is_refused(words: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="completion needs one of bash, zsh, fish, got"):
         completion_of_program(["my-tool"], ROWS, words)
+
+
+def test_an_option_with_an_optional_value_is_complete_without_one() -> None:
+    mix = Setting(
+        name="mix",
+        group=Group.OTHER,
+        type=TEXT,
+        summary="mix the files",
+        options=("--mix",),
+        constants=(("--mix", "random"),),
+    )
+
+    table = completion_table((mix,))
+
+    assert "--mix" in table.options
+    assert not table.others
