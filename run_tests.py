@@ -200,7 +200,7 @@ class LocalTarget:
                 )
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()
-        notices = [text for text in (notice, servers.proposal()) if text]
+        notices = [notice] if notice else []
         return LocalBackend(executor, notices=notices, groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 ENVIRONMENT = "="
-"""Begins a mark: something has written to the environment."""
+"""Begins a mark: something has written to the environment, or has pytest rewrite the asserts of modules."""
 
 
 class FileImports(Struct, frozen=True, kw_only=True):
@@ -33,20 +33,6 @@ class FileImports(Struct, frozen=True, kw_only=True):
     stamp: str = ""
     why_spawn: str = ""
     note: str = ""
-
-
-class Imported(Struct, frozen=True, kw_only=True):
-    """A module that a file was seen to import by itself; `seconds` without other such modules.
-
-    Args:
-        name: the module's dotted name, or the top-level name of a package of the project.
-        seconds: duration of its import.
-        is_own: whether it is the project's.
-    """
-
-    name: str
-    seconds: float
-    is_own: bool
 
 
 def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
