@@ -176,7 +176,7 @@ class FileRun:
 
     def _finish(self) -> None:
         if self._learner is not None:
-            self.reporter.imports(self._learner.roots())
+            self.reporter.imports(self._learner.names)
         if self._measured is not None:
             self._coverage.stop(self._measured)
         reporter = self.reporter

@@ -34,7 +34,6 @@ from worker.process.temporary import PrivateTmp
 
 if TYPE_CHECKING:
     from worker.forkserver.fork_advice import ForkAdvice, ForkAdvisor
-    from worker.process.file_imports import Imported
 
 SUPERVISOR_BYTES = 2 * 1024 * 1024
 """Memory of a process supervisor that was forked from a server: 1 to 2 MiB were measured."""
@@ -194,7 +193,7 @@ class ServerPool:
             except ServerError as error:
                 return StartPlan(supervisor=self._plain(slot), note=str(error))
 
-    def learn(self, path: str, imported: Iterable[Imported]) -> None:
+    def learn(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
         self._advisor.learn_imports(path, imported)
 
