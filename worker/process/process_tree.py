@@ -1,4 +1,4 @@
-"""Finds the processes of a file, from procfs where it exists.
+"""Finds and signals the processes of a file, by procfs where it exists.
 
 A file's processes are the descendants of its slot's process supervisor. If a test has killed its supervisor,
 they are found by the marker that every test process inherits in its environment.
@@ -26,11 +26,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def marked(marker: str) -> list[int]:
-    """Return the pids of all processes whose environment at their start held `marker`.
-
-    Args:
-        marker: `NAME=value`, unique to one attempt.
-    """
+    """Return the pids of all processes whose initial environment holds `marker`, such as `NAME=value`."""
     wanted = os.fsencode(marker)
     found: list[int] = []
     for entry in os.listdir(PROC) if HAS_PROC else ():  # noqa: PTH208 - names are all that is needed.
@@ -45,10 +41,25 @@ def marked(marker: str) -> list[int]:
     return found
 
 
+def stat_fields(pid: int) -> list[bytes]:
+    """Return the fields of `/proc/PID/stat` from the state on (proc(5)); [] if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def send_signal(pid: int, number: int) -> bool:
+    """Send a signal to a process; return False if it is gone or belongs to another user."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def kill_all(pids: Iterable[int]) -> None:
     """Send SIGKILL to each process that still exists."""
     for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+        send_signal(pid, signal.SIGKILL)

@@ -74,7 +74,7 @@ def test_a_file_over_its_own_limit_is_guilty_and_the_detail_names_everything() -
         used_bytes=301 * MIB,
         limit_bytes=300 * MIB,
         total_bytes=401 * MIB,
-        detail="used 301 MiB, allowed are 300 MiB (its limit); stopped by the runner",
+        detail="used 301 MiB, allowed are 300 MiB (its limit); killed by the runner",
     )
 
 
@@ -109,7 +109,7 @@ def test_the_file_furthest_above_its_prediction_makes_room() -> None:
     ]
     (breach,) = _judge(*files)
     assert (breach.attempt_id, breach.reason) == ("overshot", StopReason.MEMORY_BUDGET)
-    assert "runs again" in breach.detail
+    assert "will rerun" in breach.detail
 
 
 def test_room_is_made_before_the_last_of_the_budget_is_taken() -> None:

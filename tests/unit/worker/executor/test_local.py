@@ -61,9 +61,9 @@ def test_a_pass_tells_all_about_itself(bench: Workbench) -> None:
     ("text", "status", "error"),
     [
         ("raise SystemExit(3)", Status.FAIL, "exit status 3; no test reported a failure"),
-        ("import os; os.abort()", Status.CRASH, "ended by SIGABRT"),
-        ("import os; os.kill(os.getpid(), 9)", Status.CRASH, "ended by SIGKILL, which did not come"),
-        ("import os; os.killpg(0, 15)", Status.CRASH, "ended by SIGTERM, which did not come"),
+        ("import os; os.abort()", Status.CRASH, "killed by SIGABRT"),
+        ("import os; os.kill(os.getpid(), 9)", Status.CRASH, "killed by SIGKILL, which Passmuster did not"),
+        ("import os; os.killpg(0, 15)", Status.CRASH, "killed by SIGTERM, which Passmuster did not send"),
         ("if x", Status.COLLECT_ERROR, "SyntaxError: "),
         ("def test_a(): pass", Status.NO_TESTS, "none of the 1 test(s) that it defines was run"),
     ],
