@@ -159,7 +159,7 @@ def some_tests(*failing: str, passing: tuple[str, ...] = (), status: Status = St
         *(CaseResult(case_id=f"t.py::{name}", outcome=Outcome.PASSED) for name in passing),
     )
     result = TestResult(file_path=FILE.path, status=status, cases=cases, runner=RunnerKind.PYTEST)
-    chosen = replace(FILE, selection=TestSelection(tests=(*failing, *passing)))
+    chosen = replace(FILE, selection=TestSelection(tests=(*failing, *passing, "some")))
     return AttemptSample.of(chosen, result, run_id="r9")
 
 
