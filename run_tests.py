@@ -67,6 +67,7 @@ from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.units import format_bytes, parse_amount, parse_seconds
 from passmuster.settings.origins import NO_ORIGINS, Origins
+from worker.forkserver.server import PYTEST, SCRIPT
 from worker.forkserver.server_pool import ServerPool
 from worker.process.command import prepare_child
 from worker.process.environment import get_test_environment
@@ -172,8 +173,10 @@ class LocalTarget:
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
             servers = undo.enter_context(closing(ServerPool(settings)))
-            if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
-                servers.warm_up(min(len(request.tasks), settings.slots))
+            kinds = {task.runner for task in request.tasks} - {RunnerKind.COMMAND}
+            if kinds:
+                base = PYTEST if kinds == {RunnerKind.PYTEST} else SCRIPT
+                servers.warm_up(min(len(request.tasks), settings.slots), base=base)
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
             from passmuster.host.host_budget import RunProfile, open_host_budget
@@ -197,7 +200,7 @@ class LocalTarget:
                 )
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()
-        notices = [text for text in (notice, servers.proposal()) if text]
+        notices = [notice] if notice else []
         return LocalBackend(executor, notices=notices, groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.bed.model import BedRun, BedSuite, Counts, Ledger, NotMeasured, Verdict
 from benchmarks.bed.runner import Job, Runner
 from benchmarks.bed.store import with_not_measured, with_run, write_ledger
+from benchmarks.bed.summary import OURS
 from benchmarks.bed.verdicts import differences, reference_run
 from benchmarks.environments import fingerprint
 from benchmarks.measure import Measured, measure
@@ -29,6 +30,9 @@ class Plan:
         time_limit_s: seconds after which no further round starts; None: no limit.
         run_limit_s: seconds after which a single run is killed, and counts as none.
         warm_ups: runs of each pair that are not measured, before its first one ever.
+        warms_peers: whether peers get these too, which remember nothing: only their first run of a suite
+            finds no bytecode, unless ours ran before.
+        resumes: whether runs of the same rounds that the results hold already are not repeated.
         memory_limit_bytes: hard limit of each run's cgroup; None: none.
         cache: where state is kept between sessions.
         output: the file of results; None: none.
@@ -40,6 +44,8 @@ class Plan:
     time_limit_s: float | None
     run_limit_s: float
     warm_ups: int
+    warms_peers: bool = True
+    resumes: bool = False
     memory_limit_bytes: int | None
     cache: Path
     output: Path | None
@@ -50,11 +56,17 @@ def run_session(plan: Plan, ledger: Ledger) -> Ledger:
     started_s = time.monotonic()
     pairs, ledger = _pairs(plan, ledger)
     write_ledger(plan.output, ledger)
+    first = 1 if plan.resumes else 1 + max((run.round for run in ledger.runs), default=0)
+    rounds = range(first, first + plan.rounds)
+    done = {(run.suite, run.runner, run.round) for run in ledger.runs}
     for suite, runner in pairs:
-        _warm_up(plan, suite, runner, ledger.machine.cores)
-    first = 1 + max((run.round for run in ledger.runs), default=0)
-    for number in range(first, first + plan.rounds):
+        is_done = all((suite.name, runner.name, number) in done for number in rounds)
+        if not is_done and (plan.warms_peers or runner.name.startswith(OURS)):
+            _warm_up(plan, suite, runner, ledger.machine.cores)
+    for number in rounds:
         for suite, runner in pairs:
+            if (suite.name, runner.name, number) in done:
+                continue
             run = _run(plan, suite, runner, number, ledger.machine.cores)
             ledger = with_run(ledger, run)
             write_ledger(plan.output, ledger)

@@ -86,10 +86,10 @@ TARGETS = (
         at_most=40.0,
     ),
     _versus("trivial", "ours-spawn", "xargs", 1.05),
-    _versus("trivial-pytest", "ours-auto", "pytest", 1.0),
-    Target(suite="trivial-pytest", runner="ours-auto", against=XDIST, at_most=0.7),
-    _versus("trivial-pytest-1000", "ours-auto", "pytest", 1.0),
-    Target(suite="trivial-pytest-1000", runner="ours-auto", against=XDIST, at_most=0.7),
+    _versus("trivial-pytest", "ours-auto", "pytest", 2.0),
+    Target(suite="trivial-pytest", runner="ours-auto", against=XDIST, at_most=1.3),
+    _versus("trivial-pytest-1000", "ours-auto", "pytest", 2.0),
+    Target(suite="trivial-pytest-1000", runner="ours-auto", against=XDIST, at_most=1.3),
     Target(
         suite="trivial-pytest-1000",
         runner="ours-auto",
@@ -99,22 +99,50 @@ TARGETS = (
         what="wall a file",
         at_most=1.1,
     ),
-    _versus("heavy", "ours-auto", "unlimited", 0.40),
+    *(
+        Target(suite=suite, runner="ours-auto", against=XDIST, at_most=0.85)
+        for suite in (
+            *("scikit-learn", "scipy", "sympy", "pydantic", "djangorestframework", "attrs", "starlette"),
+            "networkx",
+        )
+    ),
+    _versus("pandas-series", "ours-auto", "xdist-loadfile", 0.70),
+    _versus("pandas-series", "ours-auto", "pytest", 0.80),
+    _versus("pandas-series-without-bytecode", "ours-auto", "xdist-loadfile", 0.75),
+    *(
+        Target(
+            suite=suite,
+            runner="ours-auto",
+            against=("pytest",),
+            figure=lambda row: row.cpu_s.median,
+            what="CPU",
+            at_most=1.35,
+        )
+        for suite in (
+            *(
+                "pandas-series",
+                "pandas-series-without-bytecode",
+                "scikit-learn",
+                "scipy",
+                "sympy",
+                "pydantic",
+            ),
+            *("djangorestframework", "attrs", "starlette", "click", "werkzeug", "networkx", "sqlalchemy"),
+        )
+    ),
+    _versus("heavy", "ours-auto", "unlimited", 0.38),
     Target(suite="heavy", runner="ours-auto", figure=lambda row: row.of_bound, what="x bound", at_most=1.05),
     _versus("heavy", "ours-auto-first", "ours-auto", 1.15),
     _versus("cpython", "ours-auto", "unlimited", 0.75),
-    _versus("cpython", "ours-auto", "regrtest", 0.60),
-    Target(suite="click", runner="ours-auto", against=XDIST, at_most=0.5),
-    Target(suite="werkzeug", runner="ours-auto", against=XDIST, at_most=0.8),
-    *(
-        _versus(suite, "ours-auto", peer, 1.0)
-        for suite in ("click", "werkzeug")
-        for peer in ("pytest-zygote", "rstest")
-    ),
-    _versus("jinja2-coverage", "ours-auto", "coverage-append", 0.4),
-    _versus("networkx", "ours-auto", "xdist-loadfile", 1.5),
+    _versus("cpython", "ours-auto", "regrtest", 0.55),
+    Target(suite="click", runner="ours-auto", against=XDIST, at_most=0.45),
+    Target(suite="werkzeug", runner="ours-auto", against=XDIST, at_most=0.75),
+    *(_versus(suite, "ours-auto", "pytest-zygote", 1.0) for suite in ("click", "werkzeug")),
+    _versus("click", "ours-auto", "rstest", 0.70),
+    _versus("werkzeug", "ours-auto", "rstest", 0.95),
+    _versus("jinja2-coverage", "ours-auto", "coverage-append", 0.38),
     _versus("networkx", "ours-auto-preload", "xdist-loadfile", 0.9),
-    _versus("sqlalchemy", "ours-auto", "xdist-loadfile", 0.8),
+    _versus("sqlalchemy", "ours-auto", "xdist-loadfile", 0.7),
 )
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.bed.cases import has_equal_cases
 from benchmarks.bed.chart import draw_chart
 from benchmarks.bed.file_runners import FILE_RUNNERS
 from benchmarks.bed.model import BedSuite, Ledger
@@ -31,6 +32,23 @@ from benchmarks.bed.summary import summarise
 
 MIB = 1024**2
 
+QUICK_SUITES = (
+    "pandas-series",
+    "pandas-series-without-bytecode",
+    "scikit-learn",
+    "scipy",
+    "sympy",
+    "pydantic",
+    "djangorestframework",
+    "attrs",
+    "starlette",
+)
+QUICK_RUNNERS = ("ours-auto", "pytest", "xdist-load", "xdist-loadfile")
+QUICK_HELP = (
+    "only suites whose imports take long, and the peers that matter, which are not warmed up: 15 to 20"
+    " minutes a round on two cores; --suite and --runner choose others"
+)
+
 Thing = TypeVar("Thing")
 
 
@@ -40,6 +58,9 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.suite = arguments.suite or list(QUICK_SUITES)
+        arguments.runner = arguments.runner or list(QUICK_RUNNERS)
     try:
         known = _runners(arguments.ours)
         if arguments.report is not None:
@@ -59,6 +80,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.list:
         _list(suites, runners)
         return 0
+    if arguments.cases:
+        unequal = [suite.name for suite in suites if not has_equal_cases(suite, cache)]
+        return 1 if unequal else 0
     return _show(run_session(_plan(arguments, suites, runners, cache), ledger), arguments)
 
 
@@ -73,6 +97,8 @@ def _plan(
         time_limit_s=arguments.time_limit,
         run_limit_s=arguments.run_limit,
         warm_ups=arguments.warm_ups,
+        warms_peers=not arguments.quick,
+        resumes=arguments.resume,
         memory_limit_bytes=None if limit_mib is None else limit_mib * MIB,
         cache=cache,
         output=arguments.output,
@@ -102,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--report", type=Path, metavar="JSON", help="run nothing; report what this file holds")
     add("--markdown", action="store_true", help="print the tables as Markdown")
     add("--list", action="store_true", help="print which runner applies to which suite")
+    add("--quick", action="store_true", help=QUICK_HELP)
+    add("--resume", action="store_true", help="complete the rounds that --output holds, and add no others")
+    add("--cases", action="store_true", help="compare the outcome of each case, of ours and of plain pytest")
     add("--time-limit", type=float, metavar="SECONDS", help="start no further round after this time")
     add(
         "--run-limit", type=float, default=1200.0, metavar="SECONDS", help="kill a longer run (default: 1200)"

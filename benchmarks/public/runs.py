@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
             record, place.root, failed=[path for path, run in final.items() if run.status != "PASS"]
         )
         if suite.configuration
-        else collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
+        else our_outcomes(final),
         failed_files=tuple(
             (path, f"{run.status}: {run.error}")
             for path, run in sorted(final.items())
@@ -116,9 +116,13 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
     )
 
 
-def _our_cases(run: FileRun) -> Iterator[tuple[Case, str]]:
-    for name, outcome in run.cases:
-        yield Case(run.path, name_inside(run.path, name)), outcome
+def our_outcomes(final: Mapping[str, FileRun]) -> Outcomes:
+    """Return the outcome of each case in the attempts of ours that count."""
+    return collect_outcomes(
+        (Case(path, name_inside(path, name)), outcome)
+        for path, run in final.items()
+        for name, outcome in run.cases
+    )
 
 
 def name_inside(file: str, case_id: str) -> str:
@@ -149,7 +153,7 @@ def _run_plainly(place: Place, kept: Path, arguments: Sequence[str]) -> SuiteRun
         fields = {"exit_code": measured.exit_code, "wall_s": measured.wall_s, "cpu_s": measured.cpu_s}
         result.write_text(json.dumps(fields))
     return SuiteRun(
-        outcomes=_recorded(kept.with_suffix(".jsonl"), place.root), **json.loads(result.read_text())
+        outcomes=recorded_outcomes(kept.with_suffix(".jsonl"), place.root), **json.loads(result.read_text())
     )
 
 
@@ -171,7 +175,8 @@ def _measure_plain(place: Place, record: Path, arguments: Sequence[str], log: Pa
     )
 
 
-def _recorded(record: Path, root: Path) -> Outcomes:
+def recorded_outcomes(record: Path, root: Path) -> Outcomes:
+    """Return the outcome of each case that a recorder has written, files relative to `root`."""
     return collect_outcomes(_recorded_cases(record, root))
 
 

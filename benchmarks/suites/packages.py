@@ -201,6 +201,7 @@ STARLETTE = Package(
     requirements=(
         "pytest<9.1",
         "trio",
+        "httpx",
         "httpx2[zstd]",
         "itsdangerous",
         "jinja2",

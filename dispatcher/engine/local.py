@@ -6,6 +6,7 @@ ready queue picks the next task, and the executor decides whether it fits.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -32,6 +33,11 @@ memory.
 MAX_BEST_EFFORT_LOOKS = 16
 """How many best-effort tasks are examined for one that fits. They wait in no particular order, and there may
 be as many as the run has files.
+"""
+
+MIN_BEST_EFFORT_S = 0.3
+"""Seconds that a best-effort task is expected to take at least: it verifies a file in a fresh interpreter,
+which imports the framework.
 """
 
 MAX_ENDED_THREADS = 64
@@ -76,6 +82,8 @@ class LocalBackend:
         self._ready = ReadyQueue(groups=groups)
         self._best_effort: deque[TestTask] = deque()
         self._running_best_effort: set[str] = set()
+        self._expected_ends: dict[str, float] = {}
+        """When each running task is expected to end, by attempt; best-effort ones are not among them."""
         self._threads: set[threading.Thread] = set()
         self._ended_threads: deque[threading.Thread] = deque(maxlen=MAX_ENDED_THREADS)
         self._is_paused = False
@@ -228,14 +236,22 @@ class LocalBackend:
             if shortage:
                 return
             self._running_best_effort.add(task.attempt_id)
+            del self._expected_ends[task.attempt_id]
 
     def _pop_best_effort(self) -> TestTask | None:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
         count = min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS)
-        self._ready.push([self._best_effort.popleft() for _ in range(count)])
-        task = self._ready.pop_first_fit(self._executor.free_capacity())
-        self._best_effort.extendleft(reversed(self._ready.withdraw()))
-        return task
+        looked_at = [self._best_effort.popleft() for _ in range(count)]
+        self._ready.push([task for task in looked_at if self._can_end_in_time(task)])
+        chosen = self._ready.pop_first_fit(self._executor.free_capacity())
+        self._ready.withdraw()
+        self._best_effort.extendleft(task for task in reversed(looked_at) if task is not chosen)
+        return chosen
+
+    def _can_end_in_time(self, task: TestTask) -> bool:
+        """Whether a best-effort task is expected to end before the run does, which would stop it."""
+        ends_at_s = max(self._expected_ends.values(), default=0.0)
+        return time.monotonic() + max(task.predicted_s or 0.0, MIN_BEST_EFFORT_S) <= ends_at_s
 
     def _has_idle_slot(self) -> bool:
         """Whether a slot is free while a file that is not best effort runs; without such a file, the run is
@@ -287,6 +303,8 @@ class LocalBackend:
             return PROCESSES  # The resources of a running file become free when it finishes.
         # Its result is reported under the lock held here, and therefore after this.
         self._threads.add(thread)
+        predicted_s = math.inf if task.predicted_s is None else task.predicted_s
+        self._expected_ends[task.attempt_id] = time.monotonic() + predicted_s
         self._events.put(TaskStarted(task=task))
         return ""
 
@@ -311,5 +329,6 @@ class LocalBackend:
             self._threads.discard(threading.current_thread())
             self._ended_threads.append(threading.current_thread())
             self._running_best_effort.discard(task.attempt_id)
+            self._expected_ends.pop(task.attempt_id, None)
             self._ready.release_group(task)
         self._start_tasks()

@@ -97,7 +97,7 @@ def test_what_runs_by_the_command_is_said_before_it_runs(project: Project) -> No
     assert preloaded.stdout == "2 file(s) run by a command of the project, and are spawned\n"
     assert "2 of 2 file(s) run by the command {python} run.py {module} {junit}" in listed.stderr
     assert listed.stdout == "tests/test_bad.py\ntests/test_good.py\n"
-    assert "spawned: it runs by a command of the project" in explained.stdout
+    assert "spawned: a command of the project runs it" in explained.stdout
 
 
 def test_some_files_run_by_a_command_and_the_others_as_always(project: Project) -> None:

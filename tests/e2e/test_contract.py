@@ -20,6 +20,9 @@ def normalised(text: str) -> str:
     text = re.sub(
         r"in [0-9.ms ]+s, peak memory [0-9.]+ [KMG]iB of [0-9.]+ [KMG]iB", "in TIME, peak MEMORY", text
     )
+    text = re.sub(
+        r"(\[INFO\] CPU time: )[0-9.ms ]+s in tests, [0-9.ms ]+s in", r"\1TIME in tests, TIME in", text
+    )
     # Whether forked passes were confirmed already depends on how long the run takes.
     text = re.sub(r"\[INFO\] \d+ file\(s\) passed (when|in a) forked.*\n", "", text)
     text = re.sub(r"Run it again: \S*/run_tests\.py", "Run it again: run_tests.py", text)
@@ -56,6 +59,7 @@ def test_a_run_in_which_all_pass(project: Project) -> None:
         "  Failed: 0\n"
         "  Test cases: passed 2\n"
         "[INFO] 2/2 files passed, success rate 100.0%, in TIME, peak MEMORY\n"
+        "[INFO] CPU time: TIME in tests, TIME in Passmuster\n"
         "[PASS] All tests passed! 🎉\n"
     )
 
@@ -92,6 +96,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "  Failed: 2",
         "  Test cases: passed 1, failed 1",
         "[INFO] 1/3 files passed, success rate 33.3%, in TIME, peak MEMORY",
+        "[INFO] CPU time: TIME in tests, TIME in Passmuster",
         "[WARN] Failed test details:",
         "  - tests/test_bad.py",
         "    Last few lines of output:",

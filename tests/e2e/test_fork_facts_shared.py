@@ -104,7 +104,7 @@ def test_generators_of_a_preloaded_module_are_seeded_anew_unless_they_have_a_val
     )
     forked, plain = (
         [[ast.literal_eval(line) for line in text.splitlines()] for text, _ in seen.values()]
-        for seen in (facts.preloaded(["generators"], own=["generators"]), facts.plain())
+        for seen in (facts.preloaded(["generators"], own={"generators": "lib/generators.py"}), facts.plain())
     )
     drawn = [by_chance for by_chance, _ in (*forked, *plain)]
     assert all(len(set(column)) == len(drawn) for column in zip(*drawn, strict=True)), drawn
@@ -121,7 +121,7 @@ def test_a_preloaded_module_that_seeds_the_common_generator_has_seeded_it_in_a_f
         others={"lib/seeds.py": "import random\nrandom.seed(7)\n"},
         environment={"PYTHONPATH": "lib"},
     )
-    assert facts.preloaded(["seeds"], own=["seeds"]) == facts.plain()
+    assert facts.preloaded(["seeds"], own={"seeds": "lib/seeds.py"}) == facts.plain()
 
 
 def test_generators_of_numpy_are_seeded_anew_unless_they_have_a_value(
@@ -143,7 +143,9 @@ def test_generators_of_numpy_are_seeded_anew_unless_they_have_a_value(
         others=others,
         environment={"PYTHONPATH": "lib"},
     )
-    (first, one), (second, other) = _values(facts.preloaded(["draws"], own=["draws", "numpy"]))
+    own = {name: f"lib/{name}.py" for name in ("draws", "numpy/__init__", "numpy/random")}
+    own = {name.removesuffix("/__init__").replace("/", "."): file for name, file in own.items()}
+    (first, one), (second, other) = _values(facts.preloaded(["draws"], own=own))
     assert first != second
     assert one == other == 42
 

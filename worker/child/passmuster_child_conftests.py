@@ -6,9 +6,6 @@ the point, and in the order, in which it would happen in the process of a file, 
 and the assertion rewriting that pytest has there.
 """
 
-import os
-import sys
-
 from passmuster_child_identity import BY_FILE, IdentityReads
 from passmuster_child_preload import Outputs, interpreter_roots
 from passmuster_child_proof import Proof
@@ -19,9 +16,6 @@ if TYPE_CHECKING:
     from typing import Callable, Iterable
 
     from passmuster_child_session import PreparedSession
-
-    HeldFile = tuple[str, int, int]
-    """A file of the project that was imported: its path, size in bytes, and time of modification in ns."""
 
 
 def hold_conftests(
@@ -47,19 +41,3 @@ def hold_conftests(
         after.settle(before)
         found = after.difference(before, by_file=BY_FILE, allows_path=True)
     return (proof.take() if proof is not None else "") or found or find_drawn() or reads.reason() or kept
-
-
-def own_files(project: "Iterable[str]") -> "list[HeldFile]":
-    """Return the project's files of which this process has modules."""
-    roots = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
-    installed = tuple(os.path.join(folder, "") for folder in interpreter_roots())
-    found = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.startswith(roots) and not file.startswith(installed):
-            try:
-                status = os.stat(file)
-            except OSError:
-                continue
-            found[file] = (file, status.st_size, status.st_mtime_ns)
-    return list(found.values())

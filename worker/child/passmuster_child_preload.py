@@ -15,7 +15,7 @@ from passmuster_child_traces import CAN_TELL, SideEffects
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
-    from typing import Any, Callable, Iterable, Optional
+    from typing import Any, Callable, Iterable, Optional, Sequence
 
     Result = tuple[str, float, int, str]
     """A name as it was asked for, seconds, bytes of memory, and the verdict."""
@@ -53,27 +53,26 @@ def interpreter_roots() -> "list[str]":
 def preload(
     names: "Iterable[str]",
     allowed_roots: "Iterable[str]",
-    own: "Iterable[str]" = (),
+    own: "Optional[dict[str, str]]" = None,
     *,
     every_warning: bool = False,
     on_import: "Callable[[str], object]" = bool,
-    find_drawn: "Callable[[], str]" = str,
+    finders: "Sequence[Callable[[], str]]" = (),
 ) -> "list[Result]":
     """Import modules one after another until one is not clean.
 
     Args:
         names: dotted names; `a:b` stands for what `from a import b` imports.
         allowed_roots: folders whose modules may be imported, see `interpreter_roots`.
-        own: top-level names of packages of the project that may be imported as well.
+        own: modules of the project that may be imported as well, each with the file that it must come from.
         on_import: called with each name before its import, so an import that never returns is known.
         every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
-        find_drawn: says after each import whether it drew random numbers, see `passmuster_child_entropy`.
+        finders: say after each import what it did, such as drawing random numbers; empty: nothing.
     """
     if not CAN_TELL:
         return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
     with Outputs() as outputs, _Warnings(every=every_warning) as warned:
-        finders = (warned.take, find_drawn)
-        return _Preload(allowed_roots, own, outputs, finders, on_import).run(names)
+        return _Preload(allowed_roots, own or {}, outputs, (warned.take, *finders), on_import).run(names)
 
 
 class _Preload:
@@ -82,13 +81,13 @@ class _Preload:
     def __init__(
         self,
         allowed_roots: "Iterable[str]",
-        own: "Iterable[str]",
+        own: "dict[str, str]",
         outputs: "Outputs",
         finders: "tuple[Callable[[], str], ...]",
         on_import: "Callable[[str], object]",
     ) -> None:
         self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
-        self._own = set(own)
+        self._own = own
         self._outputs = outputs
         self._finders = finders
         self._on_import = on_import
@@ -146,7 +145,7 @@ class _Preload:
 
     def _watched(self, step: str, act: "Callable[[], str]") -> "Result":
         """Do something and say what it cost and left behind."""
-        before = self._before
+        before, streams = self._before, _kept_streams()
         self._on_import(step)
         began = time.perf_counter()
         reads = IdentityReads()
@@ -156,11 +155,14 @@ class _Preload:
         except BaseException as error:
             verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
         seconds = time.perf_counter() - began
+        are_kept = _kept_streams() > streams
         self._outputs.flush()
         self._before = SideEffects(self._outputs.descriptor)
         self._before.settle(before)
-        is_own = step.partition(":")[0].partition(".")[0] in self._own
+        is_own = step.partition(":")[0] in self._own
         found = self._before.difference(before, by_file=BY_FILE if is_own else None)
+        if is_own and not found and are_kept:
+            found = "keeps sys.stdout or sys.stderr"
         for find in self._finders:
             found = found or find()
         found = found or reads.reason()
@@ -171,11 +173,12 @@ class _Preload:
 
     def _place(self, name: str) -> str:
         """Return whether a module that is not imported yet would come from where it may."""
-        if name.partition(".")[0] in self._own:
-            return OK if _find(name) is not None else MISSING
         spec = _find(name)
         if spec is None:
             return MISSING
+        if name in self._own:
+            is_it = os.path.realpath(str(spec.origin)) == os.path.realpath(self._own[name])
+            return OK if is_it else OUTSIDE
         if spec.origin in ("built-in", "frozen"):
             return OK
         places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
@@ -183,6 +186,11 @@ class _Preload:
             os.path.realpath(str(place)).startswith(self._roots) for place in places
         )
         return OK if is_inside else OUTSIDE
+
+
+def _kept_streams() -> int:
+    """Return how often the standard streams are referred to: pytest replaces them while it captures."""
+    return sys.getrefcount(sys.stdout) + sys.getrefcount(sys.stderr)
 
 
 def _steps(name: str) -> "list[str]":

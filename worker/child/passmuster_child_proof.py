@@ -6,8 +6,8 @@ files, starts programs, connects, or takes a value that differs from process to 
 moment. What libraries do while they are imported themselves is not looked at here: that is preloading of
 installed modules, see `passmuster_child_traces` for its limits.
 
-An audit hook cannot be removed, and what is replaced here stays replaced. That is why no test runs in a
-process with this module's hook.
+An audit hook cannot be removed, and a profiler takes half as long again as the imports themselves. That is
+why no test runs in a process with this module's hooks.
 """
 
 import os
@@ -18,7 +18,7 @@ from passmuster_child_identity import BY_FILE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, Iterable, Optional
+    from typing import Any, Iterable, Optional
 
 _MACHINERY = ("<frozen importlib", "<frozen zipimport")
 _WITHOUT_TRACE = frozenset(("_pytest", "logging", "pluggy", "pytest", "threading", "unittest", "warnings"))
@@ -59,6 +59,7 @@ _ACTIONS = {
 }
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time")
+_MOMENTS = frozenset(("now", "today", "utcnow"))
 
 
 class Proof:
@@ -73,7 +74,7 @@ class Proof:
         self._project = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
         self._installed = tuple(os.path.join(os.path.realpath(folder), "") for folder in installed)
         self._first = ""
-        self._watch_values()
+        self._watch_calls()
         self._watch_environment()
         sys.addaudithook(self._on_event)
 
@@ -96,10 +97,10 @@ class Proof:
             return
         name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
         if "__pycache__" not in name and name != os.devnull:
-            self._note((text + " " + name).strip())
+            self._note((text + " " + name).strip(), sys._getframe(1))
 
-    def _note(self, text: str) -> None:
-        place = self._place(sys._getframe(2)) if not self._first else ""
+    def _note(self, text: str, frame: "Optional[FrameType]") -> None:
+        place = self._place(frame) if not self._first else ""
         if place:
             self._first = "%s in %s" % (text, place)
 
@@ -118,59 +119,38 @@ class Proof:
             frame = frame.f_back
         return ""
 
-    def _watch_values(self) -> None:
+    def _watch_calls(self) -> None:
+        """Watch the calls of functions that give each process another value: all are seen by the profiler."""
         import atexit
         import datetime
         import tempfile
         import time
         import uuid
 
-        for name in _CLOCKS:
-            self._replace(time, name, "reads the clock")
-        self._replace(os, "getpid", "reads the process id")
-        self._replace(tempfile, "gettempdir", "reads where temporary files belong")
-        for name in ("mktemp", "mkstemp", "mkdtemp"):
-            self._replace(tempfile, name, "makes a temporary name")
-        self._replace(uuid, "uuid1", "makes a UUID")
-        self._replace(atexit, "register", "registers a function with atexit")
-        self._replace_dates(datetime)
+        self._dates = datetime.date
+        self._functions: "dict[Any, str]" = {getattr(time, name): "reads the clock" for name in _CLOCKS}
+        self._functions[os.getpid] = "reads the process id"
+        self._functions[atexit.register] = "registers a function with atexit"
+        self._codes = {
+            tempfile.gettempdir.__code__: "reads where temporary files belong",
+            uuid.uuid1.__code__: "makes a UUID",
+        }
+        for function in (tempfile.mktemp, tempfile.mkstemp, tempfile.mkdtemp):
+            self._codes[function.__code__] = "makes a temporary name"
+        sys.setprofile(self._on_call)
 
-    def _replace(self, module: "Any", name: str, text: str) -> None:
-        original: "Callable[..., Any]" = getattr(module, name)
+    def _on_call(self, frame: "FrameType", event: str, function: "Any") -> None:
+        if event == "c_call":
+            text = self._functions.get(function) or self._date(function)
+            if text:
+                self._note(text, frame)
+        elif event == "call" and frame.f_code in self._codes:
+            self._note(self._codes[frame.f_code], frame.f_back)
 
-        def call(*args: "Any", **named: "Any") -> "Any":
-            self._note(text)
-            return original(*args, **named)
-
-        setattr(module, name, call)
-
-    def _replace_dates(self, module: "Any") -> None:
-        """Put classes in the place of `date` and `datetime`, whose own methods cannot be replaced."""
-        note = self._note
-
-        class Date(module.date):  # type: ignore[misc]
-            @classmethod
-            def today(cls) -> "Any":
-                note("reads the clock")
-                return super().today()
-
-        class DateTime(module.datetime):  # type: ignore[misc]
-            @classmethod
-            def today(cls) -> "Any":
-                note("reads the clock")
-                return super().today()
-
-            @classmethod
-            def now(cls, tz: "Any" = None) -> "Any":
-                note("reads the clock")
-                return super().now(tz)
-
-            @classmethod
-            def utcnow(cls) -> "Any":
-                note("reads the clock")
-                return super().utcnow()
-
-        module.date, module.datetime = Date, DateTime
+    def _date(self, function: "Any") -> str:
+        """Return what a method of a class of `datetime` does if it depends on the time."""
+        owner = function.__self__ if function.__name__ in _MOMENTS else None
+        return "reads the clock" if isinstance(owner, type) and issubclass(owner, self._dates) else ""
 
     def _watch_environment(self) -> None:
         environ: "Any" = os.environ
@@ -178,7 +158,7 @@ class Proof:
 
         def encodekey(key: "Any") -> "Any":
             if key in BY_FILE:
-                self._note("reads %s, which differs from file to file," % key)
+                self._note("reads %s, which differs from file to file," % key, sys._getframe(1))
             return original(key)
 
         environ.encodekey = encodekey

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
     from passmuster_child_keeper import Job
 
+    HeldFile = tuple[str, int, int]
+    """A file of the project that was imported: its path, size in bytes, and time of modification in ns."""
+
 REAP_S = 0.1
 """How long a server that ends waits for its children, which end before it unless it is replaced."""
 
@@ -60,6 +63,7 @@ class Server:
         self.control = control
         self.session: Any = None
         self.children: set[int] = set()
+        self.files: dict[str, HeldFile] = {}
         self.wakeup = Wakeup()
         become_subreaper()
 
@@ -143,6 +147,9 @@ class Server:
             answer["why_not"] = (
                 " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
             )
+        if setup.get("project"):
+            self.files.update(own_files(setup["project"], self.files))
+            answer["files"] = list(self.files.values())
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
         freeze()
@@ -167,6 +174,10 @@ class Server:
             argparse.ArgumentParser(prog="").parse_args([])
         if setup["modules"]:
             preload = load("passmuster_child_preload")
+            finders = [watch.take]
+            if setup["probe"]:
+                proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
+                finders.append(proof.take)
             # Under pytest more warnings are shown, and a project may make errors of them.
             every = "_pytest" in sys.modules
             path = list(sys.path)
@@ -177,7 +188,7 @@ class Server:
                 setup["own"],
                 every_warning=every,
                 on_import=lambda name: self.control.send("importing", name),
-                find_drawn=watch.take,
+                finders=finders,
             )
             sys.path[:] = path
             answer["verdicts"] = verdicts
@@ -193,7 +204,6 @@ class Server:
             answer["why_not"] = conftests.hold_conftests(
                 self.session, setup["project"], watch.take, is_probe=setup["probe"]
             )
-            answer["files"] = conftests.own_files(setup["project"])
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
@@ -242,6 +252,26 @@ def serve(control: int) -> Job:
     server = Server(Channel(control))
     server.set_up({"base": "", "coverage": False, "modules": (), "session": False, "conftests": False})
     return server.loop()
+
+
+def own_files(project: list[str], known: dict[str, HeldFile]) -> dict[str, HeldFile]:
+    """Return the project's files of which this process has modules, without those that are known."""
+    roots = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
+    installed = tuple(
+        os.path.join(folder, "") for folder in load("passmuster_child_preload").interpreter_roots()
+    )
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or file in known:
+            continue
+        if file.startswith(roots) and not file.startswith(installed):
+            try:
+                status = os.stat(file)
+            except OSError:
+                continue
+            found[file] = (file, status.st_size, status.st_mtime_ns)
+    return found
 
 
 def kill_tree(pid: int) -> None:

@@ -44,8 +44,6 @@ def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
     yield from _sets(advisor)
     yield from _left_out(advisor)
     yield from _spawned(advisor, spawned)
-    if proposal := advisor.proposal():
-        yield f"worth a try: {proposal[1]}"
 
 
 def _sets(advisor: ForkAdvisor) -> Iterator[str]:
@@ -66,8 +64,9 @@ def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     """Yield the modules that may not be imported beforehand."""
     found = advisor.preloadable().values()
     for place, files in sorted(Counter(each.ends_at for each in found if each.ends_at).items()):
-        yield f"left out: what {files} file(s) import after {place}, which writes to the environment"
-    needed = {name for each in found for name in each.modules}
+        why = "which writes to the environment, or registers modules for assertion rewriting"
+        yield f"left out: what {files} file(s) import after {place}, {why}"
+    needed = {name for needs in advisor.needs().values() for name in needs.modules}
     held = {name for choice in advisor.choices().values() for each in choice.sets for name in each.modules}
     for name, fact in sorted(advisor.facts().items()):
         if name in needed and not fact.is_allowed:

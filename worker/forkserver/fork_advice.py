@@ -8,8 +8,10 @@ for themselves.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 
 from msgspec import Struct
 
@@ -24,15 +26,18 @@ from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
 from worker.process.file_imports import FileImports, Imported, Preloadable, preloadable, with_learned
-from worker.process.settings import PROPOSAL_FILE, WorkerSettings
+from worker.process.settings import WorkerSettings
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
+
+_STAMP = "@"
+"""Stands between the name of a module of the project and its stamp."""
 
 SERVERS_SHARE = 8
 """The servers together may take one part in so many of the memory budget."""
 
-PROPOSED_S = 3.0
-"""Processor seconds that preloading a package of the project must save in a run before it is proposed."""
+_TESTS = ("test_*.py", "*_test.py", "conftest.py")
+"""Files of the project that are never imported before a fork: each is run, or loaded, by pytest."""
 
 
 class ForkAdvice(Struct, frozen=True, kw_only=True):
@@ -42,12 +47,14 @@ class ForkAdvice(Struct, frozen=True, kw_only=True):
         base: the framework that it needs, `script` or `pytest`.
         why_spawn: why it must not be forked; empty: it may.
         modules: what a server should have imported for it, in order.
+        own: those of the modules that are the project's, each with its file.
         is_new: whether what it imports should be recorded.
     """
 
     base: str = SCRIPT
     why_spawn: str = ""
     modules: tuple[str, ...] = ()
+    own: tuple[tuple[str, str], ...] = ()
     is_new: bool = False
 
 
@@ -57,11 +64,19 @@ class ForkAdvisor:
     Args:
         settings: of the worker.
         answer_of: returns what the server of a framework says of itself; empty: the first server.
+        ground_of: returns what the server of a framework says of itself on top of which modules of the
+            project may be imported; None: there is none (yet).
     """
 
-    def __init__(self, settings: WorkerSettings, answer_of: Callable[[str], ServerInfo]) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        answer_of: Callable[[str], ServerInfo],
+        ground_of: Callable[[str], ServerInfo | None],
+    ) -> None:
         self._settings = settings
         self._answer_of = answer_of
+        self._ground_of = ground_of
         self._lock = threading.RLock()
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
@@ -69,7 +84,8 @@ class ForkAdvisor:
         self._needs: dict[str, FileImports] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
-        self._own_s: dict[str, list[float]] = {}
+        self._own: dict[str, str] = {}
+        self._failed: dict[str, ModuleCost] = {}
         self._preloadable: dict[str, Preloadable] = {}
         self._is_closed = False
 
@@ -91,10 +107,13 @@ class ForkAdvisor:
             chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
             why_patched = self._why_patched(needs)
+            modules = chosen.modules if chosen is not None else ()
+            own = self._own_of(modules)
         return ForkAdvice(
             base=base,
             why_spawn=needs.why_spawn or why_patched,
-            modules=chosen.modules if chosen is not None else (),
+            modules=modules,
+            own=own,
             is_new=self._settings.state_dir is not None
             and store is not None
             and not store.has_learned(task.file_path, needs.stamp),
@@ -131,24 +150,6 @@ class ForkAdvisor:
         with self._lock:
             return dict(self._preloadable)
 
-    def proposal(self) -> tuple[str, str] | None:
-        """Return the package of the project that is most worth preloading, and why; None: none is."""
-        with self._lock:
-            costs = self._store.own_costs() if self._store is not None else {}
-        worth = {
-            name: (files - 1) * seconds
-            for name, (files, seconds) in costs.items()
-            if name not in self._settings.preload and (files - 1) * seconds >= PROPOSED_S
-        }
-        if not worth:
-            return None
-        name = max(worth, key=lambda each: worth[each])
-        files, seconds = costs[name]
-        return name, (
-            f'importing {name} took {files} files {seconds:.2f} s each: preload = ["{name}"]'
-            " in [tool.passmuster] imports it once (see --explain preload)"
-        )
-
     def base_of(self, path: str) -> str:
         """Return the framework of a file that was thought about."""
         with self._lock:
@@ -160,9 +161,17 @@ class ForkAdvisor:
             return dict(self._choices)
 
     def facts(self) -> dict[str, ModuleCost]:
-        """Return what is known of modules."""
+        """Return what is known of modules; of those of the project, as their files are now."""
         with self._lock:
-            return self._store.facts(self._identity) if self._store is not None else {}
+            if self._store is None:
+                return {}
+            stored = self._store.facts(self._identity)
+            found = {name: fact for name, fact in stored.items() if _STAMP not in name}
+            for name in self._own:
+                fact = stored.get(self._stored_name(name))
+                if fact is not None:
+                    found[name] = fact
+            return {**found, **self._failed}
 
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
@@ -178,11 +187,13 @@ class ForkAdvisor:
         with self._lock:
             if self._store is None:
                 return
-            self._store.record(
-                self._identity,
-                [(each.name, each.seconds, each.added_bytes, each.verdict) for each in verdicts],
-                own=self._settings.preload,
-            )
+            for each in verdicts:
+                if each.name in self._own and each.verdict.startswith("raises"):
+                    # It may be for want of something that is there the next time.
+                    self._failed[each.name] = ModuleCost(seconds=0.0, bytes=0, verdict=each.verdict)
+                    continue
+                entry = (self._stored_name(each.name), each.seconds, each.added_bytes, each.verdict)
+                self._store.record(self._identity, [entry])
             if any(not is_allowed(each.verdict) for each in verdicts):
                 self._choose(base)
 
@@ -193,45 +204,27 @@ class ForkAdvisor:
             if self._store is None or needs is None:
                 return
             self._store.learn(path, needs.stamp, [each.name for each in imported if not each.is_own])
-            for each in imported:
-                if each.is_own:
-                    self._own_s.setdefault(each.name, []).append(each.seconds)
 
     def close(self) -> None:
         """Keep what was learned."""
         with self._lock:
             self._is_closed = True
             if self._store is not None:
-                for name, seconds in self._own_s.items():
-                    self._store.record_own(name, len(seconds), sum(seconds) / len(seconds))
                 self._store.save()
-                self._propose()
-
-    def _propose(self) -> None:
-        """Leave a line for the next run, which must not read all that is known to find it."""
-        directory = self._settings.state_dir
-        if directory is None or not self._own_s:
-            return
-        proposal = self.proposal()
-        with contextlib.suppress(OSError):
-            if proposal is None:
-                (directory / PROPOSAL_FILE).unlink(missing_ok=True)
-            else:
-                (directory / PROPOSAL_FILE).write_text("\n".join(proposal), encoding="utf-8")
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
         answer = self._answer_of(base)
-        loaded = {file.path for file in answer.files}
+        is_held = self._holder(base)
         found = {
-            path: preloadable(needs, lambda name: name in loaded or self._is_held(name))
+            path: preloadable(needs, is_held)
             for path, needs in self._needs.items()
             if self._bases[path] == base and not needs.why_spawn
         }
         self._preloadable.update(found)
         self._choices[base] = choose_import_sets(
             found,
-            self._store.facts(self._identity),
+            self.facts(),
             base=answer.modules,
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
@@ -241,7 +234,7 @@ class ForkAdvisor:
 
         gevent and eventlet must come before the modules that they patch, which a server has imported.
         """
-        facts = self._store.facts(self._identity) if self._store is not None else {}
+        facts = self.facts()
         for name in needs.modules:
             if name in facts and facts[name].verdict in _PATCHES:
                 return f"importing {name} {facts[name].verdict}"
@@ -257,11 +250,52 @@ class ForkAdvisor:
             needs = self._scanner.scan(path, by_pytest=base == PYTEST)
             needs = with_learned(needs, self._store.learned(path, needs.stamp))
             self._needs[path], self._bases[path] = needs, base
+            self._own.update(needs.own)
         return needs
 
-    def _is_held(self, name: str) -> bool:
-        """Return whether a server may hold a module of the project; coverage measures no import there."""
-        return self._settings.coverage_dir is None and name.partition(".")[0] in self._settings.preload
+    def needs_proof(self, modules: Iterable[str]) -> bool:
+        """Return whether one of these modules of the project was never imported by a probe, as it is now.
+
+        Those that the user named need none.
+        """
+        facts = self.facts()
+        return any(name not in facts and not self._is_named(name) for name in modules)
+
+    def _holder(self, base: str) -> Callable[[str], bool]:
+        """Return whether a server may hold a module of the project, or holds the conftest at a path.
+
+        Only under pytest a server is what the file would be, up to its own imports. In other servers it is
+        for the user to say so (`preload`). Coverage measures no import that happens in a server.
+        """
+        ground = self._ground_of(base)
+        is_measured = self._settings.coverage_dir is not None
+        loaded = {file.path for file in ground.files} if ground is not None else set()
+        facts = self.facts()
+
+        def is_held(name: str) -> bool:
+            if name in loaded:
+                return True
+            file = self._own.get(name)
+            if is_measured or file is None or not (ground is not None or self._is_named(name)):
+                return False
+            is_test = any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
+            return not is_test and (name not in facts or facts[name].is_allowed)
+
+        return is_held
+
+    def _is_named(self, name: str) -> bool:
+        return name.partition(".")[0] in self._settings.preload
+
+    def _own_of(self, modules: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        return tuple((name, self._own[name]) for name in modules if name in self._own)
+
+    def _stored_name(self, name: str) -> str:
+        """Return the name by which a module's cost is stored: with its stamp if it is the project's."""
+        file = self._own.get(name)
+        if file is None:
+            return name
+        assert self._scanner is not None
+        return f"{name}{_STAMP}{self._scanner.stamp(file)}"
 
     def _base(self, path: str, runner: RunnerKind) -> str:
         """Return the framework that a file needs, chosen as the child does."""

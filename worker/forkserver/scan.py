@@ -229,8 +229,15 @@ class Scanner:
         source, token = self._source(file)
         before = tuple(self._imported_by_pytest(folder)) if by_pytest else ()
         hinted = self._hinted(folder, (file, *(path for _, path in before)))
-        steps = [*before, *self._steps(self._search(folder, hinted), file, source)]
-        merged = self._merge(hinted, steps, file, token)
+        steps: list[tuple[str, _Step]] = []
+        for name, path in before:
+            if name:
+                steps.append((path, (name, path)))
+            else:
+                steps += ((path, step) for step in self._steps_of_module(hinted, path))
+                token += self._source(path)[1]
+        steps += ((file, step) for step in self._steps(self._search(folder, hinted), file, source))
+        merged = self._merge(hinted, steps, token)
         why = source.why_spawn or why_imports(merged.modules) or self._why_hidden(folder, source)
         notes = [f"more than {MAX_MODULES} of its own modules"] if merged.is_cut else []
         if not source.is_readable:
@@ -244,20 +251,25 @@ class Scanner:
             note=", ".join(notes),
         )
 
-    def _merge(self, hinted: tuple[str, ...], steps: list[_Step], file: str, token: bytes) -> _Closure:
+    def stamp(self, file: str) -> str:
+        """Return a text that changes whenever one of the files does that importing an own module runs."""
+        return self._closure((), file).token.hex()
+
+    def _merge(self, hinted: tuple[str, ...], steps: list[tuple[str, _Step]], token: bytes) -> _Closure:
+        """Return what the steps of several importers import, one after another."""
         gathered = _Gathered()
         is_cut = False
         digest = hashlib.blake2b(token, digest_size=8)
-        for name, path in steps:
+        for importer, (name, path) in steps:
             if path:
                 closure = self._closure(hinted, path)
                 gathered.add_own(name, path, closure)
                 digest.update(closure.token)
                 is_cut |= closure.is_cut
+            elif name.startswith(ENVIRONMENT):
+                gathered.mark(importer, self._place(importer, name))
             else:
-                gathered.add(name, self._place(file, name))
-        if gathered.is_over:
-            gathered.mark(file)
+                gathered.add(name, "")
         return gathered.closure(digest.digest(), is_cut=is_cut)
 
     def _place(self, file: str, name: str) -> str:
@@ -310,15 +322,21 @@ class Scanner:
         return tuple(found)
 
     def _imported_by_pytest(self, folder: str) -> Iterator[_Own]:
-        """Yield the conftests from the root down to a folder, each named by its path, then the packages that
-        it lies in."""
+        """Yield the conftests from the root down to a folder, without a name, and the packages before each.
+
+        The packages of the folder come last.
+        """
         below = os.path.relpath(folder, self._root)
         parts = [] if below == os.curdir or below.startswith(os.pardir) else below.split(os.sep)
         places = [os.path.join(self._root, *parts[:count]) for count in range(len(parts) + 1)]
         for place in places:
             if "conftest" in self.folders.listing(place).sources:
-                path = os.path.join(place, "conftest.py")
-                yield path, path
+                yield from self._packages(place)
+                yield "", os.path.join(place, "conftest.py")
+        yield from self._packages(folder)
+
+    def _packages(self, folder: str) -> Iterator[_Own]:
+        """Yield the packages that a folder lies in, the outermost first."""
         for path in self.folders.package_chain(folder):
             yield self.folders.dotted(path), path
 
@@ -405,17 +423,16 @@ class _Gathered:
             return
         self.modules.update(dict.fromkeys(closure.modules))
         self.own.update(closure.own)
-        if name != file:  # A conftest is imported by pytest, and by no name.
-            self.modules[name] = None
-            self.own[name] = file
+        self.modules[name] = None
+        self.own[name] = file
         self.writes.update(closure.writes)
         if closure.written_at:
             self.mark(name, closure.written_at)
 
-    def mark(self, name: str, place: str = "") -> None:
+    def mark(self, name: str, place: str) -> None:
         """Have what follows depend on a module, or on the file at a path, that writes to the environment."""
         self.modules[ENVIRONMENT + name] = None
-        self.writes[name] = place or self.written_at
+        self.writes.setdefault(name, place)
 
     def closure(self, token: bytes, *, is_cut: bool) -> _Closure:
         """Return everything that was added."""

@@ -87,7 +87,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         base: `script` or `pytest`: the framework; empty: none.
         coverage: whether coverage is imported before everything else.
         modules: what to preload, in order.
-        own: names of the project's own packages that may be among them.
+        own: those of them that are the project's, each with its file.
         path: folders in which those are looked for, first.
         session: whether to prepare a pytest session.
         conftests: whether to load the initial conftests into the inherited session.
@@ -98,7 +98,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     base: str = ""
     coverage: bool = False
     modules: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
+    own: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
     session: bool = False
     conftests: bool = False
@@ -111,7 +111,7 @@ class Setup(Struct, frozen=True, kw_only=True):
             "base": self.base,
             "coverage": self.coverage,
             "modules": list(self.modules),
-            "own": list(self.own),
+            "own": dict(self.own),
             "path": list(self.path),
             "session": self.session,
             "conftests": self.conftests,

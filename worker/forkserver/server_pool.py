@@ -28,7 +28,7 @@ from passmuster.model.task import TestTask
 from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
 from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
-from worker.process.settings import PROPOSAL_FILE, WorkerSettings
+from worker.process.settings import WorkerSettings
 from worker.process.supervisor_client import SupervisorClient, start_keeper
 from worker.process.temporary import PrivateTmp
 
@@ -83,8 +83,9 @@ class ServerPool:
         """The servers that the supervisors were forked from: another one may have taken the place since."""
         self._is_closed = False
         self._without_session: set[str] = set()
-        self._pytest_files = 0
+        self._pytest_files: set[str] = set()
         self._is_loading_conftests = False
+        self._proving: set[ServerKey] = set()
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
         self._tmp = _private_tmp(settings.tmp_parent)
@@ -95,6 +96,7 @@ class ServerPool:
             self._environment,
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
             on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+            needs_proof=self._needs_proof,
             code_dir=self.code_dir,
         )
         self._known_advisor: ForkAdvisor | None = None
@@ -133,17 +135,6 @@ class ServerPool:
         """Return why each file loads the initial conftests itself, or "" if there is no reason."""
         return self._tree.refusals.get(_CONFTESTS, "").removeprefix("Unsupported: ")
 
-    def proposal(self) -> str:
-        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
-        settings = self._settings
-        if settings.state_dir is None or self.wanted(Isolation.AUTO) is Isolation.SPAWN:
-            return ""
-        try:
-            name, text = (settings.state_dir / PROPOSAL_FILE).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return ""
-        return "" if name in settings.preload else text
-
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return the advisor with the results."""
         if len(tasks) >= CONFTEST_FILES and self._settings.coverage_dir is None:
@@ -151,24 +142,26 @@ class ServerPool:
         self._think(tasks)
         for task in tasks:
             with contextlib.suppress(ServerError):
-                self._best_server(task, self._advisor.advise(task))
+                self._best_server(task, self._advisor.advise(task), waits=True)
         # Now it is known what each module costs, and so whether it is worth a server.
         self._think(tasks)
         return self._advisor
 
-    def warm_up(self, slots: int) -> None:
-        """Start the processes that the first files need: supervisors, or the first server."""
+    def warm_up(self, slots: int, *, base: str = SCRIPT) -> None:
+        """Start the processes that the first files need: supervisors, or the servers of their framework."""
         if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
             with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
                 for slot in range(slots):
                     self._plain(slot)
         else:
-            _start_helper(threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True))
+            _start_helper(
+                threading.Thread(target=self._warm_up_server, args=(base,), name="fork-server", daemon=True)
+            )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Announce the files that will come, so that their common imports can be chosen."""
         forked = [task for task in tasks if self.may_fork(task)]
-        self._count(sum(task.runner is RunnerKind.PYTEST for task in forked))
+        self._count([task.file_path for task in forked if task.runner is RunnerKind.PYTEST])
         if len(forked) > 1:
             _start_helper(
                 threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
@@ -191,7 +184,7 @@ class ServerPool:
                 advice = self._advisor.advise(task)
                 if advice.why_spawn and wanted is Isolation.AUTO:
                     return StartPlan(keeper=self._plain(slot), note=advice.why_spawn)
-                self._count(advice.base == PYTEST)
+                self._count([task.file_path] if advice.base == PYTEST else [])
                 place, server = self._best_server(task, advice)
                 return StartPlan(
                     keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
@@ -263,28 +256,40 @@ class ServerPool:
 
         with self._lock:
             if self._known_advisor is None:
-                self._known_advisor = ForkAdvisor(self._settings, self._tree.answer_of)
+                self._known_advisor = ForkAdvisor(self._settings, self._tree.answer_of, self._tree.own_ground)
             return self._known_advisor
 
-    def _warm_up_server(self) -> None:
+    def _warm_up_server(self, base: str) -> None:
         with contextlib.suppress(ServerError):  # Each file that needs the server gets the error.
-            self._tree.server(ServerKey(base=SCRIPT))
+            self._tree.server(ServerKey(base=base, session=base == PYTEST))
 
-    def _best_server(self, task: TestTask, advice: ForkAdvice) -> tuple[ServerKey, ForkServer]:
-        """Return the server that has imported most of what the file needs, and nothing else."""
+    def _best_server(
+        self, task: TestTask, advice: ForkAdvice, *, waits: bool = False
+    ) -> tuple[ServerKey, ForkServer]:
+        """Return the server that has imported most of what the file needs, and nothing else.
+
+        Args:
+            task: of the file.
+            advice: what the file needs.
+            waits: whether to wait for modules of the project that a probe has to import first.
+        """
         plain = ServerKey(base=advice.base)
         # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
         is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
         session = replace(plain, session=advice.base == PYTEST and is_shared)
         deepest = replace(session, conftests=session.session and self._has_conftests())
+        places = [deepest, session]
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
-        has_all = (
-            session
-            if advice.base == PYTEST and not session.session
-            else replace(deepest, modules=advice.modules)
-        )
+        if advice.base != PYTEST or session.session:
+            installed = tuple(name for name in advice.modules if name not in dict(advice.own))
+            has_all = replace(deepest, modules=advice.modules, own=advice.own)
+            if waits or self._is_ready(has_all):
+                places.insert(0, has_all)
+            else:
+                places.insert(0, replace(deepest, modules=installed))
         # A session that cannot be had is no reason against a fork, nor are modules that cannot.
-        for place in dict.fromkeys((has_all, deepest, session)):
+        for place in dict.fromkeys(places):
+            self._tree.forget_changed(place)
             try:
                 return place, self._tree.server(place)
             except (ServerBusyError, ServerGoneError):
@@ -293,14 +298,35 @@ class ServerPool:
                 continue
         return plain, self._tree.server(plain)
 
-    def _count(self, pytest_files: int) -> None:
+    def _is_ready(self, place: ServerKey) -> bool:
+        """Return whether a server exists or needs no probe; else it is created meanwhile."""
+        if place in self._tree.servers or not self._needs_proof(place):
+            return True
+        with self._lock:
+            is_new = place not in self._proving
+            self._proving.add(place)
+        if is_new:
+            _start_helper(threading.Thread(target=self._create, args=(place,), name="probe", daemon=True))
+        return False
+
+    def _create(self, place: ServerKey) -> None:
+        with contextlib.suppress(ServerError):
+            self._tree.server(place)
+
+    def _needs_proof(self, place: ServerKey) -> bool:
+        """Return whether a probe has to import what a server is to import."""
+        if place.modules:
+            return self._advisor.needs_proof(name for name, _ in place.own)
+        return place.conftests
+
+    def _count(self, pytest_files: Iterable[str]) -> None:
         """Note files that come or are started, and have conftests loaded once if they are enough for that."""
         with self._lock:
-            self._pytest_files += pytest_files
+            self._pytest_files.update(pytest_files)
             is_measured = (
                 self._settings.coverage_dir is not None
             )  # What a server imports is measured nowhere.
-            if is_measured or self._is_loading_conftests or self._pytest_files < CONFTEST_FILES:
+            if is_measured or self._is_loading_conftests or len(self._pytest_files) < CONFTEST_FILES:
                 return
             self._is_loading_conftests = True
         _start_helper(threading.Thread(target=self._load_conftests, name="conftests", daemon=True))
@@ -310,7 +336,7 @@ class ServerPool:
         with contextlib.suppress(ServerError):
             if self._tree.server(replace(_CONFTESTS, conftests=False)).answer.has_conftests:
                 self._tree.server(_CONFTESTS)
-                self._advisor.choose_again(PYTEST)
+            self._advisor.choose_again(PYTEST)
 
     def _has_conftests(self) -> bool:
         """Return whether there is a server with the conftests as they are now."""

@@ -211,6 +211,8 @@ class _Reader:
         first = node.args[0] if node.args else None
         if name in _SETTERS or (name in _WRITES and owner is not None and _is_environ(owner)):
             self._set(first, node.lineno)
+        elif name == "register_assert_rewrite":  # It has no effect on what has been imported.
+            self.imports.append(f"{ENVIRONMENT}{node.lineno}")
         elif name == "importorskip" and isinstance(first, _ast.Constant) and isinstance(first.value, str):
             self._add([first.value], is_sure=is_sure)
         elif name in ("settrace", "setprofile") and isinstance(owner, _ast.Name):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _MAX_FACTS = 5_000
 _MAX_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
-_PARTS = ("sources", "learned", "facts", "own")
+_PARTS = ("sources", "learned", "facts")
 
 
 class ImportStore:
@@ -94,9 +94,7 @@ class ImportStore:
         found = ((name, _fact(entry)) for name, entry in entries.items())
         return {name: fact for name, fact in found if fact is not None}
 
-    def record(
-        self, identity: str, results: Iterable[tuple[str, float, int, str]], *, own: Collection[str] = ()
-    ) -> None:
+    def record(self, identity: str, results: Iterable[tuple[str, float, int, str]]) -> None:
         """Remember what a preload reported: name, seconds, bytes, verdict.
 
         A module that another one had imported already took no time; that says nothing about it. Of two
@@ -105,14 +103,11 @@ class ImportStore:
         Args:
             identity: of the interpreter.
             results: of one preload.
-            own: top-level names of the project's packages: their verdicts are not kept, for they change.
         """
         known = self.facts(identity)
         added = self._added["facts"].setdefault(identity, {})
         for name, seconds, size, verdict in results:
             before = known.get(name)
-            if name.partition(".")[0] in own and verdict != "ok":
-                continue
             if before is not None and before.verdict == verdict:
                 if seconds == 0:
                     continue
@@ -120,33 +115,13 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
-    def own_costs(self) -> dict[str, tuple[int, float]]:
-        """Return for packages of the project how many files import them, and the seconds that takes."""
-        found: dict[str, tuple[int, float]] = {}
-        for name, entry in {**self._known["own"], **self._added["own"]}.items():
-            match entry:
-                case [int(files), int() | float() as seconds]:
-                    found[name] = (files, float(seconds))
-        return found
-
-    def record_own(self, name: str, files: int, seconds: float) -> None:
-        """Remember a package of the project; a run of fewer files than before says less than that.
-
-        Args:
-            name: of the package.
-            files: that were seen to import it.
-            seconds: that it took each, on average.
-        """
-        if files >= self.own_costs().get(name, (0, 0.0))[0]:
-            self._added["own"][name] = [files, round(seconds, 6)]
-
     def save(self) -> None:
         """Write the additions; a failure is ignored."""
         if self._path is None or not any(self._added.values()):
             return
         if _identity(self._path) != self._read_as:
             self._known, _ = _load(self._path)
-        for part in ("sources", "learned", "own"):
+        for part in ("sources", "learned"):
             self._known[part] = _newest({**self._known[part], **self._added[part]}, self._added[part])
         facts = self._known["facts"]
         for identity, entries in self._added["facts"].items():

@@ -39,12 +39,14 @@ class ServerKey(Struct, frozen=True, kw_only=True):
         session: whether it has prepared a pytest session.
         conftests: whether it has loaded the initial conftests into that.
         modules: what else, in order.
+        own: those of the modules that are the project's, each with its file.
     """
 
     base: str = ""
     session: bool = False
     conftests: bool = False
     modules: tuple[str, ...] = ()
+    own: tuple[tuple[str, str], ...] = ()
 
 
 ROOT = ServerKey()
@@ -67,6 +69,7 @@ class ServerTree:
         environment: what tests get, but for what differs from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
         on_verdicts: called with the framework and the results of the imports.
+        needs_proof: returns whether a probe has to import modules of the project before a server does.
         code_dir: where servers keep compiled code that Python does not keep; None: nowhere.
     """
 
@@ -76,12 +79,14 @@ class ServerTree:
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
         on_verdicts: Callable[[str, Sequence[ImportResult]], None],
+        needs_proof: Callable[[ServerKey], bool],
         code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._modules_below = modules_below
         self._on_verdicts = on_verdicts
+        self._needs_proof = needs_proof
         self._code_dir = code_dir
         self._lock = threading.Lock()
         self._nodes: dict[ServerKey, _Node] = {}
@@ -154,21 +159,31 @@ class ServerTree:
         if node is not None and node.server is not None:
             node.server.close()
 
-    def forget_changed(self, place: ServerKey) -> list[ServerKey]:
-        """Discard a server if a file of the project that it holds has changed; return what is gone.
+    def own_ground(self, base: str) -> ServerInfo | None:
+        """Return what the server says of itself on top of which modules of the project may be imported.
 
-        The servers that were forked from it are discarded, too. The next request creates new ones.
+        None if there is none: the conftests come before them, and each file loads these itself.
+        """
+        servers = self.servers
+        session = ServerKey(base=base, session=True)
+        ground = servers.get(replace(session, conftests=True)) or servers.get(session)
+        return None if ground is None or ground.answer.has_conftests else ground.answer
+
+    def forget_changed(self, place: ServerKey) -> bool:
+        """Discard servers if a file of the project has changed that one holds; return whether it has.
+
+        All servers with conftests or with modules are discarded: they may be forked from one another. The
+        next request creates new ones.
         """
         server = self.servers.get(place)
         if server is None or all(file.is_current for file in server.answer.files):
-            return []
+            return False
         with self._lock:
-            gone = [key for key in self._nodes if replace(key, modules=()) == place]
-            nodes = [self._nodes.pop(key) for key in gone]
-        for node in nodes:
+            gone = [self._nodes.pop(key) for key in list(self._nodes) if key.conftests or key.modules]
+        for node in gone:
             if node.server is not None:
                 node.server.close()
-        return gone
+        return True
 
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
@@ -191,7 +206,10 @@ class ServerTree:
     def _below(self, place: ServerKey) -> ServerKey:
         """Return the place of the server that one is forked from."""
         if place.modules:
-            return replace(place, modules=self._modules_below(place.base, place.modules))
+            modules = self._modules_below(place.base, place.modules)
+            return replace(
+                place, modules=modules, own=tuple(each for each in place.own if each[0] in modules)
+            )
         if place.conftests:
             return replace(place, conftests=False)
         return replace(place, session=False) if place.session else ROOT
@@ -210,8 +228,8 @@ class ServerTree:
         below = self._below(place)
         try:
             parent, setup = self.server(below), self._setup(place)
-            if setup.conftests:
-                _prove(parent, setup, self._given_up)
+            if self._needs_proof(place):
+                self._prove(parent, place, setup)
             server = parent.derive(setup, self._given_up)
         except ServerGoneError:
             self.bury(below)
@@ -230,25 +248,26 @@ class ServerTree:
     def _setup(self, place: ServerKey) -> Setup:
         """Return the modules to import on top of the parent server."""
         settings = self._settings
+        project = tuple(dict.fromkeys(map(str, (settings.root, settings.workdir))))
         if place.modules:
             folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
             path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
-            return Setup(modules=place.modules, own=settings.preload, path=path)
+            return Setup(modules=place.modules, own=place.own, path=path, project=project)
         if place.conftests:
-            project = tuple(dict.fromkeys(map(str, (settings.root, settings.workdir))))
             return Setup(conftests=True, project=project)
         if place.session:
             return Setup(session=True)
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
 
+    def _prove(self, parent: ForkServer, place: ServerKey, setup: Setup) -> None:
+        """Have a process that is not used for anything else import what a server is to import.
 
-def _prove(parent: ForkServer, setup: Setup, given_up: threading.Event) -> None:
-    """Have a process that is not used for anything else import what a server is to import.
-
-    Raises:
-        ServerError: nothing may be forked from such a server, or it cannot be found out.
-    """
-    probe = parent.derive(replace(setup, probe=True), given_up)
-    probe.close()
-    if probe.answer.why_not:
-        raise ServerError(probe.answer.why_not)
+        Raises:
+            ServerError: nothing may be forked from such a server, or it cannot be found out.
+        """
+        probe = parent.derive(replace(setup, probe=True), self._given_up)
+        probe.close()
+        if place.modules:
+            self._on_verdicts(place.base, probe.answer.verdicts)
+        if probe.answer.why_not:
+            raise ServerError(probe.answer.why_not)

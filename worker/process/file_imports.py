@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 ENVIRONMENT = "="
-"""Begins a mark: something has written to the environment."""
+"""Begins a mark: something has written to the environment, or has pytest rewrite the asserts of modules."""
 
 
 class FileImports(Struct, frozen=True, kw_only=True):

@@ -17,9 +17,6 @@ from passmuster.model.status import Isolation
 if TYPE_CHECKING:
     from passmuster.model.project_commands import ProjectCommands
 
-PROPOSAL_FILE = "preload-proposal"
-"""File in the state directory: a package of the project, and on its second line why to preload it."""
-
 NICE = 10
 """Priority decrement of test processes with --nice: the default of nice(1)."""
 

@@ -108,16 +108,17 @@ class Facts:
             self._seen[isolation] = seen
         return self._seen[isolation]
 
-    def preloaded(self, modules: Sequence[str], own: Sequence[str] = ()) -> Seen:
+    def preloaded(self, modules: Sequence[str], own: Mapping[str, str] | None = None) -> Seen:
         """Return what comes of them when forked from a server that has imported these modules.
 
         Args:
             modules: what the server imports.
-            own: those of them that are the project's.
+            own: those of them that are the project's, each with its file.
         """
         if "preloaded" not in self._seen:
-            environment = self._environment()
-            with warm_keeper(self._interpreter, environment, self._project.root, modules, own) as keeper:
+            environment, root = self._environment(), self._project.root
+            files = [(name, str(root / file)) for name, file in (own or {}).items()]
+            with warm_keeper(self._interpreter, environment, root, modules, files) as keeper:
                 self._seen["preloaded"] = {name: self._forked(keeper, name) for name in self._names}
         return self._seen["preloaded"]
 
@@ -184,7 +185,7 @@ def warm_keeper(
     environment: Mapping[str, str],
     cwd: Path,
     modules: Sequence[str],
-    own: Sequence[str] = (),
+    own: Sequence[tuple[str, str]] = (),
 ) -> Iterator[SupervisorClient]:
     """Have a keeper that forks from a server with unittest and further modules imported."""
     never = threading.Event()

@@ -71,6 +71,23 @@ def test_a_later_session_adds_to_the_earlier_and_warms_nothing_up_again(plan: Pl
     assert (tmp_path / "first").read_text().split() == ["x"] * 3
 
 
+def test_a_session_that_resumes_completes_the_rounds_and_repeats_nothing(plan: Plan, tmp_path: Path) -> None:
+    broken = replace(plan, runners=plan.runners[:1], rounds=1)
+
+    ledger = run_session(replace(plan, resumes=True), run_session(broken, a_ledger()))
+    again = run_session(replace(plan, resumes=True), ledger)
+
+    assert sorted(ran(ledger)) == [("first", 1, 3), ("first", 2, 3), ("second", 1, 3), ("second", 2, 3)]
+    assert again == ledger
+    assert (tmp_path / "first").read_text().split() == ["x"] * 3
+
+
+def test_peers_can_go_without_a_run_that_is_not_measured(plan: Plan, tmp_path: Path) -> None:
+    run_session(replace(plan, rounds=1, warms_peers=False), a_ledger())
+
+    assert (tmp_path / "first").read_text().split() == ["x"]
+
+
 def test_after_the_time_limit_no_further_round_starts(plan: Plan) -> None:
     assert len(run_session(replace(plan, rounds=5, time_limit_s=0.0), a_ledger()).runs) == 2
 

@@ -44,6 +44,24 @@ def test_a_best_effort_task_starts_when_no_other_waits(
     assert executor.started == ["a", "b", "spare"]
 
 
+@pytest.mark.parametrize(
+    ("running_s", "spare_s", "starts"),
+    [(60.0, 1.0, True), (60.0, 600.0, False), (0.001, None, False), (None, 600.0, True)],
+)
+def test_a_best_effort_task_starts_only_if_it_can_end_before_the_running_files(
+    executor: ScriptedExecutor,
+    backend: LocalBackend,
+    running_s: float | None,
+    spare_s: float | None,
+    starts: bool,
+) -> None:
+    backend.submit([replace(task("a"), predicted_s=running_s)])
+    backend.submit([replace(task("spare"), predicted_s=spare_s)], best_effort=True)
+
+    assert executor.started == (["a", "spare"] if starts else ["a"])
+    assert [one.file_path for one in backend.withdraw()] == ([] if starts else ["spare"])
+
+
 def test_a_best_effort_task_does_not_overtake_one_that_waits_for_memory(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:

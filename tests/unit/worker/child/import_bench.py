@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ sys.path.append(site)
 before = list(__import__("warnings").filters)
 with entropy.EntropyWatch() as watch:
     results = preload.preload(
-        names, preload.interpreter_roots(), own, every_warning=every, find_drawn=watch.take
+        names, preload.interpreter_roots(), own, every_warning=every, finders=[watch.take]
     )
 exec(tail)
 print(json.dumps([results, preload.is_clean(results)]))
@@ -76,20 +77,26 @@ class ImportBench:
         self._write(self.root / name, text)
 
     def preload(
-        self, *names: str, own: tuple[str, ...] = (), every_warning: bool = False, then: str = "", **env: str
+        self,
+        *names: str,
+        own: Mapping[str, str] | None = None,
+        every_warning: bool = False,
+        then: str = "",
+        **env: str,
     ) -> tuple[dict[str, str], bool]:
         """Import modules ahead; return the verdicts and whether the process is clean.
 
         Args:
             names: what to import.
-            own: packages of the project that may be imported.
+            own: modules of the project that may be imported, each with its file, relative to the project.
             every_warning: see `preload`.
             then: statements to execute in the process afterwards.
             env: variables to set.
         """
         extra = f"sys.path.append({str(self.root)!r})\n" if own else ""
         code = PRELOAD.replace("before =", f"{extra}before =")
-        arguments = [names, own, str(self.site), every_warning, textwrap.dedent(then)]
+        files = {name: str(self.root / file) for name, file in (own or {}).items()}
+        arguments = [names, files, str(self.site), every_warning, textwrap.dedent(then)]
         results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
         return {name: verdict for name, _, _, verdict in results}, is_clean
 

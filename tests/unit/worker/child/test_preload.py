@@ -96,11 +96,13 @@ def test_what_cannot_be_found_stays_missing(here: ImportBench) -> None:
 def test_modules_of_the_project_are_imported_only_when_they_are_named(here: ImportBench) -> None:
     here.write("shop/__init__.py", "import json")
     here.write("other.py")
+    here.write("moved.py")  # The file itself would find another one.
     then = f"assert 'other' not in sys.modules\nsys.path.append({str(here.root)!r})"
 
-    verdicts, is_clean = here.preload("shop", "other", own=("shop",), then=then)
+    own = {"shop": "shop/__init__.py", "moved": "elsewhere/moved.py"}
+    verdicts, is_clean = here.preload("shop", "other", "moved", own=own, then=then)
 
-    assert verdicts == {"shop": "ok", "other": "outside"}
+    assert verdicts == {"shop": "ok", "other": "outside", "moved": "outside"}
     assert is_clean
 
 
@@ -110,7 +112,13 @@ def test_a_module_of_the_project_may_set_only_what_is_alike_for_all_files(
 ) -> None:
     here.write("shop.py", f"import os\nos.environ[{name!r}] = 'yes'")
 
-    assert here.preload("shop", own=("shop",))[0] == {"shop": verdict}
+    assert here.preload("shop", own={"shop": "shop.py"})[0] == {"shop": verdict}
+
+
+def test_a_module_of_the_project_must_not_keep_the_streams_of_a_server(here: ImportBench) -> None:
+    here.write("shop.py", "import logging\nlogging.basicConfig()")
+
+    assert here.preload("shop", own={"shop": "shop.py"})[0] == {"shop": "keeps sys.stdout or sys.stderr"}
 
 
 @pytest.mark.parametrize(

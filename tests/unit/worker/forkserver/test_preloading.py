@@ -193,7 +193,7 @@ def test_a_write_to_the_environment_is_carried_by_the_module_that_writes_or_name
     lines = bench.explanation(names)
 
     place = "shop/__init__.py:2, which writes to the environment"
-    assert f"left out: what 4 file(s) import after {place}" in lines, lines
+    assert any(line.startswith(f"left out: what 4 file(s) import after {place}") for line in lines), lines
     assert bench.think(names).choices()["script"].sets == ()
     assert bench.outputs(names) == ["early\n"] * 4
 
@@ -211,24 +211,6 @@ def test_a_named_package_that_costs_next_to_nothing_is_named_as_such(bench: Inst
     lines = bench.explanation(names, structs.replace(bench.settings, preload=("shop",)))
 
     assert any(line.startswith("left out: shop (") and "save too little" in line for line in lines), lines
-
-
-def test_a_package_of_the_project_that_costs_much_is_proposed(
-    bench: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.forkserver.fork_advice.PROPOSED_S", 0.1)
-    bench.write("shop/__init__.py", SLOW)
-    names = bench.write_files("import shop\n")
-    assert bench.fleet.proposal() == ""
-    bench.think(names)
-    bench.outputs(names)
-
-    bench.use(bench.settings)
-
-    assert 'preload = ["shop"]' in bench.fleet.proposal()
-    assert any('preload = ["shop"]' in line for line in bench.explanation(names))
-    bench.use(structs.replace(bench.settings, preload=("shop",)))
-    assert bench.fleet.proposal() == ""
 
 
 def test_the_explanation_names_the_files_that_are_spawned_and_why(bench: Installation) -> None:

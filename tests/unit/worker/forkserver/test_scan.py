@@ -130,7 +130,7 @@ def test_what_a_conftest_or_the_file_itself_writes_no_module_of_a_server_carries
     conftest = str(project.root / "conftest.py")
     found = preloadable(by_conftest, lambda name: name != conftest)
     assert (found.modules, found.ends_at) == (("re",), "conftest.py:6")
-    assert preloadable(by_conftest, lambda name: name == conftest).modules == ("re", "two")
+    assert preloadable(by_conftest, lambda name: name == conftest).modules == ("re", "one", "two")
     assert preloadable(by_itself, lambda name: "." not in name).modules == ("two",)
 
 
@@ -141,7 +141,8 @@ def test_under_pytest_conftests_and_packages_come_first(project: Project) -> Non
     project.write("tests/test_a.py", "import four")
 
     found = project.scan("tests/test_a.py", by_pytest=True)
-    assert preloadable(found, lambda name: False).modules == ("one", "two", "three", "four")
+    assert preloadable(found, lambda name: False).modules == ("one", "three", "two", "four")
+    assert preloadable(found, lambda name: True).modules == ("one", "three", "tests", "two", "four")
     assert project.scan("tests/test_a.py").modules == ("four",)
 
 

@@ -18,8 +18,9 @@ from passmuster.model.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
 from worker.forkserver.explain import explain
+from worker.forkserver.server import PYTEST
 from worker.forkserver.server_pool import ServerPool, StartPlan
-from worker.forkserver.tree import MAX_DEATHS
+from worker.forkserver.tree import MAX_DEATHS, ServerKey
 from worker.process.supervisor_client import SupervisorClient
 
 WAITS = """
@@ -312,3 +313,16 @@ def test_the_explanation_says_why_no_session_of_pytest_is_begun_ahead(bench: Wor
         lines = list(explain(fleet, [task]))
 
     assert any("begin their session themselves" in line and "own_plugin" in line for line in lines), lines
+
+
+def test_a_pool_that_is_warmed_up_for_pytest_prepares_its_session_and_loads_nothing_else(
+    bench: Workbench,
+) -> None:
+    bench.write("pytest.ini", "[pytest]\n")
+
+    with closing(ServerPool(bench.settings)) as fleet:
+        fleet.warm_up(2, base=PYTEST)
+        until(lambda: ServerKey(base=PYTEST, session=True) in fleet._tree.servers, "no session")
+        made = set(fleet._tree.servers)
+
+    assert made == {ServerKey(), ServerKey(base=PYTEST), ServerKey(base=PYTEST, session=True)}

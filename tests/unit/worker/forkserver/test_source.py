@@ -109,6 +109,8 @@ def test_an_ordinary_file_may_be_forked(text: str) -> None:
 def test_where_the_environment_is_set_is_noted_among_the_imports() -> None:
     text = b"import a\ndef f():\n    pass\nos.environ['A'] = '1'\nimport b"
     assert read(text).imports == ("a", ENVIRONMENT + "4", "b")
+    text = b"import pytest\npytest.register_assert_rewrite('b')\nimport b"
+    assert (read(text).imports, read(text).why_spawn) == (("pytest", ENVIRONMENT + "2", "b"), "")
 
 
 @pytest.mark.parametrize(

@@ -136,13 +136,6 @@ def test_the_longer_of_two_times_counts_and_fades() -> None:
     assert store.facts("python")["numpy"] == ModuleCost(seconds=0.1, bytes=0, verdict="prints")
 
 
-def test_what_is_wrong_with_the_projects_own_packages_is_not_kept() -> None:
-    store = ImportStore(None)
-    store.record("python", [("shop", 0.2, 1, "ok"), ("shop.cart", 0.2, 1, "prints")], own=["shop"])
-
-    assert list(store.facts("python")) == ["shop"]
-
-
 def test_the_oldest_go_where_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "_MAX_FILES", 3)
     store = ImportStore(tmp_path)
