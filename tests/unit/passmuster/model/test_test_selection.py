@@ -58,6 +58,7 @@ def test_the_child_reads_what_was_selected() -> None:
     assert (read.tests, read.deselected) == (["A::b[x=1]", "c"], ["d"])
     assert (read.keyword, read.marker, read.arguments) == ("e=f", "g", ["-v", "--h=i"])
     assert (read.failed, read.quarantined, read.seed) == (["j"], ["k"], "7")
-    assert not read.is_empty and not read.is_whole_file
+    assert not read.is_empty
+    assert not read.is_whole_file
     assert child.Selection(TestSelection(seed="7").as_words()).is_whole_file
     assert child.Selection(TestSelection().as_words()).is_empty
