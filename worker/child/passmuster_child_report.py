@@ -81,14 +81,10 @@ class ReportWriter:
         """Report how many tests a script defines, and how many of them ran."""
         self._send('{"defines": %d, "ran": %d}' % (count, ran))
 
-    def imports(self, roots: "list[tuple[str, float, bool]]") -> None:
-        """Report modules that the file imports by itself: name, seconds, whether it is the project's."""
-        for start in range(0, len(roots), IMPORTS_EACH):
-            words = " ".join(
-                "%s%s=%.6f" % ("+" if is_own else "", name, seconds)
-                for name, seconds, is_own in roots[start : start + IMPORTS_EACH]
-            )
-            self.text("imports", words)
+    def imports(self, names: "list[str]") -> None:
+        """Report installed modules that the file imports by itself."""
+        for start in range(0, len(names), IMPORTS_EACH):
+            self.text("imports", " ".join(names[start : start + IMPORTS_EACH]))
 
     def text(self, key: str, value: str) -> None:
         """Report a text: the `runner`, a `collect` or `start` error, or why pytest `quit` early."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Sequence
 
 REPORT_FD = 198
-"""Agreed with the keeper, which puts the descriptor there."""
+"""Agreed with the supervisor, which puts the descriptor there."""
 
 STACK_SIGNAL = 60
 """The real-time signal on which the interpreter writes its stacks: one that programs do not use."""
@@ -176,7 +176,7 @@ class FileRun:
 
     def _finish(self) -> None:
         if self._learner is not None:
-            self.reporter.imports(self._learner.roots())
+            self.reporter.imports(self._learner.names)
         if self._measured is not None:
             self._coverage.stop(self._measured)
         reporter = self.reporter

@@ -25,7 +25,7 @@ from worker.forkserver.module_costs import ModuleCost, is_allowed
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
-from worker.process.file_imports import FileImports, Imported, Preloadable, preloadable, with_learned
+from worker.process.file_imports import FileImports, Preloadable, preloadable, with_learned
 from worker.process.settings import WorkerSettings
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
@@ -197,13 +197,13 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def learn_imports(self, path: str, imported: Iterable[Imported]) -> None:
+    def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
         with self._lock:
             needs = self._needs.get(path)
             if self._store is None or needs is None:
                 return
-            self._store.learn(path, needs.stamp, [each.name for each in imported if not each.is_own])
+            self._store.learn(path, needs.stamp, imported)
 
     def close(self) -> None:
         """Keep what was learned."""

@@ -13,20 +13,17 @@ Records, by their first key:
     {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
-    {"imports": "numpy=0.12 +shop=0.01"}        what it imports by itself, with seconds; + is the project's
+    {"imports": "numpy yaml"}                   installed modules that it imports by itself
     {"stale": test}                             a quarantined test that the file does not have
     {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Outcome, RunnerKind
-from worker.process.file_imports import Imported
 
 LINE_LIMIT_BYTES = 256 * 1024
 """A longer line is cut: the child bounds its messages to far less."""
@@ -71,8 +68,8 @@ class ChildReport:
         self.done = 0
         self.collect_error = ""
         self.start_error = ""
-        self.why_not_forked = ""
-        self.imports: list[Imported] = []
+        self.spawn_reason = ""
+        self.imports: list[str] = []
         self.stale_quarantine: list[str] = []
         self._message_chars = 0
         self._id_chars = 0
@@ -132,11 +129,11 @@ class ChildReport:
             case {"start": str(message)}:
                 self.start_error = _encodable(message)
             case {"imports": str(words)}:
-                self.imports.extend(_imported(words))
+                self.imports.extend(name for name in words.split() if _is_module(name))
             case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
                 self.stale_quarantine.append(_encodable(test))
             case {"unforked": str(message)}:
-                self.why_not_forked = _encodable(message)
+                self.spawn_reason = _encodable(message)
             case _:
                 return False
         return True
@@ -163,14 +160,8 @@ class ChildReport:
         return True
 
 
-def _imported(words: str) -> Iterator[Imported]:
-    """Yield the imports of a record; skip malformed entries."""
-    for word in words.split():
-        name, _, seconds = word.partition("=")
-        with contextlib.suppress(ValueError):
-            is_own, name = name.startswith("+"), name.removeprefix("+")
-            if all(part.isidentifier() for part in name.split(".")) and 0 <= float(seconds) <= _MAX_SECONDS:
-                yield Imported(name=name, seconds=float(seconds), is_own=is_own)
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
 
 
 def _encodable(text: str) -> str:

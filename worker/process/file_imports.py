@@ -35,20 +35,6 @@ class FileImports(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Imported(Struct, frozen=True, kw_only=True):
-    """A module that a file was seen to import by itself; `seconds` without other such modules.
-
-    Args:
-        name: the module's dotted name, or the top-level name of a package of the project.
-        seconds: duration of its import.
-        is_own: whether it is the project's.
-    """
-
-    name: str
-    seconds: float
-    is_own: bool
-
-
 def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
     """Return the needs and, behind all others, what the file was seen to import by itself."""
     return replace(needs, modules=tuple(dict.fromkeys((*needs.modules, *learned))))

@@ -41,7 +41,7 @@ learner.start()
 path = os.path.join(root, main)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
 exec(compile(open(path).read(), path, "exec"), namespace)
-print(json.dumps(learner.roots()))
+print(json.dumps(learner.names))
 """
 
 
@@ -100,12 +100,12 @@ class ImportBench:
         results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
         return {name: verdict for name, _, _, verdict in results}, is_clean
 
-    def learn(self, main: str) -> list[Any]:
-        """Run a file of the project as a script; return the roots."""
-        roots: list[Any] = json.loads(
+    def learn(self, main: str) -> list[str]:
+        """Run a file of the project as a script; return what is recorded."""
+        names: list[str] = json.loads(
             self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
         )
-        return roots
+        return names
 
     def prove(self, name: str, **env: str) -> str:
         """Import a module of the project in a probe; return the finding."""

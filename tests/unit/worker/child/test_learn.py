@@ -21,11 +21,6 @@ def here(tmp_path: Path) -> ImportBench:
     return ImportBench(tmp_path, sys.executable)
 
 
-def names(roots: list[tuple[str, float, bool]]) -> list[tuple[str, bool]]:
-    assert all(seconds >= 0 for _, seconds, _ in roots)
-    return [(name, is_own) for name, _, is_own in roots]
-
-
 def test_only_what_the_project_imports_itself_is_recorded(bench: ImportBench) -> None:
     bench.install("outer.py", "import inner, decimal")
     bench.install("inner.py")
@@ -35,15 +30,7 @@ def test_only_what_the_project_imports_itself_is_recorded(bench: ImportBench) ->
     bench.write("shop/cart.py", "import outer")
     bench.write("test_a.py", "import shop\nfrom shelf import books\nimport inner\n")
 
-    roots = bench.learn("test_a.py")
-
-    assert sorted(names(roots)) == [
-        ("outer", False),
-        ("shelf", False),
-        ("shelf.books", False),
-        ("shop", True),
-        ("wave", False),
-    ]
+    assert bench.learn("test_a.py") == ["wave", "outer", "shelf", "shelf.books"]
 
 
 def test_what_a_test_imports_is_not_recorded(here: ImportBench) -> None:
@@ -54,9 +41,7 @@ def test_what_a_test_imports_is_not_recorded(here: ImportBench) -> None:
     checked = f"assert 'ImportRecorder' not in {finders}"
     here.write("test_a.py", f"import early, sys\nbegin()\nimport late\n{checked}")
 
-    roots = here.learn("test_a.py")
-
-    assert names(roots) == [("early", False)]
+    assert here.learn("test_a.py") == ["early"]
 
 
 def test_import_module_counts_for_its_caller(here: ImportBench) -> None:
@@ -64,23 +49,10 @@ def test_import_module_counts_for_its_caller(here: ImportBench) -> None:
     here.install("inner.py")
     here.write("test_a.py", "import importlib\nimportlib.import_module('shelf')")
 
-    roots = here.learn("test_a.py")
+    names = here.learn("test_a.py")
 
-    assert ("shelf", False) in names(roots)
-    assert ("inner", False) not in names(roots)
-
-
-def test_the_time_of_the_projects_own_code_does_not_hold_that_of_installed_modules(here: ImportBench) -> None:
-    work = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
-    here.install("slow.py", work.format(0.2))
-    here.write("shop.py", "import slow")
-    here.write("test_a.py", "import shop")
-
-    roots = here.learn("test_a.py")
-
-    seconds = {name: spent for name, spent, _ in roots}
-    assert seconds["shop"] < seconds["slow"]
-    assert seconds["slow"] >= 0.2
+    assert "shelf" in names
+    assert "inner" not in names
 
 
 def test_imports_work_and_look_as_without_it(bench: ImportBench) -> None:
@@ -108,9 +80,7 @@ def test_imports_work_and_look_as_without_it(bench: ImportBench) -> None:
         """,
     )
 
-    roots = bench.learn("test_a.py")
-
-    assert names(roots)[0] == ("shelf", False)
+    assert bench.learn("test_a.py")[0] == "shelf"
 
 
 def test_imports_of_other_threads_are_left_alone(here: ImportBench) -> None:
@@ -120,6 +90,4 @@ def test_imports_of_other_threads_are_left_alone(here: ImportBench) -> None:
         "import threading\nt = threading.Thread(target=__import__, args=('shelf',))\nt.start()\nt.join()",
     )
 
-    roots = here.learn("test_a.py")
-
-    assert ("shelf", False) not in names(roots)
+    assert "shelf" not in here.learn("test_a.py")
