@@ -13,12 +13,15 @@ from benchmarks.bed.our_runners import REMEMBERED
 from benchmarks.bed.runner import Job
 from benchmarks.measure import measure
 from benchmarks.ours import our_command, read_record
-from benchmarks.public.compare import Cause, Difference, Outcomes, differences
+from benchmarks.public.compare import Case, Cause, Difference, Outcomes, collect_outcomes, differences
 from benchmarks.public.place import PYTEST_RECORDER, RECORDERS
 from benchmarks.public.runs import our_outcomes, recorded_outcomes
 
 LONGEST_S = 1800.0
 """Seconds after which a run is killed; its cases are those until then."""
+
+LONGEST_ID = 2000
+"""Characters of a case's ID that ours reports; some of pydantic's are longer."""
 
 ALONE_RUNS = 2
 """How often a file is run alone, where that is asked at all."""
@@ -78,7 +81,13 @@ def _plain_outcomes(job: Job, name: str, files: Sequence[str]) -> Outcomes:
         timeout_s=LONGEST_S,
         with_memory=False,
     )
-    return recorded_outcomes(record, job.suite.root)
+    found = recorded_outcomes(record, job.suite.root)
+    return collect_outcomes((_cut(case), outcome) for case, outcomes in found.items() for outcome in outcomes)
+
+
+def _cut(case: Case) -> Case:
+    """Return a case with as much of its ID as ours reports."""
+    return Case(case.file, str(case)[:LONGEST_ID].partition("::")[2])
 
 
 def _our_outcomes(job: Job, run: str) -> Outcomes:

@@ -34,7 +34,7 @@ class Package:
         requirements: what they need besides the package; of a wheel, the package's own dependencies too.
         archive: what is unpacked.
         writes_bytecode: whether runs may write bytecode beside the source; if not, the source is a copy of
-            its own, in which only the package's own modules are compiled, as pip compiles them.
+            its own, in which nothing is compiled.
         left_out: names of files that do not end when they are run by hand here, or that alone take most of
             the suite's time.
         folders: folders below `tests` whose own files are taken, and not those deeper down; empty: all files.
@@ -304,9 +304,10 @@ def _unpack(package: Package, place: Path, source: Path) -> None:
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(unpacking)
         _put_settings(unpacking, package)
-        # As pip does, so that no run pays for the first import of the package.
-        compiling = [str(base_interpreter()), "-m", "compileall", "-q", str(unpacking)]
-        subprocess.run(compiling, check=True)
+        if package.writes_bytecode:
+            # As pip does, so that no run pays for the first import of the package.
+            compiling = [str(base_interpreter()), "-m", "compileall", "-q", str(unpacking)]
+            subprocess.run(compiling, check=True)
     else:
         with tarfile.open(archive) as sdist:
             sdist.extractall(unpacking, filter="data")

@@ -39,7 +39,7 @@ class Project(Workbench):
 
     @property
     def pool(self) -> ServerPool:
-        fleet = self.executor._fleet
+        fleet = self.executor._server_pool
         assert isinstance(fleet, ServerPool)
         return fleet
 
