@@ -47,9 +47,9 @@ class Measured:
         wall_s: seconds from its start until it was reaped.
         cpu_s: CPU seconds of its whole tree.
         peak_bytes: the most memory of its whole tree, sampled.
-        tests_peak_bytes: the same without the runner itself and its direct children (its keepers); None
+        tests_peak_bytes: the same without the runner itself and its direct children (its supervisors); None
             where the command is no runner of ours.
-        own_peak_bytes: the most that the runner and its keepers used; None as above.
+        own_peak_bytes: the most that the runner and its supervisors used; None as above.
         kernel_peak_bytes: the kernel's high-water mark, page cache included; None without a cgroup.
         over_budget_bytes: how far `tests_peak_bytes` went over the budget at worst; 0: never.
         over_budget_s: for how many seconds it was over, in all.

@@ -89,5 +89,5 @@ def test_every_page_of_the_folder_is_linked_from_the_readme() -> None:
 
 def test_a_broken_name_would_be_found() -> None:
     assert not _exists("worker/not_there.py")
-    assert _exists("passmuster_child_keeper.py")
+    assert _exists("passmuster_child_supervisor.py")
     assert anchors_of("# What is `not` promised?\n```\n# none\n```\n") == {"what-is-not-promised"}

@@ -127,7 +127,7 @@ def test_when_the_runner_is_killed_its_tests_end_within_seconds(project: Project
     running.send(signal.SIGKILL)
     running.process.wait()
     wait_until(lambda: not any(map(is_alive, pids)), "tests outlive their runner", within_s=5)
-    wait_until(lambda: not project.processes(), "keepers outlive their runner", within_s=15)
+    wait_until(lambda: not project.processes(), "supervisors outlive their runner", within_s=15)
     running.end()
     # The next run finds nothing in its way.
     project.write({"tests/test_stubborn.py": PASSING, "tests/test_polite.py": PASSING})
@@ -164,7 +164,7 @@ def test_the_whole_group_may_be_killed(project: Project) -> None:
     os.killpg(running.pid, signal.SIGKILL)
     running.process.wait()
     wait_until(lambda: not any(map(is_alive, pids)), "tests outlive their runner", within_s=5)
-    wait_until(lambda: not project.processes(), "keepers outlive their runner", within_s=15)
+    wait_until(lambda: not project.processes(), "supervisors outlive their runner", within_s=15)
     running.end()
 
 

@@ -164,7 +164,7 @@ class SimulatedRun:
 
     def _start_what_fits(self) -> None:
         while len(self._line):
-            task = self._line.pop_first_fit(self._ledger.room())
+            task = self._line.pop_first_fit(self._ledger.free_capacity())
             if task is None:
                 return
             if not self._ledger.fits(task):

@@ -16,8 +16,7 @@ from passmuster.host.host_resources import PROC
 from passmuster.model.oversubscription import SATURATED_CPUS
 
 ASKED_S = 1.0
-"""Seconds for which a request to measure stays valid; an executor with queued files repeats it every 0.1
-s."""
+"""Seconds for which a request to measure stays valid; an executor with queued files repeats it each 0.1 s."""
 
 
 class MachineLoad(Struct, frozen=True, kw_only=True):
@@ -30,14 +29,10 @@ class MachineLoad(Struct, frozen=True, kw_only=True):
 
 
 class CpuWatch:
-    """Measures CPU load. Not thread-safe: the governor's sampling thread owns it.
-
-    Args:
-        cpus: CPUs available to files; None: never measure.
-        proc: where procfs is mounted.
-    """
+    """Measures CPU load. Not thread-safe: the governor's sampling thread owns it."""
 
     def __init__(self, *, cpus: int | None, proc: Path = PROC) -> None:
+        """`cpus`: CPUs available to files; None: never measure."""
         self._cpus = cpus
         self._proc = proc
         self._usable = usable_cpus() if cpus is not None else frozenset()
@@ -64,12 +59,10 @@ class CpuWatch:
         return True
 
     def load(self, *, files_cpus: float, ended: int) -> MachineLoad:
-        """Return the load that does not come from running files, as last measured.
+        """Return the last measured load that does not come from running files, which keep `files_cpus` busy.
 
-        Args:
-            files_cpus: CPUs that running files keep busy.
-            ended: number of files that have finished. What such a file used shortly before its end would
-                count as other load, so a rise right after an end is ignored.
+        The CPU time that a file used shortly before its end would count as other load. Therefore a rise is
+        ignored when `ended`, the number of finished files, has changed.
         """
         load = load_of(
             cpus=self._cpus or 0,
@@ -87,13 +80,10 @@ class CpuWatch:
 
 
 def load_of(*, cpus: int, seen: int, busy_cpus: float | None, files_cpus: float) -> MachineLoad:
-    """Return the load that other work puts on the CPUs.
+    """Return the load that other work puts on the `cpus` that may be used at once.
 
-    Args:
-        cpus: CPUs that may be used at once; a quota can make this fewer than `seen`.
-        seen: CPUs that `busy_cpus` covers.
-        busy_cpus: busy CPUs among those; None: unknown, so only files count.
-        files_cpus: CPUs that running files keep busy.
+    `busy_cpus` of the `seen` CPUs are busy; None: unknown, so only files count. A quota can make `cpus` fewer
+    than `seen`.
     """
     idle_cpus = cpus - files_cpus
     if busy_cpus is not None:

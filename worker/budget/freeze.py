@@ -12,18 +12,14 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MAX_PASSES = 20
-"""Maximum number of passes over a tree to find newly forked processes; each pass leaves fewer that can
-fork."""
+"""Maximum number of passes to find newly forked processes; each pass leaves fewer that can fork."""
 
 
 @contextlib.contextmanager
 def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
-    """Pause every process of some trees while the context lasts.
+    """Pause every process of some trees while the context lasts; each of `trees` lists one, parents first.
 
     A process that its test had already stopped stays stopped. A paused process can still be killed.
-
-    Args:
-        trees: each returns the pids of one tree, parents first.
     """
     stopped: set[int] = set()
     try:
@@ -40,22 +36,18 @@ def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
             _send(pid, signal.SIGCONT)
 
 
-class StandstillClock:
-    """A clock that stands while trees are paused, so that growth rates leave out the pauses.
-
-    Args:
-        clock: monotonic seconds.
-    """
+class PausableClock:
+    """A monotonic clock that pauses with the trees, so that growth rates leave out the pauses."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._held_since_s: float | None = None
-        self._held_s = 0.0
+        self._paused_since_s: float | None = None
+        self._paused_s = 0.0
 
     def now_s(self) -> float:
         """Return the seconds in which files could grow."""
-        now_s = self._clock() if self._held_since_s is None else self._held_since_s
-        return now_s - self._held_s
+        now_s = self._clock() if self._paused_since_s is None else self._paused_since_s
+        return now_s - self._paused_s
 
     @contextlib.contextmanager
     def frozen(self, trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
@@ -63,13 +55,13 @@ class StandstillClock:
         if not trees:
             yield
             return
-        self._held_since_s = self._clock()
+        self._paused_since_s = self._clock()
         try:
             with frozen(trees):
                 yield
         finally:
-            self._held_s += self._clock() - self._held_since_s
-            self._held_since_s = None
+            self._paused_s += self._clock() - self._paused_since_s
+            self._paused_since_s = None
 
 
 def _is_stopped(pid: int) -> bool:

@@ -18,11 +18,8 @@ class Inherited(Struct, frozen=True, kw_only=True):
 def own_peak_bytes(max_rss_bytes: int, inherited: Inherited, *, was_measured: bool) -> int:
     """Return the part of a forked process's maximum resident size that is not shared with its server.
 
-    Args:
-        max_rss_bytes: from `wait4`; includes the resident size of the server.
-        inherited: the shared memory.
-        was_measured: whether the process was sampled too. If not, the server pages that it wrote to are in no
-            figure, and are estimated.
+    `max_rss_bytes` is from `wait4` and includes the server's resident size. If the process was never sampled,
+    no figure shows the server pages that it wrote to, and they are estimated.
     """
     unshared_bytes = 0 if was_measured else min(inherited.anon_bytes, UNSHARED_BYTES)
     return max(0, max_rss_bytes - inherited.rss_bytes) + unshared_bytes

@@ -1,5 +1,4 @@
-"""Keeps running files within the memory budget: admits files, samples their memory, and decides which to
-kill.
+"""Keeps running files within the memory budget: admits files, samples their memory, decides which to kill.
 
 `worker.executor.local` admits a task, attaches it when its process exists, detaches it after its last process
 ended, and kills its tree when `on_breach` is called. One thread samples; it starts with the first file and
@@ -28,13 +27,13 @@ from passmuster.model.executor import FreeCapacity, Usage
 from passmuster.model.process_limit import start_thread
 from passmuster.model.task import TestTask
 from worker.budget.cpu_watch import CpuWatch
-from worker.budget.freeze import StandstillClock
+from worker.budget.freeze import PausableClock
 from worker.budget.inherited import Inherited
 from worker.budget.memory_ledger import Measured, MemoryLedger, Reservation
 from worker.budget.memory_policy import (
     COST_RATIO,
-    DOOM_PATIENCE_S,
     FIRST_SAMPLE_S,
+    KILL_PATIENCE_S,
     MAX_TICK_S,
     MIN_TICK_S,
     REACTION_S,
@@ -60,14 +59,10 @@ class SamplingInterval(Struct):
         self.late_s = min(MAX_TICK_S, max(late_s, self.late_s * 0.9))
 
     def record_sample(self, *, wall_s: float, cpu_s: float, costly_s: float, urgent_s: float) -> None:
-        """Record the duration of a sample.
+        """Record the duration of a sample: wall-clock time without pauses, and CPU time.
 
-        Args:
-            wall_s: elapsed time, without the time for which files were paused.
-            cpu_s: CPU time of the whole sample.
-            costly_s: the part spent on exact figures, which the probes ration themselves.
-            urgent_s: the part of `costly_s` spent near the budget; a wait of the same length is enough after
-                it.
+        `costly_s` is the CPU time spent on exact figures, which the probes ration themselves. `urgent_s` is
+        its part spent near the budget: a wait of the same length is enough after it.
         """
         self.cost_s = min(MAX_TICK_S, max(0.0, cpu_s - costly_s) + urgent_s / COST_RATIO)
         # Beyond its CPU time, a sample waited for a CPU; the next one will too.
@@ -94,7 +89,7 @@ class SamplingInterval(Struct):
 MAX_FAILED_SAMPLES = 5
 """Consecutive failed samples after which the governor gives up. A single failure may be transient."""
 
-POOL_REPORT_S = 0.25
+SHARED_REPORT_S = 0.25
 """Seconds between two reports to other runs while files grow; starts and ends are reported immediately."""
 
 NEAR_BYTES = 1024**3
@@ -117,10 +112,10 @@ class MemoryGovernor:
         budget_bytes: int,
         limit_bytes: int | None,
         cpus: int | None = None,
-        overcommits: bool = True,
+        oversubscribes: bool = True,
         members: Callable[[str], Sequence[int]],
         on_breach: Callable[[Breach], None],
-        pool: HostBudget | None = None,
+        host_budget: HostBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
         proc: Path = PROC,
@@ -132,29 +127,26 @@ class MemoryGovernor:
             budget_bytes: bound for all files together.
             limit_bytes: bound for one file whose task sets none; None: the budget.
             cpus: available CPUs; None: do not measure their load.
-            overcommits: whether extra files start while CPUs are idle.
+            oversubscribes: whether extra files start while CPUs are idle.
             members: returns the process IDs of an attempt's tree, which may include dead ones; must be cheap.
             on_breach: kills an attempt's tree immediately; called from the sampling thread, and again every
-                `DOOM_PATIENCE_S` while the tree lives.
-            pool: the memory shared with other runs; None: not shared. The caller closes it.
-            clock: monotonic seconds.
-            cpu_clock: CPU seconds of the calling thread.
-            proc: where procfs is mounted.
+                `KILL_PATIENCE_S` while the tree lives.
+            host_budget: the memory shared with other runs, which the caller closes; None: not shared.
         """
         self._members = members
         self._on_breach = on_breach
-        self._pool = pool
-        self._clock = StandstillClock(clock)
+        self._host_budget = host_budget
+        self._clock = PausableClock(clock)
         self._cpu_clock = cpu_clock
         self._proc = proc
         self._ledger = MemoryLedger(
             slots=slots,
             budget_bytes=budget_bytes,
             limit_bytes=limit_bytes,
-            cpus=cpus if overcommits else None,
-            usual_bytes=None if pool is None else usual_machine_bytes(pool.peaks_bytes),
+            cpus=cpus if oversubscribes else None,
+            usual_bytes=None if host_budget is None else usual_machine_bytes(host_budget.peaks_bytes),
         )
-        self._overcommits = overcommits and cpus is not None
+        self._overcommits = oversubscribes and cpus is not None
         self._cpu = CpuWatch(cpus=cpus, proc=proc)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -178,8 +170,8 @@ class MemoryGovernor:
         """
         if self._failure is not None:
             raise InfrastructureError(
-                f"cannot measure the memory of running tests: {self._failure}; nothing further starts, "
-                "and what runs is stopped"
+                f"cannot measure the memory of running tests: {self._failure}; running files are stopped, "
+                "and no further file starts"
             )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
@@ -187,7 +179,7 @@ class MemoryGovernor:
         with self._changed:
             self._ledger.expect(tasks)
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         """Return the free capacity. The call also signals that a file is queued.
 
         Raises:
@@ -198,18 +190,22 @@ class MemoryGovernor:
             now_s = self._clock.now_s()
             if self._overcommits:
                 self._cpu.ask(now_s=now_s)
-            room = self._ledger.room()
-            if self._pool is None or room.is_full:
-                return room
-            held = self._ledger.holding(now_s=now_s)
-            room = replace(room, free_bytes=min(room.free_bytes, self._pool.free_bytes(held)))
-            if room.is_idle:
-                return replace(room, must_fit=self._pool.others > 0)
-            lack = self._pool.find_shortage(FileNeed(memory_bytes=1, cpus=0.0), held)
-            is_short = lack is not None or room.free_bytes < room.unknown_bytes
-            if is_short and self._pool.others:
-                self._pool.wait(FileNeed(memory_bytes=room.unknown_bytes), held, lack or Shortage.MEMORY)
-            return room if lack is None else replace(room, slots=0, io_bound_slots=0)
+            capacity = self._ledger.free_capacity()
+            if self._host_budget is None or capacity.is_full:
+                return capacity
+            held = self._ledger.held_resources(now_s=now_s)
+            capacity = replace(
+                capacity, free_bytes=min(capacity.free_bytes, self._host_budget.free_bytes(held))
+            )
+            if capacity.is_idle:
+                return replace(capacity, must_fit=self._host_budget.others > 0)
+            lack = self._host_budget.find_shortage(FileNeed(memory_bytes=1, cpus=0.0), held)
+            is_short = lack is not None or capacity.free_bytes < capacity.unknown_bytes
+            if is_short and self._host_budget.others:
+                self._host_budget.wait(
+                    FileNeed(memory_bytes=capacity.unknown_bytes), held, lack or Shortage.MEMORY
+                )
+            return capacity if lack is None else replace(capacity, slots=0, io_bound_slots=0)
 
     def admit(self, task: TestTask) -> int | None:
         """Reserve a slot and memory for `task`; return the slot number, or None if the task does not fit now.
@@ -221,15 +217,15 @@ class MemoryGovernor:
             self.check()
             if self._is_closed or not self._ledger.fits(task):
                 return None
-            if self._pool is not None:
+            if self._host_budget is not None:
                 stopped_bytes = self._stopped_for_others.get(task.file_path)
                 need = FileNeed(
                     memory_bytes=max(self._ledger.asked_bytes(task), stopped_bytes or 0),
                     cpus=task.predicted_cpus,
                     may_intrude=stopped_bytes is None,
                 )
-                held = self._ledger.holding(now_s=self._clock.now_s())
-                if self._pool.try_start(need, held) is not None:
+                held = self._ledger.held_resources(now_s=self._clock.now_s())
+                if self._host_budget.try_start(need, held) is not None:
                     return None
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
@@ -239,12 +235,7 @@ class MemoryGovernor:
             return entry.slot
 
     def attach(self, attempt_id: str, inherited: Inherited | None = None) -> None:
-        """Start sampling an admitted attempt, whose process now exists.
-
-        Args:
-            attempt_id: the admitted attempt.
-            inherited: memory that its process shares with its fork server; None: it was spawned.
-        """
+        """Start sampling an admitted attempt, whose process exists; without `inherited`, it was spawned."""
         with self._changed:
             entry = self._ledger.find(attempt_id)
             if entry is None or entry.attached_at_s is not None:
@@ -258,17 +249,15 @@ class MemoryGovernor:
             self._sample_at_s = first_sample_at_s if is_first else min(self._sample_at_s, first_sample_at_s)
             self._changed.notify()
 
-    def hold(self, held_bytes: int) -> None:
+    def set_server_bytes(self, server_bytes: int) -> None:
         """Set the memory of the fork servers, which counts once, whatever runs."""
         with self._changed:
-            self._ledger.held_bytes = held_bytes
+            self._ledger.server_bytes = server_bytes
 
     def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None) -> Measured:
         """Release the slot and the reservation of an attempt whose last process ended. Idempotent.
 
-        Args:
-            attempt_id: the finished attempt.
-            max_rss_bytes: `ru_maxrss` from `wait4`, in bytes; includes a peak between two samples.
+        `max_rss_bytes`, which is `ru_maxrss` from `wait4` in bytes, includes a peak between two samples.
         """
         with self._changed:
             entry = self._ledger.remove(attempt_id)
@@ -277,9 +266,9 @@ class MemoryGovernor:
             peak_bytes = entry.peak_at_end(max_rss_bytes=max_rss_bytes)
             if peak_bytes is not None:
                 self._ledger.note_peak(peak_bytes)
-                if not entry.is_guilty:
+                if not entry.exceeded_own_limit:
                     self._ledger.learn(peak_bytes)
-            self._report_to_pool(now_s=self._clock.now_s())
+            self._report_to_other_runs(now_s=self._clock.now_s())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone, was_extra=entry.was_extra)
 
     @property
@@ -292,15 +281,15 @@ class MemoryGovernor:
         """Return what the running files use, as last measured."""
         with self._changed:
             usage = self._ledger.usage(now_s=self._clock.now_s())
-        if self._pool is None:
+        if self._host_budget is None:
             return usage
-        return replace(usage, other_runs=self._pool.other_runs())
+        return replace(usage, other_runs=self._host_budget.other_runs())
 
     def close(self) -> None:
         """Stop sampling and admitting. Idempotent."""
         with self._changed:
-            if self._pool is not None and not self._is_closed:
-                self._pool.add_peaks(self._ledger.peaks_bytes)
+            if self._host_budget is not None and not self._is_closed:
+                self._host_budget.add_peaks(self._ledger.peaks_bytes)
             self._is_closed = True
             self._changed.notify_all()
             thread = self._thread
@@ -382,7 +371,7 @@ class MemoryGovernor:
 
     def _kill(self, breaches: Sequence[Breach]) -> None:
         """Kill the files of `breaches`, and once more those that survived an earlier kill."""
-        for breach in self._mark_doomed(breaches):
+        for breach in self._request_kills(breaches):
             self._on_breach(breach)
 
     def _measure(self, entries: Sequence[Reservation], *, exact: bool) -> None:
@@ -395,13 +384,13 @@ class MemoryGovernor:
             now_s = self._clock.now_s()
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
-            self._costly_s += entry.probe.dear_s
+            self._costly_s += entry.probe.pss_cost_s
             cpu_s = self._cpu.read(entry.cpu, pids, now_s=now_s)
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
                 if cpu_s is not None:
                     entry.cpu.record(cpu_s, now_s=now_s)
-        if self._pool is not None and self._pool.others:
+        if self._host_budget is not None and self._host_budget.others:
             self._cpu.ask(
                 now_s=self._clock.now_s()
             )  # Other runs need to know which CPUs these files leave idle.
@@ -420,14 +409,14 @@ class MemoryGovernor:
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
             surplus_bytes = 0
             self._machine_spare_bytes = None
-            if self._pool is not None and self._pool.others:
-                held = self._ledger.holding(now_s=now_s)
-                self._machine_spare_bytes = self._pool.spare_bytes(held)
+            if self._host_budget is not None and self._host_budget.others:
+                held = self._ledger.held_resources(now_s=now_s)
+                self._machine_spare_bytes = self._host_budget.spare_bytes(held)
                 # A granted reservation stays granted: only a file that outgrows it is evicted.
-                others_bytes = self._pool.others_reserved_bytes() + self._ledger.held_bytes
-                left_bytes = self._pool.machine_bytes(held) - others_bytes
+                others_bytes = self._host_budget.others_reserved_bytes() + self._ledger.server_bytes
+                left_bytes = self._host_budget.machine_bytes(held) - others_bytes
                 allowance_bytes = max(self._ledger.predicted_bytes, left_bytes)
-                surplus_bytes = self._pool.surplus_bytes(held)
+                surplus_bytes = self._host_budget.surplus_bytes(held)
                 if surplus_bytes:
                     allowance_bytes = min(allowance_bytes, self._ledger.used_bytes - surplus_bytes)
             breaches = find_breaches(
@@ -446,23 +435,23 @@ class MemoryGovernor:
                         self._stopped_for_others[entry.task.file_path] = entry.predicted_bytes
             return breaches
 
-    def _mark_doomed(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
-        """Mark the files to kill; return them and those that survived a kill for `DOOM_PATIENCE_S`."""
+    def _request_kills(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
+        """Mark the files to kill; return them and those that survived a kill for `KILL_PATIENCE_S`."""
         with self._changed:
             now_s = self._clock.now_s()
             requested: list[Breach] = []
             for breach in breaches:
                 entry = self._ledger.find(breach.attempt_id)
                 if entry is not None:
-                    entry.breach, entry.doomed_at_s, entry.told_at_s = breach, now_s, now_s
+                    entry.breach, entry.kill_requested_at_s, entry.kill_repeated_at_s = breach, now_s, now_s
                     requested.append(breach)
             for entry in self._ledger.entries:
                 if (
                     entry.breach is not None
-                    and now_s - entry.told_at_s > DOOM_PATIENCE_S
+                    and now_s - entry.kill_repeated_at_s > KILL_PATIENCE_S
                     and entry.used_bytes
                 ):
-                    entry.told_at_s = now_s
+                    entry.kill_repeated_at_s = now_s
                     requested.append(entry.breach)
             return tuple(requested)
 
@@ -482,7 +471,7 @@ class MemoryGovernor:
             if self._machine_spare_bytes is not None:
                 spare_bytes = min(spare_bytes, self._machine_spare_bytes)
             for entry in entries:
-                if entry.limit_bytes is not None and entry.doomed_at_s is None:
+                if entry.limit_bytes is not None and entry.kill_requested_at_s is None:
                     spare_bytes = min(spare_bytes, entry.limit_bytes - entry.used_bytes)
             ages_s = (now_s - (entry.attached_at_s or now_s) for entry in entries)
             self._sample_at_s = now_s + self._interval.wait_s(
@@ -491,14 +480,14 @@ class MemoryGovernor:
                 youngest_s=min(ages_s, default=MAX_TICK_S),
                 sample_s=now_s - started_s,
             )
-            if is_near or now_s - self._reported_at_s > POOL_REPORT_S:
-                self._report_to_pool(now_s=now_s)
+            if is_near or now_s - self._reported_at_s > SHARED_REPORT_S:
+                self._report_to_other_runs(now_s=now_s)
 
-    def _report_to_pool(self, *, now_s: float) -> None:
+    def _report_to_other_runs(self, *, now_s: float) -> None:
         """Report the reservations of this run to the other runs."""
-        if self._pool is not None:
+        if self._host_budget is not None:
             self._reported_at_s = now_s
-            self._pool.report(self._ledger.holding(now_s=now_s))
+            self._host_budget.report(self._ledger.held_resources(now_s=now_s))
 
 
 def _describe(error: Exception) -> str:

@@ -44,8 +44,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 class Reservation(Struct, kw_only=True):
-    """One admitted file. Mutable; changed only under the governor's lock. Times are on the governor's
-    clock."""
+    """One admitted file, changed only under the governor's lock. Times are on the governor's clock."""
 
     task: TestTask
     slot: int
@@ -82,9 +81,9 @@ class Reservation(Struct, kw_only=True):
     """None: never measured."""
     breach: Breach | None = None
     """Why its kill was requested; None: it was not."""
-    doomed_at_s: float | None = None
+    kill_requested_at_s: float | None = None
     """When its kill was first requested; None: it was not."""
-    told_at_s: float = 0.0
+    kill_repeated_at_s: float = 0.0
     """When its kill was last requested."""
 
     @property
@@ -93,7 +92,7 @@ class Reservation(Struct, kw_only=True):
         return self.memory.used_bytes if self.memory is not None else 0
 
     @property
-    def is_guilty(self) -> bool:
+    def exceeded_own_limit(self) -> bool:
         """Whether it was killed for exceeding its own limit; its peak then predicts no other file."""
         return self.breach is not None and self.breach.reason is StopReason.MEMORY_LIMIT
 
@@ -115,13 +114,9 @@ class Reservation(Struct, kw_only=True):
         return 1.0 if load.is_saturated else self.task.predicted_cpus
 
     def record(self, memory: TreeMemory, *, now_s: float, replaces_last: bool = False) -> None:
-        """Record a measurement.
+        """Record a measurement of `now_s`.
 
-        Args:
-            memory: the measurement.
-            now_s: its time.
-            replaces_last: whether it only corrects the measurement before it, made a moment ago; the
-                difference is then a correction and no growth.
+        With `replaces_last`, it corrects the measurement made a moment before: the difference is no growth.
         """
         if self.memory is None:
             self.base_at_s = self.attached_at_s or now_s
@@ -163,18 +158,17 @@ class Reservation(Struct, kw_only=True):
             predicted_bytes=self.predicted_bytes,
             used_bytes=self.used_bytes,
             growth_bytes_per_s=self.growth_bytes_per_s,
-            spurt_bytes_per_s=max(self.latest_bytes_per_s, self.earlier_bytes_per_s),
+            burst_bytes_per_s=max(self.latest_bytes_per_s, self.earlier_bytes_per_s),
             limit_bytes=self.limit_bytes,
-            doomed_s=None if self.doomed_at_s is None else now_s - self.doomed_at_s,
+            kill_pending_s=None if self.kill_requested_at_s is None else now_s - self.kill_requested_at_s,
         )
 
 
 REMEMBERED_PEAKS = 200
 """Number of recent peaks from which the peak of unknown files is predicted."""
 
-RIPE_S = 5.0
-"""Age in seconds from which a file's use, not its prediction, counts against the first file of another
-run."""
+MATURE_AFTER_S = 5.0
+"""Age in seconds from which a file's use, not its prediction, counts for the first file of another run."""
 
 WORKS_CPUS = 0.2
 """CPUs that a file must use to count as busy on a saturated machine, where each file gets only a share."""
@@ -204,7 +198,7 @@ class MemoryLedger:
         self.load: MachineLoad | None = None
         self.ended = 0
         self.total_bytes = budget_bytes
-        self.held_bytes = 0
+        self.server_bytes = 0
         """Memory of the fork servers, counted once for all processes that share it."""
         self.peak_bytes = 0
         self._limit_bytes = limit_bytes
@@ -233,7 +227,7 @@ class MemoryLedger:
     @property
     def budget_bytes(self) -> int:
         """The budget without the memory of the fork servers."""
-        return max(1, self.total_bytes - self.held_bytes)
+        return max(1, self.total_bytes - self.server_bytes)
 
     @property
     def reserved_bytes(self) -> int:
@@ -254,9 +248,9 @@ class MemoryLedger:
     @property
     def taken_bytes(self) -> int:
         """Use of all running files and of the fork servers."""
-        return self.held_bytes + self.used_bytes
+        return self.server_bytes + self.used_bytes
 
-    def holding(self, *, now_s: float) -> HeldResources:
+    def held_resources(self, *, now_s: float) -> HeldResources:
         """Return the share of the machine that the running files hold.
 
         While no file runs, the share is empty even if fork servers exist. Otherwise two runs that wait for
@@ -265,13 +259,13 @@ class MemoryLedger:
         if not self._entries:
             return HeldResources()
         unknown_bytes, load = self.unknown_bytes(), self.load or MachineLoad()
-        reserved_bytes = firm_bytes = self.held_bytes
+        reserved_bytes = firm_bytes = self.server_bytes
         cpus = 0.0
         for entry in self._entries.values():
             reserved = self._reserved_for(entry, unknown_bytes=unknown_bytes)
-            is_ripe = now_s - entry.admitted_at_s > RIPE_S
+            is_mature = now_s - entry.admitted_at_s > MATURE_AFTER_S
             reserved_bytes += reserved
-            firm_bytes += min(reserved, int(entry.used_bytes * UNKNOWN_MARGIN)) if is_ripe else reserved
+            firm_bytes += min(reserved, int(entry.used_bytes * UNKNOWN_MARGIN)) if is_mature else reserved
             used_cpus = entry.used_cpus(load)
             cpus += max(1.0, used_cpus) if load.is_saturated and used_cpus >= WORKS_CPUS else used_cpus
         return HeldResources(
@@ -289,7 +283,7 @@ class MemoryLedger:
 
     def unknown_bytes(self) -> int:
         """Return the predicted peak of a file without history."""
-        running = (entry.peak_bytes for entry in self._entries.values() if not entry.is_guilty)
+        running = (entry.peak_bytes for entry in self._entries.values() if not entry.exceeded_own_limit)
         return unknown_file_bytes(
             budget_bytes=self.budget_bytes,
             slots=self.slots,
@@ -315,24 +309,24 @@ class MemoryLedger:
 
     def asked_bytes(self, task: TestTask) -> int:
         """Return the memory that `task` needs of the machine's shared memory to start."""
-        return self.need_bytes(task) + (0 if self._entries else self.held_bytes)
+        return self.need_bytes(task) + (0 if self._entries else self.server_bytes)
 
     def limit_of(self, task: TestTask) -> int | None:
         """Return the memory limit of `task`; None: only the budget bounds it."""
         return self._limit_bytes if task.limits.memory_bytes is None else task.limits.memory_bytes
 
-    def room(self) -> FreeCapacity:
+    def free_capacity(self) -> FreeCapacity:
         """Return the free capacity, regardless of other runs."""
-        places = self._places()
+        available = self._available_slots()
         return FreeCapacity(
-            slots=places.slots,
-            io_bound_slots=places.io_bound_slots,
+            slots=available.slots,
+            io_bound_slots=available.io_bound_slots,
             free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
             unknown_bytes=self.unknown_bytes(),
             is_idle=not self._entries,
         )
 
-    def _places(self) -> FreeSlots:
+    def _available_slots(self) -> FreeSlots:
         """Return how many further files may start, regardless of memory."""
         if any(entry.task.exclusive for entry in self._entries.values()):
             return FreeSlots(slots=0, io_bound_slots=0)
@@ -348,10 +342,14 @@ class MemoryLedger:
 
     def fits(self, task: TestTask) -> bool:
         """Whether `task` may start now, regardless of other runs."""
-        room = self.room()
-        if room.is_idle:
+        capacity = self.free_capacity()
+        if capacity.is_idle:
             return True
-        return room.has_slot_for(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
+        return (
+            capacity.has_slot_for(task)
+            and not task.exclusive
+            and self.need_bytes(task) <= capacity.free_bytes
+        )
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Reserve memory and the lowest free slot for `task`, which must fit."""
@@ -390,11 +388,7 @@ class MemoryLedger:
         self._peaks_bytes.append(peak_bytes)
 
     def note_peak(self, alone_bytes: int = 0) -> None:
-        """Record the use of all files together, after all were sampled.
-
-        Args:
-            alone_bytes: peak of a single file, which may lie between two samples.
-        """
+        """Record the use of all files together after a sample, or the peak of one file between samples."""
         # An unsettled estimate counts new children in full: it protects the budget but is no peak.
         known_bytes = sum(
             entry.used_bytes
@@ -402,13 +396,13 @@ class MemoryLedger:
             else entry.peak_bytes or 0
             for entry in self._entries.values()
         )
-        self.peak_bytes = max(self.peak_bytes, self.held_bytes + max(known_bytes, alone_bytes))
+        self.peak_bytes = max(self.peak_bytes, self.server_bytes + max(known_bytes, alone_bytes))
 
     def usage(self, *, now_s: float) -> Usage:
         """Return the slots and the memory that the running files use."""
-        places = self._places()
+        available = self._available_slots()
         return Usage(
-            slots=len(self._entries) + places.slots + places.io_bound_slots,
+            slots=len(self._entries) + available.slots + available.io_bound_slots,
             budget_bytes=self.total_bytes,
             used_bytes=self.taken_bytes,
             peak_bytes=self.peak_bytes,

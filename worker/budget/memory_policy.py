@@ -7,7 +7,7 @@
   until the rest fits. Each time, the victim is the file that exceeds its prediction most. The oldest file is
   never evicted, so at any moment at least one file is certain to finish.
 - A file whose kill was requested is *doomed*. Its memory does not count against the other files, unless the
-  kill takes longer than `DOOM_PATIENCE_S`.
+  kill takes longer than `KILL_PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NEAR_SHARE = 0.85
 """Share of the budget above which the last burst of a single file is expected to continue: fifty processes
 that grow by 2.6 GB/s together were seen to exceed the rest of a 2 GiB budget between two samples."""
 
-DOOM_PATIENCE_S = 2.0
+KILL_PATIENCE_S = 2.0
 """Seconds for which the memory of a doomed file counts as free; far longer than any kill takes."""
 
 UNKNOWN_SAMPLE = 10
@@ -83,11 +83,11 @@ class FileMemory(Struct, frozen=True, kw_only=True):
     used_bytes: int
     growth_bytes_per_s: float = 0.0
     """Growth that is expected to continue; never negative."""
-    spurt_bytes_per_s: float = 0.0
+    burst_bytes_per_s: float = 0.0
     """Fastest recent growth; it may have stopped since."""
     limit_bytes: int | None = None
     """None: only the budget bounds it."""
-    doomed_s: float | None = None
+    kill_pending_s: float | None = None
     """Seconds since its kill was requested; None: it was not."""
 
     @property
@@ -137,12 +137,16 @@ def find_breaches(
     total_bytes = sum(file.used_bytes for file in files)
     # A file whose process has not started yet uses no memory: it exceeds nothing, and killing it frees
     # nothing.
-    alive = [file for file in files if file.doomed_s is None and file.used_bytes > 0]
+    alive = [file for file in files if file.kill_pending_s is None and file.used_bytes > 0]
     guilty = [file for file in alive if file.used_bytes > min(file.limit_bytes or budget_bytes, budget_bytes)]
     if guilty:
-        return tuple(_own_doing(file, budget_bytes=budget_bytes, total_bytes=total_bytes) for file in guilty)
+        return tuple(
+            _own_limit_breach(file, budget_bytes=budget_bytes, total_bytes=total_bytes) for file in guilty
+        )
     lingering_bytes = sum(
-        file.used_bytes for file in files if file.doomed_s is not None and file.doomed_s > DOOM_PATIENCE_S
+        file.used_bytes
+        for file in files
+        if file.kill_pending_s is not None and file.kill_pending_s > KILL_PATIENCE_S
     )
     limit_bytes = min(int(budget_bytes * EVICTION_THRESHOLD), allowance_bytes)
     breaches: list[Breach] = []
@@ -151,9 +155,9 @@ def find_breaches(
         if victim is None:
             break
         alive.remove(victim)
-        breaches.append(_make_room(victim, limit_bytes=limit_bytes, total_bytes=total_bytes))
+        breaches.append(_eviction_breach(victim, limit_bytes=limit_bytes, total_bytes=total_bytes))
     if len(alive) == 1 and _used_alone_in(alive[0], horizon_s, budget_bytes=budget_bytes) > budget_bytes:
-        breaches.append(_own_doing(alive[0], budget_bytes=budget_bytes, total_bytes=total_bytes))
+        breaches.append(_own_limit_breach(alive[0], budget_bytes=budget_bytes, total_bytes=total_bytes))
     return tuple(breaches)
 
 
@@ -165,7 +169,7 @@ def _used_alone_in(file: FileMemory, seconds: float, *, budget_bytes: int) -> in
     """
     if file.used_bytes <= budget_bytes * NEAR_SHARE:
         return file.used_in(seconds)
-    return file.used_bytes + int(min(file.spurt_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
+    return file.used_bytes + int(min(file.burst_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
 def choose_victim(alive: Sequence[FileMemory], *, spares_last: bool = True) -> FileMemory | None:
@@ -186,15 +190,12 @@ def next_sample_s(
 ) -> float:
     """Return the seconds until the next sample.
 
-    The wait is short enough that even worst-case growth cannot use up `spare_bytes`, and short after a start,
-    so that short files get a peak. Sampling never takes more than 1/5 of a CPU, or 1/2 near the budget.
+    The wait is short enough that even worst-case growth cannot use up `spare_bytes`, which are left of the
+    budget or of the file limit that is closest. It is also short while the last started file is young, so
+    that short files get a peak. Sampling never takes more than 1/5 of a CPU, or 1/2 near the budget.
 
-    Args:
-        spare_bytes: bytes left of the budget, or of the file limit that is closest to being exceeded.
-        growth_bytes_per_s: recent growth of all files together.
-        youngest_s: age of the file that started last.
-        cost_s: CPU seconds of the last sample.
-        lag_s: seconds by which the figures of the next sample will be outdated, beyond the wait.
+    `cost_s` is the CPU time of the last sample. `lag_s` is by how much the figures of the next sample will be
+    outdated, beyond the wait.
     """
     speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
     wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed - lag_s, max(FIRST_SAMPLE_S, youngest_s))
@@ -222,14 +223,9 @@ def unknown_file_bytes(
     In simulated first runs of a suite with one very large file in fifteen, a quantile of 0.9 took up to 1.6
     times as long as 0.8, at which 2 of 700 files were evicted.
 
-    Args:
-        budget_bytes: bound for all files together.
-        slots: usual number of concurrent files.
-        peaks_bytes: peaks of files that finished in this run, without those that exceeded a limit of their
-            own.
-        running_bytes: peaks so far of running files.
-        usual_bytes: usual peak of files of the same project, else of this machine, in earlier runs; None:
-            unknown.
+    `peaks_bytes` are the peaks of files that finished in this run, without those that exceeded a limit of
+    their own; `running_bytes` the peaks so far of running files. `usual_bytes` is the usual peak in earlier
+    runs of this project, else of this machine; None: unknown.
     """
     if len(peaks_bytes) < UNKNOWN_FEW:
         seen_bytes = max([*peaks_bytes, *running_bytes, 0])
@@ -238,25 +234,21 @@ def unknown_file_bytes(
         estimate_bytes = max(usual_bytes, _with_margin(seen_bytes))
     else:
         is_many = len(peaks_bytes) >= UNKNOWN_SAMPLE
-        estimate_bytes = _with_margin(_most_need(peaks_bytes) if is_many else max(peaks_bytes))
+        estimate_bytes = _with_margin(_usual_peak(peaks_bytes) if is_many else max(peaks_bytes))
     return min(estimate_bytes, budget_bytes)
 
 
 def usual_file_bytes(known_bytes: Sequence[int]) -> int | None:
     """Return the peak that most known files of a project stay below; None if too few are known."""
-    return _most_need(known_bytes) if len(known_bytes) >= UNKNOWN_FEW else None
+    return _usual_peak(known_bytes) if len(known_bytes) >= UNKNOWN_FEW else None
 
 
 def usual_machine_bytes(peaks_bytes: Sequence[int]) -> int | None:
-    """Return the reservation for a file of an unknown project, from the peaks of other projects on this
-    machine.
-
-    None if too few are known.
-    """
-    return _with_margin(_most_need(peaks_bytes)) if len(peaks_bytes) >= UNKNOWN_FEW else None
+    """Return the reservation for a file of an unknown project, from this machine's peaks; None if too few."""
+    return _with_margin(_usual_peak(peaks_bytes)) if len(peaks_bytes) >= UNKNOWN_FEW else None
 
 
-def _most_need(peaks_bytes: Sequence[int]) -> int:
+def _usual_peak(peaks_bytes: Sequence[int]) -> int:
     """Return the peak that four of five files stay below."""
     return sorted(peaks_bytes)[math.ceil(len(peaks_bytes) * UNKNOWN_SHARE) - 1]
 
@@ -266,13 +258,13 @@ def _with_margin(peak_bytes: int) -> int:
     return math.ceil(peak_bytes * UNKNOWN_MARGIN)
 
 
-def _own_doing(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Breach:
+def _own_limit_breach(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Breach:
     """Return the breach of a file that exceeds its own limit, or the whole budget by itself."""
     limit_bytes = min(file.limit_bytes or budget_bytes, budget_bytes)
     name = "its limit" if file.limit_bytes else "the whole memory budget"
     growth = ""
     if file.used_bytes <= limit_bytes:
-        rate = max(file.growth_bytes_per_s, file.spurt_bytes_per_s)
+        rate = max(file.growth_bytes_per_s, file.burst_bytes_per_s)
         growth = f" and growing by {format_bytes(int(rate))}/s"
     return Breach(
         attempt_id=file.attempt_id,
@@ -285,7 +277,7 @@ def _own_doing(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Brea
     )
 
 
-def _make_room(file: FileMemory, *, limit_bytes: int, total_bytes: int) -> Breach:
+def _eviction_breach(file: FileMemory, *, limit_bytes: int, total_bytes: int) -> Breach:
     """Return the breach of a file that is evicted."""
     return Breach(
         attempt_id=file.attempt_id,

@@ -1,4 +1,4 @@
-"""How much memory the process tree of one running file uses.
+"""Measures how much memory the process tree of one running file uses.
 
 The kernel offers two figures, whose costs differ a thousandfold (measured on Linux 6.18):
 
@@ -10,8 +10,8 @@ The kernel offers two figures, whose costs differ a thousandfold (measured on Li
 
 For a tree of one process the upper bound is exact, because `exec` left it nothing to share. For a tree of
 several processes, or one forked from a server whose pages it shares, PSS is read, but only when `_is_due`
-says that it is worth its cost; in between, the growth of the upper bound is added. Pages of files on disk
-count in neither figure, because the kernel can drop them and read them again.
+says that it is worth its cost; in between, the growth of the upper bound is added. Neither figure includes
+pages of files on disk, because the kernel can drop them and read them again.
 
 `worker.budget.memory_governor` owns one `TreeProbe` for each running file.
 """
@@ -91,7 +91,7 @@ class TreeProbe:
         self._proc = str(proc)
         self._has_proc = (proc / "self").exists()
         self._last: _PssReading | None = None
-        self.dear_s = 0.0
+        self.pss_cost_s = 0.0
         """CPU seconds that the last `measure` spent on reading PSS."""
 
     @property
@@ -104,11 +104,8 @@ class TreeProbe:
     ) -> TreeMemory:
         """Measure the tree. Processes that have exited count as zero.
 
-        Args:
-            pids: the tree's processes, some of which may have exited.
-            now_s: monotonic seconds.
-            spare_bytes: bytes left of the budget or limit; the fewer, the more often PSS is due.
-            exact: read PSS now at any cost; otherwise the result only says whether that is due.
+        The fewer `spare_bytes` are left of the budget or limit, the more often PSS is due. With `exact`, read
+        it now at any cost; otherwise the result only says whether it is due.
         """
         resident: dict[int, _Resident] = {}
         for pid in pids:
@@ -117,7 +114,7 @@ class TreeProbe:
                 resident[pid] = reading
         upper_bytes = sum(reading.own_bytes for reading in resident.values())
         is_tree = len(resident) > 1 or (self.is_forked and bool(resident))
-        self.dear_s = 0.0
+        self.pss_cost_s = 0.0
         if is_tree and exact:
             self._read_pss(resident, upper_bytes, now_s)
         return TreeMemory(
@@ -164,13 +161,13 @@ class TreeProbe:
         # shows many times more, and sampling would be rarest when it matters most.
         started_s = time.thread_time()
         pss_bytes = sum(self._pss(pid, reading) for pid, reading in resident.items())
-        self.dear_s = time.thread_time() - started_s
+        self.pss_cost_s = time.thread_time() - started_s
         self._last = _PssReading(
             pss_bytes=min(pss_bytes, upper_bytes),
             upper_bytes=upper_bytes,
             pids=frozenset(resident),
             at_s=now_s,
-            cost_s=self.dear_s,
+            cost_s=self.pss_cost_s,
         )
 
     def _resident(self, pid: int) -> _Resident | None:
@@ -187,8 +184,7 @@ class TreeProbe:
         return _Resident(_sum_kib(text, _RESIDENT_FIELDS) or 0, _sum_kib(text, (b"RssFile:",)) or 0)
 
     def _pss(self, pid: int, resident: _Resident) -> int:
-        """Return a process's proportional bytes; 0 if it has exited, the resident bytes if PSS is not
-        readable."""
+        """Return a process's PSS; 0 if it has exited, its resident bytes if PSS is not readable."""
         if not self._has_proc:
             own_bytes = unshared_bytes(pid)
             return resident.own_bytes if own_bytes is None else own_bytes

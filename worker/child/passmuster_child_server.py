@@ -11,7 +11,7 @@ stopped.
 Messages (`passmuster_child_channel`):
 
     runner to server    ("server", setup)   with the descriptor of the new server's socket
-                        ("keeper",)         with the descriptor of the new keeper's socket
+                        ("supervisor",)     with the descriptor of the new supervisor's socket
     server to runner    ("importing", name) before a module is preloaded
                         ("ready", answer)   once, when it has imported what it was set up with
                         ("forked", pid)     a server or supervisor was forked
@@ -39,15 +39,15 @@ from _frozen_importlib_external import PathFinder
 from passmuster_child_channel import Channel
 from passmuster_child_entropy import EntropyWatch
 from passmuster_child_frozen import freeze, watch_collector
-from passmuster_child_keeper import Keeper, Wakeup, ignore_signals
 from passmuster_child_procs import all_below, become_subreaper, children_of
 from passmuster_child_start import load
+from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from passmuster_child_keeper import Job
+    from passmuster_child_supervisor import Job
 
     HeldFile = tuple[str, int, int]
     """A file of the project that was imported: its path, size in bytes, and time of modification in ns."""
@@ -75,14 +75,14 @@ class Server:
                 self.end_children()
                 self.reap_all()
                 os._exit(0)
-            if isinstance(child, Keeper):
+            if isinstance(child, Supervisor):
                 job = child.serve()
                 if job is None:
                     os._exit(0)
                 return job
 
-    def serve(self) -> Keeper | None:
-        """Fork what the runner asks for; None: it is gone. A keeper is returned in its own process."""
+    def serve(self) -> Supervisor | None:
+        """Fork what the runner asks for; None: it is gone. A supervisor is returned in its own process."""
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(self.wakeup.fileno(), select.POLLIN)
@@ -103,8 +103,8 @@ class Server:
             poll.unregister(self.control.fileno())
             poll.unregister(self.wakeup.fileno())
             self.become_child(descriptors[0])
-            if message[0] == "keeper":
-                return Keeper(self.control, self.session)
+            if message[0] == "supervisor":
+                return Supervisor(self.control, self.session)
             self.wakeup = Wakeup()
             become_subreaper()
             self.set_up(message[1])
@@ -206,7 +206,7 @@ class Server:
             )
 
     def reap(self) -> None:
-        """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
+        """Collect ended children, and end what they left behind: orphans of a supervisor that was killed."""
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -229,7 +229,7 @@ class Server:
                 return
 
     def end_children(self) -> None:
-        """Kill what is below: keepers whose sockets closed do the same, and this leaves no doubt."""
+        """Kill what is below: supervisors whose sockets closed do the same, and this leaves no doubt."""
         for pid in children_of(os.getpid()):
             if pid not in self.children:
                 kill_tree(pid)

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from passmuster_child_keeper import Job
+    from passmuster_child_supervisor import Job
 
 
 def settle(job: Job) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Sequence
 
 REPORT_FD = 198
-"""Agreed with the keeper, which puts the descriptor there."""
+"""Agreed with the supervisor, which puts the descriptor there."""
 
 STACK_SIGNAL = 60
 """The real-time signal on which the interpreter writes its stacks: one that programs do not use."""

@@ -45,12 +45,12 @@ class RunningAttempt:
         self.program = settings.interpreter
         self.junit: JunitReport | None = None
         self._settings = settings
-        self._supervisor = AttemptMonitor(launch.keeper, task.limits, self.capture, self.report)
+        self._monitor = AttemptMonitor(launch.supervisor, task.limits, self.capture, self.report)
 
     @property
-    def keeper_pid(self) -> int:
+    def supervisor_pid(self) -> int:
         """Process ID of the supervisor, the ancestor of all processes of this attempt."""
-        return self.launch.keeper.pid
+        return self.launch.supervisor.pid
 
     @property
     def marker(self) -> str:
@@ -67,7 +67,7 @@ class RunningAttempt:
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
         """Stop the attempt; see `AttemptMonitor.stop`."""
-        self._supervisor.stop(reason, detail, grace_s=grace_s)
+        self._monitor.stop(reason, detail, grace_s=grace_s)
 
     def run(
         self,
@@ -112,20 +112,20 @@ class RunningAttempt:
             self.program = command[0]
         else:
             command = build_command(self.task, self._settings, coverage_file, code_dir)
-        keeper, workdir = self.launch.keeper, str(self._settings.workdir)
+        supervisor, workdir = self.launch.supervisor, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
         if why := _why_not_forked(changes):
             self.launch = structs.replace(self.launch, server=None, note=why)
 
         def start(output: int, report: int) -> None:
             if self.launch.server is None:
-                keeper.spawn(command, environment, workdir, output=output, report=report)
+                supervisor.spawn(command, environment, workdir, output=output, report=report)
             else:
                 folders = dict.fromkeys((str(self._settings.root), workdir))
                 project = tuple(folders) if self.launch.is_learning else ()
-                keeper.fork(command[1:], changes, workdir, project, output=output, report=report)
+                supervisor.fork(command[1:], changes, workdir, project, output=output, report=report)
 
-        supervised = self._supervisor.run(start, lambda: on_started(self.inherited))
+        supervised = self._monitor.run(start, lambda: on_started(self.inherited))
         if is_command:
             from worker.executor.junit_report import read_junit  # Imported late: only these files need it.
 
@@ -180,7 +180,7 @@ def build_result(
             stop_reason=supervised.stop_reason,
             stop_detail=supervised.stop_detail,
             start_error=_why_not_started(supervised, attempt),
-            keeper_died=supervised.keeper_died,
+            supervisor_died=supervised.supervisor_died,
             kernel_killed=kernel_killed,
             runner=runner,
             cases=cases,
@@ -222,8 +222,8 @@ def build_result(
         leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
         stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
         output_dropped_bytes=attempt.capture.total_dropped_bytes(),
-        isolation=Isolation.SPAWN if report.why_not_forked else attempt.launch.isolation,
-        isolation_note=report.why_not_forked or attempt.launch.note,
+        isolation=Isolation.SPAWN if report.spawn_reason else attempt.launch.isolation,
+        isolation_note=report.spawn_reason or attempt.launch.note,
         stale_quarantine=tuple(report.stale_quarantine),
     )
 

@@ -30,7 +30,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """Why Passmuster stopped it; None: it ended by itself."""
     stop_detail: str = ""
     start_error: str = ""
-    keeper_died: bool = False
+    supervisor_died: bool = False
     """Whether the test killed its process supervisor."""
     kernel_killed: bool = False
     """Whether the kernel's out-of-memory killer acted while it ran."""
@@ -76,7 +76,7 @@ def classify(evidence: Evidence) -> Classification:
         return _stopped(evidence, evidence.stop_reason)
     if evidence.start_error:
         return Classification(status=Status.START_ERROR, error=evidence.start_error)
-    if evidence.keeper_died:
+    if evidence.supervisor_died:
         return Classification(status=Status.CRASH, error="it killed the process that started it")
     if evidence.signal is not None:
         return _signalled(evidence, evidence.signal)

@@ -38,7 +38,7 @@ from worker.process.process_tree import descendants, kill_all, marked
 from worker.process.settings import WorkerSettings
 from worker.process.temporary import PrivateTmp
 
-TASKS_OWN = (0, errno.E2BIG)
+TASK_ERRNOS = (0, errno.E2BIG)
 """Error numbers that the task itself causes: 0 for a NUL byte, which has no number of its own, and E2BIG for
 too many or too large variables."""
 
@@ -58,8 +58,8 @@ class LocalExecutor:
 
     Args:
         settings: the worker's settings.
-        fleet: the fork servers and process supervisors that start files; closed with this object.
-        pool: the memory that all runs on this machine share; None: not shared.
+        server_pool: the fork servers and process supervisors that start files; closed with this object.
+        host_budget: the memory that all runs on this machine share; None: not shared.
         slots_of: returns the slot numbers of this worker in a run, by run ID; None: no other worker serves
             its runs.
 
@@ -70,16 +70,16 @@ class LocalExecutor:
     def __init__(
         self,
         settings: WorkerSettings,
-        fleet: ServerPool | CoveragePools,
-        pool: HostBudget | None = None,
+        server_pool: ServerPool | CoveragePools,
+        host_budget: HostBudget | None = None,
         slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
         self._settings = settings
         own = SlotRange(first=0, total=max_slots(settings.slots, cpus=settings.idle_cpus))
         self._slots_of = slots_of or (lambda _: own)
-        self._pool = pool
+        self._host_budget = host_budget
         self._lock = threading.Lock()
-        self._fleet = fleet
+        self._server_pool = server_pool
         self._slots: dict[str, int] = {}
         self._running: dict[str, RunningAttempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
@@ -87,24 +87,24 @@ class LocalExecutor:
         self._stopped = threading.Event()
         self._count = 0
         self._waiting_slots: set[int] = set()
-        self._why_no_process = ""
+        self._process_problem = ""
         self._oom_kills = _OomKills()
         self._governor = MemoryGovernor(
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
             limit_bytes=settings.limit_bytes,
             cpus=settings.idle_cpus if settings.cpus is None else settings.cpus,
-            overcommits=settings.idle_cpus is not None,
+            oversubscribes=settings.idle_cpus is not None,
             members=self._members,
             on_breach=self._on_breach,
-            pool=pool,
+            host_budget=host_budget,
         )
         self._tmp = PrivateTmp(settings.tmp_parent)
 
     def prefetch(self, tasks: Sequence[TestTask]) -> None:
         """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
         self._governor.expect(tasks)
-        self._fleet.expect(tasks)
+        self._server_pool.expect(tasks)
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the slots and the budget, each with its source."""
@@ -112,7 +112,7 @@ class LocalExecutor:
 
     def free_capacity(self) -> FreeCapacity:
         """Return the free capacity."""
-        return self._governor.room()
+        return self._governor.free_capacity()
 
     def admit(self, task: TestTask) -> bool:
         """Reserve a slot and memory for a task; return False if it does not fit now."""
@@ -152,9 +152,9 @@ class LocalExecutor:
             self._stopping = (reason, grace_s)
             self._stopped.set()
             running = list(self._running.values())
-        self._fleet.give_up()
+        self._server_pool.give_up()
         for attempt in running:
-            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+            attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """Stop only these attempts. Those that are admitted but have not started are stopped at their
@@ -164,7 +164,7 @@ class LocalExecutor:
             self._ending.update((attempt_id, (reason, grace_s)) for attempt_id in here)
             running = [self._running[attempt_id] for attempt_id in here if attempt_id in self._running]
         for attempt in running:
-            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+            attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
     def usage(self) -> Usage:
         """Return the slots and the memory that the running files use, as last measured."""
@@ -176,9 +176,9 @@ class LocalExecutor:
         Raises:
             InfrastructureError: no process can start, or memory cannot be measured.
         """
-        if self._why_no_process:
+        if self._process_problem:
             raise InfrastructureError(
-                f"no process can be started for {EXHAUSTED_WAIT_S:.0f} s: {self._why_no_process}; {ADVICE}"
+                f"no process can be started for {EXHAUSTED_WAIT_S:.0f} s: {self._process_problem}; {ADVICE}"
             )
         self._governor.check()
 
@@ -191,10 +191,10 @@ class LocalExecutor:
     def close(self) -> None:
         """Stop running files, process supervisors and sampling, and remove the temporary directory."""
         self.stop_all(StopReason.CANCELLED, grace_s=0)
-        self._fleet.close()
+        self._server_pool.close()
         self._governor.close()
-        if self._pool is not None:
-            self._pool.close()
+        if self._host_budget is not None:
+            self._host_budget.close()
         self._tmp.close(keep=self._settings.keep_tmp)
 
     def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
@@ -208,8 +208,8 @@ class LocalExecutor:
             raise
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
-        if supervised.keeper_died:
-            self._replace_keeper(slot, attempt)
+        if supervised.supervisor_died:
+            self._replace_supervisor(slot, attempt)
         result = build_result(
             attempt,
             supervised,
@@ -218,9 +218,9 @@ class LocalExecutor:
             kernel_killed=_is_killed(supervised) and self._oom_kills.now() > oom_kills,
         )
         if attempt.launch.is_learning and result.status.is_pass:
-            self._fleet.of(task).learn(task.file_path, attempt.report.imports)
-        if attempt.report.why_not_forked and attempt.launch.server is not None:
-            self._fleet.of(task).refuse_session(task.file_path, attempt.launch.server)
+            self._server_pool.of(task).learn(task.file_path, attempt.report.imports)
+        if attempt.report.spawn_reason and attempt.launch.server is not None:
+            self._server_pool.of(task).refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         is_checked = (
             task.isolation is self._settings.isolation is Isolation.AUTO
@@ -253,17 +253,17 @@ class LocalExecutor:
         while True:
             is_last_try = time.monotonic() > give_up_at
             try:
-                fleet = self._fleet.of(task)
-                launch = fleet.launch(task, slot)
+                pool = self._server_pool.of(task)
+                launch = pool.launch(task, slot)
                 attempt = RunningAttempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
-                self._governor.hold(self._fleet.held_bytes)
-                self._note_running(attempt)
+                self._governor.set_server_bytes(self._server_pool.held_bytes)
+                self._register(attempt)
                 supervised = attempt.run(
                     tmp_dir,
                     coverage_file,
                     partial(self._governor.attach, task.attempt_id),
-                    fleet.environment,
-                    fleet.code_dir,
+                    pool.environment,
+                    pool.code_dir,
                 )
                 failed = supervised.failed
                 if failed is None or failed.errno not in EXHAUSTED or is_last_try:
@@ -297,27 +297,27 @@ class LocalExecutor:
                 if self._governor.has_processes:
                     return now_s + EXHAUSTED_WAIT_S
                 if now_s > give_up_at:
-                    self._why_no_process = self._why_no_process or why
-                if self._why_no_process:
+                    self._process_problem = self._process_problem or why
+                if self._process_problem:
                     break
                 with self._lock:  # Under the lock, no slot can be taken meanwhile.
                     if next(iter(self._slots)) == task.attempt_id:
                         busy = set(self._slots.values()) - self._waiting_slots
-                        self._fleet.release(used_slots=busy | {slot})
+                        self._server_pool.release(used_slots=busy | {slot})
                         return give_up_at
             return 0.0
         finally:
             with self._lock:
                 self._waiting_slots.discard(slot)
 
-    def _note_running(self, attempt: RunningAttempt) -> None:
+    def _register(self, attempt: RunningAttempt) -> None:
         """Register an attempt so that it can be stopped; stop it now if that was already requested."""
         with self._lock:
             self._running[attempt.task.attempt_id] = attempt
             wishes = (self._ending.get(attempt.task.attempt_id), self._stopping)
         for wish in wishes:
             if wish is not None:
-                attempt.stop(wish[0], _WORDS[wish[0]], grace_s=wish[1])
+                attempt.stop(wish[0], STOP_DETAILS[wish[0]], grace_s=wish[1])
 
     def _forget(self, task: TestTask) -> None:
         with self._lock:
@@ -342,24 +342,24 @@ class LocalExecutor:
         self._tmp.remove(tmp_dir)
         return ""
 
-    def _replace_keeper(self, slot: int, attempt: RunningAttempt) -> None:
+    def _replace_supervisor(self, slot: int, attempt: RunningAttempt) -> None:
         """Kill what is left of a file that killed its process supervisor, and let the slot start a new
         one."""
-        keeper = attempt.launch.keeper
-        self._fleet.discard(slot, keeper)
+        supervisor = attempt.launch.supervisor
+        self._server_pool.discard(slot, supervisor)
         # Processes may fork during the search: repeat it until none is left, a bounded number of times.
         for _ in range(100):
             left = marked(attempt.marker)
             if not left:
                 break
             kill_all(left)
-        keeper.close()
+        supervisor.close()
 
     def _members(self, attempt_id: str) -> list[int]:
         """Return the processes of a running file."""
         with self._lock:
             attempt = self._running.get(attempt_id)
-        return descendants(attempt.keeper_pid) if attempt is not None else []
+        return descendants(attempt.supervisor_pid) if attempt is not None else []
 
     def _on_breach(self, breach: Breach) -> None:
         """Kill the tree of an attempt that breaches the memory rules, without a grace period."""
@@ -369,7 +369,7 @@ class LocalExecutor:
             attempt.stop(breach.reason, breach.detail, grace_s=0)
             # Through the monitor and the supervisor, the kill takes tens of milliseconds on a busy machine,
             # and the tree can grow by a megabyte in each of them.
-            kill_all(descendants(attempt.keeper_pid))
+            kill_all(descendants(attempt.supervisor_pid))
 
     def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
         return TestResult(
@@ -403,7 +403,7 @@ class _OomKills:
 def _is_worker_fault(supervised: Supervised, task: TestTask) -> bool:
     """Whether the start failed because of the worker; a project's own command is not its fault."""
     failed = supervised.failed
-    if failed is None or failed.errno in TASKS_OWN:
+    if failed is None or failed.errno in TASK_ERRNOS:
         return False
     return task.runner is not RunnerKind.COMMAND or failed.errno in EXHAUSTED
 
@@ -413,7 +413,7 @@ def _is_killed(supervised: Supervised) -> bool:
     return ended is not None and os.waitstatus_to_exitcode(ended.wait_status) == -signal.SIGKILL
 
 
-_WORDS = {
+STOP_DETAILS = {
     StopReason.CANCELLED: "stopped because the run was stopped",
     StopReason.RUN_TIMEOUT: "stopped because the time of the whole run was over",
 }

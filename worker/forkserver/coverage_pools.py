@@ -39,7 +39,7 @@ class CoveragePools:
 
     @property
     def held_bytes(self) -> int:
-        """What all servers and their keepers take."""
+        """What all servers and their supervisors take."""
         return sum(fleet.held_bytes for fleet in self._fleets())
 
     def of(self, task: TestTask) -> ServerPool:
@@ -68,13 +68,13 @@ class CoveragePools:
             if some:
                 self.of(some[0]).expect(some)
 
-    def discard(self, slot: int, keeper: SupervisorClient) -> None:
-        """Forget a keeper that a test has killed."""
+    def discard(self, slot: int, supervisor: SupervisorClient) -> None:
+        """Forget a supervisor that a test has killed."""
         for fleet in self._fleets():
-            fleet.discard(slot, keeper)
+            fleet.discard(slot, supervisor)
 
     def release(self, *, used_slots: Collection[int]) -> None:
-        """End the keepers of all other slots."""
+        """End the supervisors of all other slots."""
         for fleet in self._fleets():
             fleet.release(used_slots=used_slots)
 
@@ -85,7 +85,7 @@ class CoveragePools:
             fleet.give_up()
 
     def close(self) -> None:
-        """End all keepers and all servers."""
+        """End all supervisors and all servers."""
         with contextlib.ExitStack() as stack:
             for fleet in self._fleets():
                 stack.callback(fleet.close)

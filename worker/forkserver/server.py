@@ -20,7 +20,7 @@ from msgspec import Struct, field
 
 from passmuster.host.subprocesses import wait_or_kill
 from worker.process.command import CHILD_MAIN
-from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
+from worker.process.message_socket import MessageSocket, SocketClosedError, open_socket_pair
 from worker.process.supervisor_client import SupervisorClient, lower_priority
 
 FORK_WAIT_S = 30.0
@@ -184,13 +184,13 @@ class ForkServer(Struct):
         """Its memory beyond that of the server that it was forked from."""
         return self.answer.anon_bytes - self._below_bytes
 
-    def keeper(self) -> SupervisorClient:
+    def supervisor(self) -> SupervisorClient:
         """Fork a process supervisor, which can fork processes with everything that this server has imported.
 
         Raises:
             ServerError: the server is gone, hangs, or cannot fork.
         """
-        link, pid = self._fork(("keeper",))
+        link, pid = self._fork(("supervisor",))
         return SupervisorClient(link, pid)
 
     def derive(self, setup: Setup, given_up: threading.Event) -> ForkServer:
@@ -223,12 +223,12 @@ class ForkServer(Struct):
 
     def _fork(self, request: tuple[object, ...]) -> tuple[MessageSocket, int]:
         """Ask for a process with a socket of its own; return both."""
-        link, theirs = open_link()
+        link, theirs = open_socket_pair()
         try:
             with theirs, self._lock:
                 self._link.send(request, [theirs.fileno()])
                 reply = self._link.wait(FORK_WAIT_S)
-        except LinkClosedError:
+        except SocketClosedError:
             link.close()
             raise ServerGoneError("the fork server has died") from None
         match reply:
@@ -265,7 +265,7 @@ def start_server(
     Raises:
         ServerError: it does not start, or does not answer.
     """
-    link, theirs = open_link()
+    link, theirs = open_socket_pair()
     try:
         with theirs:
             process = subprocess.Popen(
@@ -301,7 +301,7 @@ def _ready(link: MessageSocket, given_up: threading.Event) -> ServerInfo:
     while time.monotonic() < deadline and not given_up.is_set():
         try:
             messages = link.receive_within(GIVE_UP_LOOK_S)
-        except LinkClosedError:
+        except SocketClosedError:
             if importing:
                 raise ImportStuckError(importing, "ends the process") from None
             raise ServerError("the fork server died while it was set up") from None

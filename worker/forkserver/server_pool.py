@@ -29,13 +29,13 @@ from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError
 from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import WorkerSettings
-from worker.process.supervisor_client import SupervisorClient, start_keeper
+from worker.process.supervisor_client import SupervisorClient, start_supervisor
 from worker.process.temporary import PrivateTmp
 
 if TYPE_CHECKING:
     from worker.forkserver.fork_advice import ForkAdvice, ForkAdvisor
 
-KEEPER_BYTES = 2 * 1024 * 1024
+SUPERVISOR_BYTES = 2 * 1024 * 1024
 """Memory of a process supervisor that was forked from a server: 1 to 2 MiB were measured."""
 
 
@@ -50,13 +50,13 @@ class StartPlan(Struct, frozen=True, kw_only=True):
     """How a file is to be started.
 
     Args:
-        keeper: who starts and owns its processes.
+        supervisor: who starts and owns its processes.
         server: from which it is forked; None: it is spawned.
         is_learning: whether what it imports is recorded.
         note: why it is spawned although it might have been forked; empty: nothing to say.
     """
 
-    keeper: SupervisorClient
+    supervisor: SupervisorClient
     server: ForkServer | None = None
     is_learning: bool = False
     note: str = ""
@@ -77,7 +77,7 @@ class ServerPool:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._keepers: dict[tuple[int, ServerKey | None], SupervisorClient] = {}
+        self._supervisors: dict[tuple[int, ServerKey | None], SupervisorClient] = {}
         self._servers: dict[tuple[int, ServerKey | None], ForkServer] = {}
         """The servers that the supervisors were forked from: another one may have taken the place since."""
         self._is_closed = False
@@ -109,8 +109,8 @@ class ServerPool:
     def held_bytes(self) -> int:
         """Memory of the servers and their supervisors; shared pages count once."""
         with self._lock:
-            forked = sum(1 for _, place in self._keepers if place is not None)
-        return forked * KEEPER_BYTES + self._tree.held_bytes
+            forked = sum(1 for _, place in self._supervisors if place is not None)
+        return forked * SUPERVISOR_BYTES + self._tree.held_bytes
 
     def of(self, _task: TestTask) -> ServerPool:
         """Return the fleet that a file is started from: all from this one; see `Fleets`."""
@@ -175,23 +175,23 @@ class ServerPool:
         wanted = self.wanted(task.isolation)
         if task.runner is RunnerKind.COMMAND:
             note = _COMMAND_NOTE if wanted is Isolation.FORK else ""
-            return StartPlan(keeper=self._plain(slot), note=note)
+            return StartPlan(supervisor=self._plain(slot), note=note)
         if wanted is Isolation.SPAWN:
-            return StartPlan(keeper=self._plain(slot), note=self._why_never)
+            return StartPlan(supervisor=self._plain(slot), note=self._why_never)
         while True:
             try:
                 advice = self._advisor.advise(task)
                 if advice.why_spawn and wanted is Isolation.AUTO:
-                    return StartPlan(keeper=self._plain(slot), note=advice.why_spawn)
+                    return StartPlan(supervisor=self._plain(slot), note=advice.why_spawn)
                 self._count([task.file_path] if advice.base == PYTEST else [])
                 place, server = self._best_server(task, advice)
                 return StartPlan(
-                    keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
+                    supervisor=self._forked(slot, place, server), server=server, is_learning=advice.is_new
                 )
             except ServerGoneError:
                 continue  # Until too many have died.
             except ServerError as error:
-                return StartPlan(keeper=self._plain(slot), note=str(error))
+                return StartPlan(supervisor=self._plain(slot), note=str(error))
 
     def learn(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
@@ -203,19 +203,21 @@ class ServerPool:
             if any(place.session for place, known in self._tree.servers.items() if known is server):
                 self._without_session.add(_folder(path))
 
-    def discard(self, slot: int, keeper: SupervisorClient) -> None:
+    def discard(self, slot: int, supervisor: SupervisorClient) -> None:
         """Discard a supervisor that a test killed; the caller closes it."""
         with self._lock:
-            for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
-                del self._keepers[key]
+            for key in [
+                key for key, known in self._supervisors.items() if key[0] == slot and known is supervisor
+            ]:
+                del self._supervisors[key]
 
     def release(self, *, used_slots: Collection[int]) -> None:
         """Stop the supervisors of all other slots: each holds a process until its slot runs a file again."""
         with self._lock:
-            unused = [key for key in self._keepers if key[0] not in used_slots]
-            keepers = [self._keepers.pop(key) for key in unused]
-        for keeper in keepers:
-            keeper.close()
+            unused = [key for key in self._supervisors if key[0] not in used_slots]
+            supervisors = [self._supervisors.pop(key) for key in unused]
+        for supervisor in supervisors:
+            supervisor.close()
 
     def give_up(self) -> None:
         """Create no further server, so that no file waits for one from now on."""
@@ -225,9 +227,9 @@ class ServerPool:
         """Stop all supervisors with their processes, and all servers."""
         with self._lock:
             self._is_closed = True
-            keepers, self._keepers = list(self._keepers.values()), {}
-        for keeper in keepers:
-            keeper.close()
+            supervisors, self._supervisors = list(self._supervisors.values()), {}
+        for supervisor in supervisors:
+            supervisor.close()
         self._tree.close()
         if self._tmp is not None:
             self._tmp.close(keep=False)
@@ -352,38 +354,38 @@ class ServerPool:
     def _forked(self, slot: int, place: ServerKey, server: ForkServer) -> SupervisorClient:
         key = (slot, place)
         with self._lock:
-            keeper = self._keepers.get(key)
-            if keeper is not None and self._servers[key] is not server:
-                del self._keepers[key]
-                outdated, keeper = keeper, None
+            supervisor = self._supervisors.get(key)
+            if supervisor is not None and self._servers[key] is not server:
+                del self._supervisors[key]
+                outdated, supervisor = supervisor, None
             else:
                 outdated = None
         if outdated is not None:
             outdated.close()  # It is idle: its slot is ours.
-        if keeper is None:
+        if supervisor is None:
             try:
-                keeper = server.keeper()
+                supervisor = server.supervisor()
             except ServerGoneError:
                 self._tree.bury(place)
                 raise
-            self._keep(key, keeper)
+            self._keep(key, supervisor)
             self._servers[key] = server
-        return keeper
+        return supervisor
 
     def _plain(self, slot: int) -> SupervisorClient:
         with self._lock:
-            keeper = self._keepers.get((slot, None))
-        if keeper is None:
-            keeper = start_keeper(nice=self._settings.nice)
-            self._keep((slot, None), keeper)
-        return keeper
+            supervisor = self._supervisors.get((slot, None))
+        if supervisor is None:
+            supervisor = start_supervisor(nice=self._settings.nice)
+            self._keep((slot, None), supervisor)
+        return supervisor
 
-    def _keep(self, key: tuple[int, ServerKey | None], keeper: SupervisorClient) -> None:
+    def _keep(self, key: tuple[int, ServerKey | None], supervisor: SupervisorClient) -> None:
         with self._lock:
             if not self._is_closed:
-                self._keepers[key] = keeper
+                self._supervisors[key] = supervisor
                 return
-        keeper.close()
+        supervisor.close()
         raise OSError("the run is over")
 
 

@@ -26,10 +26,10 @@ from worker.process.stacks import ask_for_stacks
 from worker.process.supervisor_client import (
     Ended,
     Failed,
-    KeeperGoneError,
-    KeeperMessage,
     Started,
     SupervisorClient,
+    SupervisorGoneError,
+    SupervisorMessage,
 )
 
 READ_BYTES = 1 << 18
@@ -50,7 +50,7 @@ class Supervised(Struct, frozen=True, kw_only=True):
     """The supervisor's report; None: nothing was started, or the supervisor died."""
     failed: Failed | None = None
     """Why nothing was started; None: the file started."""
-    keeper_died: bool = False
+    supervisor_died: bool = False
     """Whether the test killed its supervisor."""
     stop_reason: StopReason | None = None
     """Why Passmuster stopped it; None: it ended by itself."""
@@ -67,9 +67,9 @@ class AttemptMonitor:
     """Runs one file under one process supervisor. Only `stop` may be called from any thread."""
 
     def __init__(
-        self, keeper: SupervisorClient, limits: Limits, capture: OutputCapture, report: ChildReport
+        self, supervisor: SupervisorClient, limits: Limits, capture: OutputCapture, report: ChildReport
     ) -> None:
-        self._keeper = keeper
+        self._supervisor = supervisor
         self._limits = limits
         self._capture = capture
         self._report = report
@@ -78,7 +78,7 @@ class AttemptMonitor:
         self._wanted: tuple[StopReason, str, float] | None = None
         self._poll = select.poll()
         self._pipes: dict[int, Callable[[bytes], None]] = {}
-        self._messages: list[KeeperMessage] = []
+        self._messages: list[SupervisorMessage] = []
         self._stacks = ""
         self._output_inode = 0
         self._stop_reason: StopReason | None = None
@@ -113,7 +113,7 @@ class AttemptMonitor:
             self._start(start)
             ended, failed = self._wait(begin, on_started)
             died = False
-        except KeeperGoneError:
+        except SupervisorGoneError:
             ended, failed, died = None, None, True
         finally:
             self._drain_rest()
@@ -121,7 +121,7 @@ class AttemptMonitor:
         return Supervised(
             ended=ended,
             failed=failed,
-            keeper_died=died,
+            supervisor_died=died,
             stop_reason=self._stop_reason,
             stop_detail=self._stop_detail,
             duration_s=time.monotonic() - begin,
@@ -131,7 +131,7 @@ class AttemptMonitor:
 
     def _start(self, start: Callable[[int, int], None]) -> None:
         self._poll.register(self._wake_read, select.POLLIN)
-        self._poll.register(self._keeper.fileno(), select.POLLIN)
+        self._poll.register(self._supervisor.fileno(), select.POLLIN)
         with ExitStack() as writing_ends:
             output = self._open_pipe(self._capture.feed, writing_ends)
             report = self._open_pipe(self._report.feed, writing_ends)
@@ -158,10 +158,10 @@ class AttemptMonitor:
                 now = time.monotonic()
             self._obey_wish(now)
             if self._kill_at is not None and now >= self._kill_at and dead_by is None:
-                self._keeper.kill()
+                self._supervisor.kill()
                 dead_by = now + DEAD_WAIT_S
             if dead_by is not None and now >= dead_by:
-                raise KeeperGoneError
+                raise SupervisorGoneError
             self._serve(_next(now, deadline if self._stop_reason is None else None, self._kill_at, dead_by))
             for message in self._take_messages():
                 match message:
@@ -177,7 +177,7 @@ class AttemptMonitor:
 
     def _time_is_up(self) -> None:
         """Collect the stacks, then start to stop the file."""
-        pids = descendants(self._keeper.pid)
+        pids = descendants(self._supervisor.pid)
         self._stacks = ask_for_stacks(pids, self._output_inode, self._serve_for)
         detail = f"ran longer than its time limit of {self._limits.timeout_s:g} s"
         self.stop(StopReason.TIMEOUT, detail, grace_s=self._limits.grace_s)
@@ -193,7 +193,7 @@ class AttemptMonitor:
             self._stop_reason, self._stop_detail = reason, detail
             self._kill_at = now + grace_s
             if grace_s > 0:
-                self._keeper.signal(signal.SIGTERM)
+                self._supervisor.signal(signal.SIGTERM)
         elif self._kill_at is not None:
             self._kill_at = min(self._kill_at, now + grace_s)
 
@@ -206,7 +206,7 @@ class AttemptMonitor:
             elif descriptor in self._pipes:
                 count += self._take(descriptor)
             else:
-                self._messages.extend(self._keeper.receive())
+                self._messages.extend(self._supervisor.receive())
         return count
 
     def _serve_for(self, seconds: float) -> int:
@@ -216,7 +216,7 @@ class AttemptMonitor:
             count += self._serve(left)
         return count
 
-    def _take_messages(self) -> list[KeeperMessage]:
+    def _take_messages(self) -> list[SupervisorMessage]:
         messages, self._messages = self._messages, []
         return messages
 

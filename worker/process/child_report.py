@@ -68,7 +68,7 @@ class ChildReport:
         self.done = 0
         self.collect_error = ""
         self.start_error = ""
-        self.why_not_forked = ""
+        self.spawn_reason = ""
         self.imports: list[str] = []
         self.stale_quarantine: list[str] = []
         self._message_chars = 0
@@ -133,7 +133,7 @@ class ChildReport:
             case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
                 self.stale_quarantine.append(_encodable(test))
             case {"unforked": str(message)}:
-                self.why_not_forked = _encodable(message)
+                self.spawn_reason = _encodable(message)
             case _:
                 return False
         return True

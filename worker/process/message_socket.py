@@ -19,7 +19,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """More than any message: the longest names the modules that a server has imported, in less than 1 MiB."""
 
 
-class LinkClosedError(Exception):
+class SocketClosedError(Exception):
     """The other end is gone."""
 
 
@@ -42,7 +42,7 @@ class MessageSocket:
         """Send a message, and descriptors that stay the caller's to close.
 
         Raises:
-            LinkClosedError: the other end is gone.
+            SocketClosedError: the other end is gone.
         """
         body = marshal.dumps(message, MARSHAL_VERSION)  # type: ignore[arg-type]
         data = len(body).to_bytes(4, "big") + body
@@ -50,26 +50,26 @@ class MessageSocket:
             sent = socket.send_fds(self._socket, [data], list(descriptors)) if descriptors else 0
             self._socket.sendall(data[sent:])
         except OSError as error:
-            raise LinkClosedError from error
+            raise SocketClosedError from error
 
     def receive(self) -> list[tuple[object, ...]]:
         """Return the messages that have arrived; call when the descriptor is readable.
 
         Raises:
-            LinkClosedError: the other end is gone, or announces a message of impossible length.
+            SocketClosedError: the other end is gone, or announces a message of impossible length.
         """
         try:
             data = self._socket.recv(READ_BYTES)
         except OSError as error:
-            raise LinkClosedError from error
+            raise SocketClosedError from error
         if not data:
-            raise LinkClosedError
+            raise SocketClosedError
         self._buffer += data
         messages: list[tuple[object, ...]] = []
         while len(self._buffer) >= 4:
             end = 4 + int.from_bytes(self._buffer[:4], "big")
             if end > MAX_MESSAGE_BYTES:
-                raise LinkClosedError
+                raise SocketClosedError
             if len(self._buffer) < end:
                 break
             messages.append(marshal.loads(self._buffer[4:end]))
@@ -80,7 +80,7 @@ class MessageSocket:
         """Return the one message that is expected; None: it has not come in time.
 
         Raises:
-            LinkClosedError: the other end is gone.
+            SocketClosedError: the other end is gone.
         """
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
@@ -92,7 +92,7 @@ class MessageSocket:
         """Return the messages that came, as `receive` does; none where nothing comes in time.
 
         Raises:
-            LinkClosedError: the other end is gone.
+            SocketClosedError: the other end is gone.
         """
         return self.receive() if _is_readable(self._socket, timeout_s) else []
 
@@ -115,7 +115,7 @@ class MessageSocket:
             self._socket.close()
 
 
-def open_link() -> tuple[MessageSocket, socket.socket]:
+def open_socket_pair() -> tuple[MessageSocket, socket.socket]:
     """Return our end of a new pair, and the other one to hand on and close."""
     ours, theirs = socket.socketpair()
     return MessageSocket(ours), theirs

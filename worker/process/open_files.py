@@ -7,16 +7,11 @@ import resource
 from passmuster.model.errors import InfrastructureError
 
 REPORT_FD = 198
-"""The descriptor over which a test process reports, as `worker/child/passmuster_child_keeper.py` has it."""
+"""The descriptor of a test process's report; the same as in `worker/child/passmuster_child_supervisor.py`."""
 
 
 def require_open_files() -> None:
-    """Check the limit of open files, which test processes inherit; they report over a descriptor of a high
-    number.
-
-    Raises:
-        InfrastructureError: it is too low.
-    """
+    """Raise InfrastructureError if the limit of open files, which test processes inherit, is too low."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = REPORT_FD + 1
     if limit != resource.RLIM_INFINITY and limit < needed:

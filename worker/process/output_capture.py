@@ -33,7 +33,7 @@ class OutputCapture:
         with self._lock:
             self._feed(data)
 
-    def since(self, offset: int, *, most_bytes: int) -> tuple[int, bytes]:
+    def since(self, offset: int, *, max_bytes: int) -> tuple[int, bytes]:
         """Return the newest bytes from `offset` on, at most so many, and the offset of the first of them.
 
         That is larger than `offset` where there is more, or where what came there was not kept.
@@ -41,7 +41,7 @@ class OutputCapture:
         with self._lock:
             tail_start = len(self._head) + self._cut_bytes
             total = tail_start + len(self._tail)
-            start = max(offset, total - most_bytes)
+            start = max(offset, total - max_bytes)
             if start >= tail_start:
                 return min(start, total), bytes(self._tail[start - tail_start :])
             if self._cut_bytes:

@@ -1,6 +1,6 @@
 """Client of a process supervisor: starts one, sends it a file to run, and receives how the file ended.
 
-`worker/child/passmuster_child_keeper.py` is the other end and documents the messages;
+`worker/child/passmuster_child_supervisor.py` is the other end and documents the messages;
 `worker.process.attempt_monitor` receives them. A supervisor is started here or forked by a fork server
 (`worker.forkserver.server`).
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.host.subprocesses import wait_or_kill
-from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
+from worker.process.message_socket import MessageSocket, SocketClosedError, open_socket_pair
 
-MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_keeper.py"
+MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_supervisor.py"
 
 CLOSE_WAIT_S = 12.0
 """Seconds a supervisor may take to end its processes; longer than its own bound for reaping."""
@@ -52,10 +52,10 @@ class Ended(Struct, frozen=True):
     """The processes that outlived the first one and were killed."""
 
 
-KeeperMessage = Started | Failed | Ended
+SupervisorMessage = Started | Failed | Ended
 
 
-class KeeperGoneError(Exception):
+class SupervisorGoneError(Exception):
     """The process supervisor died: its test killed it, because no other process knows it."""
 
 
@@ -95,7 +95,7 @@ class SupervisorClient:
             report: descriptor on which the child reports; still the caller's to close.
 
         Raises:
-            KeeperGoneError: the keeper is dead.
+            SupervisorGoneError: the supervisor is dead.
         """
         message = (
             "spawn",
@@ -129,24 +129,24 @@ class SupervisorClient:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the file's process group; no effect if it has ended."""
-        with contextlib.suppress(KeeperGoneError):
+        with contextlib.suppress(SupervisorGoneError):
             self._send(("signal", int(number)), [])
 
     def kill(self) -> None:
         """Send SIGKILL to all processes of the file."""
-        with contextlib.suppress(KeeperGoneError):
+        with contextlib.suppress(SupervisorGoneError):
             self._send(("kill",), [])
 
-    def receive(self) -> tuple[KeeperMessage, ...]:
+    def receive(self) -> tuple[SupervisorMessage, ...]:
         """Return the messages that have arrived; call when the descriptor is readable.
 
         Raises:
-            KeeperGoneError: the keeper is dead.
+            SupervisorGoneError: the supervisor is dead.
         """
         try:
             return tuple(map(_decode, self._link.receive()))
-        except LinkClosedError as error:
-            raise KeeperGoneError from error
+        except SocketClosedError as error:
+            raise SupervisorGoneError from error
 
     def close(self) -> None:
         """Stop the supervisor and all its processes, and wait for it."""
@@ -161,8 +161,8 @@ class SupervisorClient:
     def _send(self, message: tuple[object, ...], descriptors: list[int]) -> None:
         try:
             self._link.send(message, descriptors)
-        except LinkClosedError as error:
-            raise KeeperGoneError from error
+        except SocketClosedError as error:
+            raise SupervisorGoneError from error
 
 
 def lower_priority(pid: int, by: int) -> None:
@@ -177,7 +177,7 @@ def lower_priority(pid: int, by: int) -> None:
             os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
 
 
-def start_keeper(*, nice: int = 0) -> SupervisorClient:
+def start_supervisor(*, nice: int = 0) -> SupervisorClient:
     """Start a process supervisor that spawns files.
 
     Args:
@@ -186,7 +186,7 @@ def start_keeper(*, nice: int = 0) -> SupervisorClient:
     Raises:
         OSError: no process can be started.
     """
-    link, theirs = open_link()
+    link, theirs = open_socket_pair()
     with theirs:
         # Its own session: a Ctrl-C in the terminal, or a kill of the runner's group, is not for it.
         process = subprocess.Popen(
@@ -200,7 +200,7 @@ def start_keeper(*, nice: int = 0) -> SupervisorClient:
     return SupervisorClient(link, process.pid, process)
 
 
-def _decode(message: tuple[object, ...]) -> KeeperMessage:
+def _decode(message: tuple[object, ...]) -> SupervisorMessage:
     match message:
         case ("started", int(pid)):
             return Started(pid)
@@ -208,4 +208,4 @@ def _decode(message: tuple[object, ...]) -> KeeperMessage:
             return Failed(errno, text)
         case ("ended", int(status), float(cpu_s), int(max_rss_bytes), list(leaked)):
             return Ended(status, cpu_s, max_rss_bytes, tuple(leaked))
-    raise KeeperGoneError(f"a keeper said {message!r}")
+    raise SupervisorGoneError(f"a supervisor said {message!r}")

@@ -76,7 +76,7 @@ class OutputStreamer:
             return list(self._subscribed.values())
 
     def _send(self, subscribed: _SubscribedFile) -> None:
-        start, data = subscribed.capture.since(subscribed.sent, most_bytes=MAX_PIECE_BYTES)
+        start, data = subscribed.capture.since(subscribed.sent, max_bytes=MAX_PIECE_BYTES)
         if data:
             file = subscribed.file
             piece = OutputPiece(delivery=file.delivery, start=start, data=data)

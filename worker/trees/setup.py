@@ -22,7 +22,7 @@ from worker.process.attempt_monitor import AttemptMonitor
 from worker.process.child_report import ChildReport
 from worker.process.command import CHILD_DIR
 from worker.process.output_capture import OutputCapture
-from worker.process.supervisor_client import start_keeper
+from worker.process.supervisor_client import start_supervisor
 
 _LINE = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*(?P<rest>(?:[<>=!~@(].*)?)"
@@ -108,10 +108,10 @@ def run_setup(command: str, tree: Path, interpreter: str, environ: Mapping[str, 
     capture = OutputCapture(_OUTPUT_BYTES)
     path = f"{Path(interpreter).parent}{os.pathsep}{environ.get('PATH', os.defpath)}"
     try:
-        with closing(start_keeper()) as keeper:
+        with closing(start_supervisor()) as supervisor:
             limits = Limits(timeout_s=SETUP_S, grace_s=_GRACE_S)
-            supervised = AttemptMonitor(keeper, limits, capture, ChildReport()).run(
-                lambda output, report: keeper.spawn(
+            supervised = AttemptMonitor(supervisor, limits, capture, ChildReport()).run(
+                lambda output, report: supervisor.spawn(
                     [_SHELL, "-c", command],
                     {**environ, "PATH": path},
                     str(tree),

@@ -109,7 +109,7 @@ def test_a_killed_worker_loses_nothing(project: Project) -> None:
     running = project.start("--no-history", "--cluster", "2", "-j", "2", "tests/test_waits.py", "tests")
     first = running.wait_for_file("test_waits.py.started")
 
-    # The keeper is the file's parent, and the worker the keeper's or its server's.
+    # The supervisor is the file's parent, and the worker the supervisor's or its server's.
     killed = _worker_above(int(first.split()[0]))
     os.kill(killed, signal.SIGKILL)
     project.write({"go": "now"})

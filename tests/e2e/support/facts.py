@@ -118,8 +118,8 @@ class Facts:
         if "preloaded" not in self._seen:
             environment, root = self._environment(), self._project.root
             files = [(name, str(root / file)) for name, file in (own or {}).items()]
-            with warm_keeper(self._interpreter, environment, root, modules, files) as keeper:
-                self._seen["preloaded"] = {name: self._forked(keeper, name) for name in self._names}
+            with warm_supervisor(self._interpreter, environment, root, modules, files) as supervisor:
+                self._seen["preloaded"] = {name: self._forked(supervisor, name) for name in self._names}
         return self._seen["preloaded"]
 
     def _environment(self) -> dict[str, str]:
@@ -152,7 +152,7 @@ class Facts:
         )
         return normalised(finished.stdout.decode(errors="backslashreplace")), finished.returncode
 
-    def _forked(self, keeper: SupervisorClient, name: str) -> tuple[str, int | None]:
+    def _forked(self, supervisor: SupervisorClient, name: str) -> tuple[str, int | None]:
         argv = ["passmuster_child_main.py", file_of(name), self._runner, "", ""]
         read, write = os.pipe()
         output: list[bytes] = []
@@ -163,42 +163,42 @@ class Facts:
 
         with open(os.devnull, "wb") as report:
             changes = self._changes_for(name, "preloaded")
-            keeper.fork(argv, changes, str(self._project.root), [], output=write, report=report.fileno())
+            supervisor.fork(argv, changes, str(self._project.root), [], output=write, report=report.fileno())
         os.close(write)
         reader = threading.Thread(target=drain)
         reader.start()
-        ended = next(message for message in _messages(keeper) if isinstance(message, Ended))
+        ended = next(message for message in _messages(supervisor) if isinstance(message, Ended))
         reader.join()
         os.close(read)
         text = normalised(b"".join(output).decode(errors="backslashreplace"))
         return text, os.waitstatus_to_exitcode(ended.wait_status)
 
 
-def _messages(keeper: SupervisorClient) -> Iterator[object]:
+def _messages(supervisor: SupervisorClient) -> Iterator[object]:
     while True:
-        yield from keeper.receive()
+        yield from supervisor.receive()
 
 
 @contextmanager
-def warm_keeper(
+def warm_supervisor(
     interpreter: str,
     environment: Mapping[str, str],
     cwd: Path,
     modules: Sequence[str],
     own: Sequence[tuple[str, str]] = (),
 ) -> Iterator[SupervisorClient]:
-    """Have a keeper that forks from a server with unittest and further modules imported."""
+    """Have a supervisor that forks from a server with unittest and further modules imported."""
     never = threading.Event()
     servers: list[ForkServer] = [start_server(interpreter, environment, str(cwd), never)]
-    keeper: SupervisorClient | None = None
+    supervisor: SupervisorClient | None = None
     try:
         servers.append(servers[-1].derive(Setup(base="script"), never))
         servers.append(servers[-1].derive(Setup(modules=tuple(modules), own=tuple(own)), never))
         assert not servers[-1].answer.why_not, servers[-1].answer.why_not
-        keeper = servers[-1].keeper()
-        yield keeper
+        supervisor = servers[-1].supervisor()
+        yield supervisor
     finally:
-        if keeper is not None:
-            keeper.close()
+        if supervisor is not None:
+            supervisor.close()
         for server in reversed(servers):
             server.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.budget.freeze import StandstillClock, frozen
+from worker.budget.freeze import PausableClock, frozen
 from worker.process.process_tree import descendants
 
 COUNTING = "while True:\n    pass\n"
@@ -107,7 +107,7 @@ def test_who_is_gone_or_is_killed_meanwhile_does_no_harm(
 
 def test_time_does_not_pass_for_who_is_held_still(start: Callable[[str], subprocess.Popen[bytes]]) -> None:
     seconds = [10.0]
-    clock = StandstillClock(lambda: seconds[0])
+    clock = PausableClock(lambda: seconds[0])
     process = start("import time; time.sleep(60)")
 
     with clock.frozen([lambda: [process.pid]]):

@@ -83,12 +83,12 @@ def test_a_file_that_sleeps_gives_its_place_to_one_that_waits(
 ) -> None:
     start(machine, governor, "1", use=1.0)
     start(machine, governor, "2", use=0.0)
-    assert governor.room().slots == 0
+    assert governor.free_capacity().slots == 0
 
-    until(lambda: governor.room().slots == 1)
+    until(lambda: governor.free_capacity().slots == 1)
 
     start(machine, governor, "3", use=1.0)
-    assert governor.room().slots == 0
+    assert governor.free_capacity().slots == 0
 
 
 def test_files_that_work_leave_no_place(machine: Machine, governor: MemoryGovernor) -> None:
@@ -97,5 +97,5 @@ def test_files_that_work_leave_no_place(machine: Machine, governor: MemoryGovern
     looked_s = time.monotonic() + 0.6
 
     while time.monotonic() < looked_s:
-        assert governor.room().slots == 0
+        assert governor.free_capacity().slots == 0
         time.sleep(0.01)

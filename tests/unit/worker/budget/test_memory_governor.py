@@ -70,7 +70,12 @@ class Machine:
         self.victims_die = True
 
     def govern(
-        self, *, slots: int = 4, budget: int = 1000, limit: int | None = None, pool: HostBudget | None = None
+        self,
+        *,
+        slots: int = 4,
+        budget: int = 1000,
+        limit: int | None = None,
+        host_budget: HostBudget | None = None,
     ) -> MemoryGovernor:
         """Make a governor whose victims die at once."""
         governor = MemoryGovernor(
@@ -79,7 +84,7 @@ class Machine:
             limit_bytes=None if limit is None else limit * MIB,
             members=self.members,
             on_breach=self.stop,
-            pool=pool,
+            host_budget=host_budget,
             proc=self.proc,
         )
         self.governors.append(governor)
@@ -136,14 +141,16 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_files_are_admitted_while_slots_and_memory_last(machine: Machine) -> None:
     governor = machine.govern(slots=3)
-    assert governor.room() == FreeCapacity(
+    assert governor.free_capacity() == FreeCapacity(
         slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True
     )
     assert governor.admit(_task("a", 600)) == 0
     assert governor.admit(_task("b", 600)) is None
     assert governor.admit(_task("c", 400)) == 1
     assert governor.admit(_task("d", 1)) is None
-    assert governor.room() == FreeCapacity(slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False)
+    assert governor.free_capacity() == FreeCapacity(
+        slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False
+    )
     governor.detach("r:a#1")
     assert governor.admit(_task("b", 600)) == 0
 
@@ -202,7 +209,7 @@ def test_when_files_outgrow_the_budget_the_one_that_overshot_most_makes_room(mac
     (breach,) = machine.breaches
     assert (breach.attempt_id, breach.reason) == ("r:liar#1", StopReason.MEMORY_BUDGET)
     assert governor.detach("r:liar#1").peak_bytes == 450 * MIB
-    assert governor.room().unknown_bytes == math.ceil(450 * MIB * UNKNOWN_MARGIN)
+    assert governor.free_capacity().unknown_bytes == math.ceil(450 * MIB * UNKNOWN_MARGIN)
 
 
 def test_a_file_alone_over_the_budget_is_stopped_for_good(machine: Machine) -> None:
@@ -257,7 +264,7 @@ def test_what_files_really_take_keeps_others_from_starting(machine: Machine) -> 
 
 
 def test_a_victim_that_lives_on_is_named_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.budget.memory_governor.DOOM_PATIENCE_S", 0.05)
+    monkeypatch.setattr("worker.budget.memory_governor.KILL_PATIENCE_S", 0.05)
     machine.victims_die = False
     governor = machine.govern(limit=100)
     machine.start(governor, _task("a"), pid=1, mib=200)
@@ -292,7 +299,7 @@ def test_when_memory_cannot_be_measured_nothing_starts_any_more_and_the_run_is_t
     with pytest.raises(InfrastructureError, match="RuntimeError: out of order"):
         governor.check()
     with pytest.raises(InfrastructureError, match="cannot measure the memory of running tests: RuntimeError"):
-        governor.room()
+        governor.free_capacity()
     with pytest.raises(InfrastructureError):
         governor.admit(_task("b", 10))
     assert governor.detach("r:a#1").was_alone
@@ -305,7 +312,7 @@ def test_nothing_is_admitted_after_the_end(machine: Machine) -> None:
 
 
 def test_no_thread_is_started_before_there_is_something_to_measure(machine: Machine) -> None:
-    machine.govern().room()
+    machine.govern().free_capacity()
     assert not any(thread.name == "memory-governor" for thread in threading.enumerate())
 
 
@@ -320,7 +327,7 @@ def _pool(directory: Path, available: Callable[[], int]) -> HostBudget:
 def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> None:
     mine, theirs = (_pool(tmp_path / "pool", lambda: 1250) for _ in range(2))
     try:
-        first, second = machine.govern(pool=mine), machine.govern(pool=theirs)
+        first, second = machine.govern(host_budget=mine), machine.govern(host_budget=theirs)
         assert first.admit(_task("a", 700)) == 0
         assert second.admit(_task("b", 400)) is None
         other_runs = second.usage().other_runs
@@ -328,7 +335,7 @@ def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> N
         assert other_runs.held_by.endswith("): 700 MiB")
         assert second.admit(_task("c", 300)) == 0
         assert second.usage().other_runs is None
-        assert second.room().free_bytes == 0
+        assert second.free_capacity().free_bytes == 0
         first.detach("r:a#1")
         assert second.admit(_task("b", 400)) == 1
     finally:
@@ -341,7 +348,7 @@ def test_growth_beyond_what_other_runs_leave_makes_room_but_never_stops_a_file_a
 ) -> None:
     mine, theirs = (_pool(tmp_path / "pool", lambda: 1250 - machine.taken_mib()) for _ in range(2))
     try:
-        governor = machine.govern(pool=mine)
+        governor = machine.govern(host_budget=mine)
         machine.start(governor, _task("a", 100), pid=1, mib=100)
         machine.start(governor, _task("b", 100), pid=2, mib=100)
         _until(

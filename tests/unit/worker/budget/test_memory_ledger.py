@@ -9,7 +9,7 @@ from passmuster.model.executor import FreeCapacity
 from passmuster.model.status import StopReason
 from passmuster.model.task import Limits, TestTask
 from worker.budget.cpu_watch import MachineLoad
-from worker.budget.memory_ledger import RIPE_S, MemoryLedger, Reservation
+from worker.budget.memory_ledger import MATURE_AFTER_S, MemoryLedger, Reservation
 from worker.budget.memory_policy import UNKNOWN_FEW, Breach
 from worker.budget.memory_probe import TreeMemory, TreeProbe
 
@@ -55,10 +55,10 @@ def _ledger(*, slots: int = 4, limit: int | None = None, cpus: int | None = None
 
 def test_an_unknown_file_gets_a_fair_share_and_a_known_one_its_prediction() -> None:
     ledger = _ledger()
-    assert ledger.room() == FreeCapacity(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
+    assert ledger.free_capacity() == FreeCapacity(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
     _add(ledger, _task("a"))
     _add(ledger, _task("b", 600))
-    assert ledger.room() == FreeCapacity(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
+    assert ledger.free_capacity() == FreeCapacity(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
     assert not ledger.fits(_task("c"))
     assert ledger.fits(_task("d", 150))
 
@@ -96,7 +96,7 @@ def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
     ledger = _ledger()
     alone = _task("alone", 1, exclusive=True)
     entry = _add(ledger, alone)
-    assert ledger.room().slots == 0
+    assert ledger.free_capacity().slots == 0
     assert not ledger.fits(_task("a", 1))
     assert entry.was_alone
     ledger.remove(alone.attempt_id)
@@ -272,10 +272,10 @@ def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
 
 def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -> None:
     ledger = _ledger()
-    assert ledger.holding(now_s=0) == HeldResources()
-    ledger.held_bytes = 10
+    assert ledger.held_resources(now_s=0) == HeldResources()
+    ledger.server_bytes = 10
     _add(ledger, _task("a", 400)).record(_memory(100), now_s=1)
-    early, late = ledger.holding(now_s=1), ledger.holding(now_s=RIPE_S + 1)
+    early, late = ledger.held_resources(now_s=1), ledger.held_resources(now_s=MATURE_AFTER_S + 1)
     assert (early.files, early.reserved_bytes, early.firm_bytes, early.used_bytes) == (1, 410, 410, 110)
     assert (late.reserved_bytes, late.firm_bytes) == (410, 10 + 114)
 
@@ -285,16 +285,16 @@ def test_no_more_is_held_than_the_budget() -> None:
     unknown = _add(ledger, _task("a"))
     _add(ledger, _task("b", 1))
     unknown.record(_memory(900), now_s=1)
-    assert ledger.holding(now_s=1).reserved_bytes == 1000
+    assert ledger.held_resources(now_s=1).reserved_bytes == 1000
 
 
 def test_on_saturated_processors_a_file_that_works_holds_a_whole_one() -> None:
     ledger = _ledger(cpus=2)
     for name, cpus in (("a", 0.4), ("b", 0.05)):
         _use(_add(ledger, _task(name, 1)), cpus)
-    assert ledger.holding(now_s=1).cpus == 0.4 + 0.05
+    assert ledger.held_resources(now_s=1).cpus == 0.4 + 0.05
     ledger.load = MachineLoad(is_saturated=True)
-    assert ledger.holding(now_s=1).cpus == 1.05
+    assert ledger.held_resources(now_s=1).cpus == 1.05
 
 
 def test_an_unknown_file_is_taken_for_what_known_files_of_the_project_need() -> None:

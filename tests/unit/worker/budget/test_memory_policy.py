@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from passmuster.model.status import StopReason
 from worker.budget.memory_policy import (
-    DOOM_PATIENCE_S,
     FIRST_SAMPLE_S,
+    KILL_PATIENCE_S,
     MAX_TICK_S,
     MIN_TICK_S,
     WORST_GROWTH_BYTES_PER_S,
@@ -32,8 +32,8 @@ def _file(
     predicted: int = 100,
     limit: int | None = None,
     growth: float = 0.0,
-    spurt: float = 0.0,
-    doomed_s: float | None = None,
+    burst: float = 0.0,
+    kill_pending_s: float | None = None,
 ) -> FileMemory:
     """A running file; sizes in MiB."""
     return FileMemory(
@@ -42,9 +42,9 @@ def _file(
         predicted_bytes=predicted * MIB,
         used_bytes=used * MIB,
         growth_bytes_per_s=growth * MIB,
-        spurt_bytes_per_s=max(growth, spurt) * MIB,
+        burst_bytes_per_s=max(growth, burst) * MIB,
         limit_bytes=None if limit is None else limit * MIB,
-        doomed_s=doomed_s,
+        kill_pending_s=kill_pending_s,
     )
 
 
@@ -123,9 +123,9 @@ def test_of_equals_the_youngest_makes_room() -> None:
 
 
 def test_near_the_budget_one_spurt_of_a_lone_file_is_enough_and_far_from_it_none_is() -> None:
-    assert _stopped(_judge(_file("a", 980, spurt=2000))) == [("a", StopReason.MEMORY_LIMIT)]
-    assert _judge(_file("a", 800, spurt=10_000)) == []
-    assert _judge(_file("a", 980, spurt=10)) == []
+    assert _stopped(_judge(_file("a", 980, burst=2000))) == [("a", StopReason.MEMORY_LIMIT)]
+    assert _judge(_file("a", 800, burst=10_000)) == []
+    assert _judge(_file("a", 980, burst=10)) == []
 
 
 def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
@@ -147,17 +147,17 @@ def test_as_many_make_room_as_it_takes() -> None:
 
 
 def test_while_a_victims_memory_is_on_its_way_out_no_other_is_chosen() -> None:
-    files = [_file("a", 600), _file("b", 300, started=1), _file("dying", 500, started=2, doomed_s=0.1)]
+    files = [_file("a", 600), _file("b", 300, started=1), _file("dying", 500, started=2, kill_pending_s=0.1)]
     assert _judge(*files) == []
 
 
 def test_if_growth_goes_on_meanwhile_another_is_chosen() -> None:
-    files = [_file("a", 600), _file("b", 500, started=1), _file("dying", 500, started=2, doomed_s=0.1)]
+    files = [_file("a", 600), _file("b", 500, started=1), _file("dying", 500, started=2, kill_pending_s=0.1)]
     assert _stopped(_judge(*files)) == [("b", StopReason.MEMORY_BUDGET)]
 
 
 def test_a_victim_that_will_not_die_is_not_waited_for_for_ever() -> None:
-    dying = _file("dying", 500, started=2, doomed_s=DOOM_PATIENCE_S + 0.1)
+    dying = _file("dying", 500, started=2, kill_pending_s=KILL_PATIENCE_S + 0.1)
     assert _stopped(_judge(_file("a", 600), _file("b", 300, started=1), dying)) == [
         ("b", StopReason.MEMORY_BUDGET)
     ]
@@ -181,7 +181,7 @@ _running = st.builds(
     predicted=st.integers(0, 1000),
     limit=st.one_of(st.none(), st.integers(1, 1500)),
     growth=st.floats(0, 5000),
-    doomed_s=st.one_of(st.none(), st.none(), st.floats(0, 4)),
+    kill_pending_s=st.one_of(st.none(), st.none(), st.floats(0, 4)),
 )
 _groups = st.lists(_running, max_size=8).map(
     lambda files: [
@@ -191,9 +191,9 @@ _groups = st.lists(_running, max_size=8).map(
             predicted_bytes=file.predicted_bytes,
             used_bytes=file.used_bytes,
             growth_bytes_per_s=file.growth_bytes_per_s,
-            spurt_bytes_per_s=file.spurt_bytes_per_s,
+            burst_bytes_per_s=file.burst_bytes_per_s,
             limit_bytes=file.limit_bytes,
-            doomed_s=file.doomed_s,
+            kill_pending_s=file.kill_pending_s,
         )
         for number, file in enumerate(files)
     ]
@@ -207,8 +207,8 @@ def test_whatever_runs_the_verdicts_keep_the_promises(files: list[FileMemory], a
     by_name = {file.attempt_id: file for file in files}
     stopped = [by_name[breach.attempt_id] for breach in breaches]
     assert len({file.attempt_id for file in stopped}) == len(stopped)
-    assert all(file.doomed_s is None and file.used_bytes > 0 for file in stopped)
-    alive = [file for file in files if file.doomed_s is None and file.used_bytes > 0]
+    assert all(file.kill_pending_s is None and file.used_bytes > 0 for file in stopped)
+    alive = [file for file in files if file.kill_pending_s is None and file.used_bytes > 0]
     rest = [file for file in alive if file not in stopped]
     guilty = {breach.attempt_id for breach in breaches if breach.reason is StopReason.MEMORY_LIMIT}
     innocent = [breach for breach in breaches if breach.reason is StopReason.MEMORY_BUDGET]

@@ -1,4 +1,4 @@
-"""Runs programs in a test process as the keeper starts it, and as `python FILE` does, to compare both."""
+"""Runs programs in a test process as the supervisor starts it, and as `python FILE` does, to compare both."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ChildBench:
         return path
 
     def run(self, name: str, kind: str = "auto", **variables: str) -> Ran:
-        """Run a file as the keeper would."""
+        """Run a file as the supervisor would."""
         report_path = self.root.parent / "report"
         with open(report_path, "wb", buffering=0) as sink:
             os.set_inheritable(sink.fileno(), True)

@@ -145,7 +145,7 @@ class SessionBench(ChildBench):
         )
 
     def run_spawned(self, name: str, **variables: str) -> Ran:
-        """Run a file as the keeper does without a server."""
+        """Run a file as the supervisor does without a server."""
         shutil.rmtree(self.temporary, ignore_errors=True)
         Path(self.temporary).mkdir()
         variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TMPDIR": self.temporary, **variables}

@@ -80,8 +80,8 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
         "",
     ),
     "could not start": (Evidence(start_error="no such file"), Status.START_ERROR, "no such file"),
-    "killed its keeper": (
-        Evidence(keeper_died=True),
+    "killed its supervisor": (
+        Evidence(supervisor_died=True),
         Status.CRASH,
         "it killed the process that started it",
     ),
@@ -312,7 +312,7 @@ def test_what_we_did_comes_before_whatever_the_process_says(reason: StopReason) 
         stop_reason=reason,
         stop_detail="it was too much",
         start_error="x",
-        keeper_died=True,
+        supervisor_died=True,
         kernel_killed=True,
         runner=PYTEST,
         cases=GOOD,
@@ -348,7 +348,7 @@ EVIDENCE = st.builds(
     stop_reason=st.none() | st.sampled_from(list(StopReason)),
     start_error=st.sampled_from(["", "cannot start"]),
     stop_detail=st.just("stopped"),
-    keeper_died=st.booleans(),
+    supervisor_died=st.booleans(),
     kernel_killed=st.booleans(),
     runner=st.sampled_from(list(RunnerKind)),
     cases=st.lists(st.sampled_from(list(Outcome)), max_size=4).map(lambda found: cases(*found)),
@@ -367,7 +367,7 @@ def test_a_pass_has_no_shadow_on_it_and_all_else_a_reason(evidence: Evidence) ->
     if verdict.status.is_pass:
         assert evidence.stop_reason is None
         assert evidence.signal is None
-        assert not evidence.keeper_died
+        assert not evidence.supervisor_died
         assert not evidence.start_error
         assert not any(case.outcome.is_bad for case in evidence.cases)
         # The one status beside 0 that may pass says that all tests were skipped.

@@ -36,7 +36,7 @@ class PytestBench(Workbench):
 
     def load(self) -> ServerPool:
         """Have the conftests loaded, as a run of many files does."""
-        fleet = self.executor._fleet
+        fleet = self.executor._server_pool
         assert isinstance(fleet, ServerPool)
         fleet.probe(self.tasks())
         return fleet

@@ -39,7 +39,7 @@ class Project(Workbench):
 
     @property
     def pool(self) -> ServerPool:
-        fleet = self.executor._fleet
+        fleet = self.executor._server_pool
         assert isinstance(fleet, ServerPool)
         return fleet
 
@@ -154,6 +154,17 @@ def test_a_module_that_has_changed_is_not_inherited_any_more(project: Project) -
     project.write("shop/cart.py", f"{SLOW}print('loaded by the changed one')\n")
 
     assert "the changed one" in project.loaders(NAMES[0])
+
+
+def test_a_test_file_that_has_changed_gets_only_what_it_imports_now(project: Project) -> None:
+    project.start_servers()
+    assert project.loaders(NAMES[0]) == {"a server"}
+
+    project.write(NAMES[0], "import shop\ndef test_a(): assert not hasattr(shop, 'cart')\n")
+    project.start_servers()
+
+    assert project.loaders(NAMES[0]) == set()
+    assert project.loaders(NAMES[1]) == {"a server"}
 
 
 def test_test_files_and_conftests_are_left_to_pytest(project: Project) -> None:

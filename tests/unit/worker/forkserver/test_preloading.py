@@ -50,8 +50,8 @@ class Installation(Workbench):
 
     def think(self, names: list[str]) -> ForkAdvisor:
         """Start the servers that these files need, as a run does when it has had the time."""
-        assert isinstance(self.executor._fleet, ServerPool)
-        return self.executor._fleet.probe([self.task(name) for name in names])
+        assert isinstance(self.executor._server_pool, ServerPool)
+        return self.executor._server_pool.probe([self.task(name) for name in names])
 
     def outputs(self, names: list[str]) -> list[str]:
         results = [self.run(self.task(name)) for name in names]

@@ -1,4 +1,4 @@
-"""Files are forked where that changes nothing, whatever becomes of servers and keepers meanwhile."""
+"""Files are forked where that changes nothing, whatever becomes of servers and supervisors meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAITS = """
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
 """
-KILLS_ITS_KEEPER = """
+KILLS_ITS_SUPERVISOR = """
     import os, pathlib, time
     if os.fork() == 0:
         os.setsid()
@@ -43,8 +43,8 @@ KILLS_ITS_KEEPER = """
 
 
 def fleet_of(bench: Workbench) -> ServerPool:
-    assert isinstance(bench.executor._fleet, ServerPool)
-    return bench.executor._fleet
+    assert isinstance(bench.executor._server_pool, ServerPool)
+    return bench.executor._server_pool
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_file_whose_text_tells_that_it_must_not_be_forked_is_spawned_unless_to
 def test_a_server_that_dies_is_replaced(bench: Workbench) -> None:
     assert bench.run_text("pass\n").isolation is Isolation.FORK
     kill_servers(bench)
-    # The keeper of this slot lives on; another slot needs a new one.
+    # The supervisor of this slot lives on; another slot needs a new one.
     bench.write("waits.py", WAITS)
     started = bench.start(bench.task("waits.py"))
     until((bench.root / "ready").exists, "the first file runs")
@@ -140,8 +140,8 @@ def test_where_servers_died_too_often_files_are_spawned(bench: Workbench) -> Non
     assert "died" in result.isolation_note
 
 
-def test_nothing_is_left_of_a_forked_file_that_kills_its_keeper(bench: Workbench) -> None:
-    result = bench.run_text(KILLS_ITS_KEEPER)
+def test_nothing_is_left_of_a_forked_file_that_kills_its_supervisor(bench: Workbench) -> None:
+    result = bench.run_text(KILLS_ITS_SUPERVISOR)
 
     orphan = int((bench.root / "orphan").read_text(encoding="utf-8"))
     assert (result.status, result.isolation) == (Status.CRASH, Isolation.FORK)
@@ -149,7 +149,7 @@ def test_nothing_is_left_of_a_forked_file_that_kills_its_keeper(bench: Workbench
     assert how(bench.run_text("pass\n")) == (Status.PASS, Isolation.FORK, "")
 
 
-def test_servers_and_keepers_end_with_the_executor(tmp_path: Path) -> None:
+def test_servers_and_supervisors_end_with_the_executor(tmp_path: Path) -> None:
     bench = Workbench(tmp_path)
     bench.run_text("pass\n")
     pids = [pid for server in servers(bench) for pid in (server, *children_of(server))]
@@ -202,14 +202,14 @@ def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch = ServerPool.launch
-    keepers: dict[int, SupervisorClient] = {}
+    supervisors: dict[int, SupervisorClient] = {}
 
     def launch_one(self: ServerPool, task: object, slot: int) -> StartPlan:
-        """Allow the keeper of one slot at a time, as a limit of processes would."""
-        if any(is_alive(keeper.pid) for other, keeper in keepers.items() if other != slot):
+        """Allow the supervisor of one slot at a time, as a limit of processes would."""
+        if any(is_alive(supervisor.pid) for other, supervisor in supervisors.items() if other != slot):
             raise BlockingIOError(errno.EAGAIN, "no process")
         found = launch(self, task, slot)  # type: ignore[arg-type]
-        keepers[slot] = found.keeper
+        supervisors[slot] = found.supervisor
         return found
 
     monkeypatch.setattr(ServerPool, "launch", launch_one)
@@ -288,7 +288,7 @@ def test_a_pytest_file_that_the_session_does_not_suit_becomes_a_fresh_interprete
 
 def test_what_the_servers_take_is_held_once(bench: Workbench) -> None:
     bench.run_text("pass\n")
-    held_bytes = bench.executor._fleet.held_bytes
+    held_bytes = bench.executor._server_pool.held_bytes
 
     assert 2 * 2**20 < held_bytes < 200 * 2**20
     assert bench.executor.usage().used_bytes == held_bytes

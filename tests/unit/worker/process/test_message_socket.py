@@ -9,12 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 from worker.child.passmuster_child_channel import MARSHAL_VERSION
-from worker.process.message_socket import MAX_MESSAGE_BYTES, LinkClosedError, MessageSocket, open_link
+from worker.process.message_socket import (
+    MAX_MESSAGE_BYTES,
+    MessageSocket,
+    SocketClosedError,
+    open_socket_pair,
+)
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[MessageSocket, socket.socket]]:
-    link, theirs = open_link()
+    link, theirs = open_socket_pair()
     with theirs:
         yield link, theirs
     link.close()
@@ -40,5 +45,5 @@ def test_an_announced_length_that_no_message_has_closes_the_link(
     link, theirs = ends
     theirs.sendall((MAX_MESSAGE_BYTES + 1).to_bytes(4, "big") + b"x")
 
-    with pytest.raises(LinkClosedError):
+    with pytest.raises(SocketClosedError):
         link.receive()

@@ -11,7 +11,7 @@ import pytest
 from passmuster.model.errors import InfrastructureError
 from worker.process.open_files import REPORT_FD, require_open_files
 
-CHILD = Path(__file__).parents[4] / "worker" / "child" / "passmuster_child_keeper.py"
+CHILD = Path(__file__).parents[4] / "worker" / "child" / "passmuster_child_supervisor.py"
 
 
 def test_the_descriptor_is_the_one_that_test_processes_have() -> None:

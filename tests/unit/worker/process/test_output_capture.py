@@ -102,17 +102,17 @@ def test_what_came_since_can_be_read_while_it_comes() -> None:
     capture = OutputCapture(8)
     capture.feed(b"abcd")
 
-    assert capture.since(0, most_bytes=100) == (0, b"abcd")
-    assert capture.since(2, most_bytes=100) == (2, b"cd")
-    assert capture.since(4, most_bytes=100) == (4, b"")
-    assert capture.since(0, most_bytes=3) == (1, b"bcd")
+    assert capture.since(0, max_bytes=100) == (0, b"abcd")
+    assert capture.since(2, max_bytes=100) == (2, b"cd")
+    assert capture.since(4, max_bytes=100) == (4, b"")
+    assert capture.since(0, max_bytes=3) == (1, b"bcd")
 
 
 def test_what_was_not_kept_is_left_out_of_what_came_since() -> None:
     capture = OutputCapture(8)
     capture.feed(b"head" + b"." * 10 + b"tail")
 
-    start, data = capture.since(0, most_bytes=100)
+    start, data = capture.since(0, max_bytes=100)
     assert start + len(data) == 18
     assert data.endswith(b"tail")
     assert len(data) < 18
@@ -126,7 +126,7 @@ def test_what_came_since_an_offset_is_the_newest_that_was_kept(
 ) -> None:
     capture, offset = fed(limit, *split(data, cuts)), min(offset, len(data))
 
-    start, found = capture.since(offset, most_bytes=most)
+    start, found = capture.since(offset, max_bytes=most)
 
     assert start >= offset
     assert found == data[start:]

@@ -1,4 +1,4 @@
-"""No process of a file outlives it, whatever the file, its keeper or the runner do."""
+"""No process of a file outlives it, whatever the file, its supervisor or the runner do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.process.supervisor_client import (
     Ended,
     Failed,
-    KeeperGoneError,
-    KeeperMessage,
     Started,
-    start_keeper,
+    SupervisorGoneError,
+    SupervisorMessage,
+    start_supervisor,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -53,8 +53,8 @@ RELAY = """
 UNSEEN = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-import passmuster_child_keeper as module
-kept = module.Keeper(None)
+import passmuster_child_supervisor as module
+kept = module.Supervisor(None)
 pid = os.fork()
 if pid == 0:
     time.sleep(600)
@@ -175,12 +175,12 @@ def test_nothing_survives_a_runner_that_is_killed(tmp_path: Path) -> None:
         attempt = runner.stdout.readline().strip()
         until(lambda: len(list((tmp_path / "project").glob("ready-*"))) == 4, "all four processes run")
         pids = [int(path.name.removeprefix("ready-")) for path in (tmp_path / "project").glob("ready-*")]
-        keepers = {_parent(pid) for pid in pids} - set(pids)
+        supervisors = {_parent(pid) for pid in pids} - set(pids)
         assert attempt
 
         runner.kill()
 
-    until(lambda: not any(is_alive(pid) for pid in [*pids, *keepers]), "all of it is gone")
+    until(lambda: not any(is_alive(pid) for pid in [*pids, *supervisors]), "all of it is gone")
 
 
 def _parent(pid: int) -> int:
@@ -188,24 +188,24 @@ def _parent(pid: int) -> int:
 
 
 class Kept:
-    """A keeper with a file of its own, spoken to directly."""
+    """A supervisor with a file of its own, spoken to directly."""
 
     def __init__(self) -> None:
-        self.keeper = start_keeper()
+        self.supervisor = start_supervisor()
         self.output, self._output_write = os.pipe()
         self.report, self._report_write = os.pipe()
-        self._messages: list[KeeperMessage] = []
+        self._messages: list[SupervisorMessage] = []
 
     def spawn(self, *argv: str, cwd: str = "/") -> None:
-        self.keeper.spawn(argv, {"A": "1"}, cwd, output=self._output_write, report=self._report_write)
+        self.supervisor.spawn(argv, {"A": "1"}, cwd, output=self._output_write, report=self._report_write)
 
-    def next(self) -> KeeperMessage:
+    def next(self) -> SupervisorMessage:
         while not self._messages:
-            self._messages.extend(self.keeper.receive())
+            self._messages.extend(self.supervisor.receive())
         return self._messages.pop(0)
 
     def close(self) -> None:
-        self.keeper.close()
+        self.supervisor.close()
         for descriptor in (self.output, self._output_write, self.report, self._report_write):
             os.close(descriptor)
 
@@ -217,7 +217,7 @@ def kept() -> Iterator[Kept]:
     kept.close()
 
 
-def test_a_keeper_tells_the_start_and_the_end_and_can_be_used_again(kept: Kept) -> None:
+def test_a_supervisor_tells_the_start_and_the_end_and_can_be_used_again(kept: Kept) -> None:
     for code in (0, 7):
         kept.spawn(sys.executable, "-S", "-c", f"import os; os.write(1, b'out'); os._exit({code})")
         started, ended = kept.next(), kept.next()
@@ -239,7 +239,7 @@ def test_a_keeper_tells_the_start_and_the_end_and_can_be_used_again(kept: Kept) 
         ((sys.executable, "nul\0nul"), "/", "embedded null byte"),
     ],
 )
-def test_what_cannot_be_executed_is_told_and_the_keeper_goes_on(
+def test_what_cannot_be_executed_is_told_and_the_supervisor_goes_on(
     kept: Kept, argv: tuple[str, ...], cwd: str, text: str
 ) -> None:
     kept.spawn(*argv, cwd=cwd)
@@ -255,51 +255,51 @@ def test_a_signal_reaches_the_group_and_kill_everything(kept: Kept) -> None:
     kept.spawn(sys.executable, "-S", "-c", "import os, time; os.write(1, b'.'); time.sleep(600)")
     assert isinstance(kept.next(), Started)
     os.read(kept.output, 1)
-    kept.keeper.signal(signal.SIGUSR1)
+    kept.supervisor.signal(signal.SIGUSR1)
     ended = kept.next()
     assert isinstance(ended, Ended)
     assert os.WTERMSIG(ended.wait_status) == signal.SIGUSR1
 
     kept.spawn(sys.executable, "-S", "-c", "import time; time.sleep(600)")
     assert isinstance(kept.next(), Started)
-    kept.keeper.kill()
+    kept.supervisor.kill()
     ended = kept.next()
     assert isinstance(ended, Ended)
     assert os.WTERMSIG(ended.wait_status) == signal.SIGKILL
 
 
-def test_requests_to_an_idle_keeper_do_no_harm(kept: Kept) -> None:
-    kept.keeper.signal(signal.SIGTERM)
-    kept.keeper.kill()
+def test_requests_to_an_idle_supervisor_do_no_harm(kept: Kept) -> None:
+    kept.supervisor.signal(signal.SIGTERM)
+    kept.supervisor.kill()
 
     kept.spawn(sys.executable, "-S", "-c", "")
     assert isinstance(kept.next(), Started)
 
 
-def test_a_dead_keeper_is_noticed(kept: Kept) -> None:
-    os.kill(kept.keeper.pid, signal.SIGKILL)
+def test_a_dead_supervisor_is_noticed(kept: Kept) -> None:
+    os.kill(kept.supervisor.pid, signal.SIGKILL)
 
-    with pytest.raises(KeeperGoneError):
-        kept.keeper.receive()
-    kept.keeper.kill()
-    kept.keeper.signal(signal.SIGTERM)
-    with pytest.raises(KeeperGoneError):
+    with pytest.raises(SupervisorGoneError):
+        kept.supervisor.receive()
+    kept.supervisor.kill()
+    kept.supervisor.signal(signal.SIGTERM)
+    with pytest.raises(SupervisorGoneError):
         kept.spawn(sys.executable)
 
 
-def test_a_keeper_that_is_closed_ends_what_runs(kept: Kept) -> None:
+def test_a_supervisor_that_is_closed_ends_what_runs(kept: Kept) -> None:
     kept.spawn(sys.executable, "-S", "-c", "import time; time.sleep(600)")
     started = kept.next()
     assert isinstance(started, Started)
 
-    kept.keeper.close()
+    kept.supervisor.close()
 
     assert not is_alive(started.pid)
-    assert not is_alive(kept.keeper.pid)
+    assert not is_alive(kept.supervisor.pid)
 
 
-def test_a_ctrl_c_in_the_terminal_does_not_reach_a_keeper(kept: Kept) -> None:
-    assert os.getsid(kept.keeper.pid) == kept.keeper.pid
+def test_a_ctrl_c_in_the_terminal_does_not_reach_a_supervisor(kept: Kept) -> None:
+    assert os.getsid(kept.supervisor.pid) == kept.supervisor.pid
     kept.spawn(sys.executable, "-S", "-c", "import os; os.write(1, b'%d' % os.getsid(0))")
     started = kept.next()
     assert isinstance(started, Started)

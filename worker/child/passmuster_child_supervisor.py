@@ -1,23 +1,23 @@
-"""The process supervisor (keeper): a small process that owns the processes of one slot, one file at a time.
+"""The process supervisor: a small process that owns the processes of one slot, one file at a time.
 
 It is the parent of the test process, so a test that kills its parent, or its parent's group, kills only its
 supervisor. It is a child subreaper (prctl(2)): all processes that a file leaves behind, including daemons,
 become children of its own supervisor, which finds and kills them. When its socket closes, the runner is gone,
 and the supervisor kills all its descendants.
 
-A supervisor is created in two ways. The runner starts `python -I -S passmuster_child_keeper.py FD` with its
-own interpreter; such a supervisor spawns files. A fork server (`passmuster_child_server`) forks one, which
-can also fork a test process from itself, with everything that the server has imported.
+A supervisor is created in two ways. The runner starts `python -I -S passmuster_child_supervisor.py FD` with
+its own interpreter; such a supervisor spawns files. A fork server (`passmuster_child_server`) forks one,
+which can also fork a test process from itself, with everything that the server has imported.
 
 Messages (`passmuster_child_channel`):
 
-    runner to keeper    ("spawn", argv, environment, cwd)   with two descriptors: output, report
+    from the runner     ("spawn", argv, environment, cwd)   with two descriptors: output, report
                         ("fork", argv, changes, cwd,        likewise, as text; the changes are those to the
                          project)                           server's environment (None unsets); the project's
                                                             folders are given where imports are recorded
                         ("signal", number)                  to the file's process group
-                        ("kill",)                           SIGKILL to everything below the keeper
-    keeper to runner    ("started", pid)
+                        ("kill",)                           SIGKILL to everything below the supervisor
+    to the runner       ("started", pid)
                         ("failed", errno, text)             nothing runs
                         ("ended", wait status, cpu seconds, max rss in bytes, leaked descriptions)
 """
@@ -81,7 +81,7 @@ class Job:
         self.session = session
 
 
-class Keeper:
+class Supervisor:
     """The state of one slot: at most one file, known by its first process.
 
     Args:
@@ -115,7 +115,7 @@ class Keeper:
         if pid == 0:
             try:
                 become_test(cwd, descriptors)
-                # Signals that the keeper ignores would stay ignored after exec.
+                # Signals that the supervisor ignores would stay ignored after exec.
                 _signal.set_wakeup_fd(-1)
                 for number in (*IGNORED, _signal.SIGPIPE, _signal.SIGXFSZ):
                     _signal.signal(number, _signal.SIG_DFL)
@@ -334,7 +334,7 @@ class Wakeup:
 
 
 IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-"""A Ctrl-C in the terminal, or a kill of the runner's group, is not for keepers and servers."""
+"""A Ctrl-C in the terminal, or a kill of the runner's group, is not for supervisors and servers."""
 
 
 def ignore_signals() -> None:
@@ -378,7 +378,7 @@ def main() -> None:
     ignore_signals()
     control = int(sys.argv[1])
     os.set_inheritable(control, False)  # noqa: FBT003 - positional only. No test may hold our socket open.
-    Keeper(Channel(control)).serve()
+    Supervisor(Channel(control)).serve()
 
 
 if __name__ == "__main__":
