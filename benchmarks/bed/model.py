@@ -29,7 +29,7 @@ class BedSuite:
         own_package: the package under test, for runs that import it before they fork; None: there is none.
         pytest_options: what every pytest needs besides.
         with_coverage: whether what is measured is a run with coverage.
-        writes_bytecode: whether runs may write bytecode; if not, PYTHONDONTWRITEBYTECODE is set.
+        environment: variables that every runner gets.
         refused: beginnings of the names of runners that cannot run it, each with the reason, found by trying.
     """
 
@@ -43,7 +43,7 @@ class BedSuite:
     own_package: str | None = None
     pytest_options: tuple[str, ...] = ()
     with_coverage: bool = False
-    writes_bytecode: bool = True
+    environment: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
     @property

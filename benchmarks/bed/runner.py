@@ -52,9 +52,7 @@ class Job:
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "PYTEST_ADDOPTS": " ".join(self.suite.pytest_options),
             }
-        if not self.suite.writes_bytecode:
-            added = {**added, "PYTHONDONTWRITEBYTECODE": "1"}
-        return {**plain_environment(), **added}
+        return {**plain_environment(), **added, **dict(self.suite.environment)}
 
 
 class Runner(ABC):

@@ -116,7 +116,7 @@ def _package(name: str, package: Package, place: Place, *, with_coverage: bool =
         own_package=package.own_package,
         pytest_options=package.pytest_options,
         with_coverage=with_coverage,
-        writes_bytecode=package.writes_bytecode,
+        environment=package.variables,
         refused=package.refused,
     )
 

@@ -35,12 +35,13 @@ class Package:
         archive: what is unpacked.
         writes_bytecode: whether runs may write bytecode beside the source; if not, the source is a copy of
             its own, in which nothing is compiled.
-        left_out: names of files that do not end when they are run by hand here, or that alone take most of
-            the suite's time.
+        left_out: names of files that do not end when they are run by hand here, that alone take most of the
+            suite's time, or that fail without other files in the same process.
         folders: folders below `tests` whose own files are taken, and not those deeper down; empty: all files.
         draw: how many files that pass alone within `LONGEST_S` are drawn by seed; None: all are taken.
         own_package: the package under test, as it is imported.
         pytest_options: what pytest needs besides, when it loads no plugin by itself.
+        environment: variables that its tests get.
         refused: beginnings of the names of the bed's runners that cannot run it, each with the reason.
     """
 
@@ -54,7 +55,15 @@ class Package:
     draw: int | None = None
     own_package: str | None = None
     pytest_options: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def variables(self) -> tuple[tuple[str, str], ...]:
+        """All variables that its tests get."""
+        if self.writes_bytecode:
+            return self.environment
+        return (*self.environment, ("PYTHONDONTWRITEBYTECODE", "1"))
 
 
 CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
@@ -166,9 +175,11 @@ PYDANTIC = Package(
         "email-validator",
     ),
     folders=(".",),
-    left_out=("test_docs.py",),
+    left_out=("test_docs.py", "test_plugins.py"),
     own_package="pydantic",
     pytest_options=("-p", "pytest_mock", "-p", "benchmark", "-p", "pytest_run_parallel.plugin"),
+    # Some tests are parametrized by sets, whose order must be the same in all workers of pytest-xdist.
+    environment=(("PYTHONHASHSEED", "0"),),
 )
 DJANGO_REST_FRAMEWORK = Package(
     name="djangorestframework==3.18.3",

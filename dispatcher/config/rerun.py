@@ -7,9 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from dispatcher.config.settings import RUN_PARSER
-from dispatcher.model.results import FileAttempts
-from passmuster.model.result import TestResult
-from passmuster.model.status import RunnerKind
+from dispatcher.model.results import FileAttempts, names_of_tests
 from passmuster.model.test_selection import SEPARATOR
 from passmuster.settings.origins import GivenValue
 
@@ -25,7 +23,8 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
         argv: the arguments of this run.
     """
     file = record.file
-    tests = _failing_tests(record.final) or file.selection.tests
+    failing = names_of_tests(record.final, is_bad=True)
+    tests = failing if 0 < len(failing) <= MAX_NAMED_TESTS else file.selection.tests
     labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
     arguments = RUN_PARSER.parse(argv).passed_on
     seed = file.selection.seed
@@ -37,21 +36,6 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
         *(("--", *arguments) if arguments else ()),
     )
     return " ".join(map(_quoted, words))
-
-
-def _failing_tests(result: TestResult) -> tuple[str, ...]:
-    """Return the failing tests as `Class::test`; none if they are many, or if something else failed."""
-    failed = [case.case_id for case in result.cases if case.outcome.is_bad]
-    if result.runner is RunnerKind.PYTEST:
-        tests = [case.partition(SEPARATOR)[2] for case in failed]
-    elif result.runner is RunnerKind.UNITTEST:
-        tests = [
-            SEPARATOR.join(case.split(".")[-2:]) if case.isprintable() and " " not in case else ""
-            for case in failed
-        ]
-    else:
-        return ()
-    return tuple(tests) if len(tests) <= MAX_NAMED_TESTS and all(tests) else ()
 
 
 def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:

@@ -68,7 +68,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         bool,
         switch(
             "failed",
-            "run only the files that did not pass in their last run",
+            "run only the tests that failed in their last run, or their files",
             group=Group.SELECTION,
             aliases=("--lf", "--last-failed"),
             in_file=False,

@@ -49,6 +49,8 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     """Whether its last version failed in parallel and passed exclusively."""
     last_run_id: str = ""
     """The run in which it last ran; empty: unknown."""
+    failing_tests: tuple[str, ...] = ()
+    """The tests in it that failed last, as `Class::test`; empty: none, too many, or something else failed."""
     outcomes: str = ""
     """A letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`); see `merge`."""
 

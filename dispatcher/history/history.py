@@ -260,7 +260,9 @@ class HistoryReporter:
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
         elif isinstance(event, AttemptFinished | VerdictSettled) and not event.file.selection.is_whole_file:
-            return  # Its time, memory, and verdict are not those of the file.
+            # Only the attempt that counts: the others say nothing about the file as a whole.
+            if isinstance(event, VerdictSettled) or event.rerun_reason is None:
+                self._history.record(event.file, event.result, run_id=self._run_id)
         elif isinstance(event, AttemptFinished):
             self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
         elif isinstance(event, VerdictSettled):

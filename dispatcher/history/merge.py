@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import Finding
+from dispatcher.model.results import Finding, names_of_tests
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 
@@ -24,6 +24,9 @@ ten times the usual value is down to twice of it after eight runs, yet survives 
 
 OUTCOME_RUNS = 20
 """How many runs' outcomes are kept for each file."""
+
+MAX_FAILING_TESTS = 200
+"""With more failing tests, a file is remembered as failing as a whole."""
 
 _ATTEMPTS_KEPT = 4
 _RUN_SEPARATOR = "|"
@@ -59,12 +62,15 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     is_forked: bool = False
     finding: Finding | None = None
     verdict: Status | None = None
+    failing_tests: tuple[str, ...] = ()
+    passing_tests: frozenset[str] = frozenset()  # only of a file of which some tests ran
 
     @classmethod
     def of(
         cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
     ) -> AttemptSample:
-        """Reduce a result; its output and test cases are not kept."""
+        """Reduce a result; of its output and test cases only the names of failing ones are kept."""
+        failing = names_of_tests(result, is_bad=True)
         return cls(
             file=file,
             run_id=run_id,
@@ -75,7 +81,24 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
             peak_bytes=result.peak_bytes,
             is_forked=result.isolation is Isolation.FORK,
             finding=finding,
+            failing_tests=failing if len(failing) <= MAX_FAILING_TESTS else (),
+            passing_tests=frozenset()
+            if file.selection.is_whole_file
+            else frozenset(names_of_tests(result, is_bad=False)),
         )
+
+
+def _merge_selected(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
+    """Return the history of a file after an attempt at some of its tests: only which tests fail changes."""
+    if old is None or attempt.status.is_cancelled or attempt.status.is_infrastructure:
+        return old
+    if attempt.status.is_failure and not attempt.failing_tests:
+        return replace(old, last_status=attempt.status, failing_tests=())
+    still = (test for test in old.failing_tests if test not in attempt.passing_tests)
+    failing = tuple(dict.fromkeys((*still, *attempt.failing_tests)))[:MAX_FAILING_TESTS]
+    if failing:
+        return replace(old, last_status=Status.FAIL, failing_tests=failing)
+    return replace(old, last_status=Status.PASS, failing_tests=()) if old.failing_tests else old
 
 
 def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
@@ -87,6 +110,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
 
     The findings about forking and about parallel runs are discarded when the file changes.
     """
+    if not attempt.file.selection.is_whole_file:
+        return _merge_selected(old, attempt)
     size_bytes, mtime_ns = attempt.file.size_bytes, attempt.file.mtime_ns
     known = old or FileHistory(
         path=attempt.file.path, last_status=Status.CANCELLED, size_bytes=size_bytes, mtime_ns=mtime_ns
@@ -112,6 +137,7 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         mtime_ns=mtime_ns,
         outcomes=_append_outcome(known, attempt),
         last_run_id=attempt.run_id,
+        failing_tests=attempt.failing_tests,
     )
     return _with_finding(known, attempt.finding)
 

@@ -20,7 +20,8 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVES, RerunReason
 from passmuster.model.result import TestResult
-from passmuster.model.status import Isolation, Outcome, Status
+from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
+from passmuster.model.test_selection import SEPARATOR
 
 
 class Finding(StrEnum):
@@ -357,3 +358,18 @@ def exit_code_of(results: TestResults) -> ExitCode:
     if results.ran_no_test and not results.allows_no_tests:
         return ExitCode.NO_TESTS
     return ExitCode.OK
+
+
+def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
+    """Return the names inside their file, as `Class::test`, of the tests that failed, or of all others.
+
+    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    """
+    cases = [case.case_id for case in result.cases if case.outcome.is_bad is is_bad]
+    if result.runner is RunnerKind.PYTEST:
+        names = [case.partition(SEPARATOR)[2] for case in cases]
+    elif result.runner is RunnerKind.UNITTEST:
+        names = [SEPARATOR.join(case.split(".")[-2:]) if " " not in case else "" for case in cases]
+    else:
+        return ()
+    return tuple(names) if all(name.isprintable() and name for name in names) else ()

@@ -228,13 +228,16 @@ class Preparation:
         return ProjectPython(path=self.interpreter.path, environ=self._environ, cache_dir=self._cache_dir())
 
     def _only_failed(self, files: Sequence[TestFile], notices: list[str]) -> tuple[TestFile, ...]:
+        """Return the files that failed, with their failing tests selected where the history knows them."""
         if not self._config.history:
             raise ConfigurationError("--failed needs the history, which is switched off")
         with closing(History(self._config.root)) as history:
             notices += history.notices
             known = history.load()
         return tuple(
-            file for file in files if file.path in known and not known[file.path].last_status.is_pass
+            structs.replace(file, selection=structs.replace(file.selection, failed=row.failing_tests))
+            for file in files
+            if (row := known.get(file.path)) is not None and not row.last_status.is_pass
         )
 
     def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:

@@ -28,6 +28,9 @@ class TestSelection(Struct, frozen=True, kw_only=True):
 
     tests: tuple[str, ...] = ()
     """`Class::test` or `test[parameters]`; a class or a function stands for all tests in it."""
+    failed: tuple[str, ...] = ()
+    """Tests that failed last, in the same form; those that the file does not have any more are left out, and
+    if it has none of them, all its tests run."""
     deselected: tuple[str, ...] = ()  # in the same form
     keyword: str = ""  # an expression over names (`pytest -k`), or a pattern (`unittest -k`)
     marker: str = ""  # an expression over markers (`pytest -m`)
@@ -39,12 +42,13 @@ class TestSelection(Struct, frozen=True, kw_only=True):
     @property
     def is_whole_file(self) -> bool:
         """Whether every test of the file is selected, as far as its own settings select it."""
-        return not (self.tests or self.deselected or self.keyword or self.marker)
+        return not (self.tests or self.failed or self.deselected or self.keyword or self.marker)
 
     def as_words(self) -> list[str]:
         """Return it as `passmuster_child_main` reads it: one word `NAME=VALUE` for each value."""
         return [
             *(f"test={test}" for test in self.tests),
+            *(f"failed={test}" for test in self.failed),
             *(f"deselect={test}" for test in self.deselected),
             *([f"keyword={self.keyword}"] if self.keyword else ()),
             *([f"marker={self.marker}"] if self.marker else ()),

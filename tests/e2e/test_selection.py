@@ -135,11 +135,22 @@ def test_the_command_that_runs_a_failing_test_again_works_as_printed(shop: Proje
         assert "Test cases: failed 1" in again.stdout
 
 
-def test_a_selected_run_leaves_the_history_of_the_file_alone(shop: Project) -> None:
+def test_failed_runs_the_tests_that_failed_until_they_pass(shop: Project) -> None:
     shop.run()
-    assert set(shop.run("--failed", "--list", events=False).lines) >= {A, U}
+    assert ran(shop, "--failed") == {"test_total[2]", "test_two"}
+
+    shop.write({U: UNITS.replace('self.fail("two")', "pass")})
+    assert ran(shop, "--failed") == {"test_total[2]", "test_two"}
+    assert ran(shop, "--failed") == {"test_total[2]"}
+
+    shop.write({A: CART.replace("test_total", "test_sum")})
+    assert ran(shop, "--failed") >= {"test_sum[2]", "test_none"}  # It has none of the failed tests any more.
+
+
+def test_a_selected_run_says_nothing_about_the_tests_that_did_not_run(shop: Project) -> None:
+    shop.run()
     shop.run(f"{A}::test_empty", f"{U}::TestUnits::test_one")
-    assert set(shop.run("--failed", "--list", events=False).lines) >= {A, U}
+    assert ran(shop, "--failed") == {"test_total[2]", "test_two"}
 
 
 def test_a_selection_that_matches_nothing_is_named_and_no_success(shop: Project) -> None:

@@ -14,9 +14,9 @@ class Selection:
     """The tests of one file that run; without any word, all of them.
 
     Args:
-        words: words `NAME=VALUE`: `test`, `deselect`, and `quarantine` with a test inside the file
-            (`Class::test`), `keyword`, `marker`, `argument` with a further argument of pytest, and `seed` of
-            a random order.
+        words: words `NAME=VALUE`: `test`, `failed`, `deselect`, and `quarantine` with a test inside the
+            file (`Class::test`), `keyword`, `marker`, `argument` with a further argument of pytest, and
+            `seed` of a random order.
     """
 
     def __init__(self, words: "Sequence[str]" = ()) -> None:
@@ -25,6 +25,7 @@ class Selection:
             name, _, value = word.partition("=")
             values.setdefault(name, []).append(value)
         self.tests = values.get("test", [])
+        self.failed = values.get("failed", [])
         self.deselected = values.get("deselect", [])
         self.keyword = "".join(values.get("keyword", []))
         self.marker = "".join(values.get("marker", []))
@@ -32,7 +33,7 @@ class Selection:
         self.quarantined = values.get("quarantine", [])
         self.seed = "".join(values.get("seed", []))
         self.is_empty = not words
-        self.is_whole_file = not (self.tests or self.deselected or self.keyword or self.marker)
+        self.is_whole_file = not (self.tests or self.failed or self.deselected or self.keyword or self.marker)
 
     def divide(
         self, items: "Sequence[Any]", name_of: "Callable[[Any], str]"
@@ -50,10 +51,12 @@ class Selection:
         for wanted in self.tests:
             if not any(_covers(wanted, name) for name in names):
                 raise UnknownTestError(_unknown(wanted, names))
+        failed = [test for test in self.failed if any(_covers(test, name) for name in names)]
+        wanted_sets = [wanted for wanted in (self.tests, failed) if wanted]
         kept: "list[Any]" = []
         deselected: "list[Any]" = []
         for item, name in zip(items, names):  # noqa: B905 - not in Python 3.9.
-            if self.tests and not any(_covers(wanted, name) for wanted in self.tests):
+            if not all(any(_covers(test, name) for test in wanted) for wanted in wanted_sets):
                 continue
             is_left_out = any(_covers(wanted, name) for wanted in self.deselected)
             (deselected if is_left_out else kept).append(item)
@@ -130,7 +133,7 @@ def unittest_filter(
     if pattern and "*" not in pattern:
         pattern = "*%s*" % pattern
     named = Selection()
-    for field in ("tests", "deselected", "quarantined"):
+    for field in ("tests", "failed", "deselected", "quarantined"):
         setattr(named, field, [test.replace(".", "::") for test in getattr(selection, field)])
     named.seed = selection.seed
 

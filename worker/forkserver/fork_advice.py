@@ -120,8 +120,16 @@ class ForkAdvisor:
         )
 
     def think(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
-        """Look at these files, and choose what is preloaded for them; without an outcome where that fails."""
+        """Look at these files, and choose what is preloaded for them; without an outcome where that fails.
+
+        A worker does so for each run: what was known of files before may not hold any more.
+        """
         try:
+            with self._lock:
+                if self._store is not None:
+                    self._needs.clear()
+                    self._preloadable.clear()
+                    self._scanner = self._new_scanner(self._store)
             for path in paths:
                 if self._is_closed:
                     return
@@ -319,5 +327,8 @@ class ForkAdvisor:
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
         self._identity = found.identity
-        self._scanner = Scanner(Roots(root=settings.root, workdir=settings.workdir), store)
+        self._scanner = self._new_scanner(store)
         self._store = store
+
+    def _new_scanner(self, store: ImportStore) -> Scanner:
+        return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, merge_attempt, read_outcomes
 from dispatcher.model.plan import TestFile
-from passmuster.model.result import TestResult
-from passmuster.model.status import Status, StopReason
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
+from passmuster.model.test_selection import TestSelection
 
 FILE = TestFile(path="tests/test_a.py", label="test_a.py", size_bytes=10, mtime_ns=20)
 
@@ -148,3 +150,29 @@ def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSamp
     judged = [one.status for one in history if not one.is_evicted]
     assert row.last_status is (judged[-1] if judged else Status.CANCELLED)
     assert [run[-1] for run in read_outcomes(row.outcomes)][-1:] == judged[-1:]
+
+
+def some_tests(*failing: str, passing: tuple[str, ...] = (), status: Status = Status.FAIL) -> AttemptSample:
+    """An attempt at some tests of the file."""
+    cases = (
+        *(CaseResult(case_id=f"t.py::{name}", outcome=Outcome.FAILED) for name in failing),
+        *(CaseResult(case_id=f"t.py::{name}", outcome=Outcome.PASSED) for name in passing),
+    )
+    result = TestResult(file_path=FILE.path, status=status, cases=cases, runner=RunnerKind.PYTEST)
+    chosen = replace(FILE, selection=TestSelection(tests=(*failing, *passing, "some")))
+    return AttemptSample.of(chosen, result, run_id="r9")
+
+
+def test_an_attempt_at_some_tests_changes_only_which_tests_fail() -> None:
+    old = FileHistory(path=FILE.path, last_status=Status.FAIL, failing_tests=("a", "b"))
+
+    one_left = merge_attempt(old, some_tests("b", passing=("a",)))
+    assert one_left == replace(old, failing_tests=("b",))
+    fixed = merge_attempt(one_left, some_tests(passing=("b",), status=Status.PASS))
+    assert fixed == replace(old, last_status=Status.PASS, failing_tests=())
+    broken = merge_attempt(fixed, some_tests("c"))
+    assert broken == replace(old, failing_tests=("c",))
+    crashed = merge_attempt(broken, some_tests(status=Status.CRASH))
+    assert crashed == replace(old, last_status=Status.CRASH, failing_tests=())
+    unknown = merge_attempt(crashed, some_tests(passing=("c",), status=Status.PASS))
+    assert unknown == crashed  # Something else than a test failed: the whole file must run.

@@ -44,11 +44,21 @@ def test_other_arguments_are_sent() -> None:
 
 def test_the_child_reads_what_was_selected() -> None:
     selection = TestSelection(
-        tests=("A::b[x=1]", "c"), deselected=("d",), keyword="e=f", marker="g", arguments=("-v", "--h=i")
+        tests=("A::b[x=1]", "c"),
+        failed=("j",),
+        deselected=("d",),
+        keyword="e=f",
+        marker="g",
+        arguments=("-v", "--h=i"),
+        quarantined=("k",),
+        seed="7",
     )
     read = child.Selection(selection.as_words())
 
     assert (read.tests, read.deselected) == (["A::b[x=1]", "c"], ["d"])
     assert (read.keyword, read.marker, read.arguments) == ("e=f", "g", ["-v", "--h=i"])
+    assert (read.failed, read.quarantined, read.seed) == (["j"], ["k"], "7")
     assert not read.is_empty
+    assert not read.is_whole_file
+    assert child.Selection(TestSelection(seed="7").as_words()).is_whole_file
     assert child.Selection(TestSelection().as_words()).is_empty

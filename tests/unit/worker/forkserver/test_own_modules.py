@@ -156,6 +156,17 @@ def test_a_module_that_has_changed_is_not_inherited_any_more(project: Project) -
     assert "the changed one" in project.loaders(NAMES[0])
 
 
+def test_a_test_file_that_has_changed_gets_only_what_it_imports_now(project: Project) -> None:
+    project.start_servers()
+    assert project.loaders(NAMES[0]) == {"a server"}
+
+    project.write(NAMES[0], "import shop\ndef test_a(): assert not hasattr(shop, 'cart')\n")
+    project.start_servers()
+
+    assert project.loaders(NAMES[0]) == set()
+    assert project.loaders(NAMES[1]) == {"a server"}
+
+
 def test_test_files_and_conftests_are_left_to_pytest(project: Project) -> None:
     project.write("test_base.py", SLOW)
     project.use_module("test_base")
