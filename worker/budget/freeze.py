@@ -10,7 +10,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from worker.process.process_tree import send_signal, stat_fields
+from passmuster.host.subprocesses import is_stopped, send_signal
 
 MAX_PASSES = 20
 """Maximum number of passes to find newly forked processes; each pass leaves fewer that can fork."""
@@ -28,7 +28,7 @@ def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
             new = {pid for tree in trees for pid in tree()} - stopped
             if not new:
                 break
-            stopped.update(pid for pid in new if not _is_stopped(pid) and send_signal(pid, signal.SIGSTOP))
+            stopped.update(pid for pid in new if not is_stopped(pid) and send_signal(pid, signal.SIGSTOP))
             if stopped.isdisjoint(new):
                 break
         yield
@@ -63,8 +63,3 @@ class PausableClock:
         finally:
             self._paused_s += self._clock() - self._paused_since_s
             self._paused_since_s = None
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether a process is stopped or traced (proc(5), state T or t)."""
-    return stat_fields(pid)[:1] in ([b"T"], [b"t"])

@@ -1,4 +1,4 @@
-"""Finds and signals the processes of a file, by procfs where it exists.
+"""Finds and kills the processes of a file, by procfs where it exists.
 
 A file's processes are the descendants of its slot's process supervisor. If a test has killed its supervisor,
 they are found by the marker that every test process inherits in its environment.
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from passmuster.host.psutil_fallback import pids_below
+from passmuster.host.subprocesses import send_signal
 from worker.child.passmuster_child_procs import all_below
 
 PROC = Path("/proc")
@@ -39,24 +40,6 @@ def marked(marker: str) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def stat_fields(pid: int) -> list[bytes]:
-    """Return the fields of `/proc/PID/stat` from the state on (proc(5)); [] if the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
-
-
-def send_signal(pid: int, number: int) -> bool:
-    """Send a signal to a process; return False if it is gone or belongs to another user."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def kill_all(pids: Iterable[int]) -> None:

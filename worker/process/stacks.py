@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from worker.process.process_tree import send_signal, stat_fields
+from passmuster.host.subprocesses import send_signal, stat_fields
 
 STACK_SIGNAL = 60
 """The same number as in `worker/child/passmuster_child_start.py`."""

@@ -276,7 +276,7 @@ NEVER_DECIDED_HERE = {Status.LOST}
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_evidence_gets_its_verdict(name: str) -> None:
+def test_each_evidence_has_its_status(name: str) -> None:
     evidence, status, error = TABLE[name]
     reason = StopReason.OUT_OF_MEMORY if status is Status.MEMORY else None
 
@@ -297,7 +297,7 @@ def test_the_evidence_gets_its_verdict(name: str) -> None:
         (Evidence(exit_code=0, runner=SCRIPT, defines=3), Status.NO_TESTS, ""),
     ],
 )
-def test_a_file_that_ran_no_test_says_whether_there_was_one(
+def test_a_file_without_a_test_has_a_note_unlike_one_that_skips_all(
     evidence: Evidence, status: Status, note: str
 ) -> None:
     verdict = classify(evidence)
@@ -306,7 +306,7 @@ def test_a_file_that_ran_no_test_says_whether_there_was_one(
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
-def test_what_we_did_comes_before_whatever_the_process_says(reason: StopReason) -> None:
+def test_a_stop_by_passmuster_outweighs_the_processs_own_report(reason: StopReason) -> None:
     evidence = Evidence(
         exit_code=0,
         stop_reason=reason,
@@ -359,7 +359,7 @@ EVIDENCE = st.builds(
 
 
 @given(EVIDENCE)
-def test_a_pass_has_no_shadow_on_it_and_all_else_a_reason(evidence: Evidence) -> None:
+def test_a_pass_has_no_contrary_evidence_and_any_other_status_a_reason(evidence: Evidence) -> None:
     verdict = classify(evidence)
 
     assert bool(verdict.error) is not verdict.status.is_pass
@@ -375,7 +375,7 @@ def test_a_pass_has_no_shadow_on_it_and_all_else_a_reason(evidence: Evidence) ->
 
 
 @given(EVIDENCE)
-def test_a_verdict_names_a_reason_to_stop_only_where_somebody_stopped_it(evidence: Evidence) -> None:
+def test_a_stop_reason_is_given_only_if_the_file_was_stopped(evidence: Evidence) -> None:
     verdict = classify(evidence)
 
     if evidence.stop_reason is not None:
@@ -386,7 +386,7 @@ def test_a_verdict_names_a_reason_to_stop_only_where_somebody_stopped_it(evidenc
 
 @pytest.mark.parametrize("code", PYTEST_COLLECT_STATUSES)
 @pytest.mark.parametrize("runner", FRAMEWORKS)
-def test_only_pytest_says_by_its_status_that_it_could_not_collect(code: int, runner: RunnerKind) -> None:
+def test_only_pytests_exit_status_means_a_collect_error(code: int, runner: RunnerKind) -> None:
     status = classify(Evidence(exit_code=code, runner=runner)).status
 
     assert (status is Status.COLLECT_ERROR) is (runner is PYTEST)
