@@ -182,9 +182,9 @@ def test_a_file_sees_what_it_sees_without_us_but_for_the_documented_differences(
     assert before <= after
     before, after = (eval(text) for text in differences["meta path"])
     # What a file imports is recorded when it is forked for the first time.
-    learner = [name for name in after if "passmuster_child_learn" in name]
-    assert len(learner) == (isolation == "fork")
-    assert after == ["Watcher", *learner, *before]
+    recorder = [name for name in after if "passmuster_child_imports" in name]
+    assert len(recorder) == (isolation == "fork")
+    assert after == ["Watcher", *recorder, *before]
 
 
 def _with_signal_60(lines: list[str]) -> str:

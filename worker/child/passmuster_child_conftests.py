@@ -9,7 +9,7 @@ and the assertion rewriting that pytest has there.
 from passmuster_child_identity import BY_FILE, IdentityReads
 from passmuster_child_preload import Outputs, interpreter_roots
 from passmuster_child_proof import Proof
-from passmuster_child_traces import CAN_TELL, SideEffects
+from passmuster_child_side_effects import CAN_TELL, SideEffects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

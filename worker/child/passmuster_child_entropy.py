@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
 _RENEWED = frozenset(("multiprocessing", "numpy", "bson"))
-"""Packages that draw when they are imported and have new values after a fork: see `passmuster_child_settle`,
+"""Packages that draw when they are imported and have new values after a fork: see `passmuster_child_reset`,
 `renew`; `bson.objectid` asks for the process id."""
 
 _PRIVATE = frozenset(("billiard", "distributed", "opentelemetry", "rich", "scipy"))

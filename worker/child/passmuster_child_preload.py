@@ -10,7 +10,7 @@ import sys
 import time
 
 from passmuster_child_identity import BY_FILE, IdentityReads
-from passmuster_child_traces import CAN_TELL, SideEffects
+from passmuster_child_side_effects import CAN_TELL, SideEffects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Runs in a *probe*: a process that is forked to import what a fork server is abou
 finding is something that the project's code does itself, or has a library do when it calls one: it writes
 files, starts programs, connects, or takes a value that differs from process to process or from moment to
 moment. What libraries do while they are imported themselves is not looked at here: that is preloading of
-installed modules, see `passmuster_child_traces` for its limits.
+installed modules, see `passmuster_child_side_effects` for its limits.
 
 An audit hook cannot be removed, and a profiler takes half as long again as the imports themselves. That is
 why no test runs in a process with this module's hooks.

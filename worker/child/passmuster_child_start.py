@@ -70,7 +70,7 @@ def begin(argv: "list[str]") -> "FileRun":
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
-    for name in ("report", "settle", "preload", "learn"):
+    for name in ("report", "reset", "preload", "imports"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
@@ -78,7 +78,7 @@ def begin(argv: "list[str]") -> "FileRun":
         del sys.modules[name]
     environment = dict(os.environ)
     job = server.serve(int(argv[2]))
-    load("passmuster_child_settle").settle(job)
+    load("passmuster_child_reset").reset_process(job)
     return FileRun(job.argv, job.session, {**environment, **job.changes}, job.project)
 
 
@@ -117,7 +117,7 @@ class FileRun:
         self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").ReportWriter(REPORT_FD)
         self._watch_stacks()
-        self._learner = self._start_learner(project)
+        self._recorder = self._start_recorder(project)
         sys.argv[:] = [self.file]
         if hasattr(sys, "orig_argv"):
             sys.orig_argv[:] = [sys.executable, self.file]
@@ -144,7 +144,9 @@ class FileRun:
         except sessions.Unsupported as error:
             self.reporter.text("unforked", str(error))
         environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
-        load("passmuster_child_settle").become_fresh(self._argv, environment, self.reporter.descriptor)
+        load("passmuster_child_reset").exec_fresh_interpreter(
+            self._argv, environment, self.reporter.descriptor
+        )
 
     def leave(self) -> None:
         """Show what the file ended with, finish what was begun, and end; called once, however it ended.
@@ -163,20 +165,20 @@ class FileRun:
             ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
 
-    def _start_learner(self, project: "Sequence[str]") -> "Any":
+    def _start_recorder(self, project: "Sequence[str]") -> "Any":
         """Start to record the imports of the file; return None if they are not requested."""
         if not project:
             return None
-        learner = load("passmuster_child_learn").ImportRecorder(
+        recorder = load("passmuster_child_imports").ImportRecorder(
             project, load("passmuster_child_preload").interpreter_roots()
         )
-        learner.start()
-        self.reporter.on_begin = learner.tests_begin
-        return learner
+        recorder.start()
+        self.reporter.on_begin = recorder.tests_begin
+        return recorder
 
     def _finish(self) -> None:
-        if self._learner is not None:
-            self.reporter.imports(self._learner.names)
+        if self._recorder is not None:
+            self.reporter.imports(self._recorder.names)
         if self._measured is not None:
             self._coverage.stop(self._measured)
         reporter = self.reporter

@@ -46,29 +46,29 @@ REPORT_FD = 198
 """The report's descriptor in the test process: high, so that the first file a test opens is still 3."""
 
 LINGER_S = 0.3
-"""How long processes that outlive their file may take to end by themselves. The helpers of
-`multiprocessing` end within milliseconds of their parent; a leaked process never does."""
+"""Seconds that processes may outlive their file before they count as leaked. The helpers of `multiprocessing`
+end within milliseconds of their parent; a leaked process never does."""
 
 TERM_S = 0.3
-"""How long a leaked process gets between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL for a leaked process."""
 
 KILL_S = 10.0
-"""How long the dead are waited for: only a process stuck in the kernel takes longer."""
+"""Seconds to wait for killed processes: only one that is stuck in the kernel takes longer."""
 
 UNSEEN = "processes that each fork the next one and end"
-"""What is said of processes that are there, and gone whenever they are looked for."""
+"""Description of leaked processes that exit before a search finds them."""
 
 OOM_SCORE = b"800"
-"""Makes the kernel, if memory runs out, take a test rather than the runner (proc(5), oom_score_adj)."""
+"""Makes the kernel's out-of-memory killer prefer a test to the runner (proc(5), oom_score_adj)."""
 
 
 class Job:
-    """A file to run in this very process, which has just been forked for it.
+    """A file to run in this process, which has just been forked for it.
 
     Args:
         argv: as `passmuster_child_main` documents it.
-        changes: what differs from the environment that the server was started with; None unsets.
-        project: the project's folders, for the record of what is imported; empty: nothing is recorded.
+        changes: differences from the environment of the server; None unsets a variable.
+        project: the project's directories, to record its imports; empty: imports are not recorded.
         session: the pytest session that the server has prepared; None: none.
     """
 
@@ -82,11 +82,9 @@ class Job:
 
 
 class Supervisor:
-    """The state of one slot: at most one file, known by its first process.
+    """The state of one slot: at most one file, identified by its first process (`root`).
 
-    Args:
-        control: the socket to the runner.
-        session: a prepared pytest session (`passmuster_child_session.PreparedSession`); None: none.
+    `control` is the socket to the runner, `session` a `passmuster_child_session.PreparedSession` or None.
     """
 
     def __init__(self, control: Channel, session: Any = None) -> None:
@@ -138,10 +136,10 @@ class Supervisor:
             self.control.send("started", pid)
 
     def fork_test(self, job: Job, cwd: str, descriptors: list[int]) -> Job | None:
-        """Start a file's first process by forking; the job is returned in that process alone."""
+        """Start a file's first process by forking; return the job only in that process."""
         self.forget()
         if self.session is not None:
-            self.session.why_not(job.argv[1])  # Found out once for a folder, and inherited.
+            self.session.why_not(job.argv[1])  # Computed once for a directory, and inherited.
         pid = self.fork()
         if pid == 0:
             try:
@@ -161,7 +159,7 @@ class Supervisor:
         return None
 
     def fork(self) -> int:
-        """Fork; -1, and the runner is told, where memory or processes are exhausted."""
+        """Fork; if memory or processes are exhausted, report that to the runner and return -1."""
         try:
             return os.fork()
         except OSError as error:
@@ -169,17 +167,16 @@ class Supervisor:
             return -1
 
     def forget(self) -> None:
-        """Forget the file before."""
+        """Reset the state of the previous file."""
         self.status, self.cpu_s, self.max_rss_bytes, self.leaked, self.step = None, 0.0, 0, [], 0
         self.forked_file = ""
 
     def reap(self) -> bool:
-        """Collect every child that has ended, and add up what it used.
+        """Collect every child that has ended, add up its use, and return whether no child is left.
 
-        Returns:
-            Whether no child is left. Every process of a file is below a child of this subreaper, so that none
-            of them is left either. A walk through procfs could not tell: a process that forks and ends while
-            it goes on hands its child to a parent whose children have been read already.
+        Every process of a file descends from a child of this subreaper, so then none of them is left either.
+        A walk through procfs cannot prove that: the child of a process that forks and exits during the walk
+        moves to a parent whose children have been read already.
         """
         while True:
             try:
@@ -195,7 +192,7 @@ class Supervisor:
                 self.step_at = time.monotonic()
 
     def kill_all(self) -> None:
-        """Send SIGKILL to the file's group, and to everything below us wherever it went."""
+        """Send SIGKILL to the file's group and to all descendants of this process, in any session."""
         if self.root and self.status is None:
             self.signal_group(_signal.SIGKILL)
         for pid in all_below(os.getpid()):
@@ -212,10 +209,9 @@ class Supervisor:
             pass
 
     def clear(self) -> float | None:
-        """End what outlived its file, a step at a time.
+        """Stop the processes that outlived their file, one step at a time.
 
-        Returns:
-            None when nothing is left, otherwise the seconds after which to call again.
+        Return the seconds after which to call again, or None when no process is left.
         """
         if self.reap():
             return None
@@ -238,14 +234,14 @@ class Supervisor:
         return 0.005
 
     def describe(self, pid: int) -> str:
-        """Describe a process of the file; one that was forked and never executed anything has our command."""
+        """Describe a process of the file; one that was only forked has the command of this process."""
         text: str = describe(pid)
         if self.forked_file and " --serve " in text and "passmuster_child_main.py" in text:
             return f"pid {pid}: a fork of {self.forked_file}"
         return text
 
     def finish_if_done(self) -> float | None:
-        """Report the file's end if all its processes are gone; else return when to check again."""
+        """Report the file's end if all its processes are gone; else return the seconds to the next check."""
         if not self.root or self.status is None:
             return None
         again_s = self.clear()
@@ -258,7 +254,7 @@ class Supervisor:
     # The loop.
 
     def obey(self, verb: str, rest: tuple[Any, ...], descriptors: list[int]) -> Job | None:
-        """Carry out one message; the job is returned in a test's process alone."""
+        """Carry out one message; return a job only in a test's process."""
         job = None
         if verb == "spawn":
             self.spawn(rest[0], rest[1], rest[2], descriptors)
@@ -277,7 +273,7 @@ class Supervisor:
         return None
 
     def serve(self) -> Job | None:
-        """Serve until the runner is gone, then leave nothing behind; return a job in a test's process."""
+        """Serve until the runner is gone, then kill all descendants; return a job in a test's process."""
         poll = select.poll()
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(self.wakeup.fileno(), select.POLLIN)
@@ -302,7 +298,7 @@ class Supervisor:
         return None
 
     def end_all(self) -> None:
-        """Kill everything below, until nothing is left or it takes too long."""
+        """Kill all descendants, until none is left or `KILL_S` have passed."""
         deadline = time.monotonic() + KILL_S
         while not self.reap() and time.monotonic() < deadline:
             self.kill_all()
@@ -323,22 +319,22 @@ class Wakeup:
         return self._read
 
     def drain(self) -> None:
-        """Take what woke us."""
+        """Empty the pipe."""
         os.read(self._read, 4096)
 
     def close(self) -> None:
-        """Forget about children; their ends wake nobody any more."""
+        """Close the pipe; children that end are no longer noticed."""
         _signal.set_wakeup_fd(-1)
         os.close(self._read)
         os.close(self._write)
 
 
 IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-"""A Ctrl-C in the terminal, or a kill of the runner's group, is not for supervisors and servers."""
+"""Ctrl-C in the terminal, or a kill of the runner's group, must not end supervisors and servers."""
 
 
 def ignore_signals() -> None:
-    """Let nothing but the socket's end, and SIGKILL, end this process."""
+    """Let only the end of the socket and SIGKILL end this process."""
     for number in IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
 
@@ -352,10 +348,10 @@ def restore_signals() -> None:
 
 
 def become_test(cwd: str | bytes, descriptors: list[int]) -> None:
-    """Give a forked child its own session, folder, and standard streams.
+    """Give a forked child its own session, directory, and standard streams.
 
     Raises:
-        OSError: it has no such folder, or no descriptor is left.
+        OSError: the directory does not exist, or no descriptor is left.
     """
     output, report = descriptors
     os.setsid()

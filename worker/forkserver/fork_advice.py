@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
+from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.child.passmuster_child_traces import PATCHED
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ModuleCost, is_allowed

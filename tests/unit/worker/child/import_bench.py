@@ -33,10 +33,10 @@ LEARN = """
 import json, os, sys
 root, site, main = json.loads(sys.argv[1])
 sys.path.insert(0, {child!r})
-import passmuster_child_learn as learn
+import passmuster_child_imports as imports
 sys.path[0] = root
 sys.path.append(site)
-learner = learn.ImportRecorder([root], [site, os.path.dirname(os.__file__)])
+learner = imports.ImportRecorder([root], [site, os.path.dirname(os.__file__)])
 learner.start()
 path = os.path.join(root, main)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}

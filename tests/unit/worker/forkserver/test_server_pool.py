@@ -193,7 +193,7 @@ def test_a_run_without_any_process_is_given_up_after_a_while(
 
     assert {result.status for result in results} == {Status.START_ERROR}
     with pytest.raises(
-        InfrastructureError, match=r"no process can be started .* no process; .*\(ulimit -u\)"
+        InfrastructureError, match=r"no process could start .* no process; .*\(ulimit -u\)"
     ):
         bench.executor.check()
 

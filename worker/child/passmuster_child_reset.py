@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from passmuster_child_supervisor import Job
 
 
-def settle(job: Job) -> None:
-    """Give this process the environment, the randomness and the collector of its own."""
+def reset_process(job: Job) -> None:
+    """Give this process an environment, random state, and garbage collector of its own."""
     for name, value in job.changes.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    _forget_temporary_folder()
-    _begin_again()
+    _forget_temporary_directory()
+    _update_process_facts()
     _draw_new_randomness()
     gc.enable()
 
 
-def _forget_temporary_folder() -> None:
-    """Let `tempfile` look at this process's own TMPDIR."""
+def _forget_temporary_directory() -> None:
+    """Make `tempfile` read this process's own TMPDIR."""
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile.tempdir = None  # type: ignore[attr-defined]
 
 
-def _begin_again() -> None:
-    """Let modules know that this is another process, and that it has just begun."""
+def _update_process_facts() -> None:
+    """Update modules that store the thread ID or the start time of their process."""
     threading: Any = sys.modules.get("threading")
     if threading is not None and hasattr(threading.Thread, "_set_native_id"):
         threading.main_thread()._set_native_id()
@@ -52,20 +52,17 @@ def _begin_again() -> None:
 
 
 def _draw_new_randomness() -> None:
-    """Renew what does not do so by itself after a fork, as `random` and OpenSSL do."""
+    """Renew random state that, unlike `random` and OpenSSL, is not renewed by a fork itself."""
     renew()
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.current_process().authkey = os.urandom(32)
 
 
-def become_fresh(argv: list[str], environment: dict[str, str], report: int) -> None:
+def exec_fresh_interpreter(argv: list[str], environment: dict[str, str], report: int) -> None:
     """Turn a forked process into a spawned one, before anything of its file has been reported.
 
-    Args:
-        argv: its arguments, as `passmuster_child_main` documents them.
-        environment: what the interpreter is to start with.
-        report: the report's descriptor.
+    `argv` is as `passmuster_child_main` documents it; `report` is the report's descriptor.
     """
     main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "passmuster_child_main.py")
     for stream in (sys.stdout, sys.stderr):
