@@ -20,6 +20,7 @@ from passmuster.host.machine_claims import (
     name_holders,
     read_living_claims,
 )
+from passmuster.host.subprocesses import is_stopped
 from passmuster.model.executor import OtherRuns
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -243,11 +244,3 @@ def local_records(local: LivingClaims) -> list[JsonValue]:
         }
         for run in local.runs
     ]
-
-
-def is_stopped(pid: int) -> bool:
-    """Return whether a process is stopped, as by Ctrl-Z; False if that cannot be determined."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.host.host_resources import PROC
+from passmuster.host.subprocesses import stat_fields
 
 WINDOW_S = 0.08
 """Minimum seconds of a measurement: eight ticks, enough to distinguish waiting from working."""
@@ -63,7 +64,7 @@ def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
     """
     ticks: int | None = None
     for pid in pids:
-        fields = _fields(f"{proc}/{pid}/stat")
+        fields = stat_fields(pid, proc=proc)
         if len(fields) > _CHILDREN_SYSTEM:
             used = sum(int(fields[place]) for place in range(_USER, _CHILDREN_SYSTEM + 1))
             ticks = used + (ticks or 0)
@@ -125,13 +126,3 @@ def _below(pid: int, proc: Path) -> list[int] | None:
             if one == pid:
                 return None
     return found[1:]
-
-
-def _fields(path: str) -> list[bytes]:
-    """Return the fields of a stat file after the program's name, which may contain anything; empty: no such
-    process."""
-    try:
-        with open(path, "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return []

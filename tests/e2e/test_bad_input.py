@@ -155,7 +155,7 @@ CASES: tuple[Bad, ...] = (
     table("command = ['{pyhton}', '{file}']", "expected one of {python}, {file}", "got '{pyhton}'"),
     table("command = ['a{', '{file}']", "or {{ and }} for braces", "got 'a{'"),
     table("command = ['no-such-program', '{file}']", "program 'no-such-program' is not on PATH"),
-    table("command = ['./none.sh', '{file}']", "program './none.sh' is no program", "command in"),
+    table("command = ['./none.sh', '{file}']", "program './none.sh' is not an executable file", "command in"),
     table("runner = 'command'", "runner command (from [tool.passmuster] runner", "add command = ["),
     toml(
         "[[tool.passmuster.overrides]]\nfiles = ['tests/**']\ncommand = ['none-such', '{file}']\n",

@@ -170,9 +170,9 @@ def test_github_obeys_our_commands_alone(outputs: dict[str, Outcome]) -> None:
     assert runner.log[-1] == "tests/test_slow.py"
     assert sorted(one.data for one in runner.obeyed if one.name == "group") == [
         "Output of tests/test_bad.py (FAIL: exit status 1; 1 of 1 tests failed, attempt 2)",
-        "Output of tests/test_crash.py (CRASH: ended by SIGABRT, attempt 2)",
+        "Output of tests/test_crash.py (CRASH: killed by SIGABRT, attempt 2)",
         (
-            "Output of tests/test_hostile.py (FAIL: exit status 1; no test reported a failure, its last line "
+            "Output of tests/test_hostile.py (FAIL: exit status 1; no test reported a failure; last line "
             "of output: FAILED TESTS:, attempt 2)"
         ),
         "Output of tests/test_names.py (FAIL: exit status 1; 4 of 4 tests failed, attempt 2)",

@@ -87,7 +87,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
             "and will rerun spawned"
         ),
         (
-            "[WARN] tests/test_long.py: FAIL: exit status 1; no test reported a failure, its last line of "
+            "[WARN] tests/test_long.py: FAIL: exit status 1; no test reported a failure; last line of "
             "output: line 12; it was forked and will rerun spawned"
         ),
         "[INFO] 🧪 Test Summary:",
@@ -116,7 +116,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "  - tests/test_long.py",
         "    Last few lines of output:",
         *[f"      line {number}" for number in range(3, 13)],
-        "    Status: FAIL: exit status 1; no test reported a failure, its last line of output: line 12",
+        "    Status: FAIL: exit status 1; no test reported a failure; last line of output: line 12",
         "    Run it again: run_tests.py tests/test_long.py",
         "[FAIL] 2 test(s) failed",
         "",

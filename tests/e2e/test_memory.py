@@ -47,7 +47,7 @@ def test_a_file_over_its_limit_is_stopped_and_says_how_much_and_by_whom(
     ended = outcome.final("tests/test_greedy.py")
     assert re.fullmatch(
         r"used \d+(\.\d)? MiB( and growing by [0-9.]+ [KMG]iB/s)?, "
-        r"allowed are 191 MiB \(its limit\); stopped by the runner",
+        r"allowed are 191 MiB \(its limit\); killed by the runner",
         ended.error,
     ), ended.error
     # Stopped in time: not far above, and not on suspicion.

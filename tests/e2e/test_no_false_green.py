@@ -61,8 +61,8 @@ def test_a_module_of_helpers_has_no_verdict_unless_it_is_named(project: Project,
 @pytest.mark.parametrize(
     ("leaves", "reason"),
     [
-        ("pytest.exit('enough', returncode=0)", "left with exit status 0, 2 of 3 tests did not run: "),
-        ("os._exit(0)", "left with exit status 0 in the middle of its tests"),
+        ("pytest.exit('enough', returncode=0)", "exited with status 0, but 2 of 3 tests did not run: "),
+        ("os._exit(0)", "exited with status 0 in the middle of its tests"),
     ],
 )
 def test_a_file_that_leaves_half_way_with_success_has_crashed(
@@ -125,10 +125,8 @@ def test_a_file_that_fails_without_a_failing_test_shows_what_it_printed_last(pro
     red = project.run(*PYTEST, "tests/test_red.py")
 
     (failed,) = [event for event in script.of_kind("file-finished") if event["rerun_reason"] is None]
-    assert failed["error"] == (
-        "exit status 3; no test reported a failure, its last line of output: disk is full"
-    )
+    assert failed["error"] == ("exit status 3; no test reported a failure; last line of output: disk is full")
     assert red.code == 1
     (failed,) = [event for event in red.of_kind("file-finished") if event["rerun_reason"] is None]
-    assert "its last line of output: " in str(failed["error"])
+    assert "last line of output: " in str(failed["error"])
     assert "1 passed" in str(failed["error"])

@@ -7,9 +7,10 @@ meanwhile (see `worker.budget.memory_probe`). Paused processes do not grow and l
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from passmuster.host.subprocesses import is_stopped, send_signal
 
 MAX_PASSES = 20
 """Maximum number of passes to find newly forked processes; each pass leaves fewer that can fork."""
@@ -27,13 +28,13 @@ def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
             new = {pid for tree in trees for pid in tree()} - stopped
             if not new:
                 break
-            stopped.update(pid for pid in new if not _is_stopped(pid) and _send(pid, signal.SIGSTOP))
+            stopped.update(pid for pid in new if not is_stopped(pid) and send_signal(pid, signal.SIGSTOP))
             if stopped.isdisjoint(new):
                 break
         yield
     finally:
         for pid in stopped:
-            _send(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
 
 
 class PausableClock:
@@ -62,21 +63,3 @@ class PausableClock:
         finally:
             self._paused_s += self._clock() - self._paused_since_s
             self._paused_since_s = None
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether a process is stopped or traced (proc(5), state T or t)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False
-
-
-def _send(pid: int, number: signal.Signals) -> bool:
-    """Send a signal; return False if the process is gone or belongs to another user."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

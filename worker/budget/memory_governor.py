@@ -243,7 +243,7 @@ class MemoryGovernor:
             entry.inherited = inherited
             entry.probe.is_forked = inherited is not None
             now_s = self._clock.now_s()
-            is_first = all(other.attached_at_s is None for other in self._ledger.entries)
+            is_first = not self._ledger.attached
             entry.attached_at_s = now_s
             first_sample_at_s = now_s + FIRST_SAMPLE_S
             self._sample_at_s = first_sample_at_s if is_first else min(self._sample_at_s, first_sample_at_s)
@@ -275,7 +275,7 @@ class MemoryGovernor:
     def has_processes(self) -> bool:
         """Whether any admitted file has a process."""
         with self._changed:
-            return any(entry.attached_at_s is not None for entry in self._ledger.entries)
+            return bool(self._ledger.attached)
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
@@ -309,7 +309,7 @@ class MemoryGovernor:
         with self._changed:
             while not self._is_closed:
                 now_s = self._clock.now_s()
-                if not any(entry.attached_at_s is not None for entry in self._ledger.entries):
+                if not self._ledger.attached:
                     self._changed.wait()
                 elif now_s < self._sample_at_s:
                     self._changed.wait(self._sample_at_s - now_s)
@@ -346,7 +346,7 @@ class MemoryGovernor:
     def _attached(self) -> tuple[Reservation, ...]:
         """Return the files that have processes."""
         with self._changed:
-            return tuple(entry for entry in self._ledger.entries if entry.attached_at_s is not None)
+            return self._ledger.attached
 
     def _inexact(self, *, is_urgent: bool) -> tuple[Reservation, ...]:
         """Return the files whose size is an estimate and should be measured exactly now."""
@@ -391,9 +391,8 @@ class MemoryGovernor:
                 if cpu_s is not None:
                     entry.cpu.record(cpu_s, now_s=now_s)
         if self._host_budget is not None and self._host_budget.others:
-            self._cpu.ask(
-                now_s=self._clock.now_s()
-            )  # Other runs need to know which CPUs these files leave idle.
+            # Other runs need to know which CPUs these files leave idle.
+            self._cpu.ask(now_s=self._clock.now_s())
         is_known = self._cpu.read_machine(now_s=self._clock.now_s())
         with self._changed:
             self._ledger.note_peak()
@@ -465,7 +464,7 @@ class MemoryGovernor:
                 costly_s=self._costly_s,
                 urgent_s=self._urgent_s,
             )
-            entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
+            entries = self._ledger.attached
             spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
             is_near = self._machine_spare_bytes is not None and self._machine_spare_bytes < NEAR_BYTES
             if self._machine_spare_bytes is not None:

@@ -225,6 +225,11 @@ class MemoryLedger:
         return tuple(self._entries.values())
 
     @property
+    def attached(self) -> tuple[Reservation, ...]:
+        """The running files that have a process."""
+        return tuple(entry for entry in self._entries.values() if entry.attached_at_s is not None)
+
+    @property
     def budget_bytes(self) -> int:
         """The budget without the memory of the fork servers."""
         return max(1, self.total_bytes - self.server_bytes)

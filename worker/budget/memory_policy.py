@@ -273,7 +273,7 @@ def _own_limit_breach(file: FileMemory, *, budget_bytes: int, total_bytes: int) 
         limit_bytes=limit_bytes,
         total_bytes=total_bytes,
         detail=f"used {format_bytes(file.used_bytes)}{growth}, allowed are {format_bytes(limit_bytes)} "
-        f"({name}); stopped by the runner",
+        f"({name}); killed by the runner",
     )
 
 
@@ -285,7 +285,7 @@ def _eviction_breach(file: FileMemory, *, limit_bytes: int, total_bytes: int) ->
         used_bytes=file.used_bytes,
         limit_bytes=limit_bytes,
         total_bytes=total_bytes,
-        detail=f"used {format_bytes(file.used_bytes)}, expected were {format_bytes(file.predicted_bytes)}; "
+        detail=f"used {format_bytes(file.used_bytes)}, predicted were {format_bytes(file.predicted_bytes)}; "
         f"all files together {format_bytes(total_bytes)} of {format_bytes(limit_bytes)}; "
-        "stopped by the runner to make room, runs again",
+        "evicted to free memory; will rerun",
     )

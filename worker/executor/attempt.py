@@ -82,8 +82,7 @@ class RunningAttempt:
         Args:
             tmp_dir: its private TMPDIR.
             coverage_file: destination of its coverage data; None: coverage is not measured.
-            on_started: called once its first process exists, with the memory that it shares with a fork
-                server.
+            on_started: called once its first process exists, with the memory that it shares with a server.
             forked_environment: the environment of a forked process before any change.
             code_dir: where its processes keep compiled code that Python does not keep; None: nowhere.
 
@@ -114,8 +113,8 @@ class RunningAttempt:
             command = build_command(self.task, self._settings, coverage_file, code_dir)
         supervisor, workdir = self.launch.supervisor, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
-        if why := _why_not_forked(changes):
-            self.launch = structs.replace(self.launch, server=None, note=why)
+        if problem := _fork_problem(changes):
+            self.launch = structs.replace(self.launch, server=None, note=problem)
 
         def start(output: int, report: int) -> None:
             if self.launch.server is None:
@@ -140,14 +139,14 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, s
     return changes
 
 
-def _why_not_forked(changes: Mapping[str, str | None]) -> str:
-    """Return why a change of the environment needs a fresh interpreter, or "" if none does."""
+def _fork_problem(changes: Mapping[str, str | None]) -> str | None:
+    """Return why a change of the environment needs a fresh interpreter, or None if none does."""
     for name, value in changes.items():
         if name.startswith("PYTHON"):
             return f"its environment changes {name}, which an interpreter reads when it starts"
         if "\0" in name or "\0" in (value or ""):
             return f"its environment holds a NUL byte in {name!r}"
-    return ""
+    return None
 
 
 def build_result(
@@ -160,26 +159,22 @@ def build_result(
 ) -> TestResult:
     """Return the result of a finished attempt.
 
-    Args:
-        attempt: the attempt with its output and report.
-        supervised: how its processes ended.
-        settings: the worker's settings.
-        peak_bytes: peak of its process tree; None: unknown.
-        kernel_killed: whether the kernel's out-of-memory killer acted while it ran.
+    `peak_bytes` is None if its process tree was not measured. `kernel_killed` is whether the kernel's
+    out-of-memory killer acted while it ran.
     """
     report, junit, ended = attempt.report, attempt.junit, supervised.ended
     is_command = attempt.task.runner is RunnerKind.COMMAND
-    # A command writes no report of this form, whatever its processes write to the descriptor.
+    # A command never writes a report of this form: other processes may have written to the descriptor.
     runner = RunnerKind.COMMAND if is_command else report.runner
     cases = (junit.cases if junit is not None else ()) if is_command else tuple(report.cases)
     code, number = _split_status(ended.wait_status) if ended is not None else (None, None)
-    verdict = classify(
+    classification = classify(
         Evidence(
             exit_code=code,
             signal=number,
             stop_reason=supervised.stop_reason,
             stop_detail=supervised.stop_detail,
-            start_error=_why_not_started(supervised, attempt),
+            start_error=_start_problem(supervised, attempt),
             supervisor_died=supervised.supervisor_died,
             kernel_killed=kernel_killed,
             runner=runner,
@@ -198,20 +193,20 @@ def build_result(
         )
     )
     # The interpreter writes the requested stacks to the report's descriptor, between the records.
-    written = (_without_our_frames(report.stray_text.strip("\n")), supervised.stacks)
+    written = (_without_own_frames(report.stray_text.strip("\n")), supervised.stacks)
     stacks = "\n".join(text for text in written if text)
     return TestResult(
         file_path=attempt.task.file_path,
-        status=verdict.status,
+        status=classification.status,
         output=attempt.capture.text(),
         duration=supervised.duration_s,
-        error=verdict.error,
-        note=verdict.note,
+        error=classification.error,
+        note=classification.note,
         attempt=attempt.task.attempt,
         runner=runner if runner is not RunnerKind.AUTO else attempt.task.runner,
         exit_code=code,
         signal=number,
-        stop_reason=verdict.stop_reason,
+        stop_reason=classification.stop_reason,
         cases=cases,
         peak_bytes=peak_bytes,
         cpu_s=ended.cpu_s if ended is not None else None,
@@ -220,7 +215,7 @@ def build_result(
         interpreter="" if is_command else settings.interpreter_identity,
         slot=attempt.slot,
         leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
-        stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
+        stacks=stacks if classification.stop_reason is StopReason.TIMEOUT else "",
         output_dropped_bytes=attempt.capture.total_dropped_bytes(),
         isolation=Isolation.SPAWN if report.spawn_reason else attempt.launch.isolation,
         isolation_note=report.spawn_reason or attempt.launch.note,
@@ -228,7 +223,7 @@ def build_result(
     )
 
 
-def _without_our_frames(stacks: str) -> str:
+def _without_own_frames(stacks: str) -> str:
     """Remove the frames of Passmuster's own start code, which are the same for every test."""
     return "\n".join(line for line in stacks.split("\n") if "/passmuster_child_" not in line)
 
@@ -239,7 +234,7 @@ def _split_status(wait_status: int) -> tuple[int | None, int | None]:
     return (code, None) if code >= 0 else (None, -code)
 
 
-def _why_not_started(supervised: Supervised, attempt: RunningAttempt) -> str:
+def _start_problem(supervised: Supervised, attempt: RunningAttempt) -> str:
     if supervised.failed is not None:
         return f"cannot execute {attempt.program}: {supervised.failed.text}"
     return attempt.report.start_error

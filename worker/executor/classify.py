@@ -62,7 +62,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 class Classification(Struct, frozen=True, kw_only=True):
-    """The status, one line with the reason if it is no pass, and one about a file that ran no test."""
+    """The status, one line with the reason unless it passed, and one about a file that ran no test."""
 
     status: Status
     error: str = ""
@@ -98,12 +98,12 @@ def _stopped(evidence: Evidence, reason: StopReason) -> Classification:
 def _signalled(evidence: Evidence, number: int) -> Classification:
     name = _signal_name(number)
     if number == signal.SIGKILL and evidence.kernel_killed:
-        text = "the kernel's out-of-memory killer ended it"
+        text = "killed by the kernel's out-of-memory killer"
         return Classification(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
     if number in OUTSIDE_SIGNALS:
-        text = f"ended by {name}, which did not come from this run: from itself or from outside"
+        text = f"killed by {name}, which Passmuster did not send: it came from the test or another process"
     else:
-        text = f"ended by {name}"
+        text = f"killed by {name}"
     return Classification(status=Status.CRASH, error=text)
 
 
@@ -125,7 +125,7 @@ def _exited(evidence: Evidence, code: int) -> Classification:
     if evidence.quit_reason:
         return Classification(status=Status.CRASH, error=_quit_text(evidence))
     if evidence.was_running:
-        text = f"left with exit status 0 in the middle of its tests, {len(evidence.cases)} of which had ended"
+        text = f"exited with status 0 in the middle of its tests, after {len(evidence.cases)} of them"
         return Classification(status=Status.CRASH, error=text)
     if bad:
         return Classification(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
@@ -151,16 +151,16 @@ def _without_failed_test(evidence: Evidence) -> str:
         return f"interrupted ({reason}) after {ended} of {evidence.collected} tests"
     if not evidence.last_line:
         return "no test reported a failure"
-    return f"no test reported a failure, its last line of output: {evidence.last_line}"
+    return f"no test reported a failure; last line of output: {evidence.last_line}"
 
 
 def _quit_text(evidence: Evidence) -> str:
     reason = _last_line(evidence.quit_reason)
     if not evidence.collected:
-        return f"left with exit status 0 before its tests were collected: {reason}"
+        return f"exited with status 0 before its tests were collected: {reason}"
     ended = len({case.case_id for case in evidence.cases})
     left = max(1, evidence.collected - ended)
-    return f"left with exit status 0, {left} of {evidence.collected} tests did not run: {reason}"
+    return f"exited with status 0, but {left} of {evidence.collected} tests did not run: {reason}"
 
 
 def _incomplete(evidence: Evidence) -> Classification:

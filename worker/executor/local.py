@@ -39,33 +39,19 @@ from worker.process.settings import WorkerSettings
 from worker.process.temporary import PrivateTmp
 
 TASK_ERRNOS = (0, errno.E2BIG)
-"""Error numbers that the task itself causes: 0 for a NUL byte, which has no number of its own, and E2BIG for
-too many or too large variables."""
+"""Error numbers that the task itself causes: 0 for a NUL byte, E2BIG for too many or too large variables."""
 
 EXHAUSTED_WAIT_S = 30.0
-"""Seconds for which files wait until a process can start, while none of them has one, before the run
-fails."""
+"""Seconds for which files wait for a process to start, while none of them has one, before the run fails."""
 
 EXHAUSTED_PAUSE_S = 0.25
 
 OOM_COUNT_AGE_S = 0.25
-"""Maximum age in seconds of the kernel's kill count at a start: reading it for each short file is too
-costly."""
+"""Maximum age in seconds of the kernel's kill count at a start; reading it for each file is too costly."""
 
 
 class LocalExecutor:
-    """Runs files within the slots and the memory budget of one worker.
-
-    Args:
-        settings: the worker's settings.
-        server_pool: the fork servers and process supervisors that start files; closed with this object.
-        host_budget: the memory that all runs on this machine share; None: not shared.
-        slots_of: returns the slot numbers of this worker in a run, by run ID; None: no other worker serves
-            its runs.
-
-    Raises:
-        InfrastructureError: the temporary directory cannot be created.
-    """
+    """Runs files within the slots and the memory budget of one worker."""
 
     def __init__(
         self,
@@ -74,6 +60,14 @@ class LocalExecutor:
         host_budget: HostBudget | None = None,
         slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
+        """Own `server_pool` and `host_budget`, the memory that all runs on this machine share.
+
+        `slots_of` returns this worker's slot numbers in a run, by run ID; None: no other worker serves its
+        runs.
+
+        Raises:
+            InfrastructureError: the temporary directory cannot be created.
+        """
         self._settings = settings
         own = SlotRange(first=0, total=max_slots(settings.slots, cpus=settings.idle_cpus))
         self._slots_of = slots_of or (lambda _: own)
@@ -82,8 +76,8 @@ class LocalExecutor:
         self._server_pool = server_pool
         self._slots: dict[str, int] = {}
         self._running: dict[str, RunningAttempt] = {}
-        self._stopping: tuple[StopReason, float] | None = None
-        self._ending: dict[str, tuple[StopReason, float]] = {}
+        self._stop_all_request: tuple[StopReason, float] | None = None
+        self._stop_requests: dict[str, tuple[StopReason, float]] = {}
         self._stopped = threading.Event()
         self._count = 0
         self._waiting_slots: set[int] = set()
@@ -102,7 +96,7 @@ class LocalExecutor:
         self._tmp = PrivateTmp(settings.tmp_parent)
 
     def prefetch(self, tasks: Sequence[TestTask]) -> None:
-        """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
+        """Announce coming tasks, so that imports which several of them need can be preloaded."""
         self._governor.expect(tasks)
         self._server_pool.expect(tasks)
 
@@ -149,7 +143,7 @@ class LocalExecutor:
     def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop all running files; tasks admitted later are stopped immediately."""
         with self._lock:
-            self._stopping = (reason, grace_s)
+            self._stop_all_request = (reason, grace_s)
             self._stopped.set()
             running = list(self._running.values())
         self._server_pool.give_up()
@@ -157,11 +151,10 @@ class LocalExecutor:
             attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """Stop only these attempts. Those that are admitted but have not started are stopped at their
-        start."""
+        """Stop only these attempts; those that are admitted but not started are stopped at their start."""
         with self._lock:
             here = [attempt_id for attempt_id in attempt_ids if attempt_id in self._slots]
-            self._ending.update((attempt_id, (reason, grace_s)) for attempt_id in here)
+            self._stop_requests.update((attempt_id, (reason, grace_s)) for attempt_id in here)
             running = [self._running[attempt_id] for attempt_id in here if attempt_id in self._running]
         for attempt in running:
             attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
@@ -178,12 +171,12 @@ class LocalExecutor:
         """
         if self._process_problem:
             raise InfrastructureError(
-                f"no process can be started for {EXHAUSTED_WAIT_S:.0f} s: {self._process_problem}; {ADVICE}"
+                f"no process could start for {EXHAUSTED_WAIT_S:.0f} s: {self._process_problem}; {ADVICE}"
             )
         self._governor.check()
 
     def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return the capture of a running file's output, valid beyond its end; None if it does not run."""
+        """Return the capture of a running file's output, valid after its end; None if it does not run."""
         with self._lock:
             attempt = self._running.get(attempt_id)
         return None if attempt is None else attempt.capture
@@ -222,11 +215,11 @@ class LocalExecutor:
         if attempt.report.spawn_reason and attempt.launch.server is not None:
             self._server_pool.of(task).refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
-        is_checked = (
+        is_verified = (
             task.isolation is self._settings.isolation is Isolation.AUTO
             and attempt.launch.isolation is Isolation.FORK
         )
-        kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
+        kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_verified)
         return structs.replace(
             result,
             coverage_files=files,
@@ -242,8 +235,7 @@ class LocalExecutor:
     ) -> tuple[RunningAttempt, Supervised, bool]:
         """Start a file and wait for its end; retry for a while if processes or memory are exhausted.
 
-        Returns:
-            The attempt, how it ended, and whether it had to wait for a process.
+        Return the attempt, how it ended, and whether it had to wait for a process.
 
         Raises:
             OSError: no process could be started within `EXHAUSTED_WAIT_S`.
@@ -279,20 +271,15 @@ class LocalExecutor:
     def _wait_for_process(self, task: TestTask, slot: int, why: str, *, give_up_at: float) -> float:
         """Wait until another attempt to start a file makes sense; return the time at which to give up.
 
-        While files of this run have processes, waiting goes on, because those end at some time. If none has
-        one, only the file that was admitted first tries again; the slots of the others release their
-        processes.
+        Waiting continues while files of this run have processes, because those will end. If none has one,
+        only the file that was admitted first tries again, and the other slots release their processes.
 
-        Args:
-            task: the waiting file.
-            slot: its slot.
-            why: why it could not start.
-            give_up_at: the time returned before, by `time.monotonic`. The first try after it is the last.
+        `give_up_at` is the time returned before (monotonic); the first try after it is the last.
         """
         with self._lock:
             self._waiting_slots.add(slot)
         try:
-            while not self._stopped.wait(EXHAUSTED_PAUSE_S) and task.attempt_id not in self._ending:
+            while not self._stopped.wait(EXHAUSTED_PAUSE_S) and task.attempt_id not in self._stop_requests:
                 now_s = time.monotonic()
                 if self._governor.has_processes:
                     return now_s + EXHAUSTED_WAIT_S
@@ -300,7 +287,7 @@ class LocalExecutor:
                     self._process_problem = self._process_problem or why
                 if self._process_problem:
                     break
-                with self._lock:  # Under the lock, no slot can be taken meanwhile.
+                with self._lock:  # The lock prevents admissions meanwhile.
                     if next(iter(self._slots)) == task.attempt_id:
                         busy = set(self._slots.values()) - self._waiting_slots
                         self._server_pool.release(used_slots=busy | {slot})
@@ -314,20 +301,21 @@ class LocalExecutor:
         """Register an attempt so that it can be stopped; stop it now if that was already requested."""
         with self._lock:
             self._running[attempt.task.attempt_id] = attempt
-            wishes = (self._ending.get(attempt.task.attempt_id), self._stopping)
-        for wish in wishes:
-            if wish is not None:
-                attempt.stop(wish[0], STOP_DETAILS[wish[0]], grace_s=wish[1])
+            requests = (self._stop_requests.get(attempt.task.attempt_id), self._stop_all_request)
+        for request in requests:
+            if request is not None:
+                reason, grace_s = request
+                attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
     def _forget(self, task: TestTask) -> None:
         with self._lock:
             self._slots.pop(task.attempt_id, None)
             self._running.pop(task.attempt_id, None)
-            self._ending.pop(task.attempt_id, None)
+            self._stop_requests.pop(task.attempt_id, None)
         self._governor.detach(task.attempt_id)
 
     def _coverage_file(self, task: TestTask, number: int) -> Path | None:
-        """Return where the file's coverage data goes: a name alone in its own directory."""
+        """Return where the file's coverage data goes, in a directory of its own; None: no coverage."""
         if task.coverage is None or self._settings.coverage_dir is None:
             return None
         directory = self._settings.coverage_dir / f"{number:05d}"
@@ -335,16 +323,14 @@ class LocalExecutor:
         return directory / "data"
 
     def _clear_tmp(self, tmp_dir: Path, status: Status, *, is_wanted: bool) -> str:
-        """Remove a file's TMPDIR, or return where it is kept; that of a fork that will be verified is not
-        kept."""
+        """Remove a file's TMPDIR and return "", or return its path if it is kept."""
         if self._settings.keep_tmp and status.is_failure and is_wanted:
             return str(tmp_dir)
         self._tmp.remove(tmp_dir)
         return ""
 
     def _replace_supervisor(self, slot: int, attempt: RunningAttempt) -> None:
-        """Kill what is left of a file that killed its process supervisor, and let the slot start a new
-        one."""
+        """Kill the rest of a file that killed its supervisor; the slot's next file starts a new one."""
         supervisor = attempt.launch.supervisor
         self._server_pool.discard(slot, supervisor)
         # Processes may fork during the search: repeat it until none is left, a bounded number of times.

@@ -75,7 +75,8 @@ class AttemptMonitor:
         self._report = report
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
-        self._wanted: tuple[StopReason, str, float] | None = None
+        self._stop_request: tuple[StopReason, str, float] | None = None
+        """Reason, detail, and grace period in seconds."""
         self._poll = select.poll()
         self._pipes: dict[int, Callable[[bytes], None]] = {}
         self._messages: list[SupervisorMessage] = []
@@ -86,27 +87,23 @@ class AttemptMonitor:
         self._kill_at: float | None = None
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
-        """Request the end of the file. Of several requests, the first reason and the shortest grace period
-        count.
+        """Request the end of the file: SIGTERM, and SIGKILL after `grace_s`; 0: SIGKILL immediately.
 
-        Args:
-            reason: the reason in the result.
-            detail: the reason as text for the user.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
+        Of several requests, the first reason and the shortest grace period count. `detail` is for the user.
         """
         with self._lock:
-            if self._wanted is not None:
-                reason, detail, grace_s = self._wanted[0], self._wanted[1], min(grace_s, self._wanted[2])
-            self._wanted = (reason, detail, grace_s)
+            if self._stop_request is not None:
+                reason, detail, earlier_grace_s = self._stop_request
+                grace_s = min(grace_s, earlier_grace_s)
+            self._stop_request = (reason, detail, grace_s)
             if self._wake_write >= 0:
                 os.write(self._wake_write, b"!")
 
     def run(self, start: Callable[[int, int], None], on_started: Callable[[], None]) -> Supervised:
         """Start the file and return when its last process has ended.
 
-        Args:
-            start: makes the supervisor start it; takes the descriptors for the output and for the report.
-            on_started: called once its first process exists.
+        `start` makes the supervisor start it; it takes the descriptors for the output and for the report.
+        `on_started` is called once the file's first process exists.
         """
         started_at, begin = time.time(), time.monotonic()
         try:
@@ -154,16 +151,21 @@ class AttemptMonitor:
         while True:
             now = time.monotonic()
             if self._stop_reason is None and now >= deadline:
-                self._time_is_up()
+                self._handle_timeout()
                 now = time.monotonic()
-            self._obey_wish(now)
+            self._apply_stop_request(now)
             if self._kill_at is not None and now >= self._kill_at and dead_by is None:
                 self._supervisor.kill()
                 dead_by = now + DEAD_WAIT_S
             if dead_by is not None and now >= dead_by:
                 raise SupervisorGoneError
-            self._serve(_next(now, deadline if self._stop_reason is None else None, self._kill_at, dead_by))
-            for message in self._take_messages():
+            self._serve(
+                _seconds_until_first(
+                    now, deadline if self._stop_reason is None else None, self._kill_at, dead_by
+                )
+            )
+            messages, self._messages = self._messages, []
+            for message in messages:
                 match message:
                     case Started():
                         on_started()
@@ -171,24 +173,24 @@ class AttemptMonitor:
                         return None, message
                     case Ended():
                         if os.waitstatus_to_exitcode(message.wait_status) == -signal.SIGKILL:
-                            # Whoever asked for the end may have killed it before we came to do so.
-                            self._obey_wish(time.monotonic())
+                            # The memory governor may have killed it before this thread saw its request.
+                            self._apply_stop_request(time.monotonic())
                         return message, None
 
-    def _time_is_up(self) -> None:
+    def _handle_timeout(self) -> None:
         """Collect the stacks, then start to stop the file."""
         pids = descendants(self._supervisor.pid)
         self._stacks = ask_for_stacks(pids, self._output_inode, self._serve_for)
         detail = f"ran longer than its time limit of {self._limits.timeout_s:g} s"
         self.stop(StopReason.TIMEOUT, detail, grace_s=self._limits.grace_s)
 
-    def _obey_wish(self, now: float) -> None:
+    def _apply_stop_request(self, now: float) -> None:
         """Start to stop the file once that is requested; shorten the grace period on further requests."""
         with self._lock:
-            wanted = self._wanted
-        if wanted is None:
+            request = self._stop_request
+        if request is None:
             return
-        reason, detail, grace_s = wanted
+        reason, detail, grace_s = request
         if self._stop_reason is None:
             self._stop_reason, self._stop_detail = reason, detail
             self._kill_at = now + grace_s
@@ -204,24 +206,20 @@ class AttemptMonitor:
             if descriptor == self._wake_read:
                 os.read(descriptor, 512)
             elif descriptor in self._pipes:
-                count += self._take(descriptor)
+                count += self._read(descriptor)
             else:
                 self._messages.extend(self._supervisor.receive())
         return count
 
     def _serve_for(self, seconds: float) -> int:
-        """Serve for a while; messages of the supervisor are kept for the loop. Return as `_serve`."""
+        """Serve for a while, leaving the supervisor's messages to the loop. Return as `_serve`."""
         deadline, count = time.monotonic() + seconds, 0
         while (left := deadline - time.monotonic()) > 0:
             count += self._serve(left)
         return count
 
-    def _take_messages(self) -> list[SupervisorMessage]:
-        messages, self._messages = self._messages, []
-        return messages
-
-    def _take(self, descriptor: int) -> int:
-        """Read once from a pipe; return how many bytes, 0 when it has nothing now or is at its end."""
+    def _read(self, descriptor: int) -> int:
+        """Read once from a pipe; return the number of bytes, 0 if it is empty now or at its end."""
         try:
             data = os.read(descriptor, READ_BYTES)
         except BlockingIOError:
@@ -235,10 +233,10 @@ class AttemptMonitor:
         return 0
 
     def _drain_rest(self) -> None:
-        """Read the rest of the pipes after all writers ended."""
+        """Read the rest of the pipes after all writers have ended."""
         deadline = time.monotonic() + DRAIN_S
         for descriptor in list(self._pipes):
-            while self._take(descriptor) and time.monotonic() < deadline:
+            while self._read(descriptor) and time.monotonic() < deadline:
                 pass
 
     def _close(self) -> None:
@@ -250,7 +248,7 @@ class AttemptMonitor:
             self._wake_read = self._wake_write = -1
 
 
-def _next(now: float, *moments: float | None) -> float | None:
+def _seconds_until_first(now: float, *moments: float | None) -> float | None:
     """Return the seconds until the first of the moments that are set."""
     coming = [moment - now for moment in moments if moment is not None and moment > now]
     return min(coming) if coming else None

@@ -1,7 +1,7 @@
 """Reads the report of a test process: one JSON object per line, on a descriptor of its own.
 
 The other end is `worker/child/passmuster_child_report.py`. A test may write to that descriptor too, so
-every line is checked: a line that is no valid record counts as stray text and changes nothing.
+every line is checked: a line that is not a valid record counts as stray text and changes nothing.
 At a timeout, the interpreter itself writes its stacks to the same descriptor.
 
 Records, by their first key:
@@ -10,7 +10,7 @@ Records, by their first key:
     {"collected": 3} / {"deselected": 2}        tests that pytest will run, or leaves out
     {"quit": reason}                            pytest ended before all collected tests had run
     {"case": id, "outcome": ..., "s": 0.1, "message": ...}
-    {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
+    {"begin": 1} / {"done": 1}                  a test framework's outermost run starts, finishes
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
     {"imports": "numpy yaml"}                   installed modules that it imports by itself
@@ -87,7 +87,7 @@ class ChildReport:
 
     @property
     def stray_text(self) -> str:
-        """Everything written to the descriptor that is no valid record."""
+        """Everything written to the descriptor that is not a valid record."""
         return (bytes(self._stray) + self._rest).decode("utf-8", "backslashreplace")
 
     @property
@@ -100,12 +100,12 @@ class ChildReport:
             self._stray += line[:LINE_LIMIT_BYTES] + b"\n"
 
     def _is_record(self, line: bytes) -> bool:
-        """Process a line as a record; return False if it is none."""
+        """Process a line as a record; return False if it is not one."""
         if not line.startswith(b"{"):
             return False
         try:
-            record = json.loads(line.decode())  # Given text, it need not find out the encoding.
-        except (ValueError, RecursionError):  # The latter by an object nested thousands deep.
+            record = json.loads(line.decode())  # Given text, json need not detect the encoding.
+        except (ValueError, RecursionError):  # RecursionError: nested thousands deep.
             return False
         match record:
             case {"case": str(case_id), "outcome": str(outcome), "s": int() | float() as seconds, **rest}:
@@ -139,7 +139,7 @@ class ChildReport:
         return True
 
     def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
-        # JSON of Python knows NaN and integers beyond every float; the child never writes them.
+        # Python's JSON accepts NaN and integers beyond every float; the child never writes them.
         if outcome not in _OUTCOMES or not 0 <= seconds <= _MAX_SECONDS:
             return False
         self._id_chars += len(case_id)
@@ -165,5 +165,5 @@ def _is_module(name: str) -> bool:
 
 
 def _encodable(text: str) -> str:
-    """Escape what JSON can express and UTF-8 cannot: half a surrogate pair, which no report could hold."""
+    """Escape half a surrogate pair, which JSON can express but UTF-8, and therefore a report, cannot."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

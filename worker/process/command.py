@@ -52,14 +52,11 @@ def execution_problem(task: TestTask, settings: WorkerSettings) -> str | None:
 
 
 def prepare_child(interpreter: str, cache_tag: str) -> None:
-    """Compile the child's modules for the project's interpreter, unless that was done.
+    """Compile the child's modules for the project's interpreter unless they are up to date.
 
-    Where the environment forbids writing bytecode (PYTHONDONTWRITEBYTECODE), every test process would
-    otherwise compile them again. Failure only costs time, so it is not reported.
-
-    Args:
-        interpreter: the project's Python.
-        cache_tag: its `sys.implementation.cache_tag`, such as `cpython-311`.
+    If the environment forbids writing bytecode (PYTHONDONTWRITEBYTECODE), every test process would otherwise
+    compile them again. `cache_tag` is the interpreter's `sys.implementation.cache_tag` (`cpython-311`).
+    A failure costs only time, so it is not reported.
     """
     cached = CHILD_DIR / "__pycache__" / f"passmuster_child_start.{cache_tag}.pyc"
     newest = max(source.stat().st_mtime for source in CHILD_DIR.glob("*.py"))

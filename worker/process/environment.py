@@ -10,10 +10,8 @@
 - `PASSMUSTER_FILE_MEMORY` is the memory that all processes of the file together may use, in bytes. A run
   that a test starts keeps its own files within it.
 - `PASSMUSTER_ATTEMPT` names the attempt; it also marks every process of the file.
-- `PYTHONFAULTHANDLER=1`, unless the caller set it, so that a crash, and a Python process that hangs at a
-  timeout, leave a stack behind.
-- `COVERAGE_FILE`, with coverage only, so that data of subprocesses lands in the directory of the file's own
-  data.
+- `PYTHONFAULTHANDLER=1`, unless the caller set it, so that Python writes its stacks at a crash or a timeout.
+- `COVERAGE_FILE`, only with coverage, puts the data of subprocesses next to the file's own data.
 """
 
 from __future__ import annotations
@@ -45,16 +43,9 @@ def get_test_environment(
     coverage_file: Path | None = None,
     memory_bytes: int | None = None,
 ) -> dict[str, str]:
-    """Return the environment for a test process.
+    """Return the environment for a test process; a task's own changes are applied last.
 
-    Args:
-        environ: the caller's environment; not changed.
-        task: whose own changes are applied last; None: only what holds for every file.
-        slot: the slot's number on this worker, from 0.
-        slots: where this worker's numbers begin in the run, and how many numbers the run has.
-        tmp_dir: the private directory; None: the caller's TMPDIR stays.
-        coverage_file: where coverage data goes; None: without coverage.
-        memory_bytes: what all processes of the file together may use; None: not known.
+    `slot` is the slot's number on this worker, from 0; `slots` maps it to the run's numbers.
     """
     environment = base_test_environment(environ)
     number = slots.first + slot
@@ -80,5 +71,5 @@ def get_test_environment(
 
 
 def printable_attempt(task: TestTask) -> str:
-    """Return the attempt's id as it stands in the environment: without NUL, which none can hold."""
+    """Return the attempt's ID for the environment: without NUL, which no variable can contain."""
     return task.attempt_id.replace("\0", "")

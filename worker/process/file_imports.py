@@ -1,5 +1,4 @@
-"""The modules that a test file imports before its first test: the type that scan, import sets and store
-share."""
+"""The modules that a test file imports before its first test, and those of them that can be preloaded."""
 
 from __future__ import annotations
 
@@ -9,58 +8,48 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 ENVIRONMENT = "="
-"""Begins a mark: something has written to the environment, or has pytest rewrite the asserts of modules."""
+"""Prefix of a mark: a write to the environment, or a request that pytest rewrites the asserts of modules."""
 
 
 class FileImports(Struct, frozen=True, kw_only=True):
-    """The modules that a test file imports for certain, and whether it may be forked at all.
-
-    Attributes:
-        modules: modules in the order of their import, each once. `a:b` stands for `b` of `from a import b`,
-            which is a submodule or not; `a` always stands before it. A mark (`=a`) stands behind a module of
-            the project that writes to the environment: what follows may depend on the variable. The marks of
-            conftests and of the file itself contain their paths.
-        own: those of the modules that are the project's, each with its file.
-        writes: for each mark, the first place that writes, as "file:line".
-        stamp: changes whenever one of the project's files behind this answer does.
-        why_spawn: why the file must run in a process of its own start; empty: it may be forked.
-        note: why the list may be shorter than the truth; empty: nothing was left out.
-    """
+    """The modules that a test file imports for certain, and whether it may be forked at all."""
 
     modules: tuple[str, ...] = ()
+    """In the order of their import, each once. `a:b` is `b` of `from a import b`, a submodule or not; it
+    always follows `a`. A mark (`=a`) follows a module of the project that writes to the environment, on which
+    later imports may depend. The marks of conftests and of the file itself contain their paths."""
     own: Mapping[str, str] = field(default_factory=dict)
+    """The modules that are the project's, each with its file."""
     writes: Mapping[str, str] = field(default_factory=dict)
+    """For each mark, the first place that writes, as "file:line"."""
     stamp: str = ""
+    """Changes with any of the project's files that this was derived from."""
     why_spawn: str = ""
+    """Why the file must be spawned; empty: it may be forked."""
     note: str = ""
+    """Why the list may be incomplete; empty: it is complete."""
 
 
 def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
-    """Return the needs and, behind all others, what the file was seen to import by itself."""
+    """Return the imports followed by those that an earlier run of the file recorded."""
     return replace(needs, modules=tuple(dict.fromkeys((*needs.modules, *learned))))
 
 
 class Preloadable(Struct, frozen=True, kw_only=True):
-    """What of a file's imports a server may hold.
-
-    Attributes:
-        modules: in order.
-        writers: those of them that write to the environment.
-        ends_at: the place that writes to the environment, and behind which nothing is preloaded; empty: none.
-    """
+    """The part of a file's imports that a server may preload, in order."""
 
     modules: tuple[str, ...] = ()
     writers: tuple[str, ...] = ()
+    """The modules that write to the environment."""
     ends_at: str = ""
+    """The place of a write to the environment after which nothing is preloaded; empty: none."""
 
 
 def preloadable(needs: FileImports, is_held: Callable[[str], bool]) -> Preloadable:
     """Return the modules that can be preloaded with the same environment as in the file itself.
 
-    Args:
-        needs: of one file.
-        is_held: whether a server may hold an own module, by its name, or a conftest, by its path. Processes
-            that are forked from that server inherit what the module wrote to the environment.
+    `is_held` decides whether a server may preload a module of the project, by name, or a conftest, by path.
+    Processes that are forked from that server inherit what the module wrote to the environment.
     """
     modules: list[str] = []
     writers: list[str] = []

@@ -24,11 +24,7 @@ class SocketClosedError(Exception):
 
 
 class MessageSocket:
-    """One end of a private socket pair.
-
-    Args:
-        end: the socket, which belongs to this object from now on.
-    """
+    """One end of a private socket pair, which this object owns."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -39,7 +35,7 @@ class MessageSocket:
         return self._socket.fileno()
 
     def send(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
-        """Send a message, and descriptors that stay the caller's to close.
+        """Send a message, and descriptors that remain the caller's to close.
 
         Raises:
             SocketClosedError: the other end is gone.
@@ -77,7 +73,7 @@ class MessageSocket:
         return messages
 
     def wait(self, timeout_s: float) -> tuple[object, ...] | None:
-        """Return the one message that is expected; None: it has not come in time.
+        """Return the one message that is expected; None if it does not arrive in time.
 
         Raises:
             SocketClosedError: the other end is gone.
@@ -89,7 +85,7 @@ class MessageSocket:
         return None
 
     def receive_within(self, timeout_s: float) -> list[tuple[object, ...]]:
-        """Return the messages that came, as `receive` does; none where nothing comes in time.
+        """Return the messages that arrive first, as `receive` does; none if none arrives in time.
 
         Raises:
             SocketClosedError: the other end is gone.
@@ -101,7 +97,7 @@ class MessageSocket:
         self._socket.close()
 
     def close_and_wait(self, timeout_s: float) -> bool:
-        """Close this end for sending and wait until the other is closed, too; return whether it was."""
+        """Close this end for sending and wait until the other end is closed; return whether it was."""
         deadline = time.monotonic() + timeout_s
         try:
             self._socket.shutdown(socket.SHUT_WR)
@@ -110,13 +106,13 @@ class MessageSocket:
                     return True
             return False
         except OSError:
-            return True  # It is gone already, and what it had not read with it.
+            return True  # The other end is gone already.
         finally:
             self._socket.close()
 
 
 def open_socket_pair() -> tuple[MessageSocket, socket.socket]:
-    """Return our end of a new pair, and the other one to hand on and close."""
+    """Return this process's end of a new pair, and the other end, to be passed on and closed."""
     ours, theirs = socket.socketpair()
     return MessageSocket(ours), theirs
 

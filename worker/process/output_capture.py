@@ -12,15 +12,13 @@ LINE_SEARCH_BYTES = 8192
 
 
 class OutputCapture:
-    """Collects bytes; memory stays within twice the limit however much arrives.
+    """Collects bytes. Uses at most twice the memory of its limit.
 
-    One thread feeds it; `since` may be called from any other meanwhile.
-
-    Args:
-        limit_bytes: bytes kept, half of them from the start and half from the end.
+    One thread feeds it; any other may call `since` at the same time.
     """
 
     def __init__(self, limit_bytes: int) -> None:
+        """Keep `limit_bytes`, half of them from the start and half from the end."""
         self._head_limit = limit_bytes // 2
         self._tail_limit = limit_bytes - self._head_limit
         self._head = bytearray()
@@ -31,12 +29,21 @@ class OutputCapture:
     def feed(self, data: bytes) -> None:
         """Add the next bytes."""
         with self._lock:
-            self._feed(data)
+            room = self._head_limit - len(self._head)
+            if room > 0:
+                self._head += data[:room]
+                data = data[room:]
+            self._tail += data
+            # Cut only when twice the bound is reached, so that each byte is moved once on average.
+            surplus = len(self._tail) - self._tail_limit
+            if surplus >= self._tail_limit:
+                del self._tail[:surplus]
+                self._cut_bytes += surplus
 
     def since(self, offset: int, *, max_bytes: int) -> tuple[int, bytes]:
-        """Return the newest bytes from `offset` on, at most so many, and the offset of the first of them.
+        """Return the offset of the first returned byte, and the newest bytes from `offset` on.
 
-        That is larger than `offset` where there is more, or where what came there was not kept.
+        The first offset is larger than `offset` if there are more than `max_bytes`, or if some were dropped.
         """
         with self._lock:
             tail_start = len(self._head) + self._cut_bytes
@@ -48,22 +55,8 @@ class OutputCapture:
                 return tail_start, bytes(self._tail)
             return start, bytes(self._head[start:] + self._tail)
 
-    def _feed(self, data: bytes) -> None:
-        room = self._head_limit - len(self._head)
-        if room > 0:
-            self._head += data[:room]
-            data = data[room:]
-        if not data:
-            return
-        self._tail += data
-        # Cut only when twice the bound is reached, so that each byte is moved once on average.
-        surplus = len(self._tail) - self._tail_limit
-        if surplus >= self._tail_limit:
-            del self._tail[:surplus]
-            self._cut_bytes += surplus
-
     def text(self) -> str:
-        """Return what was kept, undecodable bytes backslash-escaped, with a line for what is missing."""
+        """Return the kept output, undecodable bytes backslash-escaped, with a line for dropped bytes."""
         dropped = self.total_dropped_bytes()
         head, tail = bytes(self._head), bytes(self._tail[max(0, len(self._tail) - self._tail_limit) :])
         if dropped:
@@ -74,19 +67,19 @@ class OutputCapture:
         return head.decode("utf-8", "backslashreplace") + gap + tail.decode("utf-8", "backslashreplace")
 
     def last_line(self) -> str:
-        """Return the last line that is not blank, cut to `LINE_CHARS`; empty: there is none."""
+        """Return the last line that is not blank, cut to `LINE_CHARS`, or "" if there is none."""
         end = bytes(self._tail or self._head)[-LINE_SEARCH_BYTES:]
         lines = end.decode("utf-8", "backslashreplace").splitlines()
         found = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return found if len(found) <= LINE_CHARS else found[: LINE_CHARS - 3] + "..."
 
     def total_dropped_bytes(self) -> int:
-        """Return how many bytes `text` leaves out."""
+        """Return the number of bytes that `text` omits."""
         return self._cut_bytes + max(0, len(self._tail) - self._tail_limit)
 
 
 def _whole_characters(data: bytes) -> bytes:
-    """Cut a UTF-8 character that the bound split off the end."""
+    """Remove an incomplete UTF-8 character from the end."""
     for back in range(1, min(4, len(data)) + 1):
         byte = data[-back]
         if byte >= 0xC0:
@@ -98,7 +91,7 @@ def _whole_characters(data: bytes) -> bytes:
 
 
 def _from_character(data: bytes) -> bytes:
-    """Cut the rest of a UTF-8 character that the bound split off the start."""
+    """Remove the rest of a UTF-8 character from the start."""
     start = 0
     while start < min(3, len(data)) and 0x80 <= data[start] < 0xC0:
         start += 1

@@ -1,4 +1,4 @@
-"""Finds the processes of a file, from procfs where it exists.
+"""Finds and kills the processes of a file, by procfs where it exists.
 
 A file's processes are the descendants of its slot's process supervisor. If a test has killed its supervisor,
 they are found by the marker that every test process inherits in its environment.
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from passmuster.host.psutil_fallback import pids_below
+from passmuster.host.subprocesses import send_signal
 from worker.child.passmuster_child_procs import all_below
 
 PROC = Path("/proc")
@@ -26,11 +27,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def marked(marker: str) -> list[int]:
-    """Return the pids of all processes whose environment at their start held `marker`.
-
-    Args:
-        marker: `NAME=value`, unique to one attempt.
-    """
+    """Return the pids of all processes whose initial environment holds `marker`, such as `NAME=value`."""
     wanted = os.fsencode(marker)
     found: list[int] = []
     for entry in os.listdir(PROC) if HAS_PROC else ():  # noqa: PTH208 - names are all that is needed.
@@ -48,7 +45,4 @@ def marked(marker: str) -> list[int]:
 def kill_all(pids: Iterable[int]) -> None:
     """Send SIGKILL to each process that still exists."""
     for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+        send_signal(pid, signal.SIGKILL)

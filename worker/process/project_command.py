@@ -21,13 +21,9 @@ from worker.process.settings import WorkerSettings
 def build_project_command(
     task: TestTask, settings: WorkerSettings, *, environment: Mapping[str, str], junit_file: Path
 ) -> list[str]:
-    """Return the words that run a task's file, the program as an absolute path.
+    """Return the command line that runs a task's file, starting with the program's absolute path.
 
-    Args:
-        task: whose file.
-        settings: of the worker.
-        environment: environment of the command; its PATH finds the program, and it names the slot.
-        junit_file: where it may write a JUnit report.
+    The command's `environment` gives the slot, and the PATH on which the program is looked up.
 
     Raises:
         ConfigurationError: this machine has no command for the file, or cannot run it.
@@ -49,11 +45,7 @@ def build_project_command(
 
 
 def check_programs(tasks: Iterable[TestTask], settings: WorkerSettings) -> None:
-    """Check that the program of each command that these tasks need exists on this machine.
-
-    Raises:
-        ConfigurationError: one does not.
-    """
+    """Raise ConfigurationError unless this machine has the program of each command that these tasks need."""
     commands = settings.commands
     if commands is None:
         return
@@ -83,7 +75,7 @@ def _module_name(file: str, template: CommandTemplate) -> str:
     """Return the dotted name of a file, whose path is relative to the working directory.
 
     Raises:
-        ConfigurationError: it has none that could be imported.
+        ConfigurationError: it has no name that can be imported.
     """
     path = PurePath(file)
     parts = [*path.parent.parts, path.stem]
@@ -101,10 +93,10 @@ def _find_program(
     """Return the absolute path of a program; a name with a slash is relative to the working directory.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the program does not exist.
     """
     if "/" in name:
-        path, where = str(settings.workdir / name), "is no program"
+        path, where = str(settings.workdir / name), "is not an executable file"
     else:
         path, where = name, "is not on PATH"
     found = shutil.which(path, path=environment.get("PATH", os.defpath))

@@ -22,52 +22,45 @@ NICE = 10
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """Where and within which limits a worker executes files.
-
-    Args:
-        root: the project root, absolute; nothing outside it is executed.
-        workdir: the directory the tests run in, absolute, inside the root.
-        interpreter: the project's Python, absolute.
-        interpreter_identity: its name in results (`CPython 3.11.7`); empty: unknown.
-        environ: the environment that the tests start from: the caller's own.
-        slots: usual number of concurrent files.
-        budget_bytes: memory that all files together may use.
-        limit_bytes: memory that one file may use; None: the budget.
-        limits: slots and budget as text for the user, each with its source.
-        tmp_parent: parent of the private TMPDIRs; must be short, because the path of a socket has at most
-            107 bytes (unix(7)).
-        keep_tmp: whether the TMPDIR of a file that does not pass is kept.
-        coverage_dir: directory for coverage data; None: no coverage is measured.
-        isolation: start method of files whose tasks set none.
-        preload: the project's own packages that may be imported before a fork.
-        commands: the project's own commands for files; None: read from the `pyproject.toml` of the root when
-            a file needs one.
-        idle_cpus: CPUs that extra files may use while they are idle; None: no extra files.
-        cpus: available CPUs; None: unknown, and not shared with other runs.
-        nice: priority decrement of test processes, as in nice(1).
-        state_dir: directory for what the worker learns between runs; None: nothing is stored.
-        name: the worker's name in results.
-    """
+    """Where and within which limits a worker executes files. The first three paths are absolute."""
 
     root: Path
+    """The project root; nothing outside it is executed."""
     workdir: Path
+    """The directory in which the tests run, inside the root."""
     interpreter: str
+    """The project's Python."""
     environ: Mapping[str, str]
+    """The caller's environment, from which those of the tests are derived."""
     slots: int
+    """Usual number of concurrent files."""
     budget_bytes: int
     limit_bytes: int | None = None
+    """Memory that one file may use; None: the budget."""
     limits: tuple[Limit, ...] = ()
+    """Slots and budget as text for the user, each with its source."""
     tmp_parent: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    """Must be short, because the path of a socket has at most 107 bytes (unix(7))."""
     keep_tmp: bool = False
+    """Whether the TMPDIR of a file that does not pass is kept."""
     coverage_dir: Path | None = None
+    """None: no coverage is measured."""
     isolation: Isolation = Isolation.AUTO
+    """Start method of files whose tasks set none."""
     preload: tuple[str, ...] = ()
+    """The project's own packages that may be imported before a fork."""
     commands: ProjectCommands | None = None
+    """None: read from the `pyproject.toml` of the root when a file needs one."""
     idle_cpus: int | None = None
+    """CPUs that extra files may use while they are idle; None: no extra files."""
     cpus: int | None = None
+    """Available CPUs; None: unknown, and not shared with other runs."""
     nice: int = 0
+    """Priority decrement of test processes, as in nice(1)."""
     state_dir: Path | None = None
+    """Directory for what the worker learns between runs; None: nothing is stored."""
     name: str = LOCAL_WORKER
     interpreter_identity: str = ""
+    """The interpreter's name in results (`CPython 3.11.7`); empty: unknown."""
 
     __repr__ = repr_without("environ")

@@ -9,12 +9,13 @@ read here.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import stat
 import time
 from collections.abc import Callable, Sequence
+
+from passmuster.host.subprocesses import send_signal, stat_fields
 
 STACK_SIGNAL = 60
 """The same number as in `worker/child/passmuster_child_start.py`."""
@@ -23,11 +24,11 @@ WAIT_S = 0.25
 """Maximum seconds to wait for the stacks: a busy interpreter writes them within milliseconds."""
 
 EACH_S = 0.1
-"""How long one process may take to write its stacks before the next is asked: they share a descriptor, and
-stacks written at the same time would be shuffled into each other."""
+"""Seconds that a process may take to write its stacks before the next is signalled: they share a descriptor,
+and stacks written at the same time would mix."""
 
 ALL_S = 1.0
-"""How long all processes together are asked one after another; the rest are asked at once."""
+"""Seconds for which processes are signalled one after another; the rest are signalled at once."""
 
 PAUSE_S = 0.01
 """Seconds of silence after which the stacks of a process count as complete."""
@@ -37,23 +38,17 @@ TEXT_LIMIT_BYTES = 64 * 1024
 
 
 def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[float], int]) -> str:
-    """Make every Python process among `pids` write its stacks.
+    """Make every Python process among `pids`, the file's processes, write its stacks.
 
-    Args:
-        pids: the processes of the file, its first one first.
-        output_inode: inode of the pipe that is the file's output: what goes there needs no reading here.
-        drain: called to go on reading the file's output and report for so many seconds; returns how many
-            bytes came.
-
-    Returns:
-        The stacks that went to another stderr; those of the first kind arrive with the report.
+    Return only the stacks written to a stderr that is neither the report nor the file's output, which is the
+    pipe with `output_inode`. `drain` reads output and report for some seconds and returns the bytes read.
     """
     others: list[tuple[int, int | None]] = []
     all_by = time.monotonic() + ALL_S
     for pid in pids:
         caught = _caught_signals(pid)
         if caught >> (STACK_SIGNAL - 1) & 1:
-            _send(pid, STACK_SIGNAL)
+            send_signal(pid, STACK_SIGNAL)
             _wait_for_text(min(all_by, time.monotonic() + EACH_S), drain)
         elif caught >> (signal.SIGABRT - 1) & 1:
             others.append((pid, _open_stderr(pid, output_inode)))
@@ -65,16 +60,16 @@ def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[floa
 
 def _wait_for_text(deadline: float, drain: Callable[[float], int]) -> None:
     """Read until output has arrived and then stopped, or until `deadline` (monotonic)."""
-    has_come = False
+    has_arrived = False
     while time.monotonic() < deadline:
         if drain(PAUSE_S):
-            has_come = True
-        elif has_come:
+            has_arrived = True
+        elif has_arrived:
             return
 
 
 def _caught_signals(pid: int) -> int:
-    """Return the mask of signals a process has handlers for (proc(5), SigCgt); 0 when it is gone."""
+    """Return the mask of the signals that a process handles (proc(5), SigCgt); 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/status", "rb") as status:
             for line in status:
@@ -86,7 +81,7 @@ def _caught_signals(pid: int) -> int:
 
 
 def _open_stderr(pid: int, output_inode: int) -> int | None:
-    """Open what a process has as stderr for reading; None where that cannot or need not be read."""
+    """Open the stderr of a process for reading; return None if it cannot or need not be read."""
     path = f"/proc/{pid}/fd/2"
     try:
         status = os.stat(path)  # noqa: PTH116 - follows the magic link of procfs.
@@ -105,12 +100,11 @@ def _open_stderr(pid: int, output_inode: int) -> int | None:
 def _abort_and_read(
     pid: int, descriptor: int | None, drain: Callable[[float], int], family: Sequence[int]
 ) -> str:
-    """Make one process write its stacks to its stderr, and return them where they can be read."""
-    parents = [] if descriptor is None else [parent for parent in [_parent(pid)] if parent in family]
-    # Its parent may sit in read() on the same pipe, and would take the text from us.
-    for parent in parents:
-        _send(parent, signal.SIGSTOP)
-    _send(pid, signal.SIGABRT)
+    """Make one process write its stacks to its stderr; return them if that can be read, else ""."""
+    parent = int(field) if (field := b"".join(stat_fields(pid)[1:2])) else 0
+    # Its parent may block in read() on the same pipe and would receive the text instead.
+    is_parent_stopped = descriptor is not None and parent in family and send_signal(parent, signal.SIGSTOP)
+    send_signal(pid, signal.SIGABRT)
     text = b""
     if descriptor is None:
         drain(WAIT_S / 4)
@@ -127,22 +121,7 @@ def _abort_and_read(
                     break
                 drain(0.01)
         os.close(descriptor)
-    for parent in parents:
-        _send(parent, signal.SIGCONT)
+    if is_parent_stopped:
+        send_signal(parent, signal.SIGCONT)
     header = f"Process {pid}:\n" if text else ""
     return header + text[:TEXT_LIMIT_BYTES].decode("utf-8", "backslashreplace")
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as status:
-            return int(status.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _send(pid: int, number: int) -> None:
-    if pid <= 1:
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)

@@ -60,23 +60,14 @@ class SupervisorGoneError(Exception):
 
 
 class SupervisorClient:
-    """One process supervisor. Used by one thread at a time, except for `kill` and `signal`.
-
-    Args:
-        link: the socket to it; owned by this object from now on.
-        pid: its process ID.
-        process: its process, if it is a child of this one; None: a fork server forked it.
-    """
+    """One process supervisor. Used by one thread at a time, except for `kill` and `signal`."""
 
     def __init__(self, link: MessageSocket, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Own the socket `link` to a supervisor; without `process`, a fork server forked it."""
         self._link = link
-        self._pid = pid
+        self.pid = pid
+        """Its process ID: all its descendants belong to its file."""
         self._process = process
-
-    @property
-    def pid(self) -> int:
-        """Process ID of the supervisor: all its descendants belong to its file."""
-        return self._pid
 
     def fileno(self) -> int:
         """The descriptor to wait on for messages."""
@@ -85,14 +76,9 @@ class SupervisorClient:
     def spawn(
         self, argv: Sequence[str], environment: Mapping[str, str], cwd: str, *, output: int, report: int
     ) -> None:
-        """Start a file by a command; `Started` or `Failed` follows.
+        """Start a file by a command, whose program is an absolute path; `Started` or `Failed` follows.
 
-        Args:
-            argv: absolute path of the interpreter and its arguments.
-            environment: the whole environment.
-            cwd: the working directory.
-            output: descriptor that becomes stdout and stderr; still the caller's to close.
-            report: descriptor on which the child reports; still the caller's to close.
+        The descriptor `output` becomes stdout and stderr. Both descriptors remain the caller's to close.
 
         Raises:
             SupervisorGoneError: the supervisor is dead.
@@ -120,10 +106,7 @@ class SupervisorClient:
         Args:
             argv: arguments as `passmuster_child_main` documents them.
             changes: differences from the environment of the server; None unsets a variable.
-            cwd: the working directory.
             project: the project's directories, to record its imports; empty: imports are not recorded.
-            output: as with `spawn`.
-            report: as with `spawn`.
         """
         self._send(("fork", list(argv), dict(changes), cwd, list(project)), [output, report])
 
@@ -153,7 +136,7 @@ class SupervisorClient:
         if self._process is None:
             if not self._link.close_and_wait(CLOSE_WAIT_S):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+                    os.kill(self.pid, signal.SIGKILL)
             return
         self._link.close()
         wait_or_kill(self._process, CLOSE_WAIT_S)
@@ -166,29 +149,21 @@ class SupervisorClient:
 
 
 def lower_priority(pid: int, by: int) -> None:
-    """Lower the priority of a process that was just started, and of all that it will start.
-
-    Args:
-        pid: which.
-        by: how much, as nice(1) counts; 0: not at all.
-    """
+    """Lower the priority of a process, and of all that it will start, by `by` as nice(1) counts."""
     if by:
         with contextlib.suppress(OSError):  # It has ended already.
             os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
 
 
 def start_supervisor(*, nice: int = 0) -> SupervisorClient:
-    """Start a process supervisor that spawns files.
-
-    Args:
-        nice: priority decrement of the supervisor and its processes.
+    """Start a process supervisor that spawns files, all with the priority decrement `nice`.
 
     Raises:
         OSError: no process can be started.
     """
     link, theirs = open_socket_pair()
     with theirs:
-        # Its own session: a Ctrl-C in the terminal, or a kill of the runner's group, is not for it.
+        # Its own session, so that Ctrl-C in the terminal or a kill of the runner's group does not reach it.
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(MAIN), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -208,4 +183,4 @@ def _decode(message: tuple[object, ...]) -> SupervisorMessage:
             return Failed(errno, text)
         case ("ended", int(status), float(cpu_s), int(max_rss_bytes), list(leaked)):
             return Ended(status, cpu_s, max_rss_bytes, tuple(leaked))
-    raise SupervisorGoneError(f"a supervisor said {message!r}")
+    raise SupervisorGoneError(f"unexpected message from a process supervisor: {message!r}")

@@ -16,22 +16,16 @@ from pathlib import Path
 from passmuster.model.errors import InfrastructureError
 
 PREFIX = "pm-"
-"""Short, because sockets in it may have no path of more than 107 bytes (unix(7))."""
+"""Short, because the path of a socket in it may have at most 107 bytes (unix(7))."""
 
 LOCK = ".lock"
 
 
 class PrivateTmp:
-    """A worker's temporary directory, readable by its user only.
-
-    Args:
-        parent: where it is made.
-
-    Raises:
-        InfrastructureError: it cannot be made.
-    """
+    """A worker's temporary directory, readable by its user only."""
 
     def __init__(self, parent: Path) -> None:
+        """Create the directory in `parent`; raise InfrastructureError if that fails."""
         sweep(parent)
         try:
             self._directory, self._lock = _make(parent)
@@ -42,14 +36,14 @@ class PrivateTmp:
             ) from error
 
     def make(self, name: str) -> Path:
-        """Make and return the directory of one attempt."""
+        """Create and return the directory of one attempt."""
         directory = self._directory / name
         directory.mkdir(mode=0o700)
         return directory
 
     @staticmethod
     def remove(directory: Path) -> None:
-        """Remove the directory of one attempt with all that is in it."""
+        """Remove the directory of one attempt with its content."""
         try:
             os.rmdir(directory)  # noqa: PTH106 - most files leave nothing; this is one system call.
         except OSError:
@@ -70,7 +64,7 @@ class PrivateTmp:
 
 
 def _make(parent: Path) -> tuple[Path, int]:
-    """Make a directory; return it and its lock. Until that is held, others may take it for left behind."""
+    """Create a directory; return it and its lock. Until the lock is held, another worker may remove it."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -91,10 +85,10 @@ def sweep(parent: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
-                _remove_if_left(Path(entry.path))
+                _remove_if_abandoned(Path(entry.path))
 
 
-def _remove_if_left(directory: Path) -> None:
+def _remove_if_abandoned(directory: Path) -> None:
     with contextlib.suppress(OSError):
         if directory.stat().st_uid != os.getuid():
             return

@@ -82,7 +82,7 @@ HOSTILE_FILES: tuple[Hostile, ...] = (
             "def test_1(self): pass\ndef test_2(self): os._exit(0)\ndef test_3(self): self.fail()"
         ),
         status="CRASH",
-        error="exit status 0 in the middle of its tests",
+        error="exited with status 0 in the middle of its tests",
         also=lambda ended: [case.outcome for case in ended.cases] == ["passed"],
     ),
     Hostile(

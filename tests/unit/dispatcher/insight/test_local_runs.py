@@ -10,7 +10,6 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.insight.status_report import (
-    is_stopped,
     local_lines,
     local_records,
     local_runs,
@@ -124,7 +123,3 @@ def test_a_folder_that_is_not_the_users_own_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / "passmuster-pool").symlink_to(foreign)
     assert local_runs(None, {"XDG_RUNTIME_DIR": str(tmp_path)}) == LivingClaims()
     assert (foreign / "precious.claim").exists()
-
-
-def test_a_process_that_does_not_exist_is_not_stopped() -> None:
-    assert not is_stopped(1 << 30)

@@ -42,7 +42,7 @@ def test_the_load_is_what_a_quota_or_other_work_leaves(
     assert load.is_saturated == is_saturated
 
 
-def test_nothing_is_read_unless_somebody_waits_or_where_nobody_ever_will(tmp_path: Path) -> None:
+def test_load_is_measured_only_while_a_file_is_queued(tmp_path: Path) -> None:
     write_busy(tmp_path, 0.0)
     watch, blind = CpuWatch(cpus=2, proc=tmp_path), CpuWatch(cpus=None, proc=tmp_path)
     assert not watch.read_machine(now_s=1.0)
@@ -54,7 +54,7 @@ def test_nothing_is_read_unless_somebody_waits_or_where_nobody_ever_will(tmp_pat
     assert not watch.read_machine(now_s=1.0 + 2 * ASKED_S)
 
 
-def test_what_a_file_that_ended_had_used_is_not_taken_for_other_work(tmp_path: Path) -> None:
+def test_the_last_use_of_a_finished_file_does_not_count_as_other_load(tmp_path: Path) -> None:
     watch = CpuWatch(cpus=SEEN, proc=tmp_path)
     for now_s, busy_s in ((1.0, 0.0), (2.0, 0.25)):
         write_busy(tmp_path, busy_s)

@@ -49,7 +49,7 @@ def start() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_every_process_of_a_tree_stands_still_and_goes_on(
+def test_every_process_of_a_tree_is_paused_and_resumed(
     start: Callable[[str], subprocess.Popen[bytes]],
 ) -> None:
     parent = start(FORKING)
@@ -65,7 +65,9 @@ def test_every_process_of_a_tree_stands_still_and_goes_on(
     until(lambda: {state(pid) for pid in tree()} <= {"S", "R"})
 
 
-def test_a_busy_process_gets_no_further_meanwhile(start: Callable[[str], subprocess.Popen[bytes]]) -> None:
+def test_a_busy_process_makes_no_progress_while_paused(
+    start: Callable[[str], subprocess.Popen[bytes]],
+) -> None:
     busy = start(COUNTING)
 
     def ticks() -> int:
@@ -82,7 +84,7 @@ def test_a_busy_process_gets_no_further_meanwhile(start: Callable[[str], subproc
     until(lambda: ticks() > before)
 
 
-def test_who_was_stopped_by_its_own_test_is_left_as_it_is(
+def test_a_process_that_its_test_stopped_stays_stopped(
     start: Callable[[str], subprocess.Popen[bytes]],
 ) -> None:
     process = start("import time; time.sleep(60)")
@@ -95,7 +97,7 @@ def test_who_was_stopped_by_its_own_test_is_left_as_it_is(
     assert state(process.pid) == "T"
 
 
-def test_who_is_gone_or_is_killed_meanwhile_does_no_harm(
+def test_a_process_that_is_gone_or_killed_while_paused_is_ignored(
     start: Callable[[str], subprocess.Popen[bytes]],
 ) -> None:
     process = start("import time; time.sleep(60)")
@@ -105,7 +107,7 @@ def test_who_is_gone_or_is_killed_meanwhile_does_no_harm(
         assert process.wait(DEADLINE_S) == -signal.SIGKILL
 
 
-def test_time_does_not_pass_for_who_is_held_still(start: Callable[[str], subprocess.Popen[bytes]]) -> None:
+def test_the_clock_pauses_while_trees_are_paused(start: Callable[[str], subprocess.Popen[bytes]]) -> None:
     seconds = [10.0]
     clock = PausableClock(lambda: seconds[0])
     process = start("import time; time.sleep(60)")

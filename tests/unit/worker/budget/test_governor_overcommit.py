@@ -78,9 +78,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_file_that_sleeps_gives_its_place_to_one_that_waits(
-    machine: Machine, governor: MemoryGovernor
-) -> None:
+def test_a_sleeping_file_frees_a_slot_for_a_queued_one(machine: Machine, governor: MemoryGovernor) -> None:
     start(machine, governor, "1", use=1.0)
     start(machine, governor, "2", use=0.0)
     assert governor.free_capacity().slots == 0
@@ -91,7 +89,7 @@ def test_a_file_that_sleeps_gives_its_place_to_one_that_waits(
     assert governor.free_capacity().slots == 0
 
 
-def test_files_that_work_leave_no_place(machine: Machine, governor: MemoryGovernor) -> None:
+def test_busy_files_leave_no_further_slot(machine: Machine, governor: MemoryGovernor) -> None:
     start(machine, governor, "1", use=3.0)
     start(machine, governor, "2", use=0.0)
     looked_s = time.monotonic() + 0.6

@@ -139,7 +139,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     assert not any(thread.name == "memory-governor" for thread in threading.enumerate())
 
 
-def test_files_are_admitted_while_slots_and_memory_last(machine: Machine) -> None:
+def test_files_are_admitted_while_slots_and_memory_are_free(machine: Machine) -> None:
     governor = machine.govern(slots=3)
     assert governor.free_capacity() == FreeCapacity(
         slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True
@@ -155,7 +155,7 @@ def test_files_are_admitted_while_slots_and_memory_last(machine: Machine) -> Non
     assert governor.admit(_task("b", 600)) == 0
 
 
-def test_a_file_is_measured_soon_and_its_peak_is_told_at_its_end(machine: Machine) -> None:
+def test_a_file_is_measured_soon_and_its_peak_is_returned_at_its_end(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a", 10), pid=1, mib=300)
     _until(lambda: governor.usage().used_bytes == 300 * MIB, "the file was measured")
@@ -167,7 +167,7 @@ def test_a_file_is_measured_soon_and_its_peak_is_told_at_its_end(machine: Machin
     assert governor.usage().files == ()
 
 
-def test_the_kernels_figure_catches_a_peak_between_two_looks(machine: Machine) -> None:
+def test_the_kernels_figure_covers_a_peak_between_two_samples(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a", 10), pid=1, mib=300)
     _until(lambda: governor.usage().used_bytes > 0, "the file was measured")
@@ -184,7 +184,7 @@ def test_a_file_too_short_to_be_measured_has_the_kernels_figure(machine: Machine
     assert governor.detach("r:b#1") == Measured(peak_bytes=None, was_alone=False)
 
 
-def test_a_file_over_its_own_limit_is_stopped_and_the_others_stay(machine: Machine) -> None:
+def test_only_the_file_that_exceeds_its_own_limit_is_killed(machine: Machine) -> None:
     governor = machine.govern(limit=500)
     machine.start(governor, _task("a", 10), pid=1, mib=400)
     machine.start(governor, _task("strict", 10, limit_mib=200), pid=2, mib=250)
@@ -196,7 +196,9 @@ def test_a_file_over_its_own_limit_is_stopped_and_the_others_stay(machine: Machi
     assert machine.breaches[0].limit_bytes == 200 * MIB
 
 
-def test_when_files_outgrow_the_budget_the_one_that_overshot_most_makes_room(machine: Machine) -> None:
+def test_when_files_exceed_the_budget_the_one_furthest_above_its_prediction_is_evicted(
+    machine: Machine,
+) -> None:
     governor = machine.govern()
     machine.start(governor, _task("oldest", 300), pid=1, mib=300)
     machine.start(governor, _task("honest", 300), pid=2, mib=300)
@@ -212,14 +214,14 @@ def test_when_files_outgrow_the_budget_the_one_that_overshot_most_makes_room(mac
     assert governor.free_capacity().unknown_bytes == math.ceil(450 * MIB * UNKNOWN_MARGIN)
 
 
-def test_a_file_alone_over_the_budget_is_stopped_for_good(machine: Machine) -> None:
+def test_a_single_file_that_exceeds_the_budget_is_killed_for_its_limit(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a"), pid=1, mib=1001)
     _until(lambda: bool(machine.breaches), "it was stopped")
     assert machine.breaches[0].reason is StopReason.MEMORY_LIMIT
 
 
-def test_forked_processes_that_share_their_memory_break_nothing(machine: Machine) -> None:
+def test_shared_memory_of_forked_processes_does_not_exceed_the_budget(machine: Machine) -> None:
     governor = machine.govern()
     for pid in range(1, 51):
         machine.use(pid, 117)
@@ -234,9 +236,7 @@ def test_forked_processes_that_share_their_memory_break_nothing(machine: Machine
     assert machine.breaches == []
 
 
-def test_nobody_is_stopped_on_an_estimate_that_could_be_better(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_file_is_killed_on_an_inexact_estimate(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on a machine where reading the shares is so dear that it happens only when it must.
     monkeypatch.setattr("worker.budget.memory_probe.ALARM_PRICE_RATIO", 10**9)
     governor = machine.govern()
@@ -255,7 +255,7 @@ def test_nobody_is_stopped_on_an_estimate_that_could_be_better(
     assert machine.breaches == []
 
 
-def test_what_files_really_take_keeps_others_from_starting(machine: Machine) -> None:
+def test_measured_use_above_the_prediction_prevents_further_starts(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a", 10), pid=1, mib=900)
     _until(lambda: governor.usage().used_bytes == 900 * MIB, "the file was measured")
@@ -263,7 +263,9 @@ def test_what_files_really_take_keeps_others_from_starting(machine: Machine) -> 
     assert governor.admit(_task("b", 100)) == 1
 
 
-def test_a_victim_that_lives_on_is_named_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kill_of_a_surviving_victim_is_requested_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("worker.budget.memory_governor.KILL_PATIENCE_S", 0.05)
     machine.victims_die = False
     governor = machine.govern(limit=100)
@@ -272,7 +274,7 @@ def test_a_victim_that_lives_on_is_named_again(machine: Machine, monkeypatch: py
     assert {breach.attempt_id for breach in machine.breaches} == {"r:a#1"}
 
 
-def test_a_file_that_was_forgotten_by_its_owner_is_no_trouble(machine: Machine) -> None:
+def test_a_file_that_its_owner_released_is_ignored(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a"), pid=1, mib=10)
     machine.trouble = KeyError("r:a#1")
@@ -280,7 +282,7 @@ def test_a_file_that_was_forgotten_by_its_owner_is_no_trouble(machine: Machine) 
     governor.check()
 
 
-def test_a_single_bad_look_does_not_end_governance(machine: Machine) -> None:
+def test_one_failed_sample_does_not_end_sampling(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a"), pid=1, mib=10)
     machine.trouble = RuntimeError("once")
@@ -291,7 +293,7 @@ def test_a_single_bad_look_does_not_end_governance(machine: Machine) -> None:
     governor.check()
 
 
-def test_when_memory_cannot_be_measured_nothing_starts_any_more_and_the_run_is_told(machine: Machine) -> None:
+def test_when_memory_cannot_be_measured_the_run_fails_and_no_file_starts(machine: Machine) -> None:
     governor = machine.govern()
     machine.start(governor, _task("a", 10), pid=1, mib=10)
     machine.trouble = RuntimeError("out of\norder")
@@ -305,13 +307,13 @@ def test_when_memory_cannot_be_measured_nothing_starts_any_more_and_the_run_is_t
     assert governor.detach("r:a#1").was_alone
 
 
-def test_nothing_is_admitted_after_the_end(machine: Machine) -> None:
+def test_no_file_is_admitted_after_close(machine: Machine) -> None:
     governor = machine.govern()
     governor.close()
     assert governor.admit(_task("a")) is None
 
 
-def test_no_thread_is_started_before_there_is_something_to_measure(machine: Machine) -> None:
+def test_no_thread_starts_before_the_first_file(machine: Machine) -> None:
     machine.govern().free_capacity()
     assert not any(thread.name == "memory-governor" for thread in threading.enumerate())
 
@@ -324,7 +326,7 @@ def _pool(directory: Path, available: Callable[[], int]) -> HostBudget:
     )
 
 
-def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> None:
+def test_two_runs_share_the_available_memory(machine: Machine, tmp_path: Path) -> None:
     mine, theirs = (_pool(tmp_path / "pool", lambda: 1250) for _ in range(2))
     try:
         first, second = machine.govern(host_budget=mine), machine.govern(host_budget=theirs)
@@ -343,7 +345,7 @@ def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> N
         theirs.close()
 
 
-def test_growth_beyond_what_other_runs_leave_makes_room_but_never_stops_a_file_alone(
+def test_growth_into_the_memory_of_other_runs_evicts_a_file_but_never_the_only_one(
     machine: Machine, tmp_path: Path
 ) -> None:
     mine, theirs = (_pool(tmp_path / "pool", lambda: 1250 - machine.taken_mib()) for _ in range(2))

@@ -72,7 +72,7 @@ def test_the_lowest_free_slot_is_given() -> None:
     assert _add(ledger, _task("d", 1)).slot == 1
 
 
-def test_what_a_file_really_takes_counts_when_it_is_more_than_was_predicted() -> None:
+def test_measured_use_counts_if_it_exceeds_the_prediction() -> None:
     ledger = _ledger()
     entry = _add(ledger, _task("a", 100))
     entry.record(_memory(700), now_s=1)
@@ -82,17 +82,17 @@ def test_what_a_file_really_takes_counts_when_it_is_more_than_was_predicted() ->
     assert entry.peak_bytes == 700
 
 
-def test_when_nothing_runs_a_file_of_any_size_may_start() -> None:
+def test_on_an_idle_machine_a_file_of_any_size_may_start() -> None:
     ledger = _ledger()
     assert _add(ledger, _task("huge", 5000)).predicted_bytes == 1000
 
 
-def test_a_file_reserves_no_more_than_it_may_use() -> None:
+def test_a_file_reserves_no_more_than_its_limit() -> None:
     assert _ledger(limit=300).need_bytes(_task("a", 900)) == 300
     assert _ledger(limit=300).need_bytes(_task("a", 900, limit=400)) == 400
 
 
-def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
+def test_no_file_runs_at_the_same_time_as_an_exclusive_file() -> None:
     ledger = _ledger()
     alone = _task("alone", 1, exclusive=True)
     entry = _add(ledger, alone)
@@ -106,7 +106,7 @@ def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
     assert not other.was_alone
 
 
-def test_a_file_knows_that_it_started_beyond_the_usual_number() -> None:
+def test_a_file_that_started_beyond_the_slots_is_marked() -> None:
     ledger = MemoryLedger(slots=2, budget_bytes=1000, limit_bytes=None, cpus=4)
 
     entries = [_add(ledger, _task(name, 1)) for name in "abc"]
@@ -114,7 +114,7 @@ def test_a_file_knows_that_it_started_beyond_the_usual_number() -> None:
     assert [entry.was_extra for entry in entries] == [False, False, True]
 
 
-def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_guilty() -> None:
+def test_unknown_files_are_predicted_from_peaks_except_of_files_over_their_limit() -> None:
     ledger = _ledger()
     ledger.learn(400)
     assert ledger.unknown_bytes() == 460
@@ -127,7 +127,7 @@ def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_guilty(
     assert ledger.unknown_bytes() == 460
 
 
-def test_growth_is_what_two_looks_in_a_row_saw_and_a_correction_is_no_growth() -> None:
+def test_growth_needs_two_windows_and_a_correction_is_no_growth() -> None:
     entry = _add(_ledger(), _task("a", 10))
     entry.attached_at_s = 1.0
     entry.record(_memory(100), now_s=2.0)
@@ -153,7 +153,7 @@ def test_an_unsettled_estimate_is_no_peak_of_the_run() -> None:
     assert ledger.peak_bytes == 100
 
 
-def test_what_grows_in_steps_grows_between_the_steps_too() -> None:
+def test_growth_in_steps_counts_between_the_steps() -> None:
     entry = _add(_ledger(), _task("a", 10))
     entry.attached_at_s = 1.0
     for look in range(1, 31):
@@ -163,7 +163,7 @@ def test_what_grows_in_steps_grows_between_the_steps_too() -> None:
             assert 500 < entry.growth_bytes_per_s < 2000
 
 
-def test_one_large_step_is_no_growth() -> None:
+def test_a_single_step_is_no_growth() -> None:
     entry = _add(_ledger(), _task("a", 10))
     entry.attached_at_s = 1.0
     for look in range(1, 31):
@@ -177,7 +177,7 @@ def test_an_unsettled_estimate_is_no_peak() -> None:
     assert (entry.peak_bytes, entry.used_bytes) == (None, 900)
 
 
-def test_usage_lists_the_files_and_remembers_the_peak_of_all() -> None:
+def test_usage_lists_the_files_and_the_peak_of_all_together() -> None:
     ledger = _ledger()
     first, second = _add(ledger, _task("a", 1)), _add(ledger, _task("b", 1))
     first.record(_memory(300), now_s=1)
@@ -190,14 +190,14 @@ def test_usage_lists_the_files_and_remembers_the_peak_of_all() -> None:
     assert (file.attempt_id, file.file_path, file.slot, file.seconds) == ("r:b#1", "b", 1, 5)
 
 
-def test_what_does_not_run_cannot_be_removed_or_found() -> None:
+def test_a_file_that_does_not_run_is_neither_found_nor_removed() -> None:
     ledger = _ledger()
     assert ledger.remove("r:a#1") is None
     assert ledger.find("r:a#1") is None
     assert ledger.entries == ()
 
 
-def test_what_is_learned_holds_for_unknown_files_that_already_run() -> None:
+def test_new_peaks_change_the_reservations_of_running_unknown_files() -> None:
     ledger = _ledger(slots=2)
     entry = _add(ledger, _task("a"))
     _add(ledger, _task("b", 100))
@@ -209,7 +209,7 @@ def test_what_is_learned_holds_for_unknown_files_that_already_run() -> None:
     assert ledger.reserved_bytes == 300 + 100
 
 
-def test_an_unknown_file_reserves_no_more_than_its_limit_whatever_is_learned() -> None:
+def test_an_unknown_file_never_reserves_more_than_its_limit() -> None:
     ledger = _ledger()
     _add(ledger, _task("a", limit=50))
     ledger.learn(400)
@@ -221,7 +221,7 @@ def _use(entry: Reservation, cpus: float) -> None:
     entry.cpu.record(cpus, now_s=1.0)
 
 
-def test_further_files_start_while_processors_are_idle_and_slots_stay_the_lowest_free() -> None:
+def test_extra_files_start_while_cpus_are_idle_in_the_lowest_free_slots() -> None:
     ledger = _ledger(slots=2, cpus=2)
     first, second = (_add(ledger, _task(name, 1)) for name in "ab")
     assert not ledger.fits(_task("c", 1))
@@ -234,14 +234,14 @@ def test_further_files_start_while_processors_are_idle_and_slots_stay_the_lowest
     assert _add(ledger, _task("d", 1)).slot == second.slot == 1
 
 
-def test_memory_bounds_further_files_too() -> None:
+def test_memory_bounds_extra_files_too() -> None:
     ledger = _ledger(slots=1, cpus=2)
     _use(_add(ledger, _task("a", 700)), 0.0)
     assert ledger.fits(_task("b", 300))
     assert not ledger.fits(_task("b", 301))
 
 
-def test_files_that_mostly_wait_start_at_once_up_to_twice_and_then_up_to_four_times_as_many() -> None:
+def test_io_bound_files_start_up_to_twice_and_then_four_times_the_slots() -> None:
     ledger = _ledger(slots=2, cpus=2)
     waiting = [replace(_task(str(number), 1), predicted_s=10.0, predicted_cpu_s=1.0) for number in range(9)]
     for task in waiting[:4]:
@@ -256,13 +256,13 @@ def test_files_that_mostly_wait_start_at_once_up_to_twice_and_then_up_to_four_ti
     assert not ledger.fits(waiting[8])
 
 
-def test_nothing_starts_beside_a_file_that_runs_alone_however_idle_it_leaves_the_machine() -> None:
+def test_no_extra_file_starts_while_an_exclusive_file_runs() -> None:
     ledger = _ledger(slots=2, cpus=2)
     _use(_add(ledger, _task("a", 1, exclusive=True)), 0.0)
     assert not ledger.fits(_task("b", 1))
 
 
-def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
+def test_other_load_on_the_cpus_prevents_extra_files() -> None:
     ledger = _ledger(slots=1, cpus=2)
     _use(_add(ledger, _task("a", 1)), 1.0)
     assert ledger.fits(_task("b", 1))
@@ -270,7 +270,7 @@ def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
     assert not ledger.fits(_task("b", 1))
 
 
-def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -> None:
+def test_an_older_file_counts_with_its_use_for_other_runs() -> None:
     ledger = _ledger()
     assert ledger.held_resources(now_s=0) == HeldResources()
     ledger.server_bytes = 10
@@ -280,7 +280,7 @@ def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -
     assert (late.reserved_bytes, late.firm_bytes) == (410, 10 + 114)
 
 
-def test_no_more_is_held_than_the_budget() -> None:
+def test_a_run_never_holds_more_than_its_budget() -> None:
     ledger = _ledger()
     unknown = _add(ledger, _task("a"))
     _add(ledger, _task("b", 1))
@@ -288,7 +288,7 @@ def test_no_more_is_held_than_the_budget() -> None:
     assert ledger.held_resources(now_s=1).reserved_bytes == 1000
 
 
-def test_on_saturated_processors_a_file_that_works_holds_a_whole_one() -> None:
+def test_on_saturated_cpus_a_busy_file_holds_a_whole_one() -> None:
     ledger = _ledger(cpus=2)
     for name, cpus in (("a", 0.4), ("b", 0.05)):
         _use(_add(ledger, _task(name, 1)), cpus)
@@ -297,7 +297,7 @@ def test_on_saturated_processors_a_file_that_works_holds_a_whole_one() -> None:
     assert ledger.held_resources(now_s=1).cpus == 1.05
 
 
-def test_an_unknown_file_is_taken_for_what_known_files_of_the_project_need() -> None:
+def test_an_unknown_file_is_predicted_from_the_known_files_of_the_project() -> None:
     ledger = _ledger(slots=2)
     ledger.expect([_task("a", 20), _task("b")])
     assert ledger.unknown_bytes() == 500

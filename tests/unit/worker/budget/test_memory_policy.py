@@ -60,13 +60,13 @@ def _stopped(breaches: list[Breach]) -> list[tuple[str, StopReason]]:
     return [(breach.attempt_id, breach.reason) for breach in breaches]
 
 
-def test_within_the_budget_nobody_is_stopped() -> None:
+def test_within_the_budget_no_file_is_killed() -> None:
     assert _judge(_file("a", 600), _file("b", 350, started=1)) == []
     assert _judge(_file("a", 1000)) == []
     assert _judge() == []
 
 
-def test_a_file_over_its_own_limit_is_guilty_and_the_detail_names_everything() -> None:
+def test_a_file_over_its_own_limit_is_killed_and_the_detail_gives_the_figures() -> None:
     (breach,) = _judge(_file("a", 301, limit=300), _file("b", 100, started=1))
     assert breach == Breach(
         attempt_id="a",
@@ -74,34 +74,34 @@ def test_a_file_over_its_own_limit_is_guilty_and_the_detail_names_everything() -
         used_bytes=301 * MIB,
         limit_bytes=300 * MIB,
         total_bytes=401 * MIB,
-        detail="used 301 MiB, allowed are 300 MiB (its limit); stopped by the runner",
+        detail="used 301 MiB, allowed are 300 MiB (its limit); killed by the runner",
     )
 
 
-def test_all_guilty_files_are_stopped_at_once_and_nobody_else() -> None:
+def test_all_files_over_their_limits_are_killed_together_and_no_other() -> None:
     files = [_file("a", 400, limit=300), _file("b", 500, limit=300, started=1), _file("c", 500, started=2)]
     assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT), ("b", StopReason.MEMORY_LIMIT)]
 
 
-def test_a_file_alone_over_the_budget_is_guilty_itself() -> None:
+def test_a_single_file_over_the_budget_exceeds_its_limit() -> None:
     (breach,) = _judge(_file("a", 1001))
     assert breach.reason is StopReason.MEMORY_LIMIT
     assert "the whole memory budget" in breach.detail
 
 
-def test_a_file_alone_is_stopped_before_its_growth_breaks_the_budget() -> None:
+def test_a_single_file_is_killed_before_its_growth_exceeds_the_budget() -> None:
     (breach,) = _judge(_file("a", 980, growth=1000))
     assert breach.reason is StopReason.MEMORY_LIMIT
     assert "growing by 1000 MiB/s" in breach.detail
     assert _judge(_file("a", 970, growth=1000)) == []
 
 
-def test_a_file_by_itself_over_the_budget_is_guilty_even_beside_others() -> None:
+def test_a_file_over_the_whole_budget_exceeds_its_limit_while_others_run() -> None:
     files = [_file("a", 1001, started=0), _file("b", 10, started=1)]
     assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT)]
 
 
-def test_the_file_furthest_above_its_prediction_makes_room() -> None:
+def test_the_file_furthest_above_its_prediction_is_evicted() -> None:
     files = [
         _file("oldest", 500, predicted=10, started=0),
         _file("big-as-foreseen", 400, predicted=400, started=1),
@@ -109,26 +109,26 @@ def test_the_file_furthest_above_its_prediction_makes_room() -> None:
     ]
     (breach,) = _judge(*files)
     assert (breach.attempt_id, breach.reason) == ("overshot", StopReason.MEMORY_BUDGET)
-    assert "runs again" in breach.detail
+    assert "will rerun" in breach.detail
 
 
-def test_room_is_made_before_the_last_of_the_budget_is_taken() -> None:
+def test_a_file_is_evicted_before_the_budget_is_full() -> None:
     files = [_file("a", 600), _file("b", 351, started=1)]
     assert _stopped(_judge(*files)) == [("b", StopReason.MEMORY_BUDGET)]
 
 
-def test_of_equals_the_youngest_makes_room() -> None:
+def test_of_equal_files_the_youngest_is_evicted() -> None:
     files = [_file(name, 300, started=number) for number, name in enumerate("abcd")]
     assert _stopped(_judge(*files)) == [("d", StopReason.MEMORY_BUDGET)]
 
 
-def test_near_the_budget_one_spurt_of_a_lone_file_is_enough_and_far_from_it_none_is() -> None:
+def test_one_burst_of_a_single_file_counts_only_near_the_budget() -> None:
     assert _stopped(_judge(_file("a", 980, burst=2000))) == [("a", StopReason.MEMORY_LIMIT)]
     assert _judge(_file("a", 800, burst=10_000)) == []
     assert _judge(_file("a", 980, burst=10)) == []
 
 
-def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
+def test_sampling_may_cost_more_if_the_next_sample_could_be_too_late() -> None:
     far_s, near_s = (
         next_sample_s(spare_bytes=spare, growth_bytes_per_s=0, youngest_s=9, cost_s=0.02)
         for spare in (400 * MIB, MIB)
@@ -137,7 +137,7 @@ def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
     assert near_s == pytest.approx(0.02)
 
 
-def test_as_many_make_room_as_it_takes() -> None:
+def test_files_are_evicted_until_the_rest_fits() -> None:
     files = [_file("oldest", 900, started=0), *(_file(f"b{n}", 40, started=n) for n in range(1, 5))]
     assert _stopped(_judge(*files)) == [
         ("b4", StopReason.MEMORY_BUDGET),
@@ -146,29 +146,29 @@ def test_as_many_make_room_as_it_takes() -> None:
     ]
 
 
-def test_while_a_victims_memory_is_on_its_way_out_no_other_is_chosen() -> None:
+def test_no_second_file_is_evicted_while_a_victim_is_dying() -> None:
     files = [_file("a", 600), _file("b", 300, started=1), _file("dying", 500, started=2, kill_pending_s=0.1)]
     assert _judge(*files) == []
 
 
-def test_if_growth_goes_on_meanwhile_another_is_chosen() -> None:
+def test_another_file_is_evicted_if_growth_continues() -> None:
     files = [_file("a", 600), _file("b", 500, started=1), _file("dying", 500, started=2, kill_pending_s=0.1)]
     assert _stopped(_judge(*files)) == [("b", StopReason.MEMORY_BUDGET)]
 
 
-def test_a_victim_that_will_not_die_is_not_waited_for_for_ever() -> None:
+def test_a_victim_that_survives_its_kill_counts_again() -> None:
     dying = _file("dying", 500, started=2, kill_pending_s=KILL_PATIENCE_S + 0.1)
     assert _stopped(_judge(_file("a", 600), _file("b", 300, started=1), dying)) == [
         ("b", StopReason.MEMORY_BUDGET)
     ]
 
 
-def test_who_has_taken_nothing_yet_cannot_make_room() -> None:
+def test_a_file_that_uses_no_memory_is_not_evicted() -> None:
     files = [_file("a", 990, growth=1000), _file("starting", 0, started=1)]
     assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT)]
 
 
-def test_other_runs_may_claim_back_what_was_lent_but_not_from_a_file_alone() -> None:
+def test_other_runs_may_reclaim_memory_but_not_from_a_single_file() -> None:
     both = [_file("a", 300), _file("b", 300, started=1)]
     assert _stopped(_judge(*both, allowance=500)) == [("b", StopReason.MEMORY_BUDGET)]
     assert _judge(_file("a", 600), allowance=500) == []
@@ -201,7 +201,7 @@ _groups = st.lists(_running, max_size=8).map(
 
 
 @given(files=_groups, allowance=st.integers(0, 2000))
-def test_whatever_runs_the_verdicts_keep_the_promises(files: list[FileMemory], allowance: int) -> None:
+def test_for_any_files_the_breaches_keep_the_rules(files: list[FileMemory], allowance: int) -> None:
     budget = 1000
     breaches = _judge(*files, budget=budget, allowance=allowance)
     by_name = {file.attempt_id: file for file in files}
@@ -227,7 +227,9 @@ def test_whatever_runs_the_verdicts_keep_the_promises(files: list[FileMemory], a
 
 
 @given(files=_groups)
-def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[FileMemory]) -> None:
+def test_the_victim_is_never_the_oldest_and_no_file_exceeds_its_prediction_more(
+    files: list[FileMemory],
+) -> None:
     victim = choose_victim(files)
     assert (victim is None) == (len(files) < 2)
     if victim is not None:
@@ -235,7 +237,7 @@ def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[Fil
         assert victim.overshoot_bytes == max(file.overshoot_bytes for file in files[1:])
 
 
-def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
+def test_a_single_file_is_evicted_only_if_it_is_not_spared() -> None:
     files = [_file("a", 500)]
     assert _judge(*files, allowance=400) == []
     breaches = find_breaches(
@@ -250,7 +252,7 @@ def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
     youngest_s=st.floats(0, 1000),
     cost_s=st.floats(0, 0.04),
 )
-def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
+def test_the_next_sample_comes_before_worst_case_growth_uses_up_the_rest(
     spare: int, growth: float, youngest_s: float, cost_s: float
 ) -> None:
     wait_s = next_sample_s(spare_bytes=spare, growth_bytes_per_s=growth, youngest_s=youngest_s, cost_s=cost_s)
@@ -275,11 +277,11 @@ def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
         ([100] * 12 + [200] * 5 + [300, 400, 700], 230),
     ],
 )
-def test_an_unknown_file_is_taken_for_the_largest_ordinary_one_seen(peaks: list[int], expected: int) -> None:
+def test_an_unknown_file_is_predicted_as_the_largest_ordinary_one(peaks: list[int], expected: int) -> None:
     assert unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks) == expected
 
 
-def test_running_files_count_while_few_have_ended() -> None:
+def test_running_files_count_while_few_have_finished() -> None:
     def estimate(peaks: list[int]) -> int:
         return unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks, running_bytes=[600])
 

@@ -95,7 +95,7 @@ def test_pages_shared_by_a_fork_are_counted_once(proc: Proc) -> None:
     assert memory.upper_bytes == 60 * 120 * MIB
 
 
-def test_gone_processes_and_an_empty_tree_count_as_nothing(proc: Proc) -> None:
+def test_exited_processes_and_an_empty_tree_count_as_zero(proc: Proc) -> None:
     proc.put(1, anon=10)
     (proc.root / "2").mkdir()
     (proc.root / "3").mkdir()
@@ -106,13 +106,13 @@ def test_gone_processes_and_an_empty_tree_count_as_nothing(proc: Proc) -> None:
     assert _used(_look(probe, [], now_s=2, spare_bytes=0)) == 0
 
 
-def test_where_sharing_may_not_be_read_resident_memory_counts(proc: Proc) -> None:
+def test_if_pss_is_unreadable_resident_memory_counts(proc: Proc) -> None:
     proc.put(1, anon=100, pss=50)
     proc.put(2, anon=30)
     assert _used(_look(TreeProbe(proc=proc.root), [1, 2], now_s=0, spare_bytes=0)) == 80
 
 
-def test_kernels_that_do_not_split_the_shares_are_understood(proc: Proc) -> None:
+def test_kernels_that_do_not_split_pss_are_supported(proc: Proc) -> None:
     proc.put(1, anon=100)
     proc.put(2, anon=100)
     proc.rollup(1, "Rss: 5 kB\nPss: 51200 kB\n")
@@ -120,7 +120,7 @@ def test_kernels_that_do_not_split_the_shares_are_understood(proc: Proc) -> None
     assert _used(_look(TreeProbe(proc=proc.root), [1, 2], now_s=0, spare_bytes=0)) == 150
 
 
-def test_growth_since_the_last_dear_reading_is_added_in_full(proc: Proc) -> None:
+def test_growth_since_the_last_pss_reading_is_added_in_full(proc: Proc) -> None:
     probe = TreeProbe(proc=proc.root)
     proc.put(1, anon=100, pss=60)
     proc.put(2, anon=100, pss=40)
@@ -142,24 +142,24 @@ def _second_reading(
     return _look(probe, [1, 2], now_s=after_s, spare_bytes=spare_bytes, exact=exact)
 
 
-def test_sharing_is_not_measured_again_without_a_reason(proc: Proc) -> None:
+def test_pss_is_not_read_again_without_a_reason(proc: Proc) -> None:
     assert _used(_second_reading(proc, after_s=STALE_S * 0.9)) == 1000
 
 
-def test_sharing_is_measured_again_when_the_reading_is_old(proc: Proc) -> None:
+def test_pss_is_read_again_when_the_reading_is_old(proc: Proc) -> None:
     assert _used(_second_reading(proc, after_s=STALE_S * 1.1)) == 1400
 
 
-def test_sharing_is_measured_again_when_it_might_hide_what_matters(proc: Proc) -> None:
+def test_pss_is_read_again_when_unshared_pages_could_exceed_the_rest(proc: Proc) -> None:
     assert _used(_second_reading(proc, after_s=0.5, spare_bytes=200 * MIB)) == 1400
 
 
-def test_sharing_is_measured_when_asked_for(proc: Proc) -> None:
+def test_pss_is_read_on_request(proc: Proc) -> None:
     memory = _second_reading(proc, after_s=0.0, exact=True)
     assert (_used(memory), memory.is_exact) == (1400, True)
 
 
-def test_sharing_is_measured_again_when_the_tree_grew_by_much_or_by_a_process(proc: Proc) -> None:
+def test_pss_is_read_again_after_growth_or_a_new_process(proc: Proc) -> None:
     probe = TreeProbe(proc=proc.root)
     proc.put(1, anon=1000, pss=500)
     proc.put(2, anon=1000, pss=500)
@@ -174,7 +174,7 @@ def test_sharing_is_measured_again_when_the_tree_grew_by_much_or_by_a_process(pr
     ("new_process", "spare_bytes", "ratio"),
     [(True, PLENTY, ALARM_PRICE_RATIO), (False, 0, ALARM_PRICE_RATIO), (False, PLENTY, GROWTH_PRICE_RATIO)],
 )
-def test_sharing_is_measured_again_only_when_its_price_is_a_small_share_of_the_time_since(
+def test_pss_is_read_again_only_if_its_cost_is_a_small_share_of_the_time_since(
     new_process: bool, spare_bytes: int, ratio: int, proc: Proc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     price_s = 2.0
@@ -195,11 +195,11 @@ def test_sharing_is_measured_again_only_when_its_price_is_a_small_share_of_the_t
     assert is_due(price_s * ratio)
 
 
-def test_reading_shares_takes_at_most_a_quarter_of_a_cpu_in_alarm_and_a_twentieth_else() -> None:
+def test_reading_pss_takes_at_most_a_quarter_of_a_cpu_in_alarm_and_a_twentieth_otherwise() -> None:
     assert (1 / ALARM_PRICE_RATIO, 1 / GROWTH_PRICE_RATIO) == (0.25, 0.05)
 
 
-def test_an_estimate_with_a_new_process_is_not_settled_until_it_was_measured(proc: Proc) -> None:
+def test_an_estimate_with_a_new_process_is_unsettled_until_pss_is_read(proc: Proc) -> None:
     probe = TreeProbe(proc=proc.root)
     proc.put(1, anon=1000, pss=500)
     proc.put(2, anon=1000, pss=500)
@@ -261,7 +261,7 @@ def test_forked_children_of_a_real_process_are_not_counted_five_times() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has /proc")
-def test_a_process_that_ended_meanwhile_counts_as_nothing() -> None:
+def test_a_process_that_exits_during_the_measurement_counts_as_zero() -> None:
     with _running("import sys; print(1, flush=True); sys.stdin.read()") as process:
         probe = TreeProbe()
         assert _look(probe, [process.pid], now_s=0, spare_bytes=PLENTY).used_bytes > MIB
@@ -272,7 +272,7 @@ def test_a_process_that_ended_meanwhile_counts_as_nothing() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has /proc")
-def test_a_child_that_ended_and_was_not_reaped_yet_counts_as_nothing(proc: Proc) -> None:
+def test_a_zombie_counts_as_zero(proc: Proc) -> None:
     # Fifty such children, each counted with the pages that it had shared, once made an innocent file guilty.
     ended = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
@@ -286,7 +286,7 @@ def test_a_child_that_ended_and_was_not_reaped_yet_counts_as_nothing(proc: Proc)
     assert _used(memory) == 200
 
 
-def test_without_a_proc_psutil_is_asked(tmp_path: Path) -> None:
+def test_without_procfs_psutil_measures(tmp_path: Path) -> None:
     probe = TreeProbe(proc=tmp_path / "nowhere")
     with _running("import sys; print(1, flush=True); sys.stdin.read()") as process:
         memory = _look(probe, [process.pid, 2**22 + 1], now_s=0, spare_bytes=0)

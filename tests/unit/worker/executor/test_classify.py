@@ -85,32 +85,32 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
         Status.CRASH,
         "it killed the process that started it",
     ),
-    "segmentation fault": (Evidence(signal=signal.SIGSEGV, runner=SCRIPT), Status.CRASH, "ended by SIGSEGV"),
+    "segmentation fault": (Evidence(signal=signal.SIGSEGV, runner=SCRIPT), Status.CRASH, "killed by SIGSEGV"),
     "abort in the middle": (
         Evidence(signal=signal.SIGABRT, runner=PYTEST, cases=GOOD, was_running=True),
         Status.CRASH,
-        "ended by SIGABRT",
+        "killed by SIGABRT",
     ),
-    "a signal without a name": (Evidence(signal=63), Status.CRASH, "ended by signal 63"),
+    "a signal without a name": (Evidence(signal=63), Status.CRASH, "killed by signal 63"),
     "SIGKILL from somewhere": (
         Evidence(signal=signal.SIGKILL),
         Status.CRASH,
-        "ended by SIGKILL, which did not come from this run: from itself or from outside",
+        "killed by SIGKILL, which Passmuster did not send: it came from the test or another process",
     ),
     "SIGKILL by the kernel": (
         Evidence(signal=signal.SIGKILL, kernel_killed=True),
         Status.MEMORY,
-        "the kernel's out-of-memory killer ended it",
+        "killed by the kernel's out-of-memory killer",
     ),
     "another signal while the kernel killed somebody": (
         Evidence(signal=signal.SIGSEGV, kernel_killed=True),
         Status.CRASH,
-        "ended by SIGSEGV",
+        "killed by SIGSEGV",
     ),
     "SIGTERM from somewhere": (
         Evidence(signal=signal.SIGTERM),
         Status.CRASH,
-        "ended by SIGTERM, which did not come from this run: from itself or from outside",
+        "killed by SIGTERM, which Passmuster did not send: it came from the test or another process",
     ),
     "cannot be imported": (
         Evidence(
@@ -211,7 +211,7 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "left half-way": (
         Evidence(exit_code=0, runner=UNITTEST, cases=GOOD, was_running=True),
         Status.CRASH,
-        "left with exit status 0 in the middle of its tests, 1 of which had ended",
+        "exited with status 0 in the middle of its tests, after 1 of them",
     ),
     "hides a failure behind status 0": (
         Evidence(exit_code=0, runner=SCRIPT, cases=BAD),
@@ -236,12 +236,12 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "pytest quits half-way with success": (
         Evidence(exit_code=0, runner=PYTEST, cases=GOOD, collected=3, quit_reason="_pytest.Exit: enough"),
         Status.CRASH,
-        "left with exit status 0, 2 of 3 tests did not run: _pytest.Exit: enough",
+        "exited with status 0, but 2 of 3 tests did not run: _pytest.Exit: enough",
     ),
     "pytest quits before it has collected anything": (
         Evidence(exit_code=0, runner=PYTEST, quit_reason="_pytest.Exit: not here"),
         Status.CRASH,
-        "left with exit status 0 before its tests were collected: _pytest.Exit: not here",
+        "exited with status 0 before its tests were collected: _pytest.Exit: not here",
     ),
     "pytest quits half-way with a status": (
         Evidence(exit_code=7, runner=PYTEST, cases=GOOD, collected=3, quit_reason="Exit: enough"),
@@ -251,7 +251,7 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "failed without a failed test, and said why": (
         Evidence(exit_code=3, runner=SCRIPT, last_line="disk is full"),
         Status.FAIL,
-        "exit status 3; no test reported a failure, its last line of output: disk is full",
+        "exit status 3; no test reported a failure; last line of output: disk is full",
     ),
     "failed with a failed test, and said more": (
         Evidence(exit_code=1, runner=PYTEST, cases=BAD, last_line="1 failed"),
@@ -276,7 +276,7 @@ NEVER_DECIDED_HERE = {Status.LOST}
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_evidence_gets_its_verdict(name: str) -> None:
+def test_each_evidence_has_its_status(name: str) -> None:
     evidence, status, error = TABLE[name]
     reason = StopReason.OUT_OF_MEMORY if status is Status.MEMORY else None
 
@@ -297,7 +297,7 @@ def test_the_evidence_gets_its_verdict(name: str) -> None:
         (Evidence(exit_code=0, runner=SCRIPT, defines=3), Status.NO_TESTS, ""),
     ],
 )
-def test_a_file_that_ran_no_test_says_whether_there_was_one(
+def test_a_file_without_a_test_has_a_note_unlike_one_that_skips_all(
     evidence: Evidence, status: Status, note: str
 ) -> None:
     verdict = classify(evidence)
@@ -306,7 +306,7 @@ def test_a_file_that_ran_no_test_says_whether_there_was_one(
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
-def test_what_we_did_comes_before_whatever_the_process_says(reason: StopReason) -> None:
+def test_a_stop_by_passmuster_outweighs_the_processs_own_report(reason: StopReason) -> None:
     evidence = Evidence(
         exit_code=0,
         stop_reason=reason,
@@ -359,7 +359,7 @@ EVIDENCE = st.builds(
 
 
 @given(EVIDENCE)
-def test_a_pass_has_no_shadow_on_it_and_all_else_a_reason(evidence: Evidence) -> None:
+def test_a_pass_has_no_contrary_evidence_and_any_other_status_a_reason(evidence: Evidence) -> None:
     verdict = classify(evidence)
 
     assert bool(verdict.error) is not verdict.status.is_pass
@@ -375,7 +375,7 @@ def test_a_pass_has_no_shadow_on_it_and_all_else_a_reason(evidence: Evidence) ->
 
 
 @given(EVIDENCE)
-def test_a_verdict_names_a_reason_to_stop_only_where_somebody_stopped_it(evidence: Evidence) -> None:
+def test_a_stop_reason_is_given_only_if_the_file_was_stopped(evidence: Evidence) -> None:
     verdict = classify(evidence)
 
     if evidence.stop_reason is not None:
@@ -386,7 +386,7 @@ def test_a_verdict_names_a_reason_to_stop_only_where_somebody_stopped_it(evidenc
 
 @pytest.mark.parametrize("code", PYTEST_COLLECT_STATUSES)
 @pytest.mark.parametrize("runner", FRAMEWORKS)
-def test_only_pytest_says_by_its_status_that_it_could_not_collect(code: int, runner: RunnerKind) -> None:
+def test_only_pytests_exit_status_means_a_collect_error(code: int, runner: RunnerKind) -> None:
     status = classify(Evidence(exit_code=code, runner=runner)).status
 
     assert (status is Status.COLLECT_ERROR) is (runner is PYTEST)

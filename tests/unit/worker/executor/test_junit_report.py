@@ -21,7 +21,7 @@ def report_of(folder: Path, text: str) -> JunitReport:
     return found
 
 
-def test_every_kind_of_test_is_taken_with_its_time_and_its_message(tmp_path: Path) -> None:
+def test_every_kind_of_case_is_read_with_its_duration_and_message(tmp_path: Path) -> None:
     found = report_of(
         tmp_path,
         """<?xml version="1.0" encoding="utf-8"?>
@@ -49,13 +49,13 @@ boom</failure><error message="and more"/></testcase>
     )
 
 
-def test_a_failure_says_its_message_and_its_text(tmp_path: Path) -> None:
+def test_a_failure_includes_its_message_and_text(tmp_path: Path) -> None:
     text = "<testsuite><testcase name='a'><failure message='m'>t1\nt2\n</failure></testcase></testsuite>"
 
     assert report_of(tmp_path, text).cases[0].message == "m\nt1\nt2"
 
 
-def test_namespaces_make_no_difference(tmp_path: Path) -> None:
+def test_namespaces_are_ignored(tmp_path: Path) -> None:
     text = "<testsuite xmlns='urn:x'><testcase name='a'><failure/></testcase></testsuite>"
 
     assert report_of(tmp_path, text).cases[0].outcome is Outcome.FAILED
@@ -86,7 +86,7 @@ BOMB = (
         (BOMB, "document type"),
     ],
 )
-def test_what_is_no_report_is_said_in_one_line_and_its_tests_do_not_count(
+def test_an_invalid_report_is_a_one_line_problem_and_its_cases_do_not_count(
     tmp_path: Path, text: str, said: str
 ) -> None:
     found = report_of(tmp_path, text)
@@ -129,7 +129,9 @@ def test_a_link_is_not_followed_to_another_report(tmp_path: Path) -> None:
     assert "cannot be read" in found.problem
 
 
-def test_a_flood_of_tests_and_of_text_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_numbers_of_cases_and_characters_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(junit_report, "CASES_LIMIT", 2)
     monkeypatch.setattr(junit_report, "MAX_MESSAGE_CHARS", 20)
     case = f"<testcase name='a'><failure message='{'m' * 100}'>{'t' * 1000}</failure></testcase>"

@@ -37,7 +37,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     bench.executor.close()
 
 
-def test_a_pass_tells_all_about_itself(bench: Workbench) -> None:
+def test_the_result_of_a_pass_is_complete(bench: Workbench) -> None:
     bench.write(
         "tests/ok.py", "import os\nprint('hello', os.getcwd(), flush=True)\nos.system('echo from a shell')\n"
     )
@@ -61,14 +61,14 @@ def test_a_pass_tells_all_about_itself(bench: Workbench) -> None:
     ("text", "status", "error"),
     [
         ("raise SystemExit(3)", Status.FAIL, "exit status 3; no test reported a failure"),
-        ("import os; os.abort()", Status.CRASH, "ended by SIGABRT"),
-        ("import os; os.kill(os.getpid(), 9)", Status.CRASH, "ended by SIGKILL, which did not come"),
-        ("import os; os.killpg(0, 15)", Status.CRASH, "ended by SIGTERM, which did not come"),
+        ("import os; os.abort()", Status.CRASH, "killed by SIGABRT"),
+        ("import os; os.kill(os.getpid(), 9)", Status.CRASH, "killed by SIGKILL, which Passmuster did not"),
+        ("import os; os.killpg(0, 15)", Status.CRASH, "killed by SIGTERM, which Passmuster did not send"),
         ("if x", Status.COLLECT_ERROR, "SyntaxError: "),
         ("def test_a(): pass", Status.NO_TESTS, "none of the 1 test(s) that it defines was run"),
     ],
 )
-def test_every_ending_is_told_apart(bench: Workbench, text: str, status: Status, error: str) -> None:
+def test_every_ending_has_its_status(bench: Workbench, text: str, status: Status, error: str) -> None:
     guard = "if __name__ == '__main__':\n    pass\n" if status is not Status.NO_TESTS else ""
     bench.write("prog.py", f"{guard}{text}\n")
 
@@ -112,7 +112,7 @@ def test_a_missing_working_directory_is_a_start_error(bench: Workbench) -> None:
     assert (result.status, result.is_worker_fault) == (Status.START_ERROR, True)
 
 
-def test_a_folder_for_temporary_files_that_is_gone_is_the_worker_s_fault(bench: Workbench) -> None:
+def test_a_missing_temporary_directory_is_the_workers_fault(bench: Workbench) -> None:
     shutil.rmtree(bench.tmp_parent)
 
     result = bench.run_text("pass\n")
@@ -121,9 +121,7 @@ def test_a_folder_for_temporary_files_that_is_gone_is_the_worker_s_fault(bench: 
 
 
 @pytest.mark.parametrize("variable", [("BAD", "nul\0nul"), ("BIG", "x" * (1 << 20))])
-def test_variables_that_no_process_can_have_are_the_task_s_fault(
-    bench: Workbench, variable: tuple[str, str]
-) -> None:
+def test_impossible_variables_are_the_tasks_fault(bench: Workbench, variable: tuple[str, str]) -> None:
     bench.write("a.py", "pass\n")
 
     task = structs.replace(bench.task("a.py"), environment=(variable,), isolation=Isolation.SPAWN)
@@ -132,7 +130,7 @@ def test_variables_that_no_process_can_have_are_the_task_s_fault(
     assert (result.status, result.is_worker_fault) == (Status.START_ERROR, False)
 
 
-def test_a_root_without_room_for_temporary_files_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_parent_of_the_temporary_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     bench = Workbench(tmp_path)
     bench.executor.close()
     with pytest.raises(InfrastructureError, match="cannot make a temporary directory in"):
@@ -159,7 +157,7 @@ def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench
 
 
 @pytest.mark.parametrize(("code", "is_kept"), [(0, False), (1, True)])
-def test_the_tmpdir_of_a_failure_is_kept_when_asked_for(bench: Workbench, code: int, is_kept: bool) -> None:
+def test_the_tmpdir_of_a_failure_is_kept_on_request(bench: Workbench, code: int, is_kept: bool) -> None:
     # That of a fork which is checked is not: the check keeps its own.
     bench.use(structs.replace(bench.settings, keep_tmp=True, isolation=Isolation.SPAWN))
 
@@ -203,7 +201,7 @@ def test_a_report_far_larger_than_a_pipe_arrives_whole(bench: Workbench) -> None
     assert len(result.cases) == 3000
 
 
-def test_a_timeout_asks_for_stacks_and_then_ends_it(bench: Workbench) -> None:
+def test_a_timeout_collects_stacks_and_then_kills_the_file(bench: Workbench) -> None:
     result = bench.run_text("import time\ndef hanging():\n    time.sleep(60)\nhanging()\n", timeout_s=1.5)
 
     assert result.status is Status.TIMEOUT
@@ -226,7 +224,7 @@ def test_sigterm_comes_first_and_sigkill_after_the_grace(bench: Workbench) -> No
     assert bench.left_of(task) == []
 
 
-def test_a_stop_ends_what_runs_as_cancelled(bench: Workbench) -> None:
+def test_a_stop_cancels_running_files(bench: Workbench) -> None:
     bench.write("deaf.py", "import pathlib, time\npathlib.Path('ready').touch()\ntime.sleep(60)\n")
     task = bench.task("deaf.py")
     started = bench.start(task)
@@ -256,14 +254,14 @@ def test_a_second_stop_shortens_the_grace_of_the_first_and_keeps_its_reason(benc
     )
 
 
-def test_what_is_admitted_after_a_stop_ends_at_once(bench: Workbench) -> None:
+def test_a_file_admitted_after_a_stop_is_stopped_immediately(bench: Workbench) -> None:
     bench.write("long.py", "import time\ntime.sleep(60)\n")
     bench.executor.stop_all(StopReason.CANCELLED, grace_s=5)
 
     assert bench.run(bench.task("long.py")).status is Status.CANCELLED
 
 
-def test_a_stop_after_the_end_does_no_harm(bench: Workbench) -> None:
+def test_a_stop_after_the_end_is_ignored(bench: Workbench) -> None:
     assert bench.run_text("pass").status is Status.PASS
 
     bench.executor.stop_all(StopReason.CANCELLED, grace_s=0)
@@ -271,7 +269,7 @@ def test_a_stop_after_the_end_does_no_harm(bench: Workbench) -> None:
     bench.executor.close()
 
 
-def test_slots_are_numbered_and_given_back(bench: Workbench) -> None:
+def test_slots_are_numbered_and_released(bench: Workbench) -> None:
     text = "import os\nprint(os.environ['PASSMUSTER_SLOT'])\n"
     bench.write("a.py", text)
     first, second, third = (bench.task("a.py") for _ in range(3))
@@ -297,7 +295,7 @@ def test_fifty_files_leave_no_descriptor_and_no_thread_behind(bench: Workbench) 
     assert (open_descriptors(), threading.active_count()) == before
 
 
-def test_closing_gives_everything_back(tmp_path: Path) -> None:
+def test_closing_releases_everything(tmp_path: Path) -> None:
     before = open_descriptors(), threading.active_count()
     bench = Workbench(tmp_path)
     bench.fleet.warm_up(10)
@@ -337,7 +335,7 @@ def test_standard_input_is_empty(bench: Workbench) -> None:
     assert bench.run_text("import sys\nprint(repr(sys.stdin.read()))\n").output == "''\n"
 
 
-def test_a_name_of_every_kind_can_be_run(bench: Workbench) -> None:
+def test_files_with_unusual_names_run(bench: Workbench) -> None:
     for name in ("test a.py", "-c.py", "test_\nline.py", "test_é.py", os.fsdecode(b"test_\xff.py")):
         bench.write(name, "print('ran')\n")
         task = bench.task(name)
@@ -345,7 +343,7 @@ def test_a_name_of_every_kind_can_be_run(bench: Workbench) -> None:
         assert (name, result.status, result.output) == (name, Status.PASS, "ran\n")
 
 
-def test_what_cannot_be_executed_never_raises(bench: Workbench) -> None:
+def test_a_file_that_cannot_be_executed_never_raises(bench: Workbench) -> None:
     bench.write("a.py", "pass\n")
     task = structs.replace(bench.task("a.py"), environment=(("BAD", "nul\0nul"),))
 

@@ -26,7 +26,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     bench.executor.close()
 
 
-def test_only_the_named_attempt_is_ended(bench: Workbench) -> None:
+def test_only_the_named_attempt_is_stopped(bench: Workbench) -> None:
     bench.write("one.py", WAITS)
     bench.write("two.py", WAITS)
     one, two = bench.task("one.py"), bench.task("two.py")
@@ -42,7 +42,7 @@ def test_only_the_named_attempt_is_ended(bench: Workbench) -> None:
     assert bench.left_of(one) == []
 
 
-def test_an_attempt_that_is_only_admitted_ends_as_soon_as_it_starts(bench: Workbench) -> None:
+def test_an_admitted_attempt_is_stopped_when_it_starts(bench: Workbench) -> None:
     bench.write("one.py", WAITS)
     one = bench.task("one.py")
     assert bench.executor.admit(one)
@@ -52,7 +52,7 @@ def test_an_attempt_that_is_only_admitted_ends_as_soon_as_it_starts(bench: Workb
     assert bench.executor.run_single_test(one).status is Status.CANCELLED
 
 
-def test_the_wish_to_end_an_attempt_does_not_outlive_it(bench: Workbench) -> None:
+def test_a_stop_request_does_not_outlive_its_attempt(bench: Workbench) -> None:
     bench.write("ok.py", "pass\n")
     task = bench.task("ok.py")
     assert bench.executor.admit(task)
@@ -63,7 +63,7 @@ def test_the_wish_to_end_an_attempt_does_not_outlive_it(bench: Workbench) -> Non
     assert bench.run(task).status is Status.PASS
 
 
-def test_a_dismissed_place_is_free_again(bench: Workbench) -> None:
+def test_a_released_slot_is_free_again(bench: Workbench) -> None:
     bench.write("ok.py", "pass\n")
     tasks = [bench.task("ok.py") for _ in range(3)]
     assert [bench.executor.admit(task) for task in tasks] == [True, True, False]

@@ -57,7 +57,7 @@ def facts(report: ChildReport) -> tuple[object, ...]:
 NOTHING = facts(ChildReport())
 
 
-def test_the_records_are_understood() -> None:
+def test_every_record_is_read() -> None:
     report = fed(
         b'{"runner": "pytest"}\n{"begin": 1}\n',
         b'{"case": "a::b", "outcome": "failed", "s": 1.25, "message": "why"}\n',
@@ -78,22 +78,22 @@ def test_the_records_are_understood() -> None:
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_every_outcome_is_understood(outcome: Outcome) -> None:
+def test_every_outcome_is_read(outcome: Outcome) -> None:
     assert fed(case_line("a", outcome.value)).cases[0].outcome is outcome
 
 
 @pytest.mark.parametrize("kind", list(RunnerKind))
-def test_every_kind_of_runner_is_understood(kind: RunnerKind) -> None:
+def test_every_runner_is_read(kind: RunnerKind) -> None:
     assert fed(b'{"runner": "%s"}\n' % kind.value.encode()).runner is kind
 
 
-def test_what_pytest_collects_and_leaves_out_adds_up() -> None:
+def test_collected_and_deselected_tests_add_up() -> None:
     report = fed(b'{"collected": 2}\n{"deselected": 3}\n{"collected": 4}\n{"quit": "enough"}\n')
 
     assert (report.collected, report.deselected, report.quit_reason) == (6, 3, "enough")
 
 
-def test_a_run_that_began_and_has_not_ended_is_running() -> None:
+def test_a_run_that_started_and_has_not_finished_is_running() -> None:
     assert fed(b'{"begin": 1}\n').is_running
     assert not fed(b'{"begin": 1}\n{"done": 1}\n').is_running
 
@@ -134,7 +134,7 @@ def test_a_run_that_began_and_has_not_ended_is_running() -> None:
         b"\0" * 100,
     ],
 )
-def test_a_line_that_is_no_record_changes_nothing_and_the_next_one_counts(line: bytes) -> None:
+def test_an_invalid_line_changes_nothing_and_the_next_one_counts(line: bytes) -> None:
     report = fed(line + b"\n")
     assert facts(report) == NOTHING
 
@@ -142,7 +142,7 @@ def test_a_line_that_is_no_record_changes_nothing_and_the_next_one_counts(line: 
     assert [case.case_id for case in report.cases] == ["next"]
 
 
-def test_what_is_no_record_is_kept_as_text() -> None:
+def test_an_invalid_line_is_kept_as_text() -> None:
     report = fed(b"Thread 0x1 (most recent call first):\n", case_line("a"), b'  File "x.py", line 3\nlast')
 
     assert report.stray_text == 'Thread 0x1 (most recent call first):\n  File "x.py", line 3\nlast'
@@ -157,7 +157,7 @@ def test_garbage_never_raises_and_its_text_stays_bounded(data: bytes) -> None:
 
 
 @given(st.dictionaries(KEYS | st.text(), JSON, max_size=4))
-def test_whatever_object_is_forged_the_report_stays_well_formed(record: dict[str, object]) -> None:
+def test_a_forged_object_leaves_the_report_well_formed(record: dict[str, object]) -> None:
     report = fed(json.dumps(record).encode() + b"\n")
 
     for case in report.cases:
@@ -169,7 +169,7 @@ def test_whatever_object_is_forged_the_report_stays_well_formed(record: dict[str
 
 
 @given(st.lists(st.integers(0, 10_000)))
-def test_it_does_not_matter_how_the_pipe_cuts_the_records(cuts: list[int]) -> None:
+def test_records_may_arrive_in_any_pieces(cuts: list[int]) -> None:
     data = b'{"runner": "script"}\nnoise\n' + case_line("ä") + b'{"begin": 1}\n' + case_line("b", "failed")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     report = fed(*(data[start:end] for start, end in pairwise(places)))
@@ -194,7 +194,7 @@ def test_a_line_without_end_stays_bounded() -> None:
     assert [case.case_id for case in report.cases] == ["a"]
 
 
-def test_cases_beyond_all_measure_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cases_beyond_the_bound_are_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_report, "CASES_LIMIT", 3)
 
     report = fed(*(case_line(str(number)) for number in range(10)))
@@ -203,7 +203,7 @@ def test_cases_beyond_all_measure_are_counted_and_not_kept(monkeypatch: pytest.M
     assert report.dropped_cases == 7
 
 
-def test_messages_that_are_too_long_together_are_not_kept_and_their_tests_are(
+def test_cases_are_kept_without_messages_beyond_the_bound_of_all_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(child_report, "MESSAGES_LIMIT_CHARS", 10)
@@ -217,7 +217,7 @@ def test_messages_that_are_too_long_together_are_not_kept_and_their_tests_are(
     assert kept == ["12345678", child_report.NOT_KEPT, "", child_report.NOT_KEPT]
 
 
-def test_ids_that_are_too_long_together_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cases_beyond_the_bound_of_all_ids_are_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_report, "IDS_LIMIT_CHARS", 10)
     report = ChildReport()
     for name in ("123456", "1234", "1"):

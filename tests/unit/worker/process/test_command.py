@@ -36,7 +36,7 @@ def test_the_file_is_named_as_a_user_in_the_working_directory_would(tmp_path: Pa
     assert beside[2] == "../.claude/test_b.py"
 
 
-def test_coverage_is_asked_for_with_its_sources(tmp_path: Path) -> None:
+def test_coverage_is_requested_with_its_sources(tmp_path: Path) -> None:
     wanted = structs.replace(task("a.py"), coverage=CoverageRequest(source=("src", "lib")))
 
     words = build_command(wanted, settings(tmp_path), Path("/c/data"), Path("/t/code"))
@@ -79,7 +79,7 @@ def test_only_a_regular_file_of_the_root_may_be_executed(tmp_path: Path, path: s
     assert "\n" not in found
 
 
-def test_a_root_behind_a_symlink_is_a_root(tmp_path: Path) -> None:
+def test_the_root_may_be_a_symlink(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.py").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -100,7 +100,7 @@ def test_the_childs_modules_are_compiled_once(tmp_path: Path, monkeypatch: pytes
     prepare_child("/no/such/python", tag)  # Nothing is left to do, so nothing is executed.
 
 
-def test_an_interpreter_that_cannot_be_started_costs_only_the_compiled_modules(
+def test_an_interpreter_that_cannot_start_is_no_error_when_compiling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "passmuster_child_start.py").touch()

@@ -9,7 +9,7 @@ from passmuster.model.task import TestTask
 from worker.process.environment import get_test_environment, printable_attempt
 
 
-def test_without_a_task_only_what_holds_for_every_file_is_set() -> None:
+def test_without_a_task_only_the_changes_for_every_file_apply() -> None:
     caller = {"A": "1"}
 
     assert get_test_environment(caller) == {
@@ -24,7 +24,7 @@ def test_without_a_task_only_what_holds_for_every_file_is_set() -> None:
     assert caller == {"A": "1"}
 
 
-def test_what_the_caller_set_stays_where_the_contract_says_so() -> None:
+def test_the_callers_values_stay_where_the_contract_says_so() -> None:
     caller = {"TESTING": "no", "TEST_MODE": "real", "PYTHONFAULTHANDLER": "", "PASSMUSTER_SLOT": "9"}
 
     found = get_test_environment(caller, slot=3, slots=SlotRange(first=0, total=8))
@@ -39,7 +39,7 @@ def test_what_the_caller_set_stays_where_the_contract_says_so() -> None:
     }
 
 
-def test_a_tasks_own_changes_come_last() -> None:
+def test_a_tasks_own_changes_are_applied_last() -> None:
     task = TestTask(
         run_id="r",
         file_path="a.py",
@@ -89,5 +89,5 @@ def test_the_files_of_a_run_share_its_id_and_those_of_another_run_have_another()
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_an_attempts_name_can_always_stand_in_an_environment() -> None:
+def test_an_attempts_name_is_always_valid_in_an_environment() -> None:
     assert printable_attempt(TestTask(run_id="r", file_path="a\0b.py")) == "r:ab.py#1"

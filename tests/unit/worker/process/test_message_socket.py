@@ -25,7 +25,7 @@ def ends() -> Iterator[tuple[MessageSocket, socket.socket]]:
     link.close()
 
 
-def test_a_message_that_comes_in_pieces_is_given_once_it_is_whole(
+def test_a_message_that_arrives_in_pieces_is_returned_once_it_is_complete(
     ends: tuple[MessageSocket, socket.socket],
 ) -> None:
     link, theirs = ends
@@ -39,7 +39,7 @@ def test_a_message_that_comes_in_pieces_is_given_once_it_is_whole(
     assert link.receive() == [("started", 7), ("started", 7)]
 
 
-def test_an_announced_length_that_no_message_has_closes_the_link(
+def test_an_impossible_message_length_closes_the_socket(
     ends: tuple[MessageSocket, socket.socket],
 ) -> None:
     link, theirs = ends

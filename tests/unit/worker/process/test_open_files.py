@@ -14,7 +14,7 @@ from worker.process.open_files import REPORT_FD, require_open_files
 CHILD = Path(__file__).parents[4] / "worker" / "child" / "passmuster_child_supervisor.py"
 
 
-def test_the_descriptor_is_the_one_that_test_processes_have() -> None:
+def test_the_report_descriptor_is_that_of_the_test_processes() -> None:
     assert re.findall(r"^REPORT_FD = (\d+)$", CHILD.read_text(), re.MULTILINE) == [str(REPORT_FD)]
 
 

@@ -37,7 +37,7 @@ def test_an_output_within_the_bound_is_kept_exactly(data: bytes, cuts: list[int]
 
 
 @given(LIMITS, st.text("abc", max_size=200), st.lists(st.integers(0, 1000)))
-def test_head_tail_and_what_was_dropped_add_up(limit: int, text: str, cuts: list[int]) -> None:
+def test_head_tail_and_dropped_bytes_add_up(limit: int, text: str, cuts: list[int]) -> None:
     capture = fed(limit, *split(text.encode(), cuts))
 
     pieces = GAP.split(capture.text())
@@ -53,7 +53,7 @@ def test_head_tail_and_what_was_dropped_add_up(limit: int, text: str, cuts: list
 
 
 @given(LIMITS, st.text(max_size=100), st.lists(st.integers(0, 1000)))
-def test_the_bound_never_leaves_half_a_character(limit: int, text: str, cuts: list[int]) -> None:
+def test_the_bound_never_splits_a_character(limit: int, text: str, cuts: list[int]) -> None:
     text = text.replace("\\", "/")
     kept = fed(limit, *split(text.encode(), cuts)).text()
 
@@ -65,18 +65,18 @@ def test_the_bound_never_leaves_half_a_character(limit: int, text: str, cuts: li
 
 
 @given(LIMITS, st.binary(max_size=100), st.lists(st.integers(0, 1000)))
-def test_it_does_not_matter_how_the_pipe_cuts_the_output(limit: int, data: bytes, cuts: list[int]) -> None:
+def test_output_may_arrive_in_any_pieces(limit: int, data: bytes, cuts: list[int]) -> None:
     whole, pieces = fed(limit, data), fed(limit, *split(data, cuts))
 
     assert pieces.text() == whole.text()
     assert pieces.total_dropped_bytes() == whole.total_dropped_bytes() == max(0, len(data) - limit)
 
 
-def test_what_is_no_text_is_shown_as_escapes() -> None:
+def test_bytes_that_are_no_text_are_escaped() -> None:
     assert fed(100, b"a\xffb\0\x1b[31m").text() == "a\\xffb\0\x1b[31m"
 
 
-def test_memory_stays_within_the_bound_however_much_arrives() -> None:
+def test_memory_stays_within_the_bound_for_any_amount_of_output() -> None:
     limit, part = 1 << 20, 1 << 16
     capture = OutputCapture(limit)
     tracemalloc.start()
@@ -98,7 +98,7 @@ def test_an_output_in_single_bytes_stays_bounded_too() -> None:
     assert capture.total_dropped_bytes() == 10_000 - 64
 
 
-def test_what_came_since_can_be_read_while_it_comes() -> None:
+def test_new_output_can_be_read_while_more_arrives() -> None:
     capture = OutputCapture(8)
     capture.feed(b"abcd")
 
@@ -108,7 +108,7 @@ def test_what_came_since_can_be_read_while_it_comes() -> None:
     assert capture.since(0, max_bytes=3) == (1, b"bcd")
 
 
-def test_what_was_not_kept_is_left_out_of_what_came_since() -> None:
+def test_dropped_bytes_are_missing_from_the_new_output() -> None:
     capture = OutputCapture(8)
     capture.feed(b"head" + b"." * 10 + b"tail")
 
@@ -121,7 +121,7 @@ def test_what_was_not_kept_is_left_out_of_what_came_since() -> None:
 @given(
     LIMITS, st.binary(max_size=200), st.lists(st.integers(0, 1000)), st.integers(0, 200), st.integers(1, 99)
 )
-def test_what_came_since_an_offset_is_the_newest_that_was_kept(
+def test_the_output_since_an_offset_is_the_newest_kept(
     limit: int, data: bytes, cuts: list[int], offset: int, most: int
 ) -> None:
     capture, offset = fed(limit, *split(data, cuts)), min(offset, len(data))

@@ -43,7 +43,7 @@ def test_descendants_come_parents_first(
     assert len(found) == 2
 
 
-def test_marked_processes_are_found_wherever_they_went(tmp_path: Path) -> None:
+def test_marked_processes_are_found_in_any_session(tmp_path: Path) -> None:
     mark = f"mark-{os.getpid()}"
     with _family(tmp_path, mark) as parent:
         found = marked(f"PASSMUSTER_TEST_MARK={mark}")
@@ -55,7 +55,7 @@ def test_marked_processes_are_found_wherever_they_went(tmp_path: Path) -> None:
     until(lambda: not any(map(is_alive, found)), "all are dead")
 
 
-def test_the_dead_have_no_descendants_and_may_be_killed_again() -> None:
+def test_a_dead_process_has_no_descendants_and_can_be_killed_again() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         process.wait()
 

@@ -53,7 +53,7 @@ def words_of(bench: Workbench, name: str) -> list[str]:
     )
 
 
-def test_the_words_arrive_as_they_are_in_the_working_directory(bench: Workbench) -> None:
+def test_the_arguments_arrive_unchanged_in_the_working_directory(bench: Workbench) -> None:
     use(bench, "{python}", "show.py", "$HOME", "a  b", "{file}", "{module}", "{{}}", workdir="app")
     bench.write("app/show.py", "import os, sys; print(os.getcwd()); print(*sys.argv[1:], sep='|')")
 
@@ -70,7 +70,7 @@ def test_the_words_arrive_as_they_are_in_the_working_directory(bench: Workbench)
     )
 
 
-def test_a_command_has_the_environment_and_the_folder_of_every_file(bench: Workbench) -> None:
+def test_a_command_has_the_environment_and_directory_of_every_file(bench: Workbench) -> None:
     use(bench, "{python}", "{file}", "{slot}", "{junit}")
 
     result = run(
@@ -124,9 +124,7 @@ def test_the_cases_are_those_of_the_report_that_the_command_writes(bench: Workbe
         ("<testsuite><testcase name='a'/></testsuite>", Status.PASS, ""),
     ],
 )
-def test_a_report_makes_no_verdict_better_than_it_is(
-    bench: Workbench, report: str, status: Status, error: str
-) -> None:
+def test_a_report_never_improves_a_verdict(bench: Workbench, report: str, status: Status, error: str) -> None:
     use(bench, "{python}", "{file}", "{junit}")
 
     result = run(bench, text=f"import sys; open(sys.argv[1], 'w').write({report!r})")
@@ -135,7 +133,7 @@ def test_a_report_makes_no_verdict_better_than_it_is(
     assert error in result.error
 
 
-def test_what_a_command_writes_to_our_descriptor_changes_nothing(bench: Workbench) -> None:
+def test_output_of_a_command_on_the_report_descriptor_changes_nothing(bench: Workbench) -> None:
     use(bench, "{python}", "{file}")
 
     result = run(
@@ -149,7 +147,7 @@ def test_what_a_command_writes_to_our_descriptor_changes_nothing(bench: Workbenc
     assert (result.status, result.runner, result.cases) == (Status.PASS, RunnerKind.COMMAND, ())
 
 
-def test_a_command_that_hangs_is_ended_with_all_its_processes(bench: Workbench) -> None:
+def test_a_hanging_command_is_killed_with_all_its_processes(bench: Workbench) -> None:
     use(bench, "sh", "-c", 'sleep 600 & exec sleep 600 # "$0"', "{file}")
     bench.write("test_it.py", "")
     long = structs.replace(bench.task("test_it.py", timeout_s=0.2, grace_s=0.2), runner=RunnerKind.COMMAND)
@@ -160,7 +158,7 @@ def test_a_command_that_hangs_is_ended_with_all_its_processes(bench: Workbench) 
     assert bench.left_of(long) == []
 
 
-def test_a_report_is_read_from_the_private_folder_alone_and_removed_with_it(bench: Workbench) -> None:
+def test_a_report_is_read_only_from_the_private_directory_and_removed_with_it(bench: Workbench) -> None:
     use(bench, "{python}", "{file}", "{junit}")
 
     run(bench, text="import sys; open(sys.argv[1], 'w').write('<testsuites/>')")
@@ -184,7 +182,7 @@ def test_a_module_is_named_from_the_working_directory(bench: Workbench, file: st
 
 
 @pytest.mark.parametrize("file", ["app/test_a.txt", "app.d/test_a.py", "test.a.py"])
-def test_a_file_without_a_module_name_is_not_started_and_says_so(bench: Workbench, file: str) -> None:
+def test_a_file_without_a_module_name_is_a_start_error(bench: Workbench, file: str) -> None:
     use(bench, "{python}", "{module}")
 
     result = run(bench, file)
@@ -203,7 +201,7 @@ def test_a_file_outside_the_working_directory_has_a_path_and_no_module(bench: Wo
     assert run(bench, "test_a.py").status is Status.START_ERROR
 
 
-def test_a_machine_without_the_command_starts_nothing_and_names_its_configuration(bench: Workbench) -> None:
+def test_a_machine_without_the_command_reports_its_missing_configuration(bench: Workbench) -> None:
     bench.write("pyproject.toml", "[tool.passmuster]\njobs = 1\n")
 
     result = run(bench)
@@ -227,7 +225,7 @@ def test_a_worker_reads_the_command_of_its_own_project_when_a_file_needs_it(benc
 
 
 @pytest.mark.parametrize("program", ["no-such-program-anywhere", "./none.sh", "/none/there", "folder/"])
-def test_a_missing_program_is_named_with_where_the_command_is_from(bench: Workbench, program: str) -> None:
+def test_a_missing_program_is_reported_with_the_origin_of_the_command(bench: Workbench, program: str) -> None:
     use(bench, program, "{file}")
     (bench.root / "folder").mkdir()
 
@@ -242,7 +240,7 @@ def test_a_missing_program_is_named_with_where_the_command_is_from(bench: Workbe
     assert not result.is_worker_fault
 
 
-def test_a_program_that_cannot_be_executed_is_no_fault_of_the_worker(bench: Workbench) -> None:
+def test_a_program_that_cannot_be_executed_is_not_the_workers_fault(bench: Workbench) -> None:
     bench.write("run.txt", "no program")
     (bench.root / "run.txt").chmod(0o755)
     use(bench, "./run.txt", "{file}")
@@ -254,7 +252,7 @@ def test_a_program_that_cannot_be_executed_is_no_fault_of_the_worker(bench: Work
     assert not result.is_worker_fault
 
 
-def test_programs_of_files_that_do_not_run_are_not_looked_for(bench: Workbench) -> None:
+def test_only_the_programs_of_planned_files_are_checked(bench: Workbench) -> None:
     use(bench, "no-such-program-anywhere", "{file}")
 
     check_programs([bench.task("test_it.py")], bench.settings)
@@ -269,7 +267,7 @@ def test_a_file_can_be_the_program_itself(bench: Workbench) -> None:
     assert bench.run(task(bench, "t.sh")).exit_code == 3
 
 
-def test_a_command_is_spawned_also_where_forking_is_asked_for_and_says_why(bench: Workbench) -> None:
+def test_a_command_is_spawned_even_if_forking_is_requested_and_a_note_says_why(bench: Workbench) -> None:
     use(bench, "{python}", "{file}")
     bench.write("test_it.py", "")
 

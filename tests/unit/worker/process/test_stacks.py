@@ -35,7 +35,7 @@ def run_to_its_timeout(bench: Workbench, text: str, *, names: tuple[str, ...] = 
     return result
 
 
-def test_forked_threaded_and_executed_processes_tell_their_stacks(bench: Workbench) -> None:
+def test_the_stacks_of_forked_threaded_and_executed_processes_are_collected(bench: Workbench) -> None:
     waits = "import time\ndef in_an_exec():\n    open('hangs', 'w')\n    time.sleep(600)\nin_an_exec()\n"
     bench.write("waits.py", waits)
     names = ("in_a_thread", "in_a_fork", "in_an_exec", "in_the_main_thread")
@@ -58,7 +58,7 @@ def test_forked_threaded_and_executed_processes_tell_their_stacks(bench: Workben
     assert [name for name in names if name not in result.stacks] == []
 
 
-def test_a_process_that_is_no_python_is_left_alone_until_it_is_ended(bench: Workbench) -> None:
+def test_a_process_that_is_not_python_gets_no_signal_before_its_kill(bench: Workbench) -> None:
     task = bench.task("shell.py", timeout_s=TIMEOUTS_S[0], grace_s=0.1)
     bench.write(
         "shell.py",
@@ -74,7 +74,7 @@ def test_a_process_that_is_no_python_is_left_alone_until_it_is_ended(bench: Work
     assert bench.left_of(task) == []
 
 
-def test_a_test_that_took_the_signal_for_itself_is_still_ended(bench: Workbench) -> None:
+def test_a_test_that_handles_the_signal_itself_is_still_killed(bench: Workbench) -> None:
     result = run_to_its_timeout(
         bench,
         """
@@ -90,7 +90,7 @@ def test_a_test_that_took_the_signal_for_itself_is_still_ended(bench: Workbench)
     assert "mine" in result.output
 
 
-def test_no_stacks_are_asked_for_where_nothing_hangs(bench: Workbench) -> None:
+def test_no_stacks_are_collected_if_nothing_hangs(bench: Workbench) -> None:
     result = bench.run_text("import os\nos.write(198, b'a line of its own\\n')\n")
 
     assert (result.status, result.stacks) == (Status.PASS, "")

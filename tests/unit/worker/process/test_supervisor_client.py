@@ -93,7 +93,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     bench.executor.close()
 
 
-def test_a_daemon_that_a_file_leaves_behind_is_found_ended_and_named(bench: Workbench) -> None:
+def test_a_leaked_daemon_is_killed_and_reported(bench: Workbench) -> None:
     result = bench.run_text(DAEMON)
 
     pid = int((bench.root / "daemon").read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def test_a_daemon_that_a_file_leaves_behind_is_found_ended_and_named(bench: Work
     assert "script.py" in leaked
 
 
-def test_a_chain_of_processes_that_fork_and_end_is_ended(bench: Workbench) -> None:
+def test_a_chain_of_processes_that_fork_and_exit_is_killed(bench: Workbench) -> None:
     result = bench.run_text(RELAY)
 
     length = (bench.root / "relay").stat().st_size
@@ -114,7 +114,7 @@ def test_a_chain_of_processes_that_fork_and_end_is_ended(bench: Workbench) -> No
     assert bench.left_of(bench.task("script.py")) == []
 
 
-def test_a_walk_that_sees_no_process_is_no_proof_that_none_is_left() -> None:
+def test_processes_that_a_search_misses_are_killed_too() -> None:
     told = subprocess.run(
         [sys.executable, "-I", "-S", "-c", UNSEEN, str(REPOSITORY / "worker" / "child")],
         capture_output=True,
@@ -125,13 +125,13 @@ def test_a_walk_that_sees_no_process_is_no_proof_that_none_is_left() -> None:
     assert told.stdout.split() == ["again", "gone"]
 
 
-def test_a_helper_that_ends_soon_after_its_file_is_no_leak(bench: Workbench) -> None:
+def test_a_helper_that_exits_soon_after_its_file_is_no_leak(bench: Workbench) -> None:
     result = bench.run_text("import os, time\nif os.fork() == 0:\n    time.sleep(0.05)\n")
 
     assert (result.status, result.leaked) == (Status.PASS, ())
 
 
-def test_a_file_that_is_stopped_takes_all_its_processes_with_it(bench: Workbench) -> None:
+def test_stopping_a_file_kills_all_its_processes(bench: Workbench) -> None:
     bench.write("forks.py", FORKS_AND_WAITS)
     task = bench.task("forks.py")
     started = bench.start(task)
@@ -143,7 +143,7 @@ def test_a_file_that_is_stopped_takes_all_its_processes_with_it(bench: Workbench
     assert bench.left_of(task) == []
 
 
-def test_a_file_that_kills_its_parent_loses_only_itself(bench: Workbench) -> None:
+def test_a_file_that_kills_its_parent_affects_no_other(bench: Workbench) -> None:
     bench.write("kills.py", "import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(600)\n")
     task = bench.task("kills.py")
 
@@ -155,7 +155,7 @@ def test_a_file_that_kills_its_parent_loses_only_itself(bench: Workbench) -> Non
     assert after == [Status.PASS, Status.PASS]
 
 
-def test_a_file_that_kills_its_own_group_and_its_parents_group_hurts_nobody_else(bench: Workbench) -> None:
+def test_a_file_that_kills_its_own_and_its_parents_group_affects_no_other(bench: Workbench) -> None:
     bench.write("other.py", "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)\n")
     other = bench.start(bench.task("other.py"))
 
@@ -166,7 +166,7 @@ def test_a_file_that_kills_its_own_group_and_its_parents_group_hurts_nobody_else
     assert other.result().status is Status.PASS
 
 
-def test_nothing_survives_a_runner_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_survives_a_killed_runner(tmp_path: Path) -> None:
     program = tmp_path / "forks.txt"
     program.write_text(FORKS_AND_WAITS, encoding="utf-8")
     command = [sys.executable, "-c", RUNNER, str(REPOSITORY), str(tmp_path), str(program)]
@@ -217,7 +217,7 @@ def kept() -> Iterator[Kept]:
     kept.close()
 
 
-def test_a_supervisor_tells_the_start_and_the_end_and_can_be_used_again(kept: Kept) -> None:
+def test_a_supervisor_reports_the_start_and_the_end_and_is_reusable(kept: Kept) -> None:
     for code in (0, 7):
         kept.spawn(sys.executable, "-S", "-c", f"import os; os.write(1, b'out'); os._exit({code})")
         started, ended = kept.next(), kept.next()
@@ -239,7 +239,7 @@ def test_a_supervisor_tells_the_start_and_the_end_and_can_be_used_again(kept: Ke
         ((sys.executable, "nul\0nul"), "/", "embedded null byte"),
     ],
 )
-def test_what_cannot_be_executed_is_told_and_the_supervisor_goes_on(
+def test_a_failed_start_is_reported_and_the_supervisor_continues(
     kept: Kept, argv: tuple[str, ...], cwd: str, text: str
 ) -> None:
     kept.spawn(*argv, cwd=cwd)
@@ -268,7 +268,7 @@ def test_a_signal_reaches_the_group_and_kill_everything(kept: Kept) -> None:
     assert os.WTERMSIG(ended.wait_status) == signal.SIGKILL
 
 
-def test_requests_to_an_idle_supervisor_do_no_harm(kept: Kept) -> None:
+def test_an_idle_supervisor_ignores_signals_and_kills(kept: Kept) -> None:
     kept.supervisor.signal(signal.SIGTERM)
     kept.supervisor.kill()
 
@@ -287,7 +287,7 @@ def test_a_dead_supervisor_is_noticed(kept: Kept) -> None:
         kept.spawn(sys.executable)
 
 
-def test_a_supervisor_that_is_closed_ends_what_runs(kept: Kept) -> None:
+def test_closing_a_supervisor_kills_its_processes(kept: Kept) -> None:
     kept.spawn(sys.executable, "-S", "-c", "import time; time.sleep(600)")
     started = kept.next()
     assert isinstance(started, Started)

@@ -22,7 +22,7 @@ def left_in(parent: Path) -> list[str]:
     return sorted(entry.name for entry in parent.iterdir())
 
 
-def test_only_its_user_may_look_into_it_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+def test_only_the_user_can_read_the_directory_and_it_is_removed(tmp_path: Path) -> None:
     tmp = PrivateTmp(tmp_path)
     directory = tmp.make("1")
     (directory / "deep").mkdir()
@@ -37,7 +37,7 @@ def test_only_its_user_may_look_into_it_and_nothing_is_left_of_it(tmp_path: Path
     assert left_in(tmp_path) == []
 
 
-def test_what_a_user_asked_to_keep_stays_and_is_never_swept(tmp_path: Path) -> None:
+def test_kept_directories_are_never_swept(tmp_path: Path) -> None:
     tmp = PrivateTmp(tmp_path)
     kept = tmp.make("1")
     (kept / "file").write_text("x", encoding="utf-8")
@@ -48,13 +48,13 @@ def test_what_a_user_asked_to_keep_stays_and_is_never_swept(tmp_path: Path) -> N
     assert (kept / "file").read_text(encoding="utf-8") == "x"
 
 
-def test_keeping_nothing_leaves_nothing(tmp_path: Path) -> None:
+def test_without_kept_directories_nothing_remains(tmp_path: Path) -> None:
     PrivateTmp(tmp_path).close(keep=True)
 
     assert left_in(tmp_path) == []
 
 
-def test_the_next_worker_sweeps_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+def test_the_next_worker_sweeps_only_the_directories_of_killed_ones(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}somebody-elses").mkdir()
     program = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom worker.process.temporary import PrivateTmp\n"
@@ -74,7 +74,7 @@ def test_the_next_worker_sweeps_what_a_killed_one_left_and_nothing_else(tmp_path
     assert left_in(tmp_path) == [f"{PREFIX}somebody-elses"]
 
 
-def test_a_place_without_room_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_advice(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="set TMPDIR to another directory"):
         PrivateTmp(tmp_path / "missing")
 
@@ -91,7 +91,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (target / ".lock").exists()
 
 
-def test_a_directory_that_another_one_sweeps_before_it_is_locked_is_made_again(
+def test_a_directory_swept_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, others = fcntl.flock, [True]
@@ -110,9 +110,7 @@ def test_a_directory_that_another_one_sweeps_before_it_is_locked_is_made_again(
     assert left_in(tmp_path) == []
 
 
-def test_a_directory_that_another_one_is_sweeping_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_being_swept_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, others = fcntl.flock, [True]
 
     def flock(lock: int, operation: int) -> None:
