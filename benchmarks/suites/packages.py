@@ -148,14 +148,15 @@ SCIPY = Package(
 SYMPY = Package(
     name="sympy==1.14.0",
     tests="sympy",
-    requirements=("pytest<9.1", "mpmath"),
+    requirements=("pytest<9.1", "hypothesis", "mpmath"),
     folders=(
-        "calculus/tests",
-        "concrete/tests",
         "discrete/tests",
-        "geometry/tests",
+        "liealgebras/tests",
         "logic/tests",
+        "multipledispatch/tests",
         "sets/tests",
+        "strategies/tests",
+        "unify/tests",
     ),
     own_package="sympy",
 )

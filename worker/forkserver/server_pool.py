@@ -278,7 +278,10 @@ class ServerPool:
         # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
         is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
         session = replace(plain, session=advice.base == PYTEST and is_shared)
-        deepest = replace(session, conftests=session.session and self._has_conftests())
+        # Conftests that a server holds were configured before the file's expressions were known.
+        has_expression = bool(task.selection.keyword or task.selection.marker)
+        may_have_conftests = session.session and not has_expression and self._has_conftests()
+        deepest = replace(session, conftests=may_have_conftests)
         places = [deepest, session]
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         if advice.base != PYTEST or session.session:

@@ -192,9 +192,7 @@ def test_a_run_without_any_process_is_given_up_after_a_while(
     results = [bench.run_text("pass\n") for _ in range(2)]
 
     assert {result.status for result in results} == {Status.START_ERROR}
-    with pytest.raises(
-        InfrastructureError, match=r"no process could start .* no process; .*\(ulimit -u\)"
-    ):
+    with pytest.raises(InfrastructureError, match=r"no process could start .* no process; .*\(ulimit -u\)"):
         bench.executor.check()
 
 
