@@ -72,7 +72,8 @@ if __name__ == "__main__":
     show("descriptors", sorted(int(name) for name in os.listdir("/proc/self/fd")))
     show("signals", {number: str(signal.getsignal(number)) for number in sorted(signal.valid_signals())})
     show("blocked", signal.pthread_sigmask(signal.SIG_BLOCK, []))
-    show("masks", [line for line in open("/proc/self/status") if line[:3] in ("Sig", "Shd") and line[:4] != "SigQ"])
+    status = open("/proc/self/status").readlines()
+    show("masks", [line for line in status if line[:3] in ("Sig", "Shd") and line[:4] != "SigQ"])
     show("group", (os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()))
     show("threads", len(os.listdir("/proc/self/task")))
     import threading, inspect, atexit, gc
