@@ -138,7 +138,7 @@ PURE = (
     "worker/forkserver/import_sets.py",
     "worker/forkserver/module_costs.py",
     "worker/forkserver/source.py",
-    "worker/process/file_imports.py",
+    "worker/forkserver/file_imports.py",
     "worker/queue/worker_status.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""

@@ -23,11 +23,7 @@ _CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Channel:
-    """One end of the socket.
-
-    Args:
-        descriptor: the socket's, which belongs to this object from now on.
-    """
+    """One end of the socket, whose descriptor it owns."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = _socket.socket(fileno=descriptor)

@@ -37,8 +37,7 @@ def count(
 
     Args:
         namespace: the script's globals, at its end.
-        source: its text.
-        ran: what unittest ran, by the id of each class that the test belongs to.
+        ran: the tests that unittest ran, by the ID of each class that the test belongs to.
         skipped: classes and modules whose set-up skipped all their tests, as unittest names them.
     """
     if "setUpModule (__main__)" in skipped:

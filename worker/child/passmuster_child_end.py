@@ -109,7 +109,6 @@ def leave(status: int, *, owner: str, is_interrupted: bool) -> None:
     """Have this process end once the caller has raised SystemExit; it may end in here already.
 
     Args:
-        status: its exit status.
         owner: name in `sys.modules` of the module whose globals are the file's own; empty: none.
         is_interrupted: whether an uncaught KeyboardInterrupt ended the file: then SIGINT ends the process.
     """
@@ -205,7 +204,7 @@ def flush_open_files() -> None:
 
 
 def clear(namespace: "dict[str, object]") -> None:
-    """Let the globals of a module that somebody keeps go one by one, as the interpreter does."""
+    """Release the globals of a module that is still referenced one by one, as the interpreter does."""
     names = [name for name in namespace if name != "__builtins__"]
     for is_private in (True, False):
         for name in names:

@@ -41,9 +41,8 @@ FOR_A_PROCESS: "dict[str, Any]" = {
 def take_over(config: "Any", *, is_one_file: bool) -> None:
     """Set the options that the run takes over, before anything is configured by them.
 
-    Args:
-        config: pytest's `Config`, its command line parsed.
-        is_one_file: False where a script calls `pytest.main`, and asks for its own reports.
+    The command line of `config` is parsed. `is_one_file` is False if a script calls `pytest.main` and
+    requests its own reports.
     """
     option = config.option
     for table in (FOR_A_PROCESS, FOR_A_RUN) if is_one_file else (FOR_A_PROCESS,):

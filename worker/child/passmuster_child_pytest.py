@@ -52,10 +52,10 @@ class Plugin:
     """Reports to the runner; changes no outcome.
 
     Args:
-        reporter: where to; None: it is set before the session starts.
-        file: the file that is collected, as pytest would be told it. pytest itself is told no path, so that
-            its root, configuration and initial conftests are those of the project's own command; empty: it
-            collects whatever it is told to.
+        reporter: None: it is set before the session starts.
+        file: the file to collect, as an argument of pytest. pytest itself gets no path, so that its root,
+            configuration and initial conftests are those of the project's own command; empty: pytest
+            collects its own arguments.
         make_way: makes the path of nodes to that file, so no other entry is visited.
     """
 
@@ -106,7 +106,7 @@ class Plugin:
         self.on_start()
         try:
             os.mkdir(_cache_folder(), 0o700)
-        except OSError:  # pytest makes it, with files beside what it keeps for whoever finds the folder.
+        except OSError:  # pytest creates it, with files that explain the directory.
             pass
         self.reporter.mark("begin")
 

@@ -19,13 +19,13 @@ from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
+from worker.forkserver.file_imports import FileImports, Preloadable, preloadable, with_learned
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ModuleCost, is_allowed
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
-from worker.process.file_imports import FileImports, Preloadable, preloadable, with_learned
 from worker.process.settings import WorkerSettings
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from worker.forkserver.file_imports import ENVIRONMENT, FileImports
 from worker.forkserver.source import SourceAnalysis, read, why_imports
-from worker.process.file_imports import ENVIRONMENT, FileImports
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}

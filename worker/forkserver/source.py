@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from worker.process.file_imports import ENVIRONMENT
+from worker.forkserver.file_imports import ENVIRONMENT
 
 _ONLY_AST = 0x400  # `ast.PyCF_ONLY_AST`: importing `ast` would cost more than reading a file.
 

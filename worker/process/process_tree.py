@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
-from pathlib import Path
 
+from passmuster.host.host_resources import PROC
 from passmuster.host.psutil_fallback import pids_below
 from passmuster.host.subprocesses import send_signal
 from worker.child.passmuster_child_procs import all_below
 
-PROC = Path("/proc")
 HAS_PROC = (PROC / "self" / "task").is_dir()
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.forkserver.file_imports import Preloadable
 from worker.forkserver.import_sets import MIN_GAIN_S, Choice, choose_import_sets
 from worker.forkserver.module_costs import ModuleCost
-from worker.process.file_imports import Preloadable
 
 PLENTY = 2**40
 

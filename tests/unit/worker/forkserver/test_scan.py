@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from worker.forkserver import scan as scanning
+from worker.forkserver.file_imports import FileImports, preloadable, with_learned
 from worker.forkserver.scan import Roots, Scanner, scan
 from worker.forkserver.source import SourceAnalysis
-from worker.process.file_imports import FileImports, preloadable, with_learned
 
 
 class Project:

@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
+from worker.forkserver.file_imports import ENVIRONMENT
 from worker.forkserver.source import outline_of, read
-from worker.process.file_imports import ENVIRONMENT
 
 
 def source(text: str) -> bytes:
