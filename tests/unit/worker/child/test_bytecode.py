@@ -225,7 +225,8 @@ def test_where_python_keeps_bytecode_nothing_else_is_kept(bench: Bench) -> None:
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """Return a folder that another user can enter, which those of pytest are not."""
-    with tempfile.TemporaryDirectory() as name:
+    # Not below TMPDIR, which is private to this file.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
