@@ -50,7 +50,8 @@ class PytestBench(Workbench):
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[PytestBench]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PytestBench]:
+    monkeypatch.delenv("PASSMUSTER_ATTEMPT", raising=False)  # These tests may run by Passmuster themselves.
     bench = PytestBench(tmp_path, interpreter=str(PYTEST_PYTHON))
     bench.write("pytest.ini", "[pytest]\naddopts = -s\n")
     bench.write("conftest.py", CONFTEST.format(mood="fine"))
