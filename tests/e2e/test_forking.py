@@ -60,7 +60,7 @@ def test_files_are_forked_unless_their_text_says_that_they_would_notice(project:
     project.write({"tests/test_looks.py": script("print('json' in sys.modules)")})
     outcome = project.run("-v")
     assert (outcome.code, outcome.stderr) == (0, "")
-    assert outcome.ways() == {
+    assert outcome.start_methods() == {
         **{f"tests/test_{number}.py": "fork" for number in range(3)},
         "tests/test_looks.py": "spawn",
     }
@@ -83,7 +83,7 @@ def test_a_setting_for_some_files_spawns_these(project: Project) -> None:
     settings = '[[tool.passmuster.overrides]]\nfiles = ["tests/test_own*.py"]\nisolation = "spawn"\n'
     project.write({"pyproject.toml": settings})
     project.write({"tests/test_own_way.py": PASSING, "tests/test_other.py": PASSING})
-    assert project.run().ways() == {"tests/test_own_way.py": "spawn", "tests/test_other.py": "fork"}
+    assert project.run().start_methods() == {"tests/test_own_way.py": "spawn", "tests/test_other.py": "fork"}
 
 
 def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_changes(project: Project) -> None:
@@ -280,7 +280,7 @@ def test_what_a_forked_file_starts_ends_with_it(project: Project) -> None:
     )
     outcome = project.run("--isolation", "fork")
     assert outcome.code == 0, str(outcome)
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
     pool = outcome.final("tests/test_pool.py").output
     assert pool == "fork [2, 4]\nspawn [2, 4]\n"
     assert outcome.final("tests/test_subprocess.py").output == "b'7\\n'\n"
@@ -297,7 +297,7 @@ def test_the_limits_of_memory_hold_for_forked_files(project: Project) -> None:
     statuses = outcome.statuses()
     assert statuses.pop("tests/test_greedy.py") == "MEMORY"
     assert set(statuses.values()) == {"PASS"}
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
     ended = outcome.final("tests/test_greedy.py")
     assert "(its limit)" in ended.error
     assert 150_000_000 < ended.peak_bytes < 600_000_000

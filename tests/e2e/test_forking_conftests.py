@@ -69,7 +69,7 @@ def test_a_conftest_that_does_what_processes_must_not_share_is_named_with_the_li
     )
     outcome = run(project)
     assert (outcome.code, loaders(outcome)) == (0, {"itself"}), str(outcome)
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
 
 
 def test_random_numbers_that_a_conftest_draws_differ_in_each_file(project: Project) -> None:

@@ -103,7 +103,7 @@ def test_what_five_files_import_is_imported_once(environment: Environment) -> No
     environment.project.write(use("dear"))
     environment.run()
     outcome = environment.run_until_warm()
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
 
 
 def test_a_finder_that_a_module_leaves_behind_all_others_hides_no_pytest(environment: Environment) -> None:
@@ -116,7 +116,7 @@ def test_a_finder_that_a_module_leaves_behind_all_others_hides_no_pytest(environ
     outcome = environment.run_until_warm()
     assert {outcome.final(name).runner for name in USERS} == {"pytest"}
     assert "failed when forked" not in outcome.stdout
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
 
 
 def test_what_a_file_does_not_import_stays_missing(environment: Environment) -> None:
@@ -128,7 +128,7 @@ def test_what_a_file_does_not_import_stays_missing(environment: Environment) -> 
         outcome = environment.run()
         assert outcome.final("tests/test_forgets.py").output == "no part\n", str(outcome)
         assert outcome.final("tests/test_without.py").output == "False\n", str(outcome)
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_own_package_that_is_named_is_imported_once(environment: Environment)
     environment.project.write(use("mypackage"))
     environment.run()
     outcome = environment.run_until_warm()
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
 
 
 SHOP = """
@@ -227,6 +227,6 @@ def test_coverage_finds_the_same_lines_in_forked_files(project: Project, runner:
     spawned, _ = covered(project, "--isolation", "spawn", "--runner", runner)
     forked, outcome = covered(project, "--isolation", "fork", "--runner", runner)
     again, _ = covered(project, "--isolation", "fork", "--runner", runner)
-    assert set(outcome.ways().values()) == {"fork"}
+    assert set(outcome.start_methods().values()) == {"fork"}
     assert 'hits="1"' in " ".join(spawned)
     assert spawned == forked == again

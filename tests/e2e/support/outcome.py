@@ -108,9 +108,9 @@ class Outcome:
         """Return every attempt that ended, in order."""
         return [_finished(event) for event in self.events if event["event"] == "file-finished"]
 
-    def ways(self) -> dict[str, str]:
-        """Return how the process of each file's last attempt came into being, by its label."""
-        return {ended.label: ended.isolation for ended in self.finished()}
+    def start_methods(self) -> dict[str, str]:
+        """Return how each file's first attempt was started, by its label: later ones may verify it."""
+        return {ended.label: ended.isolation for ended in reversed(self.finished())}
 
     def of_kind(self, name: str) -> list[dict[str, EventValue]]:
         """Return all events of one name."""
