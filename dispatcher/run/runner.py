@@ -71,6 +71,8 @@ class TestRunner:
             origins=origins,
             joined=joined,
         )
+        # What this process did before, such as to install itself or to make another run, is not the run's.
+        self._cpu_before_s = run_cpu_s()
         self._coverage_plan: CoveragePlan | None = None
         self._storage: Storage | None = None
         self.results: TestResults | None = None
@@ -164,15 +166,21 @@ class TestRunner:
                 notices=_notices(prepared, opened.notice, storage.notice),
                 clock=time.monotonic,
                 wall_clock=time.time,
-                cpu_clock=run_cpu_s,
+                cpu_clock=self._cpu_s,
             )
             self.results = run.execute()
+            self._cpu_before_s = run_cpu_s()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
             if opened.journal is not None and not self._is_interrupted:
                 # A full disk: the only effect is that `--resume` does not recognize the run as finished.
                 with suppress(OSError):
                     opened.journal.end()
         return self.results
+
+    def _cpu_s(self) -> float | None:
+        """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""
+        now_s = run_cpu_s()
+        return None if now_s is None or self._cpu_before_s is None else now_s - self._cpu_before_s
 
     @property
     def can_be_resumed(self) -> bool:
