@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from benchmarks.bed.summary import Row, SuiteSummary
 from benchmarks.tables import MB
 
+PANDAS_SUITES = ("pandas-series", "pandas-series-without-bytecode")
+IMPORT_SUITES = ("scikit-learn", "scipy", "sympy", "pydantic", "djangorestframework", "attrs", "starlette")
+"""Suites in which most of a file's time passes before its first test."""
+
 XDIST = ("xdist-load", "xdist-loadfile", "xdist-worksteal")
 
 
@@ -101,10 +105,7 @@ TARGETS = (
     ),
     *(
         Target(suite=suite, runner="ours-auto", against=XDIST, at_most=0.85)
-        for suite in (
-            *("scikit-learn", "scipy", "sympy", "pydantic", "djangorestframework", "attrs", "starlette"),
-            "networkx",
-        )
+        for suite in (*IMPORT_SUITES, "networkx")
     ),
     _versus("pandas-series", "ours-auto", "xdist-loadfile", 0.70),
     _versus("pandas-series", "ours-auto", "pytest", 0.80),
@@ -118,17 +119,7 @@ TARGETS = (
             what="CPU",
             at_most=1.35,
         )
-        for suite in (
-            *(
-                "pandas-series",
-                "pandas-series-without-bytecode",
-                "scikit-learn",
-                "scipy",
-                "sympy",
-                "pydantic",
-            ),
-            *("djangorestframework", "attrs", "starlette", "click", "werkzeug", "networkx", "sqlalchemy"),
-        )
+        for suite in (*PANDAS_SUITES, *IMPORT_SUITES, "click", "werkzeug", "networkx", "sqlalchemy")
     ),
     _versus("heavy", "ours-auto", "unlimited", 0.38),
     Target(suite="heavy", runner="ours-auto", figure=lambda row: row.of_bound, what="x bound", at_most=1.05),

@@ -29,20 +29,11 @@ from benchmarks.bed.session import Plan, run_session
 from benchmarks.bed.store import read_ledger
 from benchmarks.bed.suites import SUITES, Place, limited
 from benchmarks.bed.summary import summarise
+from benchmarks.bed.targets import IMPORT_SUITES, PANDAS_SUITES
 
 MIB = 1024**2
 
-QUICK_SUITES = (
-    "pandas-series",
-    "pandas-series-without-bytecode",
-    "scikit-learn",
-    "scipy",
-    "sympy",
-    "pydantic",
-    "djangorestframework",
-    "attrs",
-    "starlette",
-)
+QUICK_SUITES = (*PANDAS_SUITES, *IMPORT_SUITES)
 QUICK_RUNNERS = ("ours-auto", "pytest", "xdist-load", "xdist-loadfile")
 QUICK_HELP = (
     "only suites whose imports take long, and the peers that matter, which are not warmed up: 15 to 20"

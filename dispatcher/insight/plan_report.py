@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from dispatcher.insight.prediction import LowerBound, LowerBoundKind, Prediction, is_limited_by_longest_file
 from dispatcher.model.plan import PlannedFile, RunPlan
-from dispatcher.planning.simulation import simulate_run
+from dispatcher.planning.simulation import simulate_plan
 from dispatcher.reporters.console.lines import layout_lines, shard_lines
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.host.capacity import Capacity
@@ -176,13 +176,7 @@ def dry_run_lines(
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]
-    forecast = simulate_run(
-        [planned.task for planned in plan.files],
-        slots=capacity.slots,
-        budget_bytes=capacity.budget_bytes,
-        idle_cpus=capacity.idle_cpus,
-        groups=dict(plan.groups),
-    )
+    forecast = simulate_plan(plan, capacity)
     took = "unknown, no file has run yet" if forecast.wall_s is None else format_seconds(forecast.wall_s)
     lines.append(info(f"Predicted time: {took}"))
     lines.append(info(f"Predicted peak of reserved memory: {format_bytes(forecast.peak_bytes)}"))

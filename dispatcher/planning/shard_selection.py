@@ -18,7 +18,7 @@ from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
 from dispatcher.planning.shard_assignment import assign_shards
-from dispatcher.planning.simulation import simulate_run
+from dispatcher.planning.simulation import simulate_plan
 from passmuster.host.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.model.task import TestTask
 
@@ -40,13 +40,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
 
     def of_run(self, plan: RunPlan, capacity: Capacity) -> RunPlan:
         """Return the plan of this machine's files, completed with the shard and its prediction."""
-        forecast = simulate_run(
-            [planned.task for planned in plan.files],
-            slots=capacity.slots,
-            budget_bytes=capacity.budget_bytes,
-            idle_cpus=capacity.idle_cpus,
-            groups=dict(plan.groups),
-        )
+        forecast = simulate_plan(plan, capacity)
         return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from dispatcher.model.plan import RunPlan
 from dispatcher.planning.ready_queue import ReadyQueue
 from passmuster.model.executor import FreeCapacity
 from passmuster.model.oversubscription import free_slots
 from passmuster.model.task import TestTask
+
+if TYPE_CHECKING:
+    from passmuster.host.capacity import Capacity
 
 
 class SimulatedRun(Struct, frozen=True, kw_only=True):
@@ -29,6 +34,17 @@ class SimulatedRun(Struct, frozen=True, kw_only=True):
     wall_s: float | None
     peak_bytes: int
     unknown: int
+
+
+def simulate_plan(plan: RunPlan, capacity: Capacity) -> SimulatedRun:
+    """Simulate the run of a plan where it has this capacity."""
+    return simulate_run(
+        [planned.task for planned in plan.files],
+        slots=capacity.slots,
+        budget_bytes=capacity.budget_bytes,
+        idle_cpus=capacity.idle_cpus,
+        groups=dict(plan.groups),
+    )
 
 
 def simulate_run(
