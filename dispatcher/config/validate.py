@@ -193,9 +193,9 @@ def _check_pytest_arguments(config: TestConfig, origins: Origins) -> None:
             )
     is_sent = config.broker is not None or config.cluster is not None
     everything = [words, *(override.pytest_arguments or () for override in config.overrides)]
-    for word in map(local_only_argument, everything) if is_sent else ():
-        if word:
+    for some in everything if is_sent else ():
+        if argument := local_only_argument(some):
             raise ConfigurationError(
-                f"the pytest argument {word!r} names code or a place, and is not sent to workers: "
+                f"the pytest argument {argument!r} names code or a place, and is not sent to workers: "
                 "set it in the project's own pytest settings"
             )

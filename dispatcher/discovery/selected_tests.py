@@ -38,7 +38,7 @@ class Selections:
         )
         self._rules = Overrides(config.overrides)
         self._deselected = _by_file(config.deselected)
-        self._quarantined = _by_file(quarantined_tests(config))
+        self._quarantined = _by_file(config.quarantine)
 
     def of(self, path: str, label: str) -> TestSelection:
         """Return the selection of a file.
@@ -59,7 +59,7 @@ class Selections:
 
 
 def quarantined_tests(config: TestConfig) -> tuple[str, ...]:
-    """Return the quarantined tests, as `FILE::TEST`, in the order in which they are named.
+    """Return the tests of `quarantine` and those in `quarantine-file`, as `FILE::TEST`.
 
     Raises:
         ConfigurationError: the file that names them cannot be read.
@@ -78,7 +78,7 @@ def quarantined_tests(config: TestConfig) -> tuple[str, ...]:
 
 def stale_files(config: TestConfig, workdir: Path) -> Iterator[str]:
     """Yield a warning for each quarantined test whose file does not exist."""
-    for text in quarantined_tests(config):
+    for text in config.quarantine:
         file, separator, test = text.partition(SEPARATOR)
         if not (separator and test):
             yield f"quarantine: {on_one_line(text)!r} names no test: expected FILE::TEST"

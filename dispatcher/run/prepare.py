@@ -24,7 +24,7 @@ from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
 from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.run_options import take_over
-from dispatcher.discovery.selected_tests import check_selections, stale_files
+from dispatcher.discovery.selected_tests import check_selections, quarantined_tests, stale_files
 from dispatcher.discovery.selection import named_files
 from dispatcher.engine.backend import BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import JoinedRunHandle, find_run
@@ -108,6 +108,7 @@ class Preparation:
             ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
         """
         config = self._config
+        config = structs.replace(config, quarantine=quarantined_tests(config))
         if config.shuffle == RANDOM:
             config = structs.replace(config, shuffle=str(int.from_bytes(os.urandom(4))))
         found = self._discover(config, cwd=self._cwd)

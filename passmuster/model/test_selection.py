@@ -13,8 +13,15 @@ SEPARATOR = "::"
 QUARANTINED = "quarantined"
 """What the message of a quarantined test that failed begins with; `passmuster_child_select` has it too."""
 
-LOCAL_ONLY_ARGUMENTS = ("-c", "--config-file", "-p", "--rootdir", "--confcutdir", "--basetemp", "--pyargs")
-"""Options of pytest that name code or places. They are not sent to workers, which run planned files alone."""
+_LOCAL_ONLY_OPTIONS = (
+    *("--config-file", "--override-ini", "--rootdir", "--confcutdir", "--basetemp"),
+    *("--pyargs", "--import-mode"),
+)
+_LOCAL_ONLY_LETTERS = "pco"
+"""Options of pytest that name code or places, or settings that do. They are not sent to workers, which run
+planned files alone."""
+
+_LETTERS_WITH_VALUE = "kmnrW"
 
 _IDENTIFIER = re.compile(r"[\w:+\-.\[\]\\/]+")
 _QUOTED = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
@@ -84,13 +91,19 @@ def expression_problem(text: str) -> str:
     return ""
 
 
-def local_only_argument(words: Iterable[str]) -> str:
-    """Return the first argument that must not be sent to a worker, or "" if all may be."""
-    for word in words:
-        name = word.partition("=")[0]
-        if any(
-            name == option or (len(option) == 2 and name.startswith(option))
-            for option in LOCAL_ONLY_ARGUMENTS
-        ):
-            return word
-    return ""
+def local_only_argument(words: Iterable[str]) -> str | None:
+    """Return the first argument of pytest that must not be sent to a worker, or None if all may be."""
+    return next((word for word in words if _is_local_only(word)), None)
+
+
+def _is_local_only(word: str) -> bool:
+    if word.startswith("@"):
+        return True  # A file with further arguments.
+    if word.startswith("--"):
+        return word.partition("=")[0] in _LOCAL_ONLY_OPTIONS
+    for letter in word[1:] if word.startswith("-") else "":
+        if letter in _LOCAL_ONLY_LETTERS:
+            return True
+        if letter in _LETTERS_WITH_VALUE:
+            return False  # The rest of the word is its value.
+    return False

@@ -327,9 +327,8 @@ class ServerPool:
         """Note files that come or are started, and have conftests loaded once if they are enough for that."""
         with self._lock:
             self._pytest_files.update(pytest_files)
-            is_measured = (
-                self._settings.coverage_dir is not None
-            )  # What a server imports is measured nowhere.
+            # What a server imports is measured nowhere.
+            is_measured = self._settings.coverage_dir is not None
             if is_measured or self._is_loading_conftests or len(self._pytest_files) < CONFTEST_FILES:
                 return
             self._is_loading_conftests = True

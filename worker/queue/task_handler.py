@@ -21,6 +21,7 @@ from passmuster.model.executor import Executor
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import local_only_argument
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedDataError, RenewReply, result_kind
 from passmuster.wire.codec import decode_task, encode_result
@@ -155,6 +156,11 @@ class TaskHandler:
             return (
                 f"worker {self._settings.name} does not allow a task to set {', '.join(forbidden)}: "
                 "start it with --allow-env NAME for each of them"
+            )
+        if argument := local_only_argument(task.selection.arguments):
+            return (
+                f"worker {self._settings.name} does not accept the pytest argument {argument!r} from a task, "
+                "because it names code or a place: set it in the project's own pytest settings"
             )
         return execution_problem(task, self._settings)
 

@@ -33,13 +33,20 @@ def test_what_pytest_refuses_is_refused_in_words(text: str) -> None:
     assert expression_problem(text)
 
 
-@pytest.mark.parametrize("word", ["-p", "-pmine", "-c", "--rootdir=/x", "--confcutdir", "--basetemp=t"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("-p", "-pmine", "-vpmine", "-c", "-o", "-oaddopts=-pmine", "@arguments"),
+        *("--rootdir=/x", "--confcutdir", "--basetemp=t", "--override-ini=x"),
+    ],
+)
 def test_arguments_that_name_code_or_places_stay_local(word: str) -> None:
     assert local_only_argument(["--runslow", word, "x"]) == word
 
 
 def test_other_arguments_are_sent() -> None:
-    assert local_only_argument(["--runslow", "-v", "--tb=short", "--pdbcls"]) == ""
+    words = ["--runslow", "-v", "--tb=short", "--pdbcls", "-rpfE", "-Wignore::pkg.Code", "-kcopy", "--"]
+    assert local_only_argument(words) is None
 
 
 def test_the_child_reads_what_was_selected() -> None:

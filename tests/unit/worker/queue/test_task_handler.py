@@ -10,6 +10,7 @@ import pytest
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
+from passmuster.model.test_selection import TestSelection
 from passmuster.wire.broker_messages import ClaimReply, RenewReply, result_kind
 from passmuster.wire.codec import encode_task
 from passmuster.wire.envelope import Envelope
@@ -119,6 +120,10 @@ def test_a_claim_without_a_reply_is_abandoned_before_its_lease_expires(worker: S
         (
             {"environment": (("PATH", "/evil"), ("PASSMUSTER_X", "1"))},
             "does not allow a task to set PATH: start it with",
+        ),
+        (
+            {"selection": TestSelection(arguments=("-v", "-pevil"))},
+            "does not accept the pytest argument '-pevil'",
         ),
     ],
 )
