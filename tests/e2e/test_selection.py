@@ -269,17 +269,3 @@ def test_quarantined_tests_that_do_not_exist_are_named(shop: Project, runner: st
     assert outcome.code == 0, str(outcome)
     assert f"  - {U}::TestUnits::test_gone" in outcome.lines
     assert "tests/test_gone.py::test_x: the file does not exist any more" in str(outcome)
-
-
-def test_conftests_are_configured_with_the_selection(shop: Project) -> None:
-    conftest = "import os\ndef pytest_configure(config):\n    config.selected = config.option.keyword\n"
-    test = (
-        "import time\ndef test_one(request):\n    time.sleep(0.3)\n"
-        "    assert request.config.selected == 'one'\n"
-    )
-    files = {f"tests/test_{n}.py": test for n in range(8)}
-    shop.write({"conftest.py": conftest, **files})
-
-    outcome = shop.run("-k", "one", "--isolation", "fork", *files)
-
-    assert outcome.code == 0, str(outcome)

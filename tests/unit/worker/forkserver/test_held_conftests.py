@@ -11,6 +11,7 @@ from msgspec import structs
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import TestSelection
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.unit.worker.workbench import Workbench
 from worker.forkserver.server import PYTEST
@@ -68,6 +69,17 @@ def test_files_are_forked_behind_the_conftests_once_they_are_loaded(bench: Pytes
     bench.load()
 
     assert bench.shown() == ["fine", "1", "False"]
+
+
+def test_conftests_are_configured_with_the_expressions_of_a_selection(bench: PytestBench) -> None:
+    bench.write("conftest.py", "def pytest_configure(config): config.selected = config.option.keyword\n")
+    bench.write(NAMES[0], "def test_a(request): assert request.config.selected == 'a or b'\n")
+    fleet = bench.load()
+    assert HELD in fleet._tree.servers
+
+    result = bench.run(structs.replace(bench.tasks()[0], selection=TestSelection(keyword="a or b")))
+
+    assert (result.status, result.isolation) == (Status.PASS, Isolation.FORK), result
 
 
 @pytest.mark.parametrize("changed", ["conftest.py", "helper.py"])
