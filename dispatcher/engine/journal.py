@@ -21,6 +21,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from dispatcher.model.plan import RunPlan, TestFile
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.result import TestResult
@@ -273,8 +275,11 @@ def has_coverage_data(result: TestResult) -> bool:
 
 
 def _state_of(file: TestFile) -> list[object]:
-    """Return what must be the same for a result to count again: the file, and which of its tests run."""
-    return [file.size_bytes, file.mtime_ns, *file.selection.as_words()]
+    """Return what must be the same for a result to count again: the file, and which of its tests run.
+
+    In which order they run does not matter: a resumed run draws a seed of its own.
+    """
+    return [file.size_bytes, file.mtime_ns, *replace(file.selection, seed="").as_words()]
 
 
 def _known(head: object) -> dict[str, object]:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.engine.journal import (
     FILE_NAME,
@@ -22,6 +23,7 @@ from dispatcher.run.prepare import new_run_id
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
+from passmuster.model.test_selection import TestSelection
 
 A = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=1)
 B = TestFile(path="test_b.py", label="test_b.py", size_bytes=2, mtime_ns=2)
@@ -78,6 +80,26 @@ def test_the_line_after_a_truncated_one_is_read(path: Path) -> None:
     journal.close()
 
     assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
+
+
+@pytest.mark.parametrize(
+    ("selection", "counts"),
+    [
+        (TestSelection(), True),
+        (TestSelection(seed="7"), True),
+        (TestSelection(keyword="one"), False),
+        (TestSelection(quarantined=("test_one",)), False),
+        (TestSelection(arguments=("--runslow",)), False),
+    ],
+)
+def test_a_result_of_other_tests_of_the_file_does_not_count(
+    path: Path, selection: TestSelection, counts: bool
+) -> None:
+    written(path, FAIL_B)
+
+    finished, _ = read_journal(path, [A, replace(B, selection=selection)])
+
+    assert bool(finished) is counts
 
 
 def test_a_result_of_a_changed_file_does_not_count(path: Path) -> None:
