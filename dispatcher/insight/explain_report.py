@@ -29,6 +29,8 @@ _RERUN_REASONS = {
     RerunReason.VERIFY_PASS: "it passed when forked, and no run had verified that it passes when spawned",
     RerunReason.RETRY: "it failed, and was retried",
     RerunReason.EXCLUSIVE: "it failed in parallel, and ran exclusively",
+    RerunReason.WHOLE: "it did not pass in parts; the result of the whole file decides",
+    RerunReason.REPART: "it failed in parts and passed as a whole, and ran in parts once more",
 }
 
 

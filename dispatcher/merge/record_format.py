@@ -29,7 +29,7 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.shard_option import Shard
 from passmuster.model.result import TestResult
 
-FORMAT = 3
+FORMAT = 4
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"
