@@ -250,6 +250,7 @@ def start_server(
     *,
     nice: int = 0,
     code_dir: Path | None = None,
+    inputs_root: Path | None = None,
 ) -> ForkServer:
     """Start the first server of an interpreter and an environment; it has imported nothing.
 
@@ -261,6 +262,7 @@ def start_server(
         nice: by how much its priority is lowered, and that of what is forked from it.
         code_dir: where it and what is forked from it keep compiled code that Python does not keep; None:
             nowhere.
+        inputs_root: the project's root, to record what is read; None: it is not recorded.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -269,7 +271,10 @@ def start_server(
     try:
         with theirs:
             process = subprocess.Popen(
-                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno()), str(code_dir or "")],
+                [
+                    *(interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())),
+                    *(str(code_dir or ""), str(inputs_root or "")),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # So that its streams are made for a pipe, as a test's are.
