@@ -279,6 +279,43 @@ def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
     assert sorted(started, key=int) == [str(number) for number in range(len(needs))]
 
 
+@settings(max_examples=100)
+@given(
+    files=st.lists(
+        st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(1, 20)), st.sampled_from(["", "db"])),
+        max_size=MAX_OVERTAKES,
+    ),
+    reruns=st.sets(st.integers(0, MAX_OVERTAKES), max_size=3),
+    slots=st.integers(1, 4),
+)
+def test_no_slot_is_idle_while_a_file_fits_that_may_start(
+    files: list[tuple[int, int | None, str]], reruns: set[int], slots: int
+) -> None:
+    seconds = {str(number): file_s for number, (file_s, _, _) in enumerate(files)}
+    waiting = {
+        str(number): _grouped(str(number), group, need) for number, (_, need, group) in enumerate(files)
+    }
+    line, running, now_s = ReadyQueue(list(waiting.values()), groups=GROUPS), list[tuple[int, TestTask]](), 0
+    while waiting or running:
+        used_bytes = sum(task.predicted_bytes or 10 for _, task in running)
+        room = _room(max(0, 20 - used_bytes), slots=slots - len(running), is_idle=not running)
+        task = line.pop_first_fit(room)
+        if task is not None:
+            del waiting[task.file_path]
+            running.append((now_s + seconds[task.file_path], task))
+            continue
+        is_db_full = any(task.group == "db" for _, task in running)
+        may_start = [task for task in waiting.values() if not (is_db_full and task.group == "db")]
+        assert room.slots == 0 or all(_need(task, room) > room.free_bytes for task in may_start)
+        now_s, ended = min(running, key=lambda one: one[0])
+        running.remove((now_s, ended))
+        line.release_group(ended)
+        if int(ended.file_path) in reruns:
+            reruns = reruns - {int(ended.file_path)}
+            waiting[ended.file_path] = ended
+            line.push_front([ended])
+
+
 def test_a_hundred_thousand_waiting_files_that_do_not_fit_cost_few_steps() -> None:
     line = ReadyQueue([_task(str(number), 1000 + number) for number in range(100_000)])
     line.push([_task("fits", 5)])
