@@ -77,7 +77,7 @@ def simulate_run(
             io_bound_slots=0 if runs_exclusive else free.io_bound_slots,
             free_bytes=max(0, budget_bytes - reserved_bytes),
             unknown_bytes=share_bytes,
-            is_idle=not running,
+            running=len(running),
         )
         task = queue.pop_first_fit(capacity)
         if task is None:
