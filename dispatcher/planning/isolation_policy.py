@@ -34,8 +34,8 @@ in idle time: small enough to go unnoticed, large enough to verify all files aft
 """
 
 MAX_VERIFY_SHARE = 0.2
-"""The share of a run's CPU time that verifying a single file may cost; a file that costs more, as each does in a
-very short run, is left to idle time.
+"""The share of a run's CPU time that verifying a single file may cost. What costs more, as every file does in
+a very short run, is left to idle time.
 """
 
 USUAL_SPAWN_S = 1.0
