@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MACHINERY = ("<frozen importlib", "<frozen zipimport")
 _WITHOUT_TRACE = frozenset(("_pytest", "logging", "pluggy", "pytest", "threading", "unittest", "warnings"))
-"""Packages that look at clocks and process ids on behalf of whoever calls them, and keep none of it."""
+"""Packages that read clocks and process IDs for their callers, and keep no such value."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

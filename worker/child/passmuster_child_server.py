@@ -132,7 +132,7 @@ class Server:
         os.setsid()
 
     def set_up(self, setup: dict[str, Any]) -> None:
-        """Import what this server is for, and say what became of it; a new server's first act."""
+        """Import this server's modules and report the results; the first step of a new server."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
         answer.update(conftests=False, files=[])

@@ -93,7 +93,7 @@ class PreparedSession:
             reads: watches while they are loaded.
 
         Returns:
-            Why that is of no use after all, or "".
+            Why the loaded conftests cannot be used, or "".
 
         Raises:
             Unsupported: they cannot be loaded before the file is known.

@@ -151,7 +151,7 @@ class FileRun:
             self._become_script(source)
 
     def _run_in_session(self) -> None:
-        """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
+        """Run the file in the prepared session; if that is not possible, become a fresh interpreter."""
         sessions = load("passmuster_child_session")
         try:
             raise SystemExit(self._session.run(self.file, self.reporter, self.selection))
