@@ -6,7 +6,6 @@ The only thread of a run that decides anything. It waits only in `Backend.poll`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import TypeGuard
 
 from msgspec import structs
@@ -52,11 +51,6 @@ SAMPLE_S = 0.25
 
 IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
-
-VERIFY_SHARE = 0.05
-"""The share of a run's time that verifications of forked passes may take after its last file: small enough to
-go unnoticed, large enough to verify all files after some runs.
-"""
 
 
 InputMeasurement = Callable[[Sequence[FileAttempts], float], tuple[MeasuredInputs, ...]]
@@ -104,7 +98,6 @@ class RunLoop:
         self._cause: StopCause | None = None
         self._is_hurried = False
         self._is_over = False
-        self._overtime_ends_s: float | None = None
         self._waiting = 0
         self._exclusive_reruns = 0
         self.breakdown = ""
@@ -186,8 +179,6 @@ class RunLoop:
 
     def _poll_s(self) -> float:
         wait_s = SAMPLE_S if self._samples_usage else IDLE_POLL_S
-        if self._overtime_ends_s is not None and self._overtime_ends_s > self._now():
-            wait_s = min(wait_s, self._overtime_ends_s - self._now())
         limit_s = self._config.run_timeout_s
         if self._is_timed(limit_s):
             wait_s = min(wait_s, max(0.0, limit_s - self._now()))
@@ -291,32 +282,10 @@ class RunLoop:
         """End the run when only best-effort attempts are left."""
         if self._is_over or not self._state.open_files == self._state.best_effort_files > 0:
             return
-        if self._cause is None and self._overtime_ends_s is None:
-            self._start_overtime()
-        if self._cause is None and self._now() < (self._overtime_ends_s or 0.0):
-            return
         self._is_over = True
         self._withdraw("not needed")
         if self._state.open_files:
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
-
-    def _start_overtime(self) -> None:
-        """Let verifications run after the last file for a share of the run's time, the oldest files first.
-
-        On a machine that is never idle they would otherwise never run.
-        """
-        now = self._now()
-        overtime_s = VERIFY_SHARE * now
-        self._overtime_ends_s = now + overtime_s
-        fitting = []
-        for task in self._backend.withdraw():
-            state = self._state[task.file_path]
-            if state.last_duration_s <= overtime_s:
-                fitting.append((state.file.mtime_ns, task.file_path, task))
-            else:
-                self._settle(task.file_path)
-        # As ordinary tasks: a best-effort task starts only while another file runs.
-        self._backend.submit([task for _, _, task in sorted(fitting, key=itemgetter(0, 1))])
 
     def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""

@@ -23,9 +23,9 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: distinguishes a history from any other database."""
 
-SCHEMA_VERSION = 5
-"""Increases when the table changes. A file of an older program gets the missing columns; one of a newer
-program is set aside, never guessed at.
+SCHEMA_VERSION = 6
+"""Increases when the tables, or what a cell may contain, change. A file of an older program gets the missing
+columns and tables; one of a newer program is set aside, never guessed at.
 """
 
 BUSY_TIMEOUT_S = 5.0
@@ -67,11 +67,14 @@ _ADDED: Mapping[int, Sequence[str]] = {
     # Null: it was not recorded yet.
     3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
     4: ("failing_tests TEXT NOT NULL DEFAULT ''",),
+    # `forking` may be `unverified`.
     5: (),
+    # The table `inputs`.
+    6: (),
 }
 """The columns that came with each version after the first."""
 
-_INPUTS_VERSION = 5
+_INPUTS_VERSION = 6
 
 _CREATE_INPUTS = """
 CREATE TABLE IF NOT EXISTS inputs (

@@ -83,6 +83,20 @@ def begin(argv: "list[str]") -> "FileRun":
     return FileRun(job.argv, job.session, {**environment, **job.changes}, job.project)
 
 
+def become_module(package: str, *arguments: str) -> None:
+    """Look like `python -m PACKAGE ARGUMENT...`: processes that the file starts read it off `__main__`."""
+    module = type(sys)("__main__")
+    # `importlib.util.find_spec`, without importing that.
+    spec = PathFinder.find_spec(package + ".__main__", __import__(package).__path__)
+    if spec is not None:
+        module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
+        module.__package__ = package
+        sys.modules["__main__"] = module
+        sys.argv[:] = [str(spec.origin), *arguments]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv[:] = [sys.executable, "-m", package, *arguments]
+
+
 class FileRun:
     """One file, from the arguments to its end.
 
@@ -139,7 +153,7 @@ class FileRun:
             self._become_script(source)
 
     def _run_in_session(self) -> None:
-        """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
+        """Run the file in the prepared session; if that is not possible, become a fresh interpreter."""
         sessions = load("passmuster_child_session")
         try:
             raise SystemExit(self._session.run(self.file, self.reporter, self.selection))
@@ -193,7 +207,7 @@ class FileRun:
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
-            self._become_module("pytest", self.file)
+            become_module("pytest", self.file)
             if self._session is not None:
                 self._run_in_session()
             import pytest
@@ -206,26 +220,13 @@ class FileRun:
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name
-        self._become_module("unittest", name)
+        become_module("unittest", name)
         sys.argv[0] = os.path.basename(sys.executable) + " -m unittest"
         if folder not in sys.path:
             sys.path.insert(0, folder)
         unittest: "Any" = sys.modules["unittest"]
         loader = load("passmuster_child_unittest").make_loader(unittest, self.selection, name, self.reporter)
         unittest.main(module=None, testLoader=loader)
-
-    def _become_module(self, package: str, argument: str) -> None:
-        """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
-        module = type(sys)("__main__")
-        # `importlib.util.find_spec`, without importing that.
-        spec = PathFinder.find_spec(package + ".__main__", __import__(package).__path__)
-        if spec is not None:
-            module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
-            module.__package__ = package
-            sys.modules["__main__"] = module
-            sys.argv[:] = [str(spec.origin), argument]
-            if hasattr(sys, "orig_argv"):
-                sys.orig_argv[:] = [sys.executable, "-m", package, argument]
 
     def _read(self) -> bytes:
         try:
