@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,7 @@ def test_an_input_that_changed_after_the_start_makes_the_record_unsure(root: Pat
 
 
 def test_a_file_that_was_read_and_is_gone_makes_the_record_unsure(root: Path) -> None:
-    os.unlink(root / "package/a.py")
+    (root / "package/a.py").unlink()
 
     assert stored(root, attempts(passed()))[FILE.path].inputs.unsure == CHANGED_MEANWHILE
 

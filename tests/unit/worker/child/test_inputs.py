@@ -27,7 +27,9 @@ def recorded(bench: ChildBench, name: str) -> FileInputs:
 
 def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None:
     bench.write("package/__init__.py", "from package.inner import value\n")
-    bench.write("package/inner.py", "import importlib\nvalue = importlib.import_module('package.late').value\n")
+    bench.write(
+        "package/inner.py", "import importlib\nvalue = importlib.import_module('package.late').value\n"
+    )
     bench.write("package/late.py", "value = 1\n")
     bench.write("removed.py", "")
     bench.write("data/one.txt", "1")
@@ -85,9 +87,12 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)", "starts a program"),
+        (
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)",
+            "starts a program",
+        ),
         ("import os; os.system('true')", "starts a program"),
-        ("import os; os.waitpid(os.fork() or os._exit(0), 0)", "forks a process"),
+        ("import os; os.fork() or os._exit(0)", "forks a process"),
         ("import platform; platform.processor()", ""),
     ],
 )
