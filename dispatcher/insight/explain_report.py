@@ -122,7 +122,9 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("process", what.start_method)
     if task.parts:
         longest_s = max(part.predicted_s or 0.0 for part in task.as_parts)
-        yield _line("parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}")
+        yield _line(
+            "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
+        )
     if task.predicted_s is not None:
         waits = "; I/O-bound" if task.is_io_bound else ""
         yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from passmuster.model.inputs import FileInputs
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 
@@ -44,6 +45,7 @@ def join_parts(results: Sequence[TestResult]) -> TestResult:
         coverage_files=_all(result.coverage_files for result in ordered),
         coverage_root=next((result.coverage_root for result in ordered if result.coverage_root), ""),
         stale_quarantine=tuple(dict.fromkeys(_all(result.stale_quarantine for result in ordered))),
+        inputs=_inputs(ordered),
         parts=_all(result.parts for result in ordered),
     )
     if not worst.status.is_pass or not (problem := _problem(ordered)):
@@ -108,6 +110,27 @@ def _output(results: Sequence[TestResult]) -> str:
             end = "" if result.output.endswith("\n") else "\n"
             texts.append(f"----- {_named(result)} -----\n{result.output}{end}")
     return "".join(texts)
+
+
+def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
+    """Return what all parts of a file read; None: that is not known of all of them."""
+    inputs = [result.inputs for result in results if result.inputs is not None]
+    if len(inputs) != results[0].parts[0].part.total:
+        return None
+
+    def union(values: Iterable[tuple[_Item, ...]]) -> tuple[_Item, ...]:
+        return tuple(dict.fromkeys(_all(values)))
+
+    return FileInputs(
+        read=union(one.read for one in inputs),
+        absent=union(one.absent for one in inputs),
+        listed=union(one.listed for one in inputs),
+        modules=union(one.modules for one in inputs),
+        path=union(one.path for one in inputs),
+        names=union(one.names for one in inputs),
+        unsure=next((one.unsure for one in inputs if one.unsure), ""),
+        has_network=any(one.has_network for one in inputs),
+    )
 
 
 def _problem(results: Sequence[TestResult]) -> str:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from passmuster.model.inputs import FileInputs
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask, key_of
 from passmuster.model.test_selection import FilePart
@@ -112,6 +113,8 @@ class TestResult(Struct, frozen=True, kw_only=True):
     parts: tuple[PartRun, ...] = ()
     """The parts of the file that were put together for it, or the one that it is of; empty: the file ran as a
     whole."""
+    inputs: FileInputs | None = None
+    """What it read; None: it did not pass, or that was not recorded."""
     was_alone: bool = True
     """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False

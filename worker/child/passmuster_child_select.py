@@ -194,5 +194,5 @@ def problem(selection: Selection, kind: str) -> "Optional[str]":
     if selection.is_part and kind not in ("pytest", "unittest"):
         return "a file that runs as a %s cannot run in parts" % kind
     if kind != "pytest" and selection.marker:
-        return "-m selects by markers of pytest, and this file is run by %s" % kind
+        return "-m needs pytest, and %s runs this file" % kind
     return None

@@ -221,6 +221,7 @@ def build_result(
         isolation_note=report.spawn_reason or attempt.launch.note,
         stale_quarantine=tuple(report.stale_quarantine),
         parts=_part_runs(attempt.task, report),
+        inputs=report.inputs.inputs() if classification.status.is_pass and not is_command else None,
     )
 
 

@@ -77,7 +77,8 @@ class ChildBench:
         report_path = self.root.parent / "report"
         with open(report_path, "wb", buffering=0) as sink:
             os.set_inheritable(sink.fileno(), True)
-            command = [str(CHILD_MAIN), name, kind, "", "", *(["--", *selection] if selection else ())]
+            words = ["--", *selection] if selection else []
+            command = [str(CHILD_MAIN), name, kind, "", str(self.root), "", *words]
             launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(sink.fileno()), self.python]
             done = self._execute([*launcher, *command], variables, pass_fds=(sink.fileno(),))
         report = ChildReport()
