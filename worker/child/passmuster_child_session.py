@@ -26,7 +26,7 @@ from passmuster_child_session_finish import (
     load_conftests,
     start_capture,
 )
-from passmuster_child_session_prepare import Preparation, Unsupported
+from passmuster_child_session_prepare import Preparation, Unsupported, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PreparedSession:
             reads: watches while they are loaded.
 
         Returns:
-            Why that is of no use after all, or "".
+            Why the loaded conftests cannot be used, or "".
 
         Raises:
             Unsupported: they cannot be loaded before the file is known.
@@ -120,7 +120,7 @@ class PreparedSession:
         """Load the initial conftests for all files that will be forked from this process."""
         environment, interpreter = dict(os.environ), checks.InterpreterState()
         self._interpreter.restore()
-        with reads:
+        with running(), reads:
             self._load_conftests(on_capture)
         self._conftests = self._initial_conftests()
         if self._made.capture is not None:
