@@ -26,7 +26,7 @@ from passmuster_child_session_finish import (
     load_conftests,
     start_capture,
 )
-from passmuster_child_session_prepare import Preparation, Unsupported
+from passmuster_child_session_prepare import Preparation, Unsupported, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class PreparedSession:
         environment, interpreter = dict(os.environ), checks.InterpreterState()
         self._interpreter.restore()
         streams = checks.StreamWatch()
-        with reads:
+        with running(), reads:
             self._load_conftests(streams.note)
         self._has_conftests = True
         if self._made.capture is not None:
