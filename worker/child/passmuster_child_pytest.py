@@ -42,11 +42,11 @@ def cache_option() -> str:
 
     One word, because some plugins take every word that is no option for a path.
     """
-    return "-ocache_dir=" + _cache_folder()
+    return "-ocache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
 
 
-def _cache_folder() -> str:
-    return os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
+_NEXT_SESSION = (("nfplugin", "newfirst"), ("stepwise", "stepwise"))
+"""Plugins of pytest with the option without which they do nothing but keep notes for a next session."""
 
 
 class Plugin:
@@ -105,13 +105,19 @@ class Plugin:
         if self.selection.marker:
             config.option.markexpr = self.selection.marker
 
+    @_marked("trylast")
+    def pytest_configure(self, config: "pytest.Config") -> None:
+        """Unregister plugins that would only write, at the end, what a next session with this cache reads."""
+        if self._make_way is None:
+            return
+        for name, option in _NEXT_SESSION:
+            is_used = getattr(config.option, option, True)
+            if not is_used and config.pluginmanager.has_plugin(name):
+                config.pluginmanager.unregister(name=name)
+
     def pytest_sessionstart(self) -> None:
         """The session starts."""
         self.on_start()
-        try:
-            os.mkdir(_cache_folder(), 0o700)
-        except OSError:  # pytest creates it, with files that explain the directory.
-            pass
         self.reporter.mark("begin")
 
     @_marked("tryfirst")
