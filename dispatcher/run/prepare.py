@@ -31,6 +31,7 @@ from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
+from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
 from dispatcher.run.inputs import ProjectInputs
 from passmuster.host.capacity import Capacity
@@ -282,6 +283,8 @@ class Preparation:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
+        if self._joined is None and shard is None:
+            plan = with_parts(plan, known, selection.config, slots=capacity.slots)
         bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
         if named := named_files(config.paths, bases=bases):
             marked = (
