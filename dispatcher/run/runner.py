@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, ExecutionTarget
+from dispatcher.engine.cached_backend import CachedBackend
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
 from dispatcher.engine.journaled_backend import JournaledBackend
@@ -157,6 +158,8 @@ class TestRunner:
             stack.callback(backend.close)
             if opened.journal is not None:
                 backend = JournaledBackend(backend, opened.journal, opened.finished)
+            if prepared.cached:
+                backend = CachedBackend(backend, prepared.cached)
             if any(planned.task.parts for planned in plan.files):
                 backend = PartsBackend(backend)
             run = RunLoop(
