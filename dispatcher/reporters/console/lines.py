@@ -117,7 +117,7 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
         case RerunReason.REFORK:
             return "passed twice when spawned after it failed when forked; will rerun forked"
         case RerunReason.RECHECK if result.status.is_pass:
-            return "passed when spawned after it failed when forked; will rerun spawned"
+            return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
         case _:
