@@ -40,7 +40,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import RunPlan
 from dispatcher.model.rerun_reason import RerunReason
-from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.model.results import FileAttempts, MeasuredInputs, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import HOLDS_NO_TESTS, LOCAL_WORKER, TestResult
 from passmuster.model.status import Status, StopReason
@@ -51,6 +51,9 @@ SAMPLE_S = 0.25
 
 IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
+
+
+InputMeasurement = Callable[[Sequence[FileAttempts], float], tuple[MeasuredInputs, ...]]
 
 
 class RunLoop:
@@ -64,6 +67,8 @@ class RunLoop:
         clock: monotonic seconds.
         wall_clock: Unix time in seconds.
         cpu_clock: CPU seconds of this process and of everything that it started; None: unknown.
+        measure_inputs: returns the state of what passed files have read, given the results and the start of
+            the run in Unix time.
     """
 
     def __init__(
@@ -79,14 +84,16 @@ class RunLoop:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         cpu_clock: Callable[[], float | None] = lambda: None,
+        measure_inputs: InputMeasurement = lambda records, started_at: (),
     ) -> None:
         self._plan, self._backend, self._config = plan, backend, config
         self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
         self._samples_usage, self._notices = samples_usage, tuple(notices)
-        self._clock, self._wall_clock, self._cpu_clock = clock, wall_clock, cpu_clock
+        self._clock, self._cpu_clock = clock, cpu_clock
         self._state = RunState(plan.files, retries=config.retries)
         self._emit = EventBus(reporters, keepers)
-        self._start_s = clock()
+        self._measure_inputs = measure_inputs
+        self._start_s, self._started_at = clock(), wall_clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
@@ -107,7 +114,7 @@ class RunLoop:
             self._emit(
                 RunStarted(
                     at_s=0.0,
-                    started_at=self._wall_clock(),
+                    started_at=self._started_at,
                     plan=self._plan,
                     limits=self._backend.limits(),
                 )
@@ -137,6 +144,7 @@ class RunLoop:
             fails_on_regression=config.fail_on_regression,
             # Other shards may have all the tests.
             allows_no_tests=config.allow_no_tests or config.shard is not None,
+            inputs=self._measure_inputs(records, self._started_at),
         )
         return structs.replace(results, own_cpu_s=self._own_cpu_s(results))
 
@@ -291,6 +299,9 @@ class RunLoop:
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
             # Only a spawned attempt could prove a failure, and nothing further starts.
             error = f"{result.status} when forked, and not verified: {self._cause.value}"
+            return structs.replace(result, status=Status.CANCELLED, error=error)
+        if task.parts and result.status.is_failure and reason is None and self._cause is not None:
+            error = f"{result.status} in parts, and not decided by the whole file: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)
         return result
 

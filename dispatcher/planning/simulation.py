@@ -39,7 +39,7 @@ class SimulatedRun(Struct, frozen=True, kw_only=True):
 def simulate_plan(plan: RunPlan, capacity: Capacity) -> SimulatedRun:
     """Simulate the run of a plan where it has this capacity."""
     return simulate_run(
-        [planned.task for planned in plan.files],
+        [task for planned in plan.files for task in planned.task.as_parts],
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,
         idle_cpus=capacity.idle_cpus,

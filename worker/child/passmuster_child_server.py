@@ -1,7 +1,7 @@
 """The fork server: imports modules once, then forks process supervisors, each of which forks one process per
 file.
 
-The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER` under the project's
+The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER ROOT` under the project's
 interpreter, in the directory and the environment of the tests. It has one thread and only imports: it calls
 no code of a library or of the project but pytest's session and the initial conftests
 (`passmuster_child_conftests`). A server never changes after it is ready: to preload more modules, it forks
@@ -151,6 +151,7 @@ class Server:
             answer["files"] = list(self.files.values())
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
+        load("passmuster_child_inputs").settle()
         freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
         self.control.send("ready", answer)

@@ -66,7 +66,8 @@ def begin(argv: "list[str]") -> "FileRun":
     _hide()
     load("passmuster_child_end").register()
     load("passmuster_child_bytecode").install(argv[3])
-    if argv[1] != "--serve" or len(argv) != 4:
+    load("passmuster_child_inputs").install(argv[4], argv[3])
+    if argv[1] != "--serve" or len(argv) != 5:
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
@@ -114,8 +115,8 @@ class FileRun:
         project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
-        self.file, wanted, _, data_file = argv[1:5]
-        words = argv[5:]
+        self.file, wanted, _, _, data_file = argv[1:6]
+        words = argv[6:]
         separator = words.index("--") if "--" in words else len(words)
         self.sources = words[:separator]
         self.selection: "Any" = load("passmuster_child_select").Selection(words[separator + 1 :])
@@ -130,6 +131,7 @@ class FileRun:
         self._definitions: "Any" = None
         self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").ReportWriter(REPORT_FD)
+        self._inputs: "Any" = load("passmuster_child_inputs").start_file()
         self._watch_stacks()
         self._recorder = self._start_recorder(project)
         sys.argv[:] = [self.file]
@@ -176,7 +178,9 @@ class FileRun:
         self._finish()
         self.code, self.namespace, self._source = None, {}, b""
         if not _flags.inspect and not _environ.get("PYTHONINSPECT"):
-            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
+            inputs, reporter = self._inputs, self.reporter
+            on_end = (lambda: inputs.report(reporter)) if inputs is not None else None
+            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted, on_end=on_end)
         raise SystemExit(status)
 
     def _start_recorder(self, project: "Sequence[str]") -> "Any":

@@ -249,6 +249,7 @@ def start_server(
     *,
     nice: int = 0,
     code_dir: Path | None = None,
+    inputs_root: Path | None = None,
 ) -> ForkServer:
     """Start the first server for an interpreter and an environment. It has imported nothing.
 
@@ -259,6 +260,7 @@ def start_server(
         given_up: set when the server is no longer needed.
         nice: decrement of its priority and of that of all processes forked from it.
         code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
+        inputs_root: the project's root, to record what is read; None: it is not recorded.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -267,7 +269,10 @@ def start_server(
     try:
         with theirs:
             process = subprocess.Popen(
-                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno()), str(code_dir or "")],
+                [
+                    *(interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())),
+                    *(str(code_dir or ""), str(inputs_root or "")),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # Its streams are then made for a pipe, as those of a test.

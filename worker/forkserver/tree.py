@@ -224,6 +224,7 @@ class ServerTree:
                 self._given_up,
                 nice=self._settings.nice,
                 code_dir=self._code_dir,
+                inputs_root=self._settings.root if self._settings.records_inputs else None,
             )
         below = self._below(place)
         try:
