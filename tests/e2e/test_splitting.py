@@ -97,7 +97,15 @@ def covered(report: Path) -> dict[str, str]:
 
 
 def test_files_in_parts_have_the_cases_the_coverage_and_the_report_of_whole_files(project: Project) -> None:
-    reports = ("--coverage", "--coverage-dir", "cover", "--coverage-xml", "cover.xml", "--junit-xml", "junit.xml")
+    reports = (
+        "--coverage",
+        "--coverage-dir",
+        "cover",
+        "--coverage-xml",
+        "cover.xml",
+        "--junit-xml",
+        "junit.xml",
+    )
     whole = project.run(*reports)
     assert whole.code == 0, whole.stdout + whole.stderr
     whole_cover, whole_junit = covered(project.root / "cover.xml"), ET.parse(project.root / "junit.xml")
@@ -161,7 +169,9 @@ def test_parts_on_two_shards_are_merged_to_whole_files(project: Project, tmp_pat
     shared = (*FORCE, "--history-from", str(history), "--record", "records")
 
     shards = [project.run("--shard", f"{number}/2", *shared) for number in (1, 2)]
-    merged = project.run("merge", "records", "--events", "merged.jsonl", "--junit-xml", "junit.xml", events=False)
+    merged = project.run(
+        "merge", "records", "--events", "merged.jsonl", "--junit-xml", "junit.xml", events=False
+    )
 
     assert [shard.code for shard in shards] == [0, 0], shards[0].stdout + shards[1].stdout
     assert sum(sum(sum(of.values()) for of in cases(shard).values()) for shard in shards) == 8
