@@ -263,23 +263,22 @@ def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts
         for event in part.record.events if part.record.broken else ():
             if isinstance(event, AttemptFinished):
                 before_of[event.file.path].append(event.result)
-    prefix, found = _label_prefix(parts), []
-    for path, number in header.whole:
+    prefix = _label_prefix(parts)
+    found: dict[str, FileAttempts] = {}
+    for key, number in header.whole:
+        path = path_of(key)
         if number in check.missing:
             error = f"shard {number} of {header.shard.total} left no record"
         elif number in broken:
             error = f"the record of shard {number} of {header.shard.total} is incomplete"
         else:
             continue
-        path = path_of(path)
-        if path in {record.file.path for record in found}:
-            continue  # Another part of it is lost as well.
         before = before_of[path]
         attempt = before[-1].attempt + 1 if before else 1
         lost = TestResult(file_path=path, status=Status.LOST, error=error, attempt=attempt)
         file = TestFile(path=path, label=path.removeprefix(prefix))
-        found.append(FileAttempts(file=file, attempts=(*before, lost), started=bool(before)))
-    return found
+        found[path] = FileAttempts(file=file, attempts=(*before, lost), started=bool(before))
+    return list(found.values())
 
 
 def _label_prefix(parts: Sequence[_Part]) -> str:

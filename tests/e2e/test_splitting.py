@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,17 +76,20 @@ def project(project: Project) -> Project:
     return project
 
 
+def events_of(ran: Outcome, kind: str) -> list[dict[str, Any]]:
+    return [dict(event) for event in ran.events if event["event"] == kind]
+
+
 def planned_parts(ran: Outcome) -> dict[str, int]:
-    return {event["path"]: event["parts"] for event in ran.events if event["event"] == "file-planned"}
+    return {event["path"]: event["parts"] for event in events_of(ran, "file-planned")}
 
 
 def cases(ran: Outcome) -> dict[str, Counter[tuple[str, str]]]:
     """Return the outcome of each test of the files' last attempts, and how often it was reported."""
-    found = {}
-    for event in ran.events:
-        if event["event"] == "file-finished":
-            found[event["path"]] = Counter((case["id"], case["outcome"]) for case in event["cases"])
-    return found
+    return {
+        event["path"]: Counter((case["id"], case["outcome"]) for case in event["cases"])
+        for event in events_of(ran, "file-finished")
+    }
 
 
 def covered(report: Path) -> dict[str, str]:
@@ -115,9 +119,7 @@ def test_files_in_parts_have_the_cases_the_coverage_and_the_report_of_whole_file
     assert planned_parts(parts) == {"tests/test_plain.py": 2, "tests/test_units.py": 2}
     assert (whole.code, parts.code) == (0, 0), parts.stdout
     assert cases(parts) == cases(whole)
-    assert [event["path"] for event in parts.events if event["event"] == "file-started"] == list(
-        planned_parts(parts)
-    )
+    assert [event["path"] for event in events_of(parts, "file-started")] == list(planned_parts(parts))
     assert covered(project.root / "cover.xml") == whole_cover
     junit = ET.parse(project.root / "junit.xml")
     assert Counter(one.get("name") for one in junit.iter("testcase")) == Counter(
@@ -137,8 +139,8 @@ def test_a_file_whose_tests_depend_on_each_other_passes_is_named_and_is_not_cut_
     assert ran.code == 0, ran.stdout
     attempts = [
         (event["status"], event["attempt_reason"], event["rerun_reason"])
-        for event in ran.events
-        if event["event"] == "file-finished" and event["path"] == "tests/test_dependent.py"
+        for event in events_of(ran, "file-finished")
+        if event["path"] == "tests/test_dependent.py"
     ]
     assert attempts == [("FAIL", None, "whole"), ("PASS", "whole", "repart"), ("FAIL", "repart", "settled")]
     finished = ran.events[-1]
