@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT = 8000
 """Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
 
+ANOTHER = "\n[... another failure of this test ...]\n"
+"""Separates the messages of one test that failed more than once: in subtests, or in its tear-down too."""
 
 IMPORTS_EACH = 50
 """Imports in one record: far below the limit of a message."""
