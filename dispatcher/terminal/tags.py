@@ -26,6 +26,8 @@ class Tag(Enum):
     """The file failed and runs again, because retries are allowed."""
     CHECK = "36"
     """The file runs again to find out whether forking or other files changed its result."""
+    SPLIT = "1;36"
+    """The file did not pass in parts: it runs as a whole, or in parts once more to find the cause."""
 
 
 _TAGS = re.compile(rf"^\[({'|'.join(Tag.__members__)})\]", re.MULTILINE)

@@ -24,7 +24,7 @@ class FooterRow(Struct, frozen=True, kw_only=True):
     worker: str = ""
     """The worker that runs it, if there are several."""
     purpose: str = ""
-    """Why it runs again, in the word of its row: `retry` or `check`; empty: for no such reason."""
+    """Why it runs again, in the word of its row: `retry`, `check`, or `split`; empty: for no such reason."""
 
 
 class _Started(Struct, frozen=True):

@@ -164,6 +164,8 @@ def test_every_second_attempt_has_a_row_except_one_that_verifies_a_pass() -> Non
         RerunReason.RECHECK: ["[CHECK]"],
         RerunReason.REFORK: ["[CHECK]"],
         RerunReason.EXCLUSIVE: ["[CHECK]"],
+        RerunReason.WHOLE: ["[SPLIT]"],
+        RerunReason.REPART: ["[SPLIT]"],
         RerunReason.SETTLED: ["[WARN]"],
     }
     assert rerun_row(RerunReason.VERIFY_PASS, good) == []
