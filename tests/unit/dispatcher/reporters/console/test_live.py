@@ -266,13 +266,14 @@ def test_rich_is_loaded_only_when_a_footer_is_drawn() -> None:
 PROGRAM = textwrap.dedent(
     """
     import importlib.util, sys
+    from dispatcher.terminal.stream import terminal_size
     spec = importlib.util.spec_from_file_location("model", sys.argv[1])
     model = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(model)
     times = iter(range(1000))
     reporter = model.LiveReporter(
         sys.stdout, color=False, make_console=model.console, clock=lambda: next(times),
-        size=lambda: model.terminal_size(sys.stdout))
+        size=lambda: terminal_size(sys.stdout))
     try:
         for event in model.a_run()[: int(sys.argv[2])]:
             reporter.handle(event)
