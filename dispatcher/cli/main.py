@@ -14,6 +14,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
 from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.engine.signals import watch_interrupts
+from dispatcher.inputs.affected import affected_lines
 from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
@@ -167,7 +168,8 @@ class Command:
             return self._report_no_files(selection, config, color=color)
         if config.mode is Mode.LIST:
             # Standard output has the files only.
-            for line in (f"Layout: {layout}", *command_lines(files, config)):
+            reasons = [(file.label, selection.reasons.get(file.path, ())) for file in files]
+            for line in (f"Layout: {layout}", *command_lines(files, config), *affected_lines(reasons)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
@@ -191,8 +193,8 @@ class Command:
     def _report_no_files(self, selection: Selection, config: TestConfig, *, color: bool) -> int:
         layout = selection.layout
         line = nothing_found_line(include_integration=config.include_integration)
-        if config.failed_only:
-            line = tagged(Tag.INFO, "No file failed when it last ran")
+        if config.nothing_selected:
+            line = tagged(Tag.INFO, config.nothing_selected)
         for notice in selection.notices:
             self._say(notice)
         if layout.headline:
@@ -204,7 +206,7 @@ class Command:
         else:
             self._out.write(f"{colored(line) if color else line}\n")
         is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
-        return ExitCode.OK if config.failed_only or is_scripts else ExitCode.NO_TESTS
+        return ExitCode.OK if config.selects_by_history or is_scripts else ExitCode.NO_TESTS
 
     def _make_output(self, config: TestConfig) -> PlainOutput:
         """Return the streams for a run. Beside a document, nothing is printed to standard output."""
