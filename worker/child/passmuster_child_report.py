@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT = 8000
 """Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
 
+ANOTHER = "\n[... another failure of this test ...]\n"
+"""Separates the messages of one test that failed more than once: in subtests, or in its tear-down too."""
 
 _MIN_SHARED_S = 0.001
 """Shorter set-ups of shared fixtures are not told apart: most tests have some of microseconds."""
