@@ -113,7 +113,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "plan_digest": None,
         },
         {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "order_reason": "longest first"}
-        | {"predicted_s": 1.5, "predicted_bytes": None},
+        | {"predicted_s": 1.5, "predicted_bytes": None, "parts": 0},
         {
             "event": "file-started",
             "at_s": 0.1,
@@ -203,6 +203,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "fails_when_forked_paths": [],
             "passes_only_forked_paths": [],
             "fails_in_parallel_paths": [],
+            "fails_in_parts_paths": [],
+            "indivisible_paths": [],
             "unverified_paths": [],
             "differences": [],
             "regressions": [],
