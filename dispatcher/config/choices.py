@@ -68,6 +68,16 @@ class Oversubscription(StrEnum):
     AUTO = "auto"
 
 
+class Split(StrEnum):
+    """Whether long files run in parts."""
+
+    OFF = "off"
+    AUTO = "auto"
+    """Those that make the run longer than it has to be."""
+    FORCE = "force"
+    """All that can be cut."""
+
+
 class Explain(StrEnum):
     """What the command explains instead of running."""
 
@@ -88,6 +98,7 @@ class Override(Struct, frozen=True, kw_only=True):
     group: str | None = None  # the files' concurrency group; empty: none
     command: tuple[str, ...] | None = None
     pytest_arguments: tuple[str, ...] | None = None  # instead of those of all files
+    split: Split | None = None
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):

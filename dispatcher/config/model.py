@@ -20,6 +20,7 @@ from dispatcher.config.choices import (
     Mode,
     Override,
     Oversubscription,
+    Split,
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
@@ -40,6 +41,7 @@ from passmuster.settings.values import (
     TEXT,
     TEXTS,
     TIME,
+    VARIABLES,
     choice,
     count,
     optional,
@@ -178,6 +180,18 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             worker_option=True,
         ),
     ] = Isolation.AUTO
+    split: Annotated[
+        Split,
+        _execution(
+            "split",
+            choice(Split),
+            "run files in several parts, each in a process of its own: those that would make the run longer"
+            " than it has to be, all that can be, or none",
+            same_on_all=True,
+            per_file="split",
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+        ),
+    ] = Split.OFF
     preload: Annotated[
         tuple[str, ...],
         _execution(
@@ -252,6 +266,24 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             commands=(Subcommand.MERGE,),
         ),
     ] = True
+    record_inputs: Annotated[
+        bool,
+        switch(
+            "record-inputs",
+            "record what each file reads, by which --changed and --cached select files",
+            group=Group.EXECUTION,
+            is_on=True,
+        ),
+    ] = True
+    input_variables: Annotated[
+        tuple[str, ...],
+        _execution(
+            "input-variables",
+            VARIABLES,
+            "environment variables that tests read: a change of one affects every file; may be repeated",
+            default="none",
+        ),
+    ] = ()
     max_workers: Annotated[
         int | None,
         _limit(

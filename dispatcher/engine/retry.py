@@ -7,6 +7,8 @@ A file runs again in these cases:
   if that passes, forked once more. Only if that fails, forking is proven to be the cause. The order is not
   forked, spawned, forked, spawned, because a file that fails every other time would fail in step with the
   forks.
+- It did not pass in parts: it runs as a whole. If it passes, it runs in parts once more; only if that fails,
+  the parts are proven to be the cause. Any other further attempt runs the whole file too.
 - It failed and the user allowed retries.
 - It failed while other files ran, for the first time as far as is known: it reruns exclusively.
 - It passed when forked and no spawned result is known: it is *verified*, and if that fails, spawned once
@@ -31,6 +33,7 @@ from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, RerunReason
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import FilePart
 
 EVICTED_MARGIN = 1.25
 """The factor for the peak of an evicted file, which was killed before it reached its real peak."""
@@ -55,6 +58,10 @@ POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 """Failures that other files running at the same time may have caused."""
 
 
+_LAST_OF_A_PROOF = (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.REPART)
+"""The reasons of attempts after which the file is decided, whatever they show."""
+
+
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """What a run does about finished attempts."""
 
@@ -72,8 +79,8 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     evicted one.
     """
     failures: int = 0
-    """Earlier failed attempts at the file; without this one, without evicted ones, and without forked ones
-    that were verified because they were not fair.
+    """Earlier failed attempts at the file; without this one, without evicted ones, and without those
+    forked or in parts that were repeated because they were not fair.
     """
     forked_status: Status | None = None
     """The status of the forked attempt that was verified; None: none was."""
@@ -85,6 +92,8 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     """Peak bytes to reserve for it when spawned; None: unknown."""
     before: TestResult | None = None
     """The attempt before, evicted ones not counted; None: there was none."""
+    parts: tuple[FilePart, ...] = ()
+    """In which parts its first attempt was made; empty: as a whole."""
 
 
 class NextAttempt(Struct, frozen=True, kw_only=True):
@@ -96,8 +105,12 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the user waits for its verdict."""
-        return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
+        """Whether it starts before all files that wait.
+
+        The longest files start first, so a file that must run once more has more work left than any that
+        waits.
+        """
+        return not self.task.exclusive and not self.is_best_effort
 
     @property
     def is_provisional(self) -> bool:
@@ -132,8 +145,13 @@ def _next_attempt(
 ) -> NextAttempt | None:
     if result.is_evicted:
         return _after_eviction(task, result, context)
-    if result.status.is_cancelled or context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
+    if result.status.is_cancelled or context.reason in _LAST_OF_A_PROOF:
         return None
+    if task.parts and result.status.is_failure:
+        whole = _spawned(_with_corrected_memory(task, result), context)
+        return NextAttempt(task=replace(whole, wanted_worker=""), reason=RerunReason.WHOLE)
+    if context.reason is RerunReason.WHOLE and result.status.is_pass:
+        return _once_more_in_parts(task, context)
     if context.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
         further = _next_of_proof(task, result, context)
         if further is not None or context.reason is not RerunReason.VERIFY_FAILURE:
@@ -158,6 +176,15 @@ def _next_attempt(
         )
         return NextAttempt(task=rerun, reason=RerunReason.EXCLUSIVE)
     return None
+
+
+def _once_more_in_parts(task: TestTask, context: AttemptContext) -> NextAttempt | None:
+    """Return the attempt that shows whether the parts made a file fail that passed as a whole; None: that it
+    ran in parts says nothing about it.
+    """
+    if context.before is None or context.before.status.is_infrastructure:
+        return None
+    return NextAttempt(task=replace(_following(task), parts=context.parts), reason=RerunReason.REPART)
 
 
 def _verification(
@@ -212,7 +239,7 @@ def is_inconclusive(result: TestResult, *, context: AttemptContext, policy: Retr
     """
     if context.reason is RerunReason.VERIFY_PASS and not policy.verifies_forks:
         return result.is_evicted or result.status.is_infrastructure or result.status.is_cancelled
-    if context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.RECHECK):
+    if context.reason in (*_LAST_OF_A_PROOF, RerunReason.RECHECK):
         return result.status.is_cancelled or result.status.is_infrastructure
     return context.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
 
@@ -230,7 +257,8 @@ def _after_eviction(task: TestTask, result: TestResult, context: AttemptContext)
 
 
 def _following(task: TestTask) -> TestTask:
-    return replace(task, attempt=task.attempt + 1)
+    """Return the following attempt, at the whole file."""
+    return replace(task, attempt=task.attempt + 1, parts=())
 
 
 def _spawned(task: TestTask, context: AttemptContext) -> TestTask:

@@ -26,6 +26,8 @@ class ForkObservation(StrEnum):
     """What is known about forking the current version of a file."""
 
     UNKNOWN = "unknown"
+    UNVERIFIED = "unverified"
+    """It passed when forked, and no spawned attempt is known."""
     CONFIRMED = "confirmed"
     """It passed forked and spawned."""
     HARMFUL = "harmful"
@@ -51,6 +53,10 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     """The run in which it last ran; empty: unknown."""
     failing_tests: tuple[str, ...] = ()
     """The tests in it that failed last, as `Class::test`; empty: none, too many, or something else failed."""
+    test_times: str = ""
+    """The tests that its last passing run measured, as `test_times` writes them; empty: unknown."""
+    is_indivisible: bool = False
+    """Whether it gave another result in parts than as a whole; until its size changes."""
     outcomes: str = ""
     """A letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`); see `merge`."""
 
@@ -73,6 +79,10 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     def is_fork_verified(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to give the same result forked and spawned."""
         return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
+
+    def is_unverified(self, file: TestFile) -> bool:
+        """Whether the current version of the file passed when forked, and was not spawned yet."""
+        return self.forking is ForkObservation.UNVERIFIED and self.last_status.is_pass and self.is_of(file)
 
     def must_be_exclusive(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to fail in parallel."""

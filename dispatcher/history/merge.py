@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.test_times import measured_tests, write_tests
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
 from passmuster.model.result import TestResult
@@ -60,10 +61,12 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     cpu_s: float | None
     peak_bytes: int | None
     is_forked: bool = False
+    is_in_parts: bool = False
     finding: Finding | None = None
     verdict: Status | None = None
     failing_tests: tuple[str, ...] = ()
     passing_tests: frozenset[str] = frozenset()  # only of a file of which some tests ran
+    test_times: str = ""  # only of a whole file that passed
 
     @classmethod
     def of(
@@ -80,11 +83,13 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
             cpu_s=result.cpu_s,
             peak_bytes=result.peak_bytes,
             is_forked=result.isolation is Isolation.FORK,
+            is_in_parts=bool(result.parts),
             finding=finding,
             failing_tests=failing if len(failing) <= MAX_FAILING_TESTS else (),
             passing_tests=frozenset()
             if file.selection.is_whole_file
             else frozenset(names_of_tests(result, is_bad=False)),
+            test_times=write_tests(measured_tests(result)) if result.status.is_pass else "",
         )
 
 
@@ -108,7 +113,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
     that was not fair only leaves its verdict. One that exceeded a limit gives lower bounds of time and
     memory. Any other is averaged in. The values of forked and of spawned attempts are kept apart.
 
-    The findings about forking and about parallel runs are discarded when the file changes.
+    A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
+    findings about forking and about parallel runs are discarded when the file changes.
     """
     if not attempt.file.selection.is_whole_file:
         return _merge_selected(old, attempt)
@@ -128,6 +134,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         )
     if not known.is_of(attempt.file):
         known = replace(known, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
+    if known.forking is ForkObservation.UNVERIFIED:
+        known = replace(known, forking=_verify(attempt))
     if not attempt.status.is_infrastructure:
         known = _with_usage(known, attempt, _measure(_usage(known, attempt), attempt))
     known = replace(
@@ -138,8 +146,17 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         outcomes=_append_outcome(known, attempt),
         last_run_id=attempt.run_id,
         failing_tests=attempt.failing_tests,
+        test_times=attempt.test_times if attempt.status.is_pass else known.test_times,
+        is_indivisible=known.is_indivisible and known.size_bytes == size_bytes,
     )
     return _with_finding(known, attempt.finding)
+
+
+def _verify(attempt: AttemptSample) -> ForkObservation:
+    """Return what is known about forking a file that passed when forked, after a further attempt."""
+    if attempt.status.is_pass:
+        return ForkObservation.UNVERIFIED if attempt.is_forked else ForkObservation.CONFIRMED
+    return ForkObservation.UNKNOWN
 
 
 def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
@@ -147,8 +164,12 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
         return file
     if finding is Finding.FAILS_IN_PARALLEL:
         return replace(file, fails_in_parallel=True)
+    if finding in (Finding.FAILS_IN_PARTS, Finding.INDIVISIBLE):
+        return replace(file, is_indivisible=True)
     if finding.must_spawn:
         return replace(file, forking=ForkObservation.HARMFUL)
+    if finding is Finding.UNVERIFIED and file.forking is ForkObservation.UNKNOWN:
+        return replace(file, forking=ForkObservation.UNVERIFIED)
     return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file
 
 
@@ -180,7 +201,9 @@ def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
         cpu_s = known.cpu_s if attempt.cpu_s is None else attempt.cpu_s
         if known.cpu_s is not None and attempt.cpu_s is not None:
             cpu_s = _blend(known.cpu_s, attempt.cpu_s)
-    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit)
+    # A part needs at most what the whole file needs.
+    is_lower_bound = broke_limit or attempt.is_in_parts
+    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=is_lower_bound)
     return UsageStats(
         duration_s=duration_s,
         cpu_s=cpu_s,

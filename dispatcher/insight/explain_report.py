@@ -29,6 +29,8 @@ _RERUN_REASONS = {
     RerunReason.VERIFY_PASS: "it passed when forked, and no run had verified that it passes when spawned",
     RerunReason.RETRY: "it failed, and was retried",
     RerunReason.EXCLUSIVE: "it failed in parallel, and ran exclusively",
+    RerunReason.WHOLE: "it did not pass in parts; the result of the whole file decides",
+    RerunReason.REPART: "it failed in parts and passed as a whole, and ran in parts once more",
 }
 
 
@@ -118,6 +120,11 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     task = planned.task
     yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
     yield _line("process", what.start_method)
+    if task.parts:
+        longest_s = max(part.predicted_s or 0.0 for part in task.as_parts)
+        yield _line(
+            "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
+        )
     if task.predicted_s is not None:
         waits = "; I/O-bound" if task.is_io_bound else ""
         yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
@@ -231,6 +238,7 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
         "place": what.position,
         "files": what.total,
         "order_reason": planned.order_reason,
+        "parts": len(task.parts),
         "isolation": str(task.isolation),
         "isolation_reason": what.start_method,
         "predicted_s": task.predicted_s,

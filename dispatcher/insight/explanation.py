@@ -112,6 +112,10 @@ def rerun_reason(before: TestResult, attempt: TestResult) -> RerunReason:
     """
     if before.is_evicted:
         return RerunReason.EVICTED
+    if before.parts:
+        return RerunReason.RETRY if attempt.parts else RerunReason.WHOLE
+    if attempt.parts:
+        return RerunReason.REPART
     if before.status.is_pass:
         if attempt.isolation is Isolation.FORK:
             return RerunReason.REFORK

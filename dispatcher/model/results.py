@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import ClassVar
@@ -19,7 +19,7 @@ from msgspec import Struct
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVES, RerunReason
-from passmuster.model.result import TestResult
+from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.test_selection import SEPARATOR
 
@@ -37,6 +37,10 @@ class Finding(StrEnum):
     """It passed when forked and failed twice when spawned, which decides."""
     FAILS_IN_PARALLEL = "fails-in-parallel"
     """It failed while other files ran, and passed exclusively."""
+    FAILS_IN_PARTS = "fails-in-parts"
+    """It failed in parts, passed as a whole, and failed in parts once more: a pass decides."""
+    INDIVISIBLE = "indivisible"
+    """Its parts were not the whole file, so it ran as a whole."""
 
     @property
     def must_spawn(self) -> bool:
@@ -63,6 +67,8 @@ def derive_finding(
         return Finding.FAILS_IN_PARALLEL
     if is_unverified:
         return Finding.UNVERIFIED
+    if RerunReason.WHOLE in last:
+        return _finding_of_parts(said, last)
     if not _are_comparable(said, PROVES):
         return None
     if confirm is not None and confirm.status.is_pass:
@@ -74,6 +80,17 @@ def derive_finding(
     if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
         return Finding.FAILS_WHEN_FORKED
     return None
+
+
+def _finding_of_parts(
+    said: Sequence[tuple[RerunReason | None, TestResult]],
+    last: Mapping[RerunReason | None, TestResult],
+) -> Finding | None:
+    """Return the finding of a file that ran in parts, and then as a whole."""
+    if any(attempt.indivisible_because for _, attempt in said):
+        return Finding.INDIVISIBLE
+    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_fairly(last.get(RerunReason.REPART))
+    return Finding.FAILS_IN_PARTS if is_proven else None
 
 
 def _are_comparable(
@@ -170,6 +187,17 @@ class Regression(Struct, frozen=True, kw_only=True):
         return self.now / self.run_slowdown / self.baseline
 
 
+_KNOWN_CAUSES = frozenset(
+    {
+        Finding.FAILS_WHEN_FORKED,
+        Finding.PASSES_ONLY_FORKED,
+        Finding.FAILS_IN_PARALLEL,
+        Finding.FAILS_IN_PARTS,
+    }
+)
+"""The findings that say why a file both passed and failed."""
+
+
 class FileAttempts(Struct, frozen=True, kw_only=True):
     """One planned file and its attempts."""
 
@@ -197,16 +225,18 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def failures(self) -> tuple[TestResult, ...]:
-        """The failed attempts other than the one that counts, unless forking is proven to be the cause."""
-        if self.finding is Finding.FAILS_WHEN_FORKED:
+        """The failed attempts other than the one that counts, unless Passmuster is proven to be the cause."""
+        if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.FAILS_IN_PARTS):
             return ()
         return tuple(
             attempt
             for attempt in self.others
             if attempt.status.is_failure
             and not attempt.is_evicted
-            # A server that cannot fork says nothing about the file.
-            and not (attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK)
+            # A server that cannot fork says nothing about the file, nor do parts that cannot be put together.
+            and not (
+                attempt.status.is_infrastructure and (attempt.isolation is Isolation.FORK or attempt.parts)
+            )
         )
 
     @property
@@ -228,7 +258,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def is_flaky(self) -> bool:
         """Whether it passed and failed in this run without a known cause."""
-        if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED, Finding.FAILS_IN_PARALLEL):
+        if self.finding in _KNOWN_CAUSES:
             return False
         return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
 
@@ -277,6 +307,24 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
         return None
 
 
+class MeasuredInputs(Struct, frozen=True, kw_only=True):
+    """The state of everything that passed files have read, when their run ended.
+
+    `dispatcher.inputs.tree_state` says what a key is, and a state.
+    """
+
+    files: tuple[str, ...] = ()
+    """Paths of the test files."""
+    states: tuple[tuple[str, str], ...] = ()
+    """By key; an input that does not exist is left out."""
+    unsure: tuple[tuple[str, str], ...] = ()
+    """Those of the files whose inputs are not known for certain, each with the reason."""
+    environment: str = ""
+    """A digest of the interpreter and its packages; empty: unknown."""
+    workdir: str = ""
+    """The working directory of the tests, relative to the root."""
+
+
 class TestResults(Struct, frozen=True, kw_only=True):
     """All files of a run, in the order of the plan."""
 
@@ -295,6 +343,8 @@ class TestResults(Struct, frozen=True, kw_only=True):
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
     allows_no_tests: bool = False
+    inputs: tuple[MeasuredInputs, ...] = ()
+    """One for each machine that measured them, each for its own files."""
 
     @property
     def tests_cpu_s(self) -> float:
@@ -365,11 +415,19 @@ def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
 
     None if one of them has no name by which it could be selected, such as the set-up of a class.
     """
-    cases = [case.case_id for case in result.cases if case.outcome.is_bad is is_bad]
+    return names_of_cases(result, [case for case in result.cases if case.outcome.is_bad is is_bad])
+
+
+def names_of_cases(result: TestResult, cases: Iterable[CaseResult]) -> tuple[str, ...]:
+    """Return the names inside their file, as `Class::test`, of cases of a result.
+
+    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    """
+    ids = [case.case_id for case in cases]
     if result.runner is RunnerKind.PYTEST:
-        names = [case.partition(SEPARATOR)[2] for case in cases]
+        names = [case_id.partition(SEPARATOR)[2] for case_id in ids]
     elif result.runner is RunnerKind.UNITTEST:
-        names = [SEPARATOR.join(case.split(".")[-2:]) if " " not in case else "" for case in cases]
+        names = [SEPARATOR.join(case_id.split(".")[-2:]) if " " not in case_id else "" for case_id in ids]
     else:
         return ()
     return tuple(names) if all(name.isprintable() and name for name in names) else ()

@@ -31,7 +31,9 @@ from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
+from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
+from dispatcher.run.inputs import InputMeasurer
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -129,7 +131,7 @@ class Preparation:
 
             path, shared = config.history_from, None
             if path is not None:
-                shared = read_shared_history(path, origin=self._origins["history-from"].name)
+                shared = read_shared_history(path, origin=self._origins["history-from"].name).files
             shard = select_shard(files, config.shard, config, history=shared)
             files = shard.files
             notices += shard.notices
@@ -215,6 +217,11 @@ class Preparation:
             cache_dir=self._cache_dir(),
         )
 
+    @cached_property
+    def inputs(self) -> InputMeasurer:
+        """What measures the inputs of files on this machine."""
+        return InputMeasurer(self._config, self.interpreter, self._environ, self._cache_dir())
+
     def _cache_dir(self) -> Path | None:
         """Return the directory for cached answers of the project's interpreter; None: there is none."""
         state_dir = self._config.root / STATE_DIRECTORY
@@ -252,6 +259,8 @@ class Preparation:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
+        if self._joined is None and shard is None:
+            plan = with_parts(plan, known, selection.config, slots=capacity.slots)
         bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
         if named := named_files(config.paths, bases=bases):
             marked = (

@@ -7,12 +7,12 @@ Python.
 from __future__ import annotations
 
 import _signal
-import gc
 import os
 import sys
 import time
 
 from passmuster_child_entropy import renew
+from passmuster_child_frozen import resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reset_process(job: Job) -> None:
     _forget_temporary_directory()
     _update_process_facts()
     _draw_new_randomness()
-    gc.enable()
+    resume()
 
 
 def _forget_temporary_directory() -> None:
@@ -42,13 +42,16 @@ def _forget_temporary_directory() -> None:
 
 
 def _update_process_facts() -> None:
-    """Update modules that store the thread ID or the start time of their process."""
+    """Update modules that store the thread ID, the start time, or the environment of their process."""
     threading: Any = sys.modules.get("threading")
     if threading is not None and hasattr(threading.Thread, "_set_native_id"):
         threading.main_thread()._set_native_id()
     logging: Any = sys.modules.get("logging")
     if logging is not None:  # What `relativeCreated` counts from.
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
+    handlers: Any = sys.modules.get("wsgiref.handlers")
+    if handlers is not None:
+        handlers.BaseHandler.os_environ = handlers.read_environ()
 
 
 def _draw_new_randomness() -> None:

@@ -26,7 +26,7 @@ from passmuster_child_session_finish import (
     load_conftests,
     start_capture,
 )
-from passmuster_child_session_prepare import Preparation, Unsupported
+from passmuster_child_session_prepare import Preparation, Unsupported, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +83,12 @@ class PreparedSession:
         self._environment = surroundings.changed_environment()
         self._path = (surroundings.path, list(sys.path))
         self._interpreter = checks.InterpreterState()
-        self._has_conftests = False
+        self._conftest_folders = self._find_conftest_folders()
+        self._conftests: "list[str] | None" = None
+        """The initial conftests that are loaded; None: each file loads them itself."""
         interpreter.restore()
+        if not self.has_initial_conftests():
+            self._load_ahead(IdentityReads())  # What pytest itself does then is the same for each file.
 
     def hold_conftests(self, reads: IdentityReads) -> str:
         """Load the initial conftests for all files that will be forked from this process; called once.
@@ -93,7 +97,7 @@ class PreparedSession:
             reads: watches while they are loaded.
 
         Returns:
-            Why that is of no use after all, or "".
+            Why the loaded conftests cannot be used, or "".
 
         Raises:
             Unsupported: they cannot be loaded before the file is known.
@@ -102,27 +106,29 @@ class PreparedSession:
         reason = self._why_conftests()
         if reason:
             raise Unsupported(reason)
-        environment, interpreter = dict(os.environ), checks.InterpreterState()
-        self._interpreter.restore()
         streams = checks.StreamWatch()
-        with reads:
-            self._load_conftests(streams.note)
-        self._has_conftests = True
-        if self._made.capture is not None:
-            self._made.capture.stop_global_capturing()
-        self._environment.update(checks.changed_environment(environment))
-        self._path = (self._path[0], list(sys.path))
-        self._interpreter = checks.InterpreterState()
-        interpreter.restore()
+        self._load_ahead(reads, streams.note)
         return (
             "keeps standard output or error as they are while pytest captures" if streams.are_kept() else ""
         )
 
     def has_initial_conftests(self) -> bool:
         """Return whether there is one at all."""
-        if self._made.initial["noconftest"]:
-            return False
-        return any(os.path.exists(os.path.join(folder, "conftest.py")) for folder in self._conftest_folders())
+        return bool(self._initial_conftests())
+
+    def _load_ahead(self, reads: IdentityReads, on_capture: "Callable[[], object]" = bool) -> None:
+        """Load the initial conftests for all files that will be forked from this process."""
+        environment, interpreter = dict(os.environ), checks.InterpreterState()
+        self._interpreter.restore()
+        with running(), reads:
+            self._load_conftests(on_capture)
+        self._conftests = self._initial_conftests()
+        if self._made.capture is not None:
+            self._made.capture.stop_global_capturing()
+        self._environment.update(checks.changed_environment(environment))
+        self._path = (self._path[0], list(sys.path))
+        self._interpreter = checks.InterpreterState()
+        interpreter.restore()
 
     def why_not(self, file: str) -> str:
         """Return why a file cannot run in this session, in one line; empty: it can.
@@ -190,13 +196,16 @@ class PreparedSession:
 
     def _why_conftests(self) -> str:
         """Return which initial conftest does what must happen before the session is configured."""
-        reasons = (
-            str(checks.why_conftest(os.path.join(folder, "conftest.py")))
-            for folder in self._conftest_folders()
-        )
-        return next(filter(None, reasons), "")
+        return next(filter(None, map(checks.why_conftest, self._initial_conftests())), "")
 
-    def _conftest_folders(self) -> "list[str]":
+    def _initial_conftests(self) -> "list[str]":
+        """Return the conftests that pytest loads before it configures."""
+        if self._made.initial["noconftest"]:
+            return []
+        paths = (os.path.join(folder, "conftest.py") for folder in self._conftest_folders)
+        return list(filter(os.path.exists, paths))
+
+    def _find_conftest_folders(self) -> "list[str]":
         """Return the folders whose conftests pytest loads before it configures, if they have one."""
         above = set()
         cut = os.path.abspath(str(self._made.initial["confcutdir"] or os.sep))
@@ -239,7 +248,9 @@ class PreparedSession:
             # Capturing asks for it at once, and finds it out by writing a file.
             tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
         adopt(self._made)
-        if self._has_conftests:
+        if self._conftests is not None:
+            if self._conftests != self._initial_conftests():
+                raise Unsupported("there are other initial conftests than when the run started")
             start_capture(self._made)
             if self._made.capture is not None:
                 self._made.capture.suspend_global_capture()

@@ -124,7 +124,7 @@ class Silence:
 
 
 class StreamWatch:
-    """Finds out whether somebody has kept the streams that pytest puts in place while it captures."""
+    """Finds out whether code has kept a stream that pytest installs while it captures."""
 
     def __init__(self) -> None:
         self._streams: "list[weakref.ref[Any]]" = []

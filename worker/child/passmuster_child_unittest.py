@@ -49,6 +49,9 @@ def make_loader(
                 cases, deselected = choose(list(_cases(suite)))
                 if deselected:
                     reporter.count("deselected", deselected)
+                if selection.is_part and not any(type(case).__name__ == "_FailedTest" for case in cases):
+                    names = ["::".join(case.id().split(".")[-2:]) for case in cases]
+                    cases = selection.cut(cases, names, reporter)
                 return self.suiteClass(cases)
             except UnknownTestError as error:
                 reporter.text("collect", str(error))

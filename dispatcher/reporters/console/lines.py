@@ -116,6 +116,10 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return f"{status_text(result)}; it was forked and will rerun spawned"
         case RerunReason.REFORK:
             return "passed twice when spawned after it failed when forked; will rerun forked"
+        case RerunReason.WHOLE:
+            return f"{status_text(result)}; it will rerun as a whole"
+        case RerunReason.REPART:
+            return "passed as a whole after it failed in parts; will rerun in parts"
         case RerunReason.RECHECK if result.status.is_pass:
             return "passed when spawned after it failed when forked; will rerun spawned"
         case RerunReason.RECHECK:
@@ -130,6 +134,8 @@ def overruled_text(result: TestResult, reason: RerunReason | None) -> str:
         return f"{PASSED_EXCLUSIVELY}; it stays failed, see --retries"
     if reason is RerunReason.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
         return f"{status_text(result)}; it failed when forked again, so forking is the cause"
+    if reason is RerunReason.REPART and result.status.is_failure:
+        return f"{status_text(result)}; it failed in parts again, so that its tests depend on each other"
     what = "passed" if result.status.is_pass else status_text(result)
     return f"{what} in attempt {result.attempt}, which does not count: it is flaky"
 

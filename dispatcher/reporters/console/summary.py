@@ -11,7 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.model.results import FileAttempts, Finding, Measure, Regression, TestResults
+from dispatcher.model.results import (
+    FileAttempts,
+    Finding,
+    Measure,
+    Regression,
+    TestResults,
+    names_of_cases,
+)
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
 from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
@@ -39,6 +46,9 @@ STACK_LINES = 30
 
 MAX_LEAKED = 3
 """Processes named of those that a file left behind; the rest is counted."""
+
+MAX_DEPENDENT_TESTS = 5
+"""Tests named of a file that failed only in parts."""
 
 RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
@@ -177,12 +187,40 @@ def _finding_lines(results: TestResults) -> Iterator[str]:
         "until they change:",
         parallel,
     )
+    in_parts = [
+        f"{_label(record)} ({_dependent_tests(record)})"
+        for record in by_path(results.found(Finding.FAILS_IN_PARTS))
+    ]
+    yield from listed(
+        f"{len(in_parts)} file(s) failed twice in parts and passed as a whole, so that these tests seem to "
+        "depend on others; they run as a whole until they change:",
+        in_parts,
+    )
+    indivisible = [
+        f"{_label(record)} ({one_line(_problem_of_parts(record))})"
+        for record in by_path(results.found(Finding.INDIVISIBLE))
+    ]
+    yield from listed(
+        f"{len(indivisible)} file(s) could not run in parts; they run as a whole until they change:",
+        indivisible,
+    )
     unverified = len(results.found(Finding.UNVERIFIED))
     if unverified:
         text = (
             "passed in a forked process and have not been run in a fresh interpreter yet; later runs do that"
         )
         yield tagged(Tag.INFO, f"{unverified} file(s) {text}")
+
+
+def _dependent_tests(record: FileAttempts) -> str:
+    """Return the tests that failed in parts of a file; if none did, why the parts did not pass."""
+    failed = _last_failure(record)
+    tests = [one_line(name) for name in names_of_cases(failed, failed.bad_cases)]
+    return ", ".join(first_texts(tests, MAX_DEPENDENT_TESTS)) if tests else status_text(failed)
+
+
+def _problem_of_parts(record: FileAttempts) -> str:
+    return next(one.indivisible_because for one in record.attempts if one.indivisible_because)
 
 
 def _last_failure(record: FileAttempts) -> TestResult:
