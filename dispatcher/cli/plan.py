@@ -26,8 +26,8 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
     config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
     runner = call.runner(config)
     if not runner.discover_tests():
-        line = nothing_found_line(include_integration=config.include_integration)
-        call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
+        line = config.nothing_selected or nothing_found_line(include_integration=config.include_integration)
+        call.write(f"{line}\n")
         return ExitCode.OK
     prepared = runner.prepare()
     answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)

@@ -18,6 +18,9 @@ from passmuster.model.status import Isolation
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
+_MAX_REASONS = 5
+"""Reasons that people are shown; the JSON has all."""
+
 _WIDTH = 16
 """Columns of the names."""
 
@@ -72,6 +75,9 @@ def _now_lines(what: Explanation) -> Iterator[str]:
     if not what.is_found:
         yield _line("now", "not found by discovery: it runs only if you name it")
     yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
+    reasons = what.affected[:_MAX_REASONS] or ("no: all that it read when it last passed is the same",)
+    for number, reason in enumerate(reasons):
+        yield _line("" if number else "affected", one_line(reason))
 
 
 def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
@@ -190,6 +196,7 @@ def explain_json(what: Explanation) -> bytes:
             "kind": str(what.file.kind),
             "never_ran": what.never_ran,
             "changed": what.is_changed,
+            "affected": list(what.affected),
             "found": what.is_found,
             "waits": [
                 {

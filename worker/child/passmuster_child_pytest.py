@@ -9,6 +9,7 @@ from time import perf_counter
 
 from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
+from passmuster_child_report import ANOTHER, MESSAGE_LIMIT
 from passmuster_child_select import QUARANTINED, Selection, UnknownTestError
 
 TYPE_CHECKING = False
@@ -261,7 +262,7 @@ class Plugin:
             self._shared_s += perf_counter() - started
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        """Add up set-up, call and tear-down; the test is reported when its tear-down is.
+        """Add up set-up, call, subtests and tear-down; the test is reported when its tear-down is.
 
         An attempt that pytest-rerunfailures takes back, by the outcome "rerun", is none of it.
         """
@@ -271,6 +272,8 @@ class Plugin:
         found = _outcome(report)
         if _rank(found) > _rank(outcome):
             outcome, message = found, _reason(report) if found != "passed" else ""
+        elif report.failed and len(message) < MESSAGE_LIMIT:
+            message += ANOTHER + _reason(report)
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
@@ -365,11 +368,20 @@ def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
         return report.longrepr[2]
     text = report.longreprtext
     crash = getattr(report.longrepr, "reprcrash", None)
-    if crash is None or ":%d: " % crash.lineno in text or " line %d" % crash.lineno in text:
+    if crash is None or _has_place(text) or " line %d" % crash.lineno in text:
         return text
     # With `--tb=no` and `--tb=line` pytest's text holds neither the place nor the whole message.
     marked = ["E   " + line for line in crash.message.splitlines()]
     return "\n".join([*marked, "", "%s:%d: " % (crash.path, crash.lineno)])
+
+
+def _has_place(text: str) -> bool:
+    """Whether a line is a place as pytest writes it: `path:line: ...`.
+
+    It need not be that of the crash: pytest leaves out the frames inside `unittest`.
+    """
+    places = (line.partition(": ")[0].rpartition(":")[2] for line in text.splitlines() if line[:2] != "E ")
+    return any(place.isdigit() for place in places)
 
 
 def wrap_main(config_module: "ModuleType", reporter: "ReportWriter") -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT = 8000
 """Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
 
+ANOTHER = "\n[... another failure of this test ...]\n"
+"""Separates the messages of one test that failed more than once: in subtests, or in its tear-down too."""
 
 _MIN_SHARED_S = 0.001
 """Shorter set-ups of shared fixtures are not told apart: most tests have some of microseconds."""
@@ -111,21 +113,13 @@ class ReportWriter:
         for start in range(0, len(names), IMPORTS_EACH):
             self.text("imports", " ".join(names[start : start + IMPORTS_EACH]))
 
-    def inputs(self, kind: str, values: "list[str]") -> None:
-        """Report what the process has read, of one kind (`passmuster_child_inputs`)."""
-        line: "list[str]" = []
-        size = 0
-        for value in values:
-            line.append(_quote(value))
-            size += len(line[-1])
-            if size > INPUTS_EACH:
-                self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
-                line, size = [], 0
-        if line:
-            self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+    def inputs(self, records: "list[str]", unsure: str, *, has_network: bool) -> None:
+        """Report what the process has read (`input_records`).
 
-    def inputs_end(self, unsure: str, *, has_network: bool) -> None:
-        """Report that the inputs are complete, except for the reason in `unsure`; empty: there is none."""
+        It is complete except for the reason in `unsure`; empty: there is none.
+        """
+        for record in records:
+            self._send(record)
         self._send('{"inputs": "end", "unsure": %s, "network": %d}' % (_quote(unsure), has_network))
 
     def text(self, key: str, value: str) -> None:
@@ -142,6 +136,22 @@ class ReportWriter:
                 write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
         except OSError:
             pass
+
+
+def input_records(kind: str, values: "list[str]") -> "list[str]":
+    """Return records of what a process has read, of one kind (`passmuster_child_inputs`)."""
+    records: "list[str]" = []
+    line: "list[str]" = []
+    size = 0
+    for value in values:
+        line.append(_quote(value))
+        size += len(line[-1])
+        if size > INPUTS_EACH:
+            records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+            line, size = [], 0
+    if line:
+        records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+    return records
 
 
 def bound(message: str) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, Finding
-from dispatcher.reporters.console.summary import attempts_text
+from dispatcher.reporters.console.lines import attempts_text
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.html.report_model import ReportModel
 from passmuster.model.result import TestResult
