@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, ExecutionTarget
-from dispatcher.engine.cached_backend import CachedBackend
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
-from dispatcher.engine.journaled_backend import JournaledBackend
+from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
 from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.parts_backend import PartsBackend
 from dispatcher.engine.signals import watch_interrupts

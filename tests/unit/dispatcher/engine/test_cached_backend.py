@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished, TaskStarted
-from dispatcher.engine.cached_backend import CachedBackend
+from dispatcher.engine.journaled_backend import CachedBackend
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
