@@ -68,6 +68,10 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 """Operators, each with the one that takes its place."""
 
 
+USAGE_ERROR = 4
+"""The exit status of pytest if a conftest cannot be imported."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
     """What one fault led to; numbers of test files.
@@ -191,6 +195,8 @@ class _Bench:
         done = subprocess.run(
             words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
         )
+        if done.returncode == USAGE_ERROR:  # A conftest cannot be imported, and the run fails as a whole.
+            return set(self._files)
         errors = re.findall(r"^ERROR (\S+\.py)", done.stdout, re.MULTILINE)
         return {*re.findall(r"^(\S+?\.py)::", done.stdout, re.MULTILINE), *errors}
 
