@@ -148,7 +148,7 @@ class CompactReporter(LineReporter):
             case None:
                 return self._verdict_rows(file, result)
             case _:
-                return [self._row(RERUN_TAGS[following], file, result, rerun_text(result, following))]
+                return [self._row(RERUN_TAGS[following], file, result, rerun_remark(result, following))]
 
     def _verdict_rows(self, file: TestFile, result: TestResult) -> list[str]:
         """Return the row of a verdict; none for a pass that needs no attention."""
@@ -168,6 +168,22 @@ class CompactReporter(LineReporter):
             peak_bytes=result.peak_bytes,
             columns=self._size().columns - 1,
         )
+
+
+_CONDITIONS = {
+    RerunReason.VERIFY_FAILURE: "when forked",
+    RerunReason.RECHECK: "when spawned",
+    RerunReason.EXCLUSIVE: "in parallel",
+    RerunReason.WHOLE: "in parts",
+}
+"""How a file ran in the attempt after which it runs again, where that may be the cause of its failure."""
+
+
+def rerun_remark(result: TestResult, reason: RerunReason) -> str:
+    """Return what an attempt gave after which the file runs again; the tag of the row says what for."""
+    if result.status.is_pass or result.is_evicted:
+        return rerun_text(result, reason)
+    return ": ".join(filter(None, (_CONDITIONS.get(reason), verdict_remark(result))))
 
 
 def verdict_remark(result: TestResult) -> str:

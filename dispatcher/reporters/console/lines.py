@@ -140,8 +140,6 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return "passed when spawned after it failed when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
-        case RerunReason.EXCLUSIVE:
-            return f"{status_text(result)}; will rerun alone"
         case _:
             return f"{status_text(result)}; will rerun"
 
