@@ -12,7 +12,8 @@ A file runs again in these cases:
 - It failed and the user allowed retries.
 - It failed while other files ran, for the first time as far as is known: it reruns exclusively.
 - It passed when forked and no spawned result is known: it is *verified*, and if that fails, spawned once
-  more.
+  more. If the run must list differences and its tests differ, it is spawned once more as well: tests that
+  differ between two spawned attempts do not differ because of forking.
 
 A verification or an exclusive rerun is compared with the attempt before it, and therefore requests the same
 worker. If it ran on another one, or a signal from outside ended it, nothing is proven, and no further attempt
@@ -30,6 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, RerunReason
+from dispatcher.model.results import differences
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
@@ -153,7 +155,7 @@ def _next_attempt(
     if context.reason is RerunReason.WHOLE and result.status.is_pass:
         return _once_more_in_parts(task, context)
     if context.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
-        further = _next_of_proof(task, result, context)
+        further = _next_of_proof(task, result, context, policy)
         if further is not None or context.reason is not RerunReason.VERIFY_FAILURE:
             return further
     elif needs_verification(task, result, policy):
@@ -205,7 +207,9 @@ def _verification(
     )
 
 
-def _next_of_proof(task: TestTask, result: TestResult, context: AttemptContext) -> NextAttempt | None:
+def _next_of_proof(
+    task: TestTask, result: TestResult, context: AttemptContext, policy: RetryPolicy
+) -> NextAttempt | None:
     """Return the attempt that a proof for or against forking needs after an attempt for this reason."""
     if context.before is not None and not context.before.is_comparable(result):
         return None
@@ -219,6 +223,13 @@ def _next_of_proof(task: TestTask, result: TestResult, context: AttemptContext) 
         )
     if context.reason is RerunReason.VERIFY_PASS and not passes:
         return NextAttempt(task=_with_corrected_memory(task, result), reason=RerunReason.RECHECK)
+    if (
+        context.reason is RerunReason.VERIFY_PASS
+        and policy.verifies_forks
+        and context.before is not None
+        and differences(context.before, result)
+    ):
+        return NextAttempt(task=_following(task), reason=RerunReason.RECHECK)
     return None
 
 

@@ -62,6 +62,8 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     peak_bytes: int | None
     is_forked: bool = False
     is_in_parts: bool = False
+    is_of_some_tests: bool = False
+    """Whether only some of its tests ran: the user selected them, or other shards run the others."""
     finding: Finding | None = None
     verdict: Status | None = None
     failing_tests: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     ) -> AttemptSample:
         """Reduce a result; of its output and test cases only the names of failing ones are kept."""
         failing = names_of_tests(result, is_bad=True)
+        is_of_some_tests = not file.selection.is_whole_file or result.is_partial
         return cls(
             file=file,
             run_id=run_id,
@@ -86,9 +89,10 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
             is_in_parts=bool(result.parts),
             finding=finding,
             failing_tests=failing if len(failing) <= MAX_FAILING_TESTS else (),
-            passing_tests=frozenset()
-            if file.selection.is_whole_file
-            else frozenset(names_of_tests(result, is_bad=False)),
+            is_of_some_tests=is_of_some_tests,
+            passing_tests=frozenset(names_of_tests(result, is_bad=False))
+            if is_of_some_tests
+            else frozenset(),
             test_times=write_tests(measured_tests(result)) if result.status.is_pass else "",
         )
 
@@ -116,7 +120,7 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
     A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
     findings about forking and about parallel runs are discarded when the file changes.
     """
-    if not attempt.file.selection.is_whole_file:
+    if attempt.is_of_some_tests:
         return _merge_selected(old, attempt)
     size_bytes, mtime_ns = attempt.file.size_bytes, attempt.file.mtime_ns
     known = old or FileHistory(

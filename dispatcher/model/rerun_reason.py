@@ -15,7 +15,9 @@ class RerunReason(StrEnum):
     VERIFY_FAILURE = "verify-failure"
     """It did not pass when forked: it runs spawned."""
     RECHECK = "recheck"
-    """It runs spawned once more: it passed a verification of a failure, or failed one of a pass."""
+    """It runs spawned once more: it passed a verification of a failure, failed one of a pass, or had other
+    tests in one of a pass.
+    """
     REFORK = "refork"
     """It failed when forked and passed twice when spawned: it is forked once more, which shows the cause."""
     VERIFY_PASS = "verify-pass"

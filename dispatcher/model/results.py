@@ -115,21 +115,26 @@ class IsolationDifference(Struct, frozen=True, kw_only=True):
     """Each difference as a phrase, at least one."""
 
 
-def differences(forked: TestResult, spawned: TestResult) -> tuple[str, ...]:
+def differences(forked: TestResult, spawned: TestResult, again: TestResult | None = None) -> tuple[str, ...]:
     """Return every difference in verdict, in the set of tests, and in their outcomes.
 
-    Times and messages vary from run to run and are not compared.
+    Times and messages vary from run to run and are not compared. Neither are tests that differ between two
+    spawned attempts.
+
+    Args:
+        again: the second spawned attempt; None: there is none.
     """
-    return tuple(_differences(forked, spawned))
+    return tuple(_differences(forked, spawned, again))
 
 
-def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
+def _differences(forked: TestResult, spawned: TestResult, again: TestResult | None) -> Iterator[str]:
     if forked.status is not spawned.status:
         yield f"{forked.status} when forked, {spawned.status} when spawned"
     when_forked, when_spawned = _outcomes(forked), _outcomes(spawned)
+    varying = set() if again is None else _varying(when_forked, when_spawned, _outcomes(again))
     for case_id in dict.fromkeys((*when_forked, *when_spawned)):
         before, after = when_forked.get(case_id), when_spawned.get(case_id)
-        if before == after:
+        if before == after or case_id in varying:
             continue
         if after is None:
             yield f"{case_id}: ran only when forked"
@@ -137,6 +142,21 @@ def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
             yield f"{case_id}: ran only when spawned"
         else:
             yield f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned"
+
+
+def _varying(
+    forked: Mapping[str, Counter[Outcome]],
+    spawned: Mapping[str, Counter[Outcome]],
+    again: Mapping[str, Counter[Outcome]],
+) -> set[str]:
+    """Return the tests that differ between two spawned attempts.
+
+    Some have another name in every attempt, with the time or an address. In the forked attempt there must be
+    as many new names.
+    """
+    varying = {case_id for case_id in (*spawned, *again) if spawned.get(case_id) != again.get(case_id)}
+    renamed, new = spawned.keys() - again.keys(), forked.keys() - spawned.keys() - again.keys()
+    return varying | new if len(renamed) == len(new) else varying
 
 
 def _outcomes(result: TestResult) -> dict[str, Counter[Outcome]]:
@@ -281,8 +301,25 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
         pair = self._verified
         if pair is None or not pair[0].is_comparable(pair[1]):
             return None
-        texts = differences(*pair)
+        texts = differences(*pair, self._rechecked(pair[1]))
         return IsolationDifference(file=self.file, texts=texts) if texts else None
+
+    @property
+    def varies(self) -> bool:
+        """Whether its tests differ between two spawned attempts."""
+        pair = self._verified
+        again = None if pair is None else self._rechecked(pair[1])
+        return pair is not None and again is not None and bool(differences(pair[1], again))
+
+    def _rechecked(self, spawned: TestResult) -> TestResult | None:
+        """Return the spawned attempt that repeats a passed verification; None: there is none."""
+        found = [
+            attempt
+            for attempt, reason in zip(self.attempts, self.reasons, strict=False)
+            if reason is RerunReason.RECHECK and attempt.status.is_pass
+        ]
+        is_repeated = bool(found) and spawned.status.is_pass and spawned.is_comparable(found[-1])
+        return found[-1] if is_repeated else None
 
     @property
     def is_incomparable(self) -> bool:

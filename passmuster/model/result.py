@@ -144,6 +144,11 @@ class TestResult(Struct, frozen=True, kw_only=True):
         return key_of(self.file_path, self.parts[0].part if len(self.parts) == 1 else None)
 
     @property
+    def is_partial(self) -> bool:
+        """Whether it is of some parts of the file only: other shards run the others."""
+        return bool(self.parts) and len(self.parts) < self.parts[0].part.total
+
+    @property
     def indivisible_because(self) -> str:
         """Why the file cannot run in parts; empty: it ran as a whole, or nothing is known against it."""
         return next((run.problem for run in self.parts if run.problem), "")

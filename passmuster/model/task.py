@@ -6,6 +6,7 @@ message can choose what is executed.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from msgspec import Struct
@@ -119,6 +120,14 @@ class TestTask(Struct, frozen=True, kw_only=True):
             )
             for part in self.parts
         )
+
+
+_PART = re.compile(r"/part-[0-9]+-of-[0-9]+-[0-9a-f]{8}\Z")
+
+
+def path_of(key: str) -> str:
+    """Return the file that a key is of, or a part of which."""
+    return _PART.sub("", key)
 
 
 def key_of(file_path: str, part: FilePart | None) -> str:

@@ -137,7 +137,7 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
         case RerunReason.REPART:
             return "passed as a whole after it failed in parts; will rerun in parts"
         case RerunReason.RECHECK if result.status.is_pass:
-            return "passed when spawned after it failed when forked; will rerun spawned"
+            return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
         case _:

@@ -130,7 +130,7 @@ class ConsoleReporter(LineReporter):
             if following is None and before is result.status.is_pass:
                 text = "failed when run alone too" if is_exclusive else "passed when spawned too"
                 return [file_line(Tag.INFO, file, text)] if self._is_verbose else []
-            if not result.is_evicted:
+            if not result.is_evicted and before is not result.status.is_pass:
                 text = PASSED_EXCLUSIVELY if is_exclusive else "passed when forked, failed when spawned"
                 lines.append(file_line(Tag.WARN, file, text))
         if following is not None and following not in TOLD_BEFORE:

@@ -253,6 +253,10 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
         )
     ]
     yield from listed(f"{len(results.differing)} file(s) differ when forked:", differing)
+    varying = [record for record in by_path(results.records) if record.varies]
+    if varying:
+        text = f"{len(varying)} file(s) have tests that differ between spawned attempts too: "
+        yield tagged(Tag.INFO, text + _named(varying))
     spawned: dict[str, list[FileAttempts]] = defaultdict(list)
     for record in by_path(results.records):
         if record.started and not record.was_forked:
