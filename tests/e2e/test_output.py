@@ -87,7 +87,7 @@ def test_a_terminal_shows_what_did_not_pass(project: Project) -> None:
     (retry,) = [row for row in rows if row.startswith("[RETRY] tests/test_flaky.py")]
     assert re.fullmatch(r"\S+ \S+  FAIL: exit status 1; no test [a-z ]*…  TIME", retry)
     assert "[PASS] tests/test_flaky.py  passed in attempt 2  TIME" in rows
-    assert rows.count("[FAIL] tests/test_basket.py  2 of 3 test(s) failed  TIME") == 1
+    assert rows.count("[FAIL] tests/test_basket.py  2 of 3 tests failed  TIME") == 1
     assert not [row for row in rows if LONG in row]
     (block,) = re.findall(r"(?m)^\[FAIL\] tests/test_basket\.py\n((?:  .*\n)+)", shown)
     lines = block.splitlines()

@@ -121,7 +121,7 @@ class CompactReporter(LineReporter):
 
     def _started_lines(self, event: RunStarted) -> list[str]:
         values = {limit.name: limit.value for limit in event.limits}
-        parts = [f"{len(event.plan.files)} file(s)"]
+        parts = [f"{len(event.plan.files):,} file(s)"]
         parts += [f"{values[SLOTS_LIMIT]} at once"] if SLOTS_LIMIT in values else []
         parts += [f"memory budget {values[BUDGET_LIMIT]}"] if BUDGET_LIMIT in values else []
         if not self._is_verbose:
@@ -190,5 +190,5 @@ def verdict_remark(result: TestResult) -> str:
     """Return why a file did not pass: the number of its failed tests, or its status and the reason."""
     failed = len(result.bad_cases)
     if result.status is Status.FAIL and failed:
-        return f"{failed} of {len(result.cases)} test(s) failed"
+        return f"{failed} of {len(result.cases)} tests failed"
     return status_text(result)
