@@ -18,6 +18,7 @@ import tempfile
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import CollectionPath
 from passmuster_child_identity import IdentityReads
+from passmuster_child_late_conftests import LateConftests
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import (
     adopt,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedSession", "Unsupported"]
 
+_STARTING_HOOKS = ("pytest_sessionstart", "pytest_collection")
+"""Hooks that set up what the modules of the project may find when they are imported."""
+
 
 class PreparedSession:
     """A pytest session that has started and waits for its file.
@@ -48,6 +52,7 @@ class PreparedSession:
     Attributes:
         rootdir: pytest's root directory.
         inifile: the configuration file; empty: there is none.
+        late_conftests: the conftests that pytest loads when it collects, as far as they have been executed.
 
     Raises:
         Unsupported: this version of pytest, its plugins or the configuration do not allow it.
@@ -84,6 +89,7 @@ class PreparedSession:
         self._path = (surroundings.path, list(sys.path))
         self._interpreter = checks.InterpreterState()
         self._has_conftests = False
+        self.late_conftests = LateConftests(made.config)
         interpreter.restore()
 
     def hold_conftests(self, reads: IdentityReads) -> str:
@@ -118,11 +124,21 @@ class PreparedSession:
             "keeps standard output or error as they are while pytest captures" if streams.are_kept() else ""
         )
 
-    def has_initial_conftests(self) -> bool:
-        """Return whether there is one at all."""
+    def starting_conftests(self) -> "list[str]":
+        """Return the loaded conftests that act after a session starts and before a test file is imported."""
+        plugins = self._made.config.pluginmanager.get_plugins() - self._made.registered
+        return [
+            str(getattr(plugin, "__file__", plugin))
+            for plugin in plugins
+            if any(hasattr(plugin, hook) for hook in _STARTING_HOOKS)
+        ]
+
+    def initial_conftests(self) -> "list[str]":
+        """Return the paths of the initial conftests."""
         if self._made.initial["noconftest"]:
-            return False
-        return any(os.path.exists(os.path.join(folder, "conftest.py")) for folder in self._conftest_folders())
+            return []
+        paths = (os.path.join(folder, "conftest.py") for folder in self._conftest_folders())
+        return [path for path in paths if os.path.exists(path)]
 
     def why_not(self, file: str) -> str:
         """Return why a file cannot run in this session, in one line; empty: it can.

@@ -7,6 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+CONFTEST = "/"
+"""Prefix of the name of a conftest, which is its path below the root."""
+
 ENVIRONMENT = "="
 """Prefix of a mark: a write to the environment, or a request that pytest rewrites the asserts of modules."""
 
@@ -16,8 +19,9 @@ class FileImports(Struct, frozen=True, kw_only=True):
 
     modules: tuple[str, ...] = ()
     """In the order of their import, each once. `a:b` is `b` of `from a import b`, a submodule or not; it
-    always follows `a`. A mark (`=a`) follows a module of the project that writes to the environment, on which
-    later imports may depend. The marks of conftests and of the file itself contain their paths."""
+    always follows `a`. Conftests have their paths for names (`/tests/conftest.py`). A mark (`=a`) follows a
+    module of the project that writes to the environment, on which later imports may depend. The mark of the
+    file itself contains its path."""
     own: Mapping[str, str] = field(default_factory=dict)
     """The modules that are the project's, each with its file."""
     writes: Mapping[str, str] = field(default_factory=dict)
@@ -48,12 +52,14 @@ class Preloadable(Struct, frozen=True, kw_only=True):
 def preloadable(needs: FileImports, is_held: Callable[[str], bool]) -> Preloadable:
     """Return the modules that can be preloaded with the same environment as in the file itself.
 
-    `is_held` decides whether a server may preload a module of the project, by name, or a conftest, by path.
-    Processes that are forked from that server inherit what the module wrote to the environment.
+    `is_held` decides whether a server may preload a module of the project or a conftest. Processes that are
+    forked from that server inherit what the module wrote to the environment. Behind a conftest that each file
+    loads itself, modules of the project may depend on what it does, and are left to the files as well.
     """
     modules: list[str] = []
     writers: list[str] = []
     ends_at = ""
+    follows_conftest = False
     for name in needs.modules:
         if name.startswith(ENVIRONMENT):
             writer = name.removeprefix(ENVIRONMENT)
@@ -61,6 +67,8 @@ def preloadable(needs: FileImports, is_held: Callable[[str], bool]) -> Preloadab
                 ends_at = needs.writes[writer]
                 break
             writers.append(writer)
-        elif name not in needs.own or is_held(name):
+        elif name not in needs.own or (is_held(name) and not follows_conftest):
             modules.append(name)
+        elif name.startswith(CONFTEST):
+            follows_conftest = True
     return Preloadable(modules=tuple(modules), writers=tuple(writers), ends_at=ends_at)

@@ -19,7 +19,7 @@ from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.forkserver.file_imports import FileImports, Preloadable, preloadable, with_learned
+from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ModuleCost, is_allowed
@@ -37,7 +37,7 @@ SERVERS_SHARE = 8
 """The servers together may take one part in so many of the memory budget."""
 
 _TESTS = ("test_*.py", "*_test.py", "conftest.py")
-"""Files of the project that are never imported before a fork: each is run, or loaded, by pytest."""
+"""Files of the project that are never imported by name before a fork: each is run, or loaded, by pytest."""
 
 
 class ForkAdvice(Struct, frozen=True, kw_only=True):
@@ -205,6 +205,25 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) for each in verdicts):
                 self._choose(base)
 
+    def conftest_verdict(self, conftests: tuple[str, ...]) -> str:
+        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+
+        Earlier runs count as long as no file has changed that was imported.
+        """
+        with self._lock:
+            self._open()
+            assert self._store is not None
+            return self._store.conftest_verdict(self._identity, self._conftest_key(conftests))
+
+    def learn_conftests(self, conftests: tuple[str, ...], answer: ServerInfo) -> None:
+        """Record what loading the initial conftests showed; an error that they raised may be transient."""
+        with self._lock:
+            if self._store is None:
+                return
+            for each in answer.verdicts:
+                key = self._conftest_key(conftests)
+                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
         with self._lock:
@@ -233,7 +252,7 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base=answer.modules,
+            base={*answer.modules, *self._conftest_names(answer)},
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -270,7 +289,7 @@ class ForkAdvisor:
         return any(name not in facts and not self._is_named(name) for name in modules)
 
     def _holder(self, base: str) -> Callable[[str], bool]:
-        """Return whether a server may hold a module of the project, or holds the conftest at a path.
+        """Return whether a server may hold a module of the project, or a conftest.
 
         Only under pytest a server is what the file would be, up to its own imports. In other servers it is
         for the user to say so (`preload`). Coverage measures no import that happens in a server.
@@ -281,13 +300,15 @@ class ForkAdvisor:
         facts = self.facts()
 
         def is_held(name: str) -> bool:
-            if name in loaded:
-                return True
             file = self._own.get(name)
+            if file in loaded:
+                return True
             if is_measured or file is None or not (ground is not None or self._is_named(name)):
                 return False
             is_test = any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
-            return not is_test and (name not in facts or facts[name].is_allowed)
+            return not (is_test and not name.startswith(CONFTEST)) and (
+                name not in facts or facts[name].is_allowed
+            )
 
         return is_held
 
@@ -329,6 +350,18 @@ class ForkAdvisor:
         self._identity = found.identity
         self._scanner = self._new_scanner(store)
         self._store = store
+
+    def _conftest_names(self, answer: ServerInfo) -> list[str]:
+        """Return the names of the conftests that a server has loaded."""
+        assert self._scanner is not None
+        paths = (file.path for file in answer.files)
+        return [
+            self._scanner.conftest_name(path) for path in paths if os.path.basename(path) == "conftest.py"
+        ]
+
+    def _conftest_key(self, conftests: tuple[str, ...]) -> str:
+        """Return what the effect of conftests depends on, beside the interpreter and the project's files."""
+        return "\n".join((self._settings.environ.get("PYTEST_ADDOPTS", ""), *conftests))
 
     def _new_scanner(self, store: ImportStore) -> Scanner:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)

@@ -12,6 +12,7 @@ Fork servers only make files start faster. If anything fails, the file is spawne
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +26,16 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
-from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
+from worker.forkserver.module_costs import is_allowed
+from worker.forkserver.server import (
+    PYTEST,
+    SCRIPT,
+    ForkServer,
+    ServerBusyError,
+    ServerError,
+    ServerGoneError,
+    ServerInfo,
+)
 from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import WorkerSettings
@@ -94,7 +104,7 @@ class ServerPool:
             settings,
             self._environment,
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
-            on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+            on_answer=self._learn_answer,
             needs_proof=self._needs_proof,
             code_dir=self.code_dir,
         )
@@ -133,6 +143,12 @@ class ServerPool:
     def why_no_conftests(self) -> str:
         """Return why each file loads the initial conftests itself, or "" if there is no reason."""
         return self._tree.refusals.get(_CONFTESTS, "").removeprefix("Unsupported: ")
+
+    def starting_conftests(self) -> tuple[str, ...]:
+        """Return the initial conftests that act later, so that no module of the project may be preloaded."""
+        server = self._tree.servers.get(_CONFTESTS)
+        paths = () if server is None else server.answer.conftests
+        return tuple(os.path.relpath(path, self._settings.root) for path in paths)
 
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return the advisor with the results."""
@@ -280,14 +296,17 @@ class ServerPool:
         session = replace(plain, session=advice.base == PYTEST and is_shared)
         # Conftests that a server holds were configured before the file's expressions were known.
         has_expression = bool(task.selection.keyword or task.selection.marker)
-        may_have_conftests = session.session and not has_expression and self._has_conftests()
-        deepest = replace(session, conftests=may_have_conftests)
+        has_conftests = session.session and self._has_conftests()
+        deepest = replace(session, conftests=has_conftests and not has_expression)
         places = [deepest, session]
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         if advice.base != PYTEST or session.session:
             installed = tuple(name for name in advice.modules if name not in dict(advice.own))
             has_all = replace(deepest, modules=advice.modules, own=advice.own)
-            if waits or self._is_ready(has_all):
+            # Modules of the project come after the conftests.
+            is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
+            may_have_all = advice.base != PYTEST or is_ground
+            if may_have_all and (waits or self._is_ready(has_all)):
                 places.insert(0, has_all)
             else:
                 places.insert(0, replace(deepest, modules=installed))
@@ -318,10 +337,30 @@ class ServerPool:
             self._tree.server(place)
 
     def _needs_proof(self, place: ServerKey) -> bool:
-        """Return whether a probe has to import what a server is to import."""
+        """Return whether a probe has to import what a server is to import.
+
+        Raises:
+            ServerError: an earlier run has found why each file has to load the conftests itself.
+        """
         if place.modules:
             return self._advisor.needs_proof(name for name, _ in place.own)
-        return place.conftests
+        if not place.conftests:
+            return False
+        verdict = self._advisor.conftest_verdict(self._conftests())
+        if verdict and not is_allowed(verdict):
+            raise ServerError(verdict)
+        return not verdict
+
+    def _learn_answer(self, place: ServerKey, answer: ServerInfo) -> None:
+        """Record what a probe or a server reports of modules or conftests."""
+        if place.modules:
+            self._advisor.learn_verdicts(place.base, answer.verdicts)
+        else:
+            self._advisor.learn_conftests(self._conftests(), answer)
+
+    def _conftests(self) -> tuple[str, ...]:
+        """Return the paths of the initial conftests; the session is there."""
+        return self._tree.server(replace(_CONFTESTS, conftests=False)).answer.conftests
 
     def _count(self, pytest_files: Iterable[str]) -> None:
         """Note files that come or are started, and have conftests loaded once if they are enough for that."""
@@ -337,7 +376,7 @@ class ServerPool:
     def _load_conftests(self) -> None:
         """Create the server with the initial conftests, and choose anew what is preloaded on top of it."""
         with contextlib.suppress(ServerError):
-            if self._tree.server(replace(_CONFTESTS, conftests=False)).answer.has_conftests:
+            if self._conftests():
                 self._tree.server(_CONFTESTS)
             self._advisor.choose_again(PYTEST)
 

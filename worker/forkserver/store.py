@@ -1,4 +1,4 @@
-"""Stores, from run to run, what files import, what modules cost, and which modules files were seen to load.
+"""Stores what runs learn of imports: what files import, what modules cost, and what probes found.
 
 The file is only a cache: if it is damaged, missing or not writable, runs are slower and nothing else.
 Concurrent runs may both write it: each first reads what the other has written and replaces the file
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.forkserver.module_costs import ModuleCost
+from worker.forkserver.server import HeldFile
 from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
@@ -25,7 +26,7 @@ _MAX_FACTS = 5_000
 _MAX_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
-_PARTS = ("sources", "learned", "facts")
+_PARTS = ("sources", "learned", "facts", "conftests")
 
 
 class ImportStore:
@@ -115,6 +116,25 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
+    def conftest_verdict(self, identity: str, key: str) -> str:
+        """Return what was found when an interpreter loaded the initial conftests, or "" if it is unknown.
+
+        Nothing is known any more if one of the files has changed that were imported then.
+
+        Args:
+            identity: of the interpreter.
+            key: what the verdict depends on in addition to files.
+        """
+        match self._find("conftests", identity):
+            case [str(known), str(verdict), list(files)] if known == key:
+                return verdict if all(map(_is_current, files)) else ""
+        return ""
+
+    def record_conftests(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
+        """Remember what was found when an interpreter loaded the initial conftests, which import files."""
+        entries = [[file.path, file.size, file.mtime_ns] for file in files]
+        self._added["conftests"][identity] = [key, verdict[:_LONGEST_VERDICT], entries]
+
     def save(self) -> None:
         """Write the additions; a failure is ignored."""
         if self._path is None or not any(self._added.values()):
@@ -129,6 +149,8 @@ class ImportStore:
             facts.pop(identity, None)
             facts[identity] = dict(list(merged.items())[-_MAX_FACTS:])
         self._known["facts"] = dict(list(facts.items())[-_MAX_PYTHONS:])
+        conftests = {**self._known["conftests"], **self._added["conftests"]}
+        self._known["conftests"] = dict(list(conftests.items())[-_MAX_PYTHONS:])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 
@@ -147,6 +169,13 @@ def _fact(entry: object) -> ModuleCost | None:
         case [float() | int() as seconds, int(size), str(verdict)]:
             return ModuleCost(seconds=float(seconds), bytes=size, verdict=verdict)
     return None
+
+
+def _is_current(entry: object) -> bool:
+    match entry:
+        case [str(path), int(size), int(mtime_ns)]:
+            return HeldFile(path, size, mtime_ns).is_current
+    return False
 
 
 def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -68,8 +68,9 @@ class ServerTree:
         settings: of the worker.
         environment: what tests get, but for what differs from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_verdicts: called with the framework and the results of the imports.
-        needs_proof: returns whether a probe has to import modules of the project before a server does.
+        on_answer: called with what a probe or a server with modules or conftests reports.
+        needs_proof: returns whether a probe has to import what a server is to import. Raises `ServerError` if
+            it is known that the server would be unusable.
         code_dir: where servers keep compiled code that Python does not keep; None: nowhere.
     """
 
@@ -78,14 +79,14 @@ class ServerTree:
         settings: WorkerSettings,
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
-        on_verdicts: Callable[[str, Sequence[ImportResult]], None],
+        on_answer: Callable[[ServerKey, ServerInfo], None],
         needs_proof: Callable[[ServerKey], bool],
         code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._modules_below = modules_below
-        self._on_verdicts = on_verdicts
+        self._on_answer = on_answer
         self._needs_proof = needs_proof
         self._code_dir = code_dir
         self._lock = threading.Lock()
@@ -167,19 +168,19 @@ class ServerTree:
         servers = self.servers
         session = ServerKey(base=base, session=True)
         ground = servers.get(replace(session, conftests=True)) or servers.get(session)
-        return None if ground is None or ground.answer.has_conftests else ground.answer
+        return None if ground is None or ground.answer.conftests else ground.answer
 
     def forget_changed(self, place: ServerKey) -> bool:
         """Discard servers if a file of the project has changed that one holds; return whether it has.
 
-        All servers with conftests or with modules are discarded: they may be forked from one another. The
+        All servers with a session or with modules are discarded: they may be forked from one another. The
         next request creates new ones.
         """
         server = self.servers.get(place)
         if server is None or all(file.is_current for file in server.answer.files):
             return False
         with self._lock:
-            gone = [self._nodes.pop(key) for key in list(self._nodes) if key.conftests or key.modules]
+            gone = [self._nodes.pop(key) for key in list(self._nodes) if key.session or key.modules]
         for node in gone:
             if node.server is not None:
                 node.server.close()
@@ -236,10 +237,11 @@ class ServerTree:
             raise
         except ImportStuckError as error:
             if place.modules:
-                self._on_verdicts(place.base, [ImportResult(name=error.module, verdict=error.reason)])
+                result = ImportResult(name=error.module, verdict=error.reason)
+                self._on_answer(place, ServerInfo(verdicts=(result,)))
             raise
-        if place.modules:
-            self._on_verdicts(place.base, server.answer.verdicts)
+        if place.modules or place.conftests:
+            self._on_answer(place, server.answer)
         if server.answer.why_not:
             server.close()
             raise ServerError(server.answer.why_not)
@@ -267,7 +269,6 @@ class ServerTree:
         """
         probe = parent.derive(replace(setup, probe=True), self._given_up)
         probe.close()
-        if place.modules:
-            self._on_verdicts(place.base, probe.answer.verdicts)
+        self._on_answer(place, probe.answer)
         if probe.answer.why_not:
             raise ServerError(probe.answer.why_not)
