@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from typing import Any, Callable, Iterable, Optional, Sequence
 
-    from passmuster_child_late_conftests import LateConftests
+    from passmuster_child_executed_conftests import ExecutedConftests
 
     Result = tuple[str, float, int, str]
     """A name as it was asked for, seconds, bytes of memory, and the verdict."""
@@ -63,7 +63,7 @@ def preload(
     every_warning: bool = False,
     on_import: "Callable[[str], object]" = bool,
     finders: "Sequence[Callable[[], str]]" = (),
-    conftests: "Optional[LateConftests]" = None,
+    conftests: "Optional[ExecutedConftests]" = None,
 ) -> "list[Result]":
     """Import modules one after another until one is not clean.
 
@@ -93,7 +93,7 @@ class _Preload:
         outputs: "Outputs",
         finders: "tuple[Callable[[], str], ...]",
         on_import: "Callable[[str], object]",
-        conftests: "Optional[LateConftests]",
+        conftests: "Optional[ExecutedConftests]",
     ) -> None:
         self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
         self._own = own

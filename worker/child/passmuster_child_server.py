@@ -23,9 +23,9 @@ first), `session` (whether to prepare a pytest session), `conftests` (whether to
 into the session that it has inherited), `project` (the project's folders), `probe` (whether it ends when it
 has answered, so that it can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not`
 (why it is not usable; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all
-that a server with a framework or conftests has), `conftests` (the paths of the initial ones that have still
-to act before a file's imports), `files` (path, size, and time of the project's files that it has imported,
-and of pytest's configuration), `rss_bytes`, `anon_bytes`.
+that a server with a framework or conftests has), `conftests` (the paths of a session's initial ones), `files`
+(path, size, and time of the project's files that it has imported, and of pytest's configuration),
+`rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Server:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
             finders.append(proof.take)
         path = list(sys.path)
-        conftests = None if self.session is None else self.session.late_conftests
+        conftests = None if self.session is None else self.session.executed_conftests
         if conftests is not None:
             conftests.resume()
         sys.path[:0] = [folder for folder in setup["path"] if folder not in sys.path]
@@ -215,7 +215,7 @@ class Server:
             answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
 
     def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
-        """Load the initial conftests, and say which of them act again before a file imports its modules."""
+        """Load the initial conftests, and say what came of it."""
         self.control.send("importing", "conftest")
         began, held = time.perf_counter(), resident_bytes()[1]
         answer["why_not"] = load("passmuster_child_conftests").hold_conftests(
@@ -223,7 +223,6 @@ class Server:
         )
         seconds, grown = time.perf_counter() - began, max(0, resident_bytes()[1] - held)
         answer["verdicts"] = [("conftest", seconds, grown, answer["why_not"] or "ok")]
-        answer["conftests"] = self.session.starting_conftests()
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a supervisor that was killed."""

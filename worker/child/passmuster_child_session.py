@@ -17,8 +17,8 @@ import tempfile
 
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import CollectionPath
+from passmuster_child_executed_conftests import ExecutedConftests
 from passmuster_child_identity import IdentityReads
-from passmuster_child_late_conftests import LateConftests
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import (
     adopt,
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedSession", "Unsupported"]
 
-_STARTING_HOOKS = ("pytest_sessionstart", "pytest_collection")
-"""Hooks that set up what the modules of the project may find when they are imported."""
-
 
 class PreparedSession:
     """A pytest session that has started and waits for its file.
@@ -52,7 +49,7 @@ class PreparedSession:
     Attributes:
         rootdir: pytest's root directory.
         inifile: the configuration file; empty: there is none.
-        late_conftests: the conftests that pytest loads when it collects, as far as they have been executed.
+        executed_conftests: those that pytest finds executed when it loads them.
 
     Raises:
         Unsupported: this version of pytest, its plugins or the configuration do not allow it.
@@ -89,7 +86,8 @@ class PreparedSession:
         self._path = (surroundings.path, list(sys.path))
         self._interpreter = checks.InterpreterState()
         self._has_conftests = False
-        self.late_conftests = LateConftests(made.config)
+        self._streams = checks.StreamWatch()
+        self.executed_conftests = ExecutedConftests(made.config)
         interpreter.restore()
 
     def hold_conftests(self, reads: IdentityReads) -> str:
@@ -110,9 +108,8 @@ class PreparedSession:
             raise Unsupported(reason)
         environment, interpreter = dict(os.environ), checks.InterpreterState()
         self._interpreter.restore()
-        streams = checks.StreamWatch()
         with reads:
-            self._load_conftests(streams.note)
+            self._load_conftests(self._streams.note)
         self._has_conftests = True
         if self._made.capture is not None:
             self._made.capture.stop_global_capturing()
@@ -121,17 +118,10 @@ class PreparedSession:
         self._interpreter = checks.InterpreterState()
         interpreter.restore()
         return (
-            "keeps standard output or error as they are while pytest captures" if streams.are_kept() else ""
+            "keeps standard output or error as they are while pytest captures"
+            if self._streams.are_kept()
+            else ""
         )
-
-    def starting_conftests(self) -> "list[str]":
-        """Return the loaded conftests that act after a session starts and before a test file is imported."""
-        plugins = self._made.config.pluginmanager.get_plugins() - self._made.registered
-        return [
-            str(getattr(plugin, "__file__", plugin))
-            for plugin in plugins
-            if any(hasattr(plugin, hook) for hook in _STARTING_HOOKS)
-        ]
 
     def initial_conftests(self) -> "list[str]":
         """Return the paths of the initial conftests."""
@@ -257,6 +247,7 @@ class PreparedSession:
         adopt(self._made)
         if self._has_conftests:
             start_capture(self._made)
+            self._streams.renew()
             if self._made.capture is not None:
                 self._made.capture.suspend_global_capture()
         else:

@@ -42,11 +42,6 @@ def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
         yield f"pytest: files begin their session themselves, and get nothing but the framework: {reason}"
     if reason := fleet.why_no_conftests():
         yield f"pytest: each file loads the initial conftests itself: {reason}"
-    for path in fleet.starting_conftests():
-        yield (
-            f"pytest: each file imports modules of the project itself: {path} acts when the session starts,"
-            " before they are imported"
-        )
     yield from _sets(advisor)
     yield from _left_out(advisor)
     yield from _spawned(advisor, spawned)
@@ -72,6 +67,8 @@ def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     for place, files in sorted(Counter(each.ends_at for each in found if each.ends_at).items()):
         why = "which writes to the environment, or registers modules for assertion rewriting"
         yield f"left out: what {files} file(s) import after {place}, {why}"
+    for place, files in sorted(Counter(each.own_ends_at for each in found if each.own_ends_at).items()):
+        yield f"left out: modules of the project that {files} file(s) import after {place}"
     needed = {name for needs in advisor.needs().values() for name in needs.modules}
     held = {name for choice in advisor.choices().values() for each in choice.sets for name in each.modules}
     for name, fact in sorted(advisor.facts().items()):

@@ -10,6 +10,9 @@ from msgspec.structs import replace
 CONFTEST = "/"
 """Prefix of the name of a conftest, which is its path below the root."""
 
+CONFIGURE = "pytest_configure"
+"""The hook of a conftest that a server calls when it loads it."""
+
 ENVIRONMENT = "="
 """Prefix of a mark: a write to the environment, or a request that pytest rewrites the asserts of modules."""
 
@@ -26,6 +29,8 @@ class FileImports(Struct, frozen=True, kw_only=True):
     """The modules that are the project's, each with its file."""
     writes: Mapping[str, str] = field(default_factory=dict)
     """For each mark, the first place that writes, as "file:line"."""
+    hooks: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """For each conftest above the file, its hooks that pytest calls before it imports the file."""
     stamp: str = ""
     """Changes with any of the project's files that this was derived from."""
     why_spawn: str = ""
@@ -47,19 +52,25 @@ class Preloadable(Struct, frozen=True, kw_only=True):
     """The modules that write to the environment."""
     ends_at: str = ""
     """The place of a write to the environment after which nothing is preloaded; empty: none."""
+    own_ends_at: str = ""
+    """The conftest after which no module of the project is preloaded, and why; empty: none."""
 
 
-def preloadable(needs: FileImports, is_held: Callable[[str], bool]) -> Preloadable:
+def preloadable(needs: FileImports, is_held: Callable[[str], bool], loaded: Collection[str]) -> Preloadable:
     """Return the modules that can be preloaded with the same environment as in the file itself.
 
-    `is_held` decides whether a server may preload a module of the project or a conftest. Processes that are
-    forked from that server inherit what the module wrote to the environment. Behind a conftest that each file
-    loads itself, modules of the project may depend on what it does, and are left to the files as well.
+    Processes that are forked from a server inherit what a module wrote to the environment. Modules of the
+    project may depend in other ways on what a conftest does: they are left to the file if the conftest is
+    as well, or if it has hooks that pytest calls in between.
+
+    Args:
+        needs: the imports of the file.
+        is_held: returns whether a server may preload a module of the project, or execute a conftest.
+        loaded: the conftests that servers have loaded and configured.
     """
     modules: list[str] = []
     writers: list[str] = []
-    ends_at = ""
-    follows_conftest = False
+    ends_at = own_ends_at = barrier = ""
     for name in needs.modules:
         if name.startswith(ENVIRONMENT):
             writer = name.removeprefix(ENVIRONMENT)
@@ -67,8 +78,16 @@ def preloadable(needs: FileImports, is_held: Callable[[str], bool]) -> Preloadab
                 ends_at = needs.writes[writer]
                 break
             writers.append(writer)
-        elif name not in needs.own or (is_held(name) and not follows_conftest):
+            continue
+        is_allowed = name not in needs.own or (is_held(name) and not barrier)
+        if is_allowed:
             modules.append(name)
-        elif name.startswith(CONFTEST):
-            follows_conftest = True
-    return Preloadable(modules=tuple(modules), writers=tuple(writers), ends_at=ends_at)
+        elif barrier:
+            own_ends_at = barrier
+        if name.startswith(CONFTEST) and not barrier:
+            hooks = [hook for hook in needs.hooks[name] if hook != CONFIGURE or name not in loaded]
+            why = hooks[0] if hooks else "each file executes it"
+            barrier = f"{name.removeprefix(CONFTEST)}: {why}" if hooks or not is_allowed else ""
+    return Preloadable(
+        modules=tuple(modules), writers=tuple(writers), ends_at=ends_at, own_ends_at=own_ends_at
+    )

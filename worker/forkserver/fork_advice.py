@@ -241,10 +241,12 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
-        answer = self._answer_of(base)
-        is_held = self._holder(base)
+        answer, ground = self._answer_of(base), self._ground_of(base)
+        is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
+        # pytest loads these before every file, also one that is not below them.
+        first = self._conftest_names(ground.conftests if ground is not None else ())
         found = {
-            path: preloadable(needs, is_held)
+            path: preloadable(needs, is_held if first <= needs.own.keys() else _is_installed, loaded)
             for path, needs in self._needs.items()
             if self._bases[path] == base and not needs.why_spawn
         }
@@ -252,7 +254,7 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base={*answer.modules, *self._conftest_names(answer)},
+            base={*answer.modules, *loaded},
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -288,13 +290,12 @@ class ForkAdvisor:
         facts = self.facts()
         return any(name not in facts and not self._is_named(name) for name in modules)
 
-    def _holder(self, base: str) -> Callable[[str], bool]:
-        """Return whether a server may hold a module of the project, or a conftest.
+    def _holder(self, ground: ServerInfo | None) -> Callable[[str], bool]:
+        """Return whether a server may hold a module of the project, or a conftest, on top of another server.
 
         Only under pytest a server is what the file would be, up to its own imports. In other servers it is
         for the user to say so (`preload`). Coverage measures no import that happens in a server.
         """
-        ground = self._ground_of(base)
         is_measured = self._settings.coverage_dir is not None
         loaded = {file.path for file in ground.files} if ground is not None else set()
         facts = self.facts()
@@ -351,13 +352,11 @@ class ForkAdvisor:
         self._scanner = self._new_scanner(store)
         self._store = store
 
-    def _conftest_names(self, answer: ServerInfo) -> list[str]:
-        """Return the names of the conftests that a server has loaded."""
+    def _conftest_names(self, paths: Iterable[str]) -> set[str]:
+        """Return the names of the conftests among files."""
         assert self._scanner is not None
-        paths = (file.path for file in answer.files)
-        return [
-            self._scanner.conftest_name(path) for path in paths if os.path.basename(path) == "conftest.py"
-        ]
+        conftests = (path for path in paths if os.path.basename(path) == "conftest.py")
+        return {self._scanner.conftest_name(path) for path in conftests}
 
     def _conftest_key(self, conftests: tuple[str, ...]) -> str:
         """Return what the effect of conftests depends on, beside the interpreter and the project's files."""
@@ -365,3 +364,8 @@ class ForkAdvisor:
 
     def _new_scanner(self, store: ImportStore) -> Scanner:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
+
+
+def _is_installed(_own: str) -> bool:
+    """Return False for each module of the project."""
+    return False

@@ -241,6 +241,7 @@ class Scanner:
             modules=merged.modules,
             own=merged.own,
             writes=merged.writes,
+            hooks={name: self._source(path)[0].hooks for name, path in before if name.startswith(CONFTEST)},
             stamp=merged.token.hex(),
             why_spawn=why,
             note=", ".join(notes),

@@ -12,7 +12,6 @@ Fork servers only make files start faster. If anything fails, the file is spawne
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -36,7 +35,7 @@ from worker.forkserver.server import (
     ServerGoneError,
     ServerInfo,
 )
-from worker.forkserver.tree import ServerKey, ServerTree
+from worker.forkserver.tree import UNSUPPORTED, ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import WorkerSettings
 from worker.process.supervisor_client import SupervisorClient, start_supervisor
@@ -138,17 +137,11 @@ class ServerPool:
         """Return why no pytest session could be prepared, each reason once."""
         refusals = self._tree.refusals.items()
         reasons = (why for place, why in refusals if place.session and not (place.conftests or place.modules))
-        return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
+        return list(dict.fromkeys(why.removeprefix(UNSUPPORTED) for why in reasons))
 
     def why_no_conftests(self) -> str:
         """Return why each file loads the initial conftests itself, or "" if there is no reason."""
-        return self._tree.refusals.get(_CONFTESTS, "").removeprefix("Unsupported: ")
-
-    def starting_conftests(self) -> tuple[str, ...]:
-        """Return the initial conftests that act later, so that no module of the project may be preloaded."""
-        server = self._tree.servers.get(_CONFTESTS)
-        paths = () if server is None else server.answer.conftests
-        return tuple(os.path.relpath(path, self._settings.root) for path in paths)
+        return self._tree.refusals.get(_CONFTESTS, "").removeprefix(UNSUPPORTED)
 
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return the advisor with the results."""
@@ -303,7 +296,7 @@ class ServerPool:
         if advice.base != PYTEST or session.session:
             installed = tuple(name for name in advice.modules if name not in dict(advice.own))
             has_all = replace(deepest, modules=advice.modules, own=advice.own)
-            # Modules of the project come after the conftests.
+            # Modules of the project come after the conftests, if servers can load these.
             is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
             may_have_all = advice.base != PYTEST or is_ground
             if may_have_all and (waits or self._is_ready(has_all)):
@@ -378,7 +371,7 @@ class ServerPool:
         with contextlib.suppress(ServerError):
             if self._conftests():
                 self._tree.server(_CONFTESTS)
-            self._advisor.choose_again(PYTEST)
+        self._advisor.choose_again(PYTEST)
 
     def _has_conftests(self) -> bool:
         """Return whether there is a server with the conftests as they are now."""

@@ -19,7 +19,7 @@ from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 2
+_VERSION = 3
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000
@@ -44,7 +44,15 @@ class ImportStore:
     def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
         """Return what a file said when it had this size in bytes and this time; None: not known."""
         match self._find("sources", path):
-            case [int(known_size), int(known_time), str(imports), str(why), list(folders), int(flags)]:
+            case [
+                int(known_size),
+                int(known_time),
+                str(imports),
+                str(why),
+                list(folders),
+                str(hooks),
+                int(flags),
+            ]:
                 if (known_size, known_time) != (size, mtime_ns):
                     return None
                 return SourceAnalysis(
@@ -53,6 +61,7 @@ class ImportStore:
                     folders=tuple(str(folder) for folder in folders),
                     is_script=bool(flags & 1),
                     is_readable=bool(flags & 2),
+                    hooks=tuple(hooks.split()),
                 )
         return None
 
@@ -65,6 +74,7 @@ class ImportStore:
             " ".join(source.imports),
             source.why_spawn,
             list(source.folders),
+            " ".join(source.hooks),
             flags,
         ]
 

@@ -51,6 +51,9 @@ class ServerKey(Struct, frozen=True, kw_only=True):
 
 ROOT = ServerKey()
 
+UNSUPPORTED = "Unsupported: "
+"""Starts a reason why no file can have a session that is prepared before its conftests are loaded."""
+
 
 class _Node:
     """A server that exists, is being created, or is unavailable."""
@@ -163,12 +166,16 @@ class ServerTree:
     def own_ground(self, base: str) -> ServerInfo | None:
         """Return what the server says of itself on top of which modules of the project may be imported.
 
-        None if there is none: the conftests come before them, and each file loads these itself.
+        None if there is none, as the initial conftests come before them. Where no server can load these, each
+        module is imported after those conftests that a server can at least execute.
         """
-        servers = self.servers
-        session = ServerKey(base=base, session=True)
-        ground = servers.get(replace(session, conftests=True)) or servers.get(session)
-        return None if ground is None or ground.answer.conftests else ground.answer
+        servers, session = self.servers, ServerKey(base=base, session=True)
+        loaded = replace(session, conftests=True)
+        if loaded in servers:
+            return servers[loaded].answer
+        answer = servers[session].answer if session in servers else None
+        may_be_loaded = self.refusals.get(loaded, UNSUPPORTED).startswith(UNSUPPORTED)
+        return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
         """Discard servers if a file of the project has changed that one holds; return whether it has.

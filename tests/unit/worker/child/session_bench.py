@@ -48,7 +48,7 @@ if holds and prepared:
     os.wait()
     told["findings"] = [open(os.path.join(folder, "finding")).read(), hold(False)]
 if late:
-    conftests = prepared.late_conftests
+    conftests = prepared.executed_conftests
     for path in late.split(os.pathsep):
         conftests.resume()
         assert conftests.extend_path(path) and not conftests.has(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,26 @@ def test_a_change_of_the_configuration_makes_another_session(bench: PytestBench)
     result = bench.run(bench.tasks()[0])
 
     assert (result.status, result.isolation) == (Status.PASS, Isolation.FORK), result
+
+
+def test_a_conftest_that_only_its_configuration_keeps_out_of_a_server_is_executed_there(
+    bench: PytestBench,
+) -> None:
+    slow = "sum(range(2_000_000))\n"
+    hook = "def pytest_configure(config): config.child = os.fork() or os._exit(0)\n"
+    bench.write("conftest.py", CONFTEST.format(mood="fine") + slow + hook)
+    bench.write("helper.py", "VALUE = 1\n" + slow)
+    configured = "def test_b(request): assert request.config.child\n"
+    for name in NAMES:
+        bench.write(name, "import other" + textwrap.dedent(TEST) + configured)
+    bench.write("other.py", slow)
+
+    fleet = bench.load()
+
+    assert fleet.why_no_conftests() == "forks in conftest.py:5"
+    [chosen] = fleet._advisor.choices()[PYTEST].sets
+    assert chosen.modules == ("helper", "/conftest.py")
+    assert bench.shown() == ["fine", "1", "False"]
 
 
 def test_no_conftest_is_no_reason_for_a_server(bench: PytestBench) -> None:

@@ -1,8 +1,10 @@
-"""Executes conftests below the initial ones before a fork, and hands them to pytest when it loads them.
+"""Executes conftests before a fork, and hands them to pytest when it loads them.
 
-pytest loads such a conftest when it collects the folder of a file. A server executes only the module, where
-it comes among the imports of the files that it is for. In the forked process pytest loads, registers, and
-configures the conftest as ever, but finds that the module has been executed.
+A server executes only the module, where it comes among the imports of the files that it is for. In the forked
+process pytest loads, registers, and configures the conftest as ever, but finds that the module has been
+executed. This suits conftests that pytest loads when it collects the folder of a file, and initial ones that
+no server can load for good (`passmuster_child_conftests`), for example because of what they do when they are
+configured.
 """
 
 import sys
@@ -16,8 +18,8 @@ _NAME = "conftest"
 """The module that each conftest outside of packages is, one after another."""
 
 
-class LateConftests:
-    """The late conftests that this process, or a server that it was forked from, has executed.
+class ExecutedConftests:
+    """The conftests that this process, or a server that it was forked from, has executed.
 
     Between `resume` and `suspend`, `sys.path` and `sys.modules` are as they are when pytest has loaded these.
 
