@@ -20,6 +20,8 @@ def base_interpreter() -> Path:
 def ensure_environment(folder: Path, requirements: Sequence[str], *, base: Path | None = None) -> Path:
     """Return the interpreter of an environment that holds `requirements`; make it where needed.
 
+    An environment that lacks some of them gets these in addition; one with others is made anew.
+
     Args:
         folder: where it is.
         requirements: what pip is to install: requirement specifiers, paths of source trees, options.
@@ -31,12 +33,18 @@ def ensure_environment(folder: Path, requirements: Sequence[str], *, base: Path 
     interpreter = folder / "bin" / "python"
     wanted = "\n".join(requirements)
     stamp = folder / STAMP
-    if stamp.exists() and stamp.read_text() == wanted:
-        return interpreter
-    print(f"making {folder} with {', '.join(requirements)}", flush=True)
-    subprocess.run([str(base or base_interpreter()), "-m", "venv", "--clear", str(folder)], check=True)
+    held = stamp.read_text().splitlines() if stamp.exists() else []
+    if held and set(held) <= set(requirements):
+        missing = [requirement for requirement in requirements if requirement not in held]
+        if not missing:
+            return interpreter
+        print(f"adding {', '.join(missing)} to {folder}", flush=True)
+    else:
+        missing = list(requirements)
+        print(f"making {folder} with {', '.join(requirements)}", flush=True)
+        subprocess.run([str(base or base_interpreter()), "-m", "venv", "--clear", str(folder)], check=True)
     pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *requirements], check=True)
+    subprocess.run([*pip, *missing], check=True)
     stamp.write_text(wanted)
     return interpreter
 

@@ -23,6 +23,7 @@ class FileRun:
     Args:
         path: relative to the root.
         attempt: counted from 1.
+        attempt_reason: what the attempt was for; empty: it was the first.
         status: the verdict.
         rerun_reason: why it runs again; empty: it does not.
         error: why it did not pass.
@@ -31,6 +32,7 @@ class FileRun:
         cases: name and outcome of each of its tests.
         output_tail: the end of what it printed.
         peak_bytes: its peak; None: not measured.
+        start_s: when it started, in seconds after the start of the run.
         duration_s: seconds.
         cpu_s: CPU seconds of its tree; None: not known.
         start_delayed_by: what it waited for, empty: nothing.
@@ -39,6 +41,7 @@ class FileRun:
 
     path: str
     attempt: int
+    attempt_reason: str
     status: str
     rerun_reason: str
     error: str
@@ -47,6 +50,7 @@ class FileRun:
     cases: tuple[tuple[str, str], ...]
     output_tail: str
     peak_bytes: int | None
+    start_s: float
     duration_s: float
     cpu_s: float | None
     start_delayed_by: str
@@ -80,6 +84,15 @@ class RunRecord:
         return {attempt.path: attempt for attempt in self.attempts if attempt.rerun_reason in STANDING}
 
     @property
+    def needed(self) -> list[tuple[float, float]]:
+        """When each attempt started and ended that the run waited for, in seconds after its start."""
+        return [
+            (attempt.start_s, attempt.start_s + attempt.duration_s)
+            for attempt in self.attempts
+            if attempt.attempt_reason != "verify-pass"
+        ]
+
+    @property
     def evictions(self) -> tuple[FileRun, ...]:
         """The attempts that were stopped only to make room."""
         return tuple(attempt for attempt in self.attempts if attempt.rerun_reason == "evicted")
@@ -97,7 +110,7 @@ def read_record(events: Path) -> RunRecord:
     """Return what an event file says."""
     attempts: list[FileRun] = []
     notices: list[str] = []
-    peak_bytes, duration_s = 0, 0.0
+    peak_bytes, duration_s, started_at = 0, 0.0, 0.0
     for line in events.read_text().splitlines():
         event = json.loads(line)
         if event["event"] == "file-finished":
@@ -105,6 +118,7 @@ def read_record(events: Path) -> RunRecord:
                 FileRun(
                     path=event["path"],
                     attempt=event["attempt"],
+                    attempt_reason=event["attempt_reason"] or "",
                     status=event["status"],
                     rerun_reason=event["rerun_reason"] or "",
                     error=event["error"],
@@ -113,12 +127,15 @@ def read_record(events: Path) -> RunRecord:
                     cases=tuple((case["id"], case["outcome"]) for case in event["cases"]),
                     output_tail=event["output_tail"],
                     peak_bytes=event["peak_bytes"],
+                    start_s=event["started_at"] - started_at,
                     duration_s=event["duration_s"],
                     cpu_s=event["cpu_s"],
                     start_delayed_by=event["start_delayed_by"],
                     leaked=tuple(event["leaked"]),
                 )
             )
+        elif event["event"] == "run-started":
+            started_at = event["started_at"]
         elif event["event"] == "notice":
             notices.append(event["text"])
         elif event["event"] == "run-finished":

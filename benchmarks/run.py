@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.commands import (
     bed,
     discovery,
+    dispatcher,
     heavy,
     hostile,
     machine,
@@ -33,6 +34,7 @@ from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "discovery": discovery.run,
+    "dispatcher": dispatcher.run,
     "heavy": heavy.run,
     "hostile": hostile.run,
     "overhead": overhead.run,

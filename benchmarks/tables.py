@@ -59,7 +59,7 @@ def write_json(output: Path | None, benchmark: str, records: Sequence[DataclassI
     print(f"written: {output}")
 
 
-def megabytes(value: int | None) -> str:
+def megabytes(value: float | None) -> str:
     """Return bytes as MB (10^6), for a table."""
     return "-" if value is None else f"{value / MB:,.0f}"
 

@@ -13,6 +13,7 @@ UNITTEST_VERDICT = re.compile(
     r"^.*?(?:OK|FAILED|NO TESTS RAN) \(([a-z]+(?: [a-z]+)?=\d+[^)]*)\)\s*$", re.MULTILINE
 )
 PYTEST_SUMMARY = re.compile(r"((?:\d+ [a-z ]+, )*\d+ [a-z ]+) in [\d.]+s")
+PYTEST_FAST_TOTAL = re.compile(r"^  results : (.+?)  \(n=\d+/\d+\)$", re.MULTILINE)
 STESTR_TOTAL = re.compile(
     r"^ - (Passed|Skipped|Expected Fail|Unexpected Success|Failed): (\d+)", re.MULTILINE
 )
@@ -52,11 +53,18 @@ def unittest_sum(output: str) -> Counts:
 
 def pytest_sum(output: str) -> Counts:
     """Return the sum over all pytest runs, and rstest's, that printed to one output."""
-    total = Counts()
-    for words in PYTEST_SUMMARY.findall(output):
-        pairs = (part.partition(" ") for part in words.split(", "))
-        total += of_pytest({name: int(number) for number, _, name in pairs})
-    return total
+    return sum(map(_pytest_words, PYTEST_SUMMARY.findall(output)), Counts())
+
+
+def pytest_fast_sum(output: str) -> Counts:
+    """Return the totals that pytest-fast prints."""
+    return sum(map(_pytest_words, PYTEST_FAST_TOTAL.findall(output)), Counts())
+
+
+def _pytest_words(words: str) -> Counts:
+    """Return the counts in pytest's words, such as `3 passed, 1 skipped`."""
+    pairs = (part.partition(" ") for part in words.split(", "))
+    return of_pytest({name: int(number) for number, _, name in pairs})
 
 
 def stestr_sum(output: str) -> Counts:

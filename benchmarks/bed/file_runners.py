@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.bed.counting import covered_lines, of_pytest, of_unittest, pytest_sum, unittest_sum
-from benchmarks.bed.model import BedSuite, Counts, FileCounts, Kind, Verdict
+from benchmarks.bed.model import Counts, FileCounts, Kind, SuiteDefinition, Verdict
 from benchmarks.bed.runner import Job, Runner, available_bytes, missing_program
 from benchmarks.outcome import pytest_counts, unittest_counts
 
 GIB = 1024**3
 FREE_BYTES = 4 * GIB
 """What GNU parallel's --memfree is to use of the memory that is left: as much as our default budget."""
-
-MOST_PYTESTS = 400
-"""More pytest processes at once than this, at 20 to 30 MB each, are not what a machine is asked to bear."""
 
 SHARED_OUTPUT = "runs with coverage share one data file, and lose lines when they run at once"
 
@@ -58,15 +55,13 @@ class Bash(Runner):
         self._script = script
         self._with_coverage = with_coverage
 
-    def why_not(self, suite: BedSuite) -> str:
-        """Say no to what the loop is not for, and to what no machine bears."""
+    def why_not(self, suite: SuiteDefinition) -> str:
+        """Say no to what the loop is not for."""
         if self._with_coverage and not suite.with_coverage:
             return "measures coverage, which is not asked for here"
         if suite.with_coverage and not self._with_coverage:
             return SHARED_OUTPUT
-        if not self._with_coverage and suite.kind is Kind.PYTEST and len(suite.files) > MOST_PYTESTS:
-            return f"{len(suite.files):,} pytest processes at once need more memory than a machine has"
-        return ""
+        return suite.refusal(self.name)
 
     def command(self, job: Job) -> list[str]:
         """Return the loop over all files, each with a log of its own."""
@@ -95,7 +90,7 @@ class Bash(Runner):
 class Xargs(Runner):
     """`xargs -P`: so many at once, all into one output."""
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no to coverage."""
         return SHARED_OUTPUT if suite.with_coverage else missing_program("xargs", "findutils")
 
@@ -120,7 +115,7 @@ class Parallel(Runner):
         super().__init__(name)
         self._memfree = memfree
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no to coverage, and where it is not installed."""
         return SHARED_OUTPUT if suite.with_coverage else missing_program("parallel", "parallel")
 

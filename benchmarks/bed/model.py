@@ -15,16 +15,13 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BedSuite:
-    """A suite, ready to run.
+class SuiteDefinition:
+    """What is known of a suite before anything is downloaded or installed for it.
 
     Args:
         name: what it is called in tables.
-        root: its project's folder, in which everything is run.
-        interpreter: the Python of its environment.
-        files: its test files, relative to the root.
-        kind: how one of them is run by hand.
-        discovery: the folder in which unittest discovers all of `files` and no others; None: there is none.
+        kind: how one of its files is run by hand.
+        discovery: the folder in which unittest discovers all of its files and no others; None: there is none.
         is_cpython: whether it is CPython's own `test` package, which has a runner of its own.
         own_package: the package under test, for runs that import it before they fork; None: there is none.
         pytest_options: what every pytest needs besides.
@@ -34,9 +31,6 @@ class BedSuite:
     """
 
     name: str
-    root: Path
-    interpreter: Path
-    files: tuple[str, ...]
     kind: Kind
     discovery: str | None = None
     is_cpython: bool = False
@@ -46,15 +40,42 @@ class BedSuite:
     environment: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
+    def refusal(self, runner: str) -> str:
+        """Return why a runner that would apply cannot run it; empty: it can."""
+        return next((reason for name, reason in self.refused if runner.startswith(name)), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedSuite:
+    """A suite, ready to run.
+
+    Args:
+        definition: what it is.
+        root: its project's folder, in which everything is run.
+        interpreter: the Python of its environment.
+        files: its test files, relative to the root.
+    """
+
+    definition: SuiteDefinition
+    root: Path
+    interpreter: Path
+    files: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return self.definition.name
+
+    @property
+    def kind(self) -> Kind:
+        """How one of its files is run by hand."""
+        return self.definition.kind
+
     @property
     def file_command(self) -> list[str]:
         """The words that, with a file behind them, run that file by hand."""
         pytest = ["-m", "pytest"] if self.kind is Kind.PYTEST else []
         return [str(self.interpreter), *pytest]
-
-    def refusal(self, runner: str) -> str:
-        """Return why a runner that would apply cannot run it; empty: it can."""
-        return next((reason for name, reason in self.refused if runner.startswith(name)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

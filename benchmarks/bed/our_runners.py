@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.bed.counting import covered_lines, of_pytest, of_unittest
-from benchmarks.bed.model import BedSuite, Counts, FileCounts, Kind, Verdict
+from benchmarks.bed.model import Counts, FileCounts, Kind, SuiteDefinition, Verdict
 from benchmarks.bed.runner import Job, Runner
 from benchmarks.ours import REPOSITORY, FileRun, our_command, read_record
 from benchmarks.outcome import pytest_counts, unittest_counts
@@ -37,7 +37,7 @@ class Ours(Runner):
         self._with_history = with_history
         self._with_preload = with_preload
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no where this version of ours lacks an option, or there is nothing to preload."""
         if self._with_preload and suite.own_package is None:
             return "the suite has no package of its own to preload"
@@ -54,9 +54,10 @@ class Ours(Runner):
         if self._with_history and kept.exists():
             kept.rename(place)
         options = ["--strict-args", "--runner", suite.kind.value, *self._options]
-        if self._with_preload and suite.own_package is not None:
-            options += ["--preload", suite.own_package]
-        if suite.with_coverage:
+        own_package = suite.definition.own_package
+        if self._with_preload and own_package is not None:
+            options += ["--preload", own_package]
+        if suite.definition.with_coverage:
             xml = str(job.work / "coverage.xml")
             options += ["--coverage", "--coverage-dir", str(job.work / "coverage"), "--coverage-xml", xml]
         return our_command(

@@ -1,13 +1,18 @@
-"""Runners in which files share processes: pytest and what spreads it, and those of unittest's world."""
+"""Runners of many files by one command: pytest and what spreads it, and those of unittest's world."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.bed.counting import pytest_sum, regrtest_sum, stestr_sum, unittest_sum
-from benchmarks.bed.model import BedSuite, Counts, Kind, Verdict
+from benchmarks.bed.counting import pytest_fast_sum, pytest_sum, regrtest_sum, stestr_sum, unittest_sum
+from benchmarks.bed.model import Counts, Kind, SuiteDefinition, Verdict
 from benchmarks.bed.runner import Job, Runner
+from benchmarks.public.place import RECORDERS
+
+FILE_GROUPS = "passmuster_benchmark_file_groups"
+"""The plugin, beside the recorders, that has pytest-isolated run each file in one process."""
 
 NO_COVERAGE = "not set up here to measure coverage"
 
@@ -26,7 +31,7 @@ class Pytest(Runner):
         super().__init__(name)
         self._options = options
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no to scripts and to coverage."""
         if suite.kind is not Kind.PYTEST:
             return "the suite is one of scripts"
@@ -57,6 +62,37 @@ class Rstest(Pytest):
         return [str(python.with_name("rstest")), *words, *options, *_paths(job)]
 
 
+class PytestIsolated(Pytest):
+    """pytest-isolated: a pytest process for each file, from a plugin that puts each file into a group.
+
+    With its option `--isolated` each test would have a process of its own.
+    """
+
+    isolates = True
+
+    def command(self, job: Job) -> list[str]:
+        """Return the command with all files."""
+        return ["env", f"PYTHONPATH={RECORDERS}", *super().command(job)]
+
+
+class PytestFast(Pytest):
+    """pytest-fast: collects once, and forks workers from that process.
+
+    It runs without its daemon, which would outlive the run, and takes files and plugins only from
+    pytest's variable. It adds an option of pytest-xdist's if that is installed, so both must be loaded.
+    """
+
+    def command(self, job: Job) -> list[str]:
+        """Return the command; the files are in the variable."""
+        options = [*job.suite.definition.pytest_options, "-p", "xdist", "-p", "pytest_fast", *_paths(job)]
+        program = [str(job.suite.interpreter), "-m", "pytest_fast", "--workers", str(job.cores)]
+        return ["env", f"PYTEST_ADDOPTS={shlex.join(options)}", *program]
+
+    def verdict(self, job: Job) -> Verdict:
+        """Read the totals that it prints."""
+        return _checked(pytest_fast_sum(job.read_log()), job)
+
+
 class Discovering(Runner):
     """A runner of unittest's that finds the files by itself, in a folder.
 
@@ -78,7 +114,7 @@ class Discovering(Runner):
         self._command = command
         self._count = count
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no where unittest cannot discover the suite."""
         if suite.kind is not Kind.SCRIPT:
             return "the suite is pytest's"
@@ -88,7 +124,7 @@ class Discovering(Runner):
 
     def command(self, job: Job) -> list[str]:
         """Return the command for the suite's folder."""
-        return self._command(job, job.suite.discovery or ".")
+        return self._command(job, job.suite.definition.discovery or ".")
 
     def verdict(self, job: Job) -> Verdict:
         """Read the totals that it prints."""
@@ -98,7 +134,7 @@ class Discovering(Runner):
 class Regrtest(Runner):
     """CPython's own runner, which starts a process for each file, too."""
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Say no to all but CPython's own tests."""
         return "" if suite.is_cpython else "runs only CPython's own tests"
 
@@ -118,8 +154,8 @@ def _paths(job: Job) -> Sequence[str]:
 
     It looks for each file that is named among all of the folder's: a thousand names cost minutes.
     """
-    suite = job.suite
-    return suite.files if suite.discovery is None else (suite.discovery,)
+    discovery = job.suite.definition.discovery
+    return job.suite.files if discovery is None else (discovery,)
 
 
 def _checked(total: Counts, job: Job) -> Verdict:
@@ -146,6 +182,8 @@ def _stestr(job: Job, folder: str) -> list[str]:
     return ["env", f"PATH={program.parent}:/usr/bin:/bin", str(program), *words]
 
 
+ISOLATED = ("-p", "pytest_isolated.plugin", "-p", FILE_GROUPS, "--isolated-numprocesses={cores}")
+
 POOLED_RUNNERS: Sequence[Runner] = (
     Pytest("pytest", "-p", "no:xdist"),
     *(
@@ -155,6 +193,8 @@ POOLED_RUNNERS: Sequence[Runner] = (
     Pytest("pytest-zygote", "-p", "zygote", "--workers", "{cores}"),
     Rstest("rstest", "-n", "{cores}"),
     Rstest("rstest-fork-pool", "-n", "{cores}", "--fork-pool"),
+    PytestFast("pytest-fast"),
+    PytestIsolated("pytest-isolated", *ISOLATED),
     Discovering("unittest", _unittest, unittest_sum),
     Discovering("unittest-parallel", _unittest_parallel, unittest_sum),
     Discovering("stestr", _stestr, stestr_sum),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bed.model import BedSuite, Kind, Verdict
+from benchmarks.bed.model import BedSuite, Kind, SuiteDefinition, Verdict
 from benchmarks.measure import plain_environment
 
 
@@ -50,9 +50,9 @@ class Job:
         if self.suite.kind is Kind.PYTEST:
             added = {
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTEST_ADDOPTS": " ".join(self.suite.pytest_options),
+                "PYTEST_ADDOPTS": " ".join(self.suite.definition.pytest_options),
             }
-        return {**plain_environment(), **added, **dict(self.suite.environment)}
+        return {**plain_environment(), **added, **dict(self.suite.definition.environment)}
 
 
 class Runner(ABC):
@@ -69,7 +69,7 @@ class Runner(ABC):
         self.name = name
 
     @abstractmethod
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         """Return why it cannot run this suite here; empty: it can."""
 
     @abstractmethod

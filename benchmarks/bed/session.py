@@ -84,7 +84,7 @@ def _pairs(plan: Plan, ledger: Ledger) -> tuple[list[tuple[BedSuite, Runner]], L
     pairs: list[tuple[BedSuite, Runner]] = []
     for suite in plan.suites:
         for runner in plan.runners:
-            reason = runner.why_not(suite)
+            reason = runner.why_not(suite.definition)
             if reason:
                 left_out = NotMeasured(suite=suite.name, runner=runner.name, reason=reason)
                 ledger = with_not_measured(ledger, left_out)

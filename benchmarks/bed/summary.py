@@ -134,9 +134,15 @@ def faster_peers(summary: SuiteSummary) -> tuple[str, ...]:
         if not row.runner.startswith(OURS) or not faster:
             continue
         faster.sort(key=lambda peer: peer.wall_s.median)
-        words = [f"{peer.runner} ({row.wall_s.median / peer.wall_s.median:.2f} x)" for peer in faster]
+        words = [f"{peer.runner} ({_multiples(row, peer)})" for peer in faster]
         found.append(f"{summary.suite}: {row.runner} took longer than {', '.join(words)}")
     return tuple(found)
+
+
+def _multiples(row: Row, peer: Row) -> str:
+    """Return how much more time and memory a runner took than another, for people."""
+    time = f"{row.wall_s.median / peer.wall_s.median:.2f} x"
+    return f"{time}, {row.peak_bytes / peer.peak_bytes:.2f} x memory" if peer.peak_bytes else time
 
 
 def spread_of(values: Sequence[float]) -> Spread:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.bed.summary import Row, SuiteSummary
-from benchmarks.tables import MB
+from benchmarks.tables import MB, megabytes
 
 PANDAS_SUITES = ("pandas-series", "pandas-series-without-bytecode")
 IMPORT_SUITES = ("scikit-learn", "scipy", "sympy", "pydantic", "djangorestframework", "attrs", "starlette")
@@ -47,12 +47,16 @@ class Judged:
         against: the peer that counted; empty: there is none.
         value: what was measured; None: it was not.
         is_same: whether all outcomes of ours were the reference's.
+        peak_bytes: the most memory of ours; None: it was not measured.
+        against_peak_bytes: the same of the peer; None: there is none.
     """
 
     target: Target
     against: str
     value: float | None
     is_same: bool
+    peak_bytes: float | None = None
+    against_peak_bytes: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -152,14 +156,23 @@ def _judge(target: Target, rows: dict[tuple[str, str], Row]) -> Judged:
     if mine is None or value is None:
         return Judged(target=target, against="", value=None, is_same=True)
     if not target.against:
-        return Judged(target=target, against="", value=value, is_same=not mine.differing)
+        return Judged(
+            target=target, against="", value=value, is_same=not mine.differing, peak_bytes=mine.peak_bytes
+        )
     suite = target.against_suite or target.suite
     peers = [rows[suite, name] for name in target.against if (suite, name) in rows]
     told = [(figure, peer) for peer in peers if (figure := target.figure(peer))]
     if not told:
         return Judged(target=target, against="", value=None, is_same=True)
     least, best = min(told, key=lambda pair: pair[0])
-    return Judged(target=target, against=best.runner, value=value / least, is_same=not mine.differing)
+    return Judged(
+        target=target,
+        against=best.runner,
+        value=value / least,
+        is_same=not mine.differing,
+        peak_bytes=mine.peak_bytes,
+        against_peak_bytes=best.peak_bytes,
+    )
 
 
 def target_cells(judged: Judged) -> list[str]:
@@ -169,7 +182,12 @@ def target_cells(judged: Judged) -> list[str]:
     if target.against_suite:
         name = f"{name}, {target.against_suite}"
     value = "-" if judged.value is None else f"{judged.value:.2f}"
-    return [target.suite, target.runner, target.what, name, value, f"{target.at_most:.2f}", judged.verdict]
+    peaks = [megabytes(judged.peak_bytes), megabytes(judged.against_peak_bytes)]
+    limit = f"{target.at_most:.2f}"
+    return [target.suite, target.runner, target.what, name, value, limit, judged.verdict, *peaks]
 
 
-TARGET_HEAD = ("suite", "runner", "what", "against", "value", "at most", "verdict")
+TARGET_HEAD = (
+    *("suite", "runner", "what", "against", "value", "at most", "verdict"),
+    *("peak MB", "peer's peak MB"),
+)

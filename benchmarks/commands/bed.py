@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +27,7 @@ from benchmarks.bed.report import markdown_report, text_report
 from benchmarks.bed.runner import Runner
 from benchmarks.bed.session import Plan, run_session
 from benchmarks.bed.store import read_ledger
-from benchmarks.bed.suites import SUITES, Place, limited
+from benchmarks.bed.suites import SUITES, Place, SuiteRecipe, limited, renamed
 from benchmarks.bed.summary import summarise
 from benchmarks.bed.targets import IMPORT_SUITES, PANDAS_SUITES
 
@@ -45,8 +45,6 @@ Thing = TypeVar("Thing")
 
 def main(argv: Sequence[str]) -> int:
     """Do what the arguments say and return the exit status."""
-    # As at a Ctrl-C: what is measured ends with the session that measures it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.quick:
@@ -57,20 +55,22 @@ def main(argv: Sequence[str]) -> int:
         if arguments.report is not None:
             return _show(read_ledger(arguments.report), arguments)
         runners = _chosen(arguments.runner, known, "runner")
-        makers = _chosen(arguments.suite, dict(SUITES), "suite")
+        recipes = _chosen(arguments.suite, SUITES, "suite")
         ledger = read_ledger(arguments.output)
     except ValueError as error:
         parser.error(str(error))
+    if arguments.list:
+        _list(recipes, runners)
+        return 0
+    # As at a Ctrl-C: what is measured ends with the session that measures it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     cache = arguments.cache.resolve()
     place = Place(cache=cache, work=cache / "work", seed=arguments.seed)
     place.work.mkdir(parents=True, exist_ok=True)
-    suites = tuple(limited(make(place), arguments.limit_files) for make in makers)
+    suites = tuple(limited(recipe.prepare(place), arguments.limit_files) for recipe in recipes)
     if arguments.memory_limit_mib is not None:
         # Under another name: these are no runs of the same thing.
-        suites = tuple(replace(one, name=f"{one.name}@{arguments.memory_limit_mib}MiB") for one in suites)
-    if arguments.list:
-        _list(suites, runners)
-        return 0
+        suites = tuple(renamed(one, f"{one.name}@{arguments.memory_limit_mib}MiB") for one in suites)
     if arguments.cases:
         unequal = [suite.name for suite in suites if not has_equal_cases(suite, cache)]
         return 1 if unequal else 0
@@ -149,7 +149,7 @@ def _runners(ours: Sequence[str]) -> dict[str, Runner]:
     return {runner.name: runner for runner in found}
 
 
-def _chosen(names: Sequence[str], known: dict[str, Thing], what: str) -> tuple[Thing, ...]:
+def _chosen(names: Sequence[str], known: Mapping[str, Thing], what: str) -> tuple[Thing, ...]:
     """Return what was named, or all of it.
 
     Raises:
@@ -161,11 +161,12 @@ def _chosen(names: Sequence[str], known: dict[str, Thing], what: str) -> tuple[T
     return tuple(known[name] for name in names or known)
 
 
-def _list(suites: Sequence[BedSuite], runners: Sequence[Runner]) -> None:
-    for suite in suites:
-        print(f"{suite.name}: {len(suite.files)} files, {suite.kind}")
+def _list(recipes: Sequence[SuiteRecipe], runners: Sequence[Runner]) -> None:
+    for recipe in recipes:
+        definition = recipe.definition
+        print(f"{definition.name}: {definition.kind}")
         for runner in runners:
-            reason = runner.why_not(suite)
+            reason = runner.why_not(definition)
             print(f"  {runner.name}: {f'no: {reason}' if reason else 'yes'}")
 
 

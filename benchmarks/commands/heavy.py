@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands.setting import GIB, Setting, forget_history, fresh_suite, run_ours
 from benchmarks.environments import ensure_environment
+from benchmarks.idle_slots import IdleSlots, find_idle_slots
 from benchmarks.measure import Measured, measure, plain_environment
 from benchmarks.ours import RunRecord
 from benchmarks.peers import unlimited_command, unlimited_failures
@@ -36,6 +38,7 @@ class HeavyRecord:
         evicted: attempts of ours that were stopped only to make room.
         waited: files of ours that found a free slot and no memory.
         said_peak_bytes: the peak by our runner's own measure; None for the script.
+        idle: how much of the CPUs' time passed without a file that the run waited for; None for the script.
         limit_bytes: hard limit of the cgroup; None: none.
     """
 
@@ -45,6 +48,7 @@ class HeavyRecord:
     evicted: tuple[str, ...] = ()
     waited: int = 0
     said_peak_bytes: int | None = None
+    idle: IdleSlots | None = None
     limit_bytes: int | None = None
 
 
@@ -117,6 +121,7 @@ def _ours(
         evicted=tuple(f"{attempt.path}: {attempt.error}" for attempt in record.evictions),
         waited=sum(attempt.start_delayed_by == "memory" for attempt in record.attempts),
         said_peak_bytes=record.peak_bytes,
+        idle=find_idle_slots(record.needed, slots=len(os.sched_getaffinity(0)), run_s=record.duration_s),
         limit_bytes=limit_bytes,
     )
 
@@ -137,6 +142,12 @@ def _is_good(record: HeavyRecord) -> bool:
     return not (record.not_passed or measured.over_budget_bytes or measured.oom_kills or measured.survivors)
 
 
+def _idle_text(idle: list[IdleSlots]) -> str:
+    """Return the median idle shares at the start, in the middle and at the end, in percent."""
+    parts = ([one.start for one in idle], [one.middle for one in idle], [one.end for one in idle])
+    return " + ".join(f"{median(part) * 100:.0f}" for part in parts) if idle else "-"
+
+
 def _print(records: list[HeavyRecord]) -> None:
     script_s = median([record.measured.wall_s for record in records if record.variant == SCRIPT])
     rows: list[list[str]] = []
@@ -149,6 +160,7 @@ def _print(records: list[HeavyRecord]) -> None:
                 spread(walls, 1),
                 f"{median(walls) / script_s:.2f}",
                 spread([record.measured.cpu_s for record in mine], 1),
+                _idle_text([record.idle for record in mine if record.idle is not None]),
                 megabytes(max(record.measured.peak_bytes for record in mine)),
                 megabytes(max((record.measured.tests_peak_bytes or 0 for record in mine), default=0) or None),
                 megabytes(max((record.said_peak_bytes or 0 for record in mine), default=0) or None),
@@ -160,8 +172,13 @@ def _print(records: list[HeavyRecord]) -> None:
                 str(sum(record.measured.oom_kills or 0 for record in mine)),
             ]
         )
-    head = "variant,wall s,x script,CPU s,peak MB,tests MB,said MB,own MB,kernel MB,evicted,waited,lost,oom"
-    print_table(f"heavy: 60 files, budget {megabytes(BUDGET_BYTES)} MB", head.split(","), rows)
+    head = (
+        "variant,wall s,x script,CPU s,idle %,peak MB,tests MB,said MB,own MB,kernel MB,evicted,waited,lost"
+    )
+    title = (
+        f"heavy: 60 files, budget {megabytes(BUDGET_BYTES)} MB; idle: at the start, in between, at the end"
+    )
+    print_table(title, [*head.split(","), "oom"], rows)
     for record in records:
         for line in (*record.evicted, *record.not_passed):
             print(f"  {record.variant}: {line}")

@@ -177,7 +177,7 @@ def _run(setting: Setting, suite: Suite, paths: Sequence[str]) -> RunRecord:
 
 
 def _compare(setting: Setting, suite: Suite, history: Path, total: int) -> list[SplitRecord]:
-    known = read_shared_history(history, origin="the benchmark")
+    known = read_shared_history(history, origin="the benchmark").files
     tasks = _plan(suite, known, sorted(known))
     longest_s = max(task.predicted_s or 0.0 for task in tasks)
     splits = _splits(setting, suite, known, tasks, total)

@@ -40,6 +40,7 @@ from passmuster.settings.values import (
     TEXT,
     TEXTS,
     TIME,
+    VARIABLES,
     choice,
     count,
     optional,
@@ -252,6 +253,24 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             commands=(Subcommand.MERGE,),
         ),
     ] = True
+    record_inputs: Annotated[
+        bool,
+        switch(
+            "record-inputs",
+            "record what each file reads, by which --changed and --cached select files",
+            group=Group.EXECUTION,
+            is_on=True,
+        ),
+    ] = True
+    input_variables: Annotated[
+        tuple[str, ...],
+        _execution(
+            "input-variables",
+            VARIABLES,
+            "environment variables that tests read: a change of one affects every file; may be repeated",
+            default="none",
+        ),
+    ] = ()
     max_workers: Annotated[
         int | None,
         _limit(

@@ -13,7 +13,7 @@ from dispatcher.config.overrides import Overrides
 from dispatcher.model.plan import PlannedFile
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
-from passmuster.model.test_selection import SEPARATOR, TestSelection, expression_problem
+from passmuster.model.test_selection import SEPARATOR, TestSelection, is_expression
 from passmuster.settings.origins import Origins
 from passmuster.settings.values import on_one_line
 
@@ -114,14 +114,15 @@ def check_selections(planned: Iterable[PlannedFile], origins: Origins) -> None:
             )
         if runner is RunnerKind.UNITTEST and selection.marker:
             raise ConfigurationError(
-                f"-m (from {origins['marker']}) selects by pytest's markers, and unittest runs "
+                f"marker (from {origins['marker']}) needs pytest, and unittest runs "
                 f"{on_one_line(one.file.label)}: use -k, or --runner pytest"
             )
         if runner is RunnerKind.PYTEST:
             for name, text in (("keyword", selection.keyword), ("marker", selection.marker)):
-                if problem := expression_problem(text) if text else "":
+                if text and not is_expression(text):
                     raise ConfigurationError(
-                        f"wrong value for {name}: {problem}: {text!r} (from {origins[name]})"
+                        f"wrong value for {name}: expected names joined by and, or, not, and parentheses, "
+                        f"got {text!r} (from {origins[name]})"
                     )
 
 

@@ -19,7 +19,7 @@ from msgspec import structs
 from dispatcher.engine.backend import BackendEvent, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.planning.ready_queue import ReadyQueue
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.executor import Executor, Limit, Usage
+from passmuster.model.executor import Executor, FreeCapacity, Limit, Usage
 from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
@@ -202,9 +202,8 @@ class LocalBackend:
         self._start_tasks()
 
     def _start_ready(self) -> None:
-        # A thread whose file has finished keeps its slot until its result is reported.
-        while len(self._ready) and len(self._threads) < self._executor.usage().slots:
-            room = self._executor.free_capacity()
+        # Asked even if no slot is free: only then the executor looks for idle CPUs.
+        while len(self._ready) and self._has_slot(room := self._executor.free_capacity()):
             task = self._ready.pop_first_fit(room)
             if task is None:
                 has_slot = room.slots > 0 or self._executor.usage().other_runs is not None
@@ -222,8 +221,12 @@ class LocalBackend:
 
     def _start_best_effort(self) -> None:
         """Start the best-effort tasks that fit, while no other task waits and another file runs."""
-        while self._best_effort and not len(self._ready) and self._has_idle_slot():
-            task = self._pop_best_effort()
+        while self._best_effort and not len(self._ready):
+            # Without a running file that is not best effort, the run is over.
+            if len(self._threads) <= len(self._running_best_effort):
+                return
+            room = self._executor.free_capacity()
+            task = self._pop_best_effort(room) if self._has_slot(room) else None
             if task is None:
                 return
             shortage = MEMORY
@@ -238,12 +241,12 @@ class LocalBackend:
             self._running_best_effort.add(task.attempt_id)
             del self._expected_ends[task.attempt_id]
 
-    def _pop_best_effort(self) -> TestTask | None:
+    def _pop_best_effort(self, room: FreeCapacity) -> TestTask | None:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
         count = min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS)
         looked_at = [self._best_effort.popleft() for _ in range(count)]
         self._ready.push([task for task in looked_at if self._can_end_in_time(task)])
-        chosen = self._ready.pop_first_fit(self._executor.free_capacity())
+        chosen = self._ready.pop_first_fit(room)
         self._ready.withdraw()
         self._best_effort.extendleft(task for task in reversed(looked_at) if task is not chosen)
         return chosen
@@ -253,12 +256,9 @@ class LocalBackend:
         ends_at_s = max(self._expected_ends.values(), default=0.0)
         return time.monotonic() + max(task.predicted_s or 0.0, MIN_BEST_EFFORT_S) <= ends_at_s
 
-    def _has_idle_slot(self) -> bool:
-        """Whether a slot is free while a file that is not best effort runs; without such a file, the run is
-        over.
-        """
-        running = len(self._threads)
-        return len(self._running_best_effort) < running < self._executor.usage().slots
+    def _has_slot(self, room: FreeCapacity) -> bool:
+        """Whether a slot is free; a file that has finished keeps its slot until its result is reported."""
+        return len(self._threads) - room.running < room.slots + room.io_bound_slots
 
     def _notice_other_runs(self) -> None:
         """Tell the user, once and then rarely, which other runs on this machine keep this one from starting

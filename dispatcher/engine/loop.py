@@ -6,7 +6,6 @@ The only thread of a run that decides anything. It waits only in `Backend.poll`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import TypeGuard
 
 from msgspec import structs
@@ -41,7 +40,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import RunPlan
 from dispatcher.model.rerun_reason import RerunReason
-from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.model.results import FileAttempts, MeasuredInputs, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import HOLDS_NO_TESTS, LOCAL_WORKER, TestResult
 from passmuster.model.status import Status, StopReason
@@ -53,10 +52,8 @@ SAMPLE_S = 0.25
 IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
 
-VERIFY_SHARE = 0.05
-"""The share of a run's time that verifications of forked passes may take after its last file: small enough to
-go unnoticed, large enough to verify all files after some runs.
-"""
+
+InputMeasurement = Callable[[Sequence[FileAttempts], float], tuple[MeasuredInputs, ...]]
 
 
 class RunLoop:
@@ -70,6 +67,8 @@ class RunLoop:
         clock: monotonic seconds.
         wall_clock: Unix time in seconds.
         cpu_clock: CPU seconds of this process and of everything that it started; None: unknown.
+        measure_inputs: returns the state of what passed files have read, given the results and the start of
+            the run in Unix time.
     """
 
     def __init__(
@@ -85,19 +84,20 @@ class RunLoop:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         cpu_clock: Callable[[], float | None] = lambda: None,
+        measure_inputs: InputMeasurement = lambda records, started_at: (),
     ) -> None:
         self._plan, self._backend, self._config = plan, backend, config
         self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
         self._samples_usage, self._notices = samples_usage, tuple(notices)
-        self._clock, self._wall_clock, self._cpu_clock = clock, wall_clock, cpu_clock
+        self._clock, self._cpu_clock = clock, cpu_clock
         self._state = RunState(plan.files, retries=config.retries)
         self._emit = EventBus(reporters, keepers)
-        self._start_s = clock()
+        self._measure_inputs = measure_inputs
+        self._start_s, self._started_at = clock(), wall_clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
         self._is_over = False
-        self._overtime_ends_s: float | None = None
         self._waiting = 0
         self._exclusive_reruns = 0
         self.breakdown = ""
@@ -114,7 +114,7 @@ class RunLoop:
             self._emit(
                 RunStarted(
                     at_s=0.0,
-                    started_at=self._wall_clock(),
+                    started_at=self._started_at,
                     plan=self._plan,
                     limits=self._backend.limits(),
                 )
@@ -144,6 +144,7 @@ class RunLoop:
             fails_on_regression=config.fail_on_regression,
             # Other shards may have all the tests.
             allows_no_tests=config.allow_no_tests or config.shard is not None,
+            inputs=self._measure_inputs(records, self._started_at),
         )
         return structs.replace(results, own_cpu_s=self._own_cpu_s(results))
 
@@ -178,8 +179,6 @@ class RunLoop:
 
     def _poll_s(self) -> float:
         wait_s = SAMPLE_S if self._samples_usage else IDLE_POLL_S
-        if self._overtime_ends_s is not None and self._overtime_ends_s > self._now():
-            wait_s = min(wait_s, self._overtime_ends_s - self._now())
         limit_s = self._config.run_timeout_s
         if self._is_timed(limit_s):
             wait_s = min(wait_s, max(0.0, limit_s - self._now()))
@@ -283,32 +282,10 @@ class RunLoop:
         """End the run when only best-effort attempts are left."""
         if self._is_over or not self._state.open_files == self._state.best_effort_files > 0:
             return
-        if self._cause is None and self._overtime_ends_s is None:
-            self._start_overtime()
-        if self._cause is None and self._now() < (self._overtime_ends_s or 0.0):
-            return
         self._is_over = True
         self._withdraw("not needed")
         if self._state.open_files:
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
-
-    def _start_overtime(self) -> None:
-        """Let verifications run after the last file for a share of the run's time, the oldest files first.
-
-        On a machine that is never idle they would otherwise never run.
-        """
-        now = self._now()
-        overtime_s = VERIFY_SHARE * now
-        self._overtime_ends_s = now + overtime_s
-        fitting = []
-        for task in self._backend.withdraw():
-            state = self._state[task.file_path]
-            if state.last_duration_s <= overtime_s:
-                fitting.append((state.file.mtime_ns, task.file_path, task))
-            else:
-                self._settle(task.file_path)
-        # As ordinary tasks: a best-effort task starts only while another file runs.
-        self._backend.submit([task for _, _, task in sorted(fitting, key=itemgetter(0, 1))])
 
     def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""

@@ -96,8 +96,12 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the user waits for its verdict."""
-        return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
+        """Whether it starts before all files that wait.
+
+        The longest files start first, so a file that must run once more has more work left than any that
+        waits.
+        """
+        return not self.task.exclusive and not self.is_best_effort
 
     @property
     def is_provisional(self) -> bool:

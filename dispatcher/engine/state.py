@@ -101,11 +101,6 @@ class FileState(Struct):
         return self.planned.file
 
     @property
-    def last_duration_s(self) -> float:
-        """How long the last attempt took, in seconds; 0: there was none."""
-        return self.attempts[-1].duration if self.attempts else 0.0
-
-    @property
     def counts_as_failed(self) -> bool:
         """Whether it counts as failed: not while attempts may still prove that forking is the cause."""
         if self.verdict_attempt is None or not (self.is_decided or self.reason is RerunReason.EXCLUSIVE):

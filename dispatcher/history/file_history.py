@@ -26,6 +26,8 @@ class ForkObservation(StrEnum):
     """What is known about forking the current version of a file."""
 
     UNKNOWN = "unknown"
+    UNVERIFIED = "unverified"
+    """It passed when forked, and no spawned attempt is known."""
     CONFIRMED = "confirmed"
     """It passed forked and spawned."""
     HARMFUL = "harmful"
@@ -73,6 +75,10 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     def is_fork_verified(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to give the same result forked and spawned."""
         return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
+
+    def is_unverified(self, file: TestFile) -> bool:
+        """Whether the current version of the file passed when forked, and was not spawned yet."""
+        return self.forking is ForkObservation.UNVERIFIED and self.last_status.is_pass and self.is_of(file)
 
     def must_be_exclusive(self, file: TestFile) -> bool:
         """Whether the current version of the file is known to fail in parallel."""

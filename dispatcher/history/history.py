@@ -16,13 +16,15 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.history import schema as history_schema
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.merge import AttemptSample, merge_attempt, read_outcomes
-from dispatcher.model.events import AttemptFinished, RunEvent, RunStarted, VerdictSettled
-from dispatcher.model.plan import TestFile
+from dispatcher.inputs.record import InputRecord, decode_record, encode_record, make_records
+from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, VerdictSettled
+from dispatcher.model.plan import RunPlan, TestFile
 from dispatcher.model.results import Finding
 from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
 from passmuster.model.errors import ConfigurationError
@@ -56,6 +58,7 @@ class History:
         self._clock = clock
         self._max_files = max_files
         self._pending: list[AttemptSample] = []
+        self._pending_inputs: dict[str, bytes] = {}
         self._connection: sqlite3.Connection | None = None
         self._in_memory: dict[str, FileHistory] = {}
         self._has_warned = False
@@ -113,9 +116,22 @@ class History:
         attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
         self._pending.append(replace(attempt, verdict=status))
 
+    def load_inputs(self) -> dict[str, InputRecord]:
+        """Return what each file read when it last passed, by path; empty if that cannot be read."""
+        if self._connection is None:
+            return {}
+        try:
+            return _decoded(history_schema.read_inputs(self._connection))
+        except sqlite3.Error:
+            return {}
+
+    def record_inputs(self, path: str, record: InputRecord) -> None:
+        """Record what a file has read that passed; nothing is written before `flush`."""
+        self._pending_inputs[path] = encode_record(record)
+
     def flush(self) -> None:
         """Write what was recorded, in one transaction. A full disk or a missing permission never raises."""
-        if not self._pending:
+        if not self._pending and not self._pending_inputs:
             return
         try:
             if self._connection is not None:
@@ -194,7 +210,9 @@ class History:
             history_schema.write_rows(
                 connection, rows.values(), seen_at=self._clock(), max_files=self._max_files
             )
+            history_schema.write_inputs(connection, self._pending_inputs)
         self._pending.clear()
+        self._pending_inputs.clear()
 
     def _recover(self, error: sqlite3.Error, *, retry: bool = True) -> None:
         """Rebuild a file that turned out to be broken, or continue in memory."""
@@ -229,6 +247,12 @@ def _apply(rows: dict[str, FileHistory], attempts: list[AttemptSample]) -> None:
             rows[attempt.file.path] = row
 
 
+def _decoded(records: Mapping[str, bytes]) -> dict[str, InputRecord]:
+    """Return the records of inputs that this version can read."""
+    pairs = ((path, decode_record(data)) for path, data in records.items())
+    return {path: record for path, record in pairs if record is not None}
+
+
 def _is_broken(error: Exception) -> bool:
     """Return whether the file itself is at fault, not the disk, a lock or a permission.
 
@@ -237,6 +261,13 @@ def _is_broken(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return "no such" in str(error)
     return isinstance(error, history_schema.ForeignFileError | sqlite3.DatabaseError)
+
+
+class SharedHistory(Struct, frozen=True, kw_only=True):
+    """The content of a history file that was made on another machine, by path."""
+
+    files: Mapping[str, FileHistory]
+    inputs: Mapping[str, InputRecord]
 
 
 FLUSH_AFTER_S = 2.0
@@ -252,13 +283,21 @@ class HistoryReporter:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._run_id = ""
+        self._plan: RunPlan | None = None
         self._flushed_s = 0.0
+
+    @property
+    def _run_id(self) -> str:
+        return self._plan.run_id if self._plan is not None else ""
 
     def handle(self, event: RunEvent) -> None:
         """Record a finished attempt, or a verdict that became final without a further one."""
         if isinstance(event, RunStarted):
-            self._run_id = event.plan.run_id
+            self._plan = event.plan
+        elif isinstance(event, RunFinished) and self._plan is not None:
+            results = event.results
+            for path, record in make_records(self._plan, results.records, results.inputs):
+                self._history.record_inputs(path, record)
         elif isinstance(event, AttemptFinished | VerdictSettled) and not event.file.selection.is_whole_file:
             # Only the attempt that counts: the others say nothing about the file as a whole.
             if isinstance(event, VerdictSettled) or event.rerun_reason is None:
@@ -278,8 +317,8 @@ class HistoryReporter:
         self._history.close()
 
 
-def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:
-    """Return the content of a history file, by path.
+def read_shared_history(path: Path, *, origin: str) -> SharedHistory:
+    """Return the content of a history file.
 
     Raises:
         ConfigurationError: it does not exist or cannot be read; without it the split would differ from that
@@ -290,7 +329,8 @@ def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]
             raise OSError("it is not a regular file")
         with path.open("rb"):
             pass  # The operating system's message is clearer than SQLite's.
-        return history_schema.read_file(path)
+        rows, inputs = history_schema.read_file(path)
+        return SharedHistory(files=rows, inputs=_decoded(inputs))
     except (OSError, sqlite3.Error, history_schema.ForeignFileError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(

@@ -108,7 +108,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
     that was not fair only leaves its verdict. One that exceeded a limit gives lower bounds of time and
     memory. Any other is averaged in. The values of forked and of spawned attempts are kept apart.
 
-    The findings about forking and about parallel runs are discarded when the file changes.
+    A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
+    findings about forking and about parallel runs are discarded when the file changes.
     """
     if not attempt.file.selection.is_whole_file:
         return _merge_selected(old, attempt)
@@ -128,6 +129,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         )
     if not known.is_of(attempt.file):
         known = replace(known, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
+    if known.forking is ForkObservation.UNVERIFIED:
+        known = replace(known, forking=_verify(attempt))
     if not attempt.status.is_infrastructure:
         known = _with_usage(known, attempt, _measure(_usage(known, attempt), attempt))
     known = replace(
@@ -142,6 +145,13 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
     return _with_finding(known, attempt.finding)
 
 
+def _verify(attempt: AttemptSample) -> ForkObservation:
+    """Return what is known about forking a file that passed when forked, after a further attempt."""
+    if attempt.status.is_pass:
+        return ForkObservation.UNVERIFIED if attempt.is_forked else ForkObservation.CONFIRMED
+    return ForkObservation.UNKNOWN
+
+
 def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
     if finding is None:
         return file
@@ -149,6 +159,8 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
         return replace(file, fails_in_parallel=True)
     if finding.must_spawn:
         return replace(file, forking=ForkObservation.HARMFUL)
+    if finding is Finding.UNVERIFIED and file.forking is ForkObservation.UNKNOWN:
+        return replace(file, forking=ForkObservation.UNVERIFIED)
     return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file
 
 

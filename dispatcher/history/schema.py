@@ -23,9 +23,9 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: distinguishes a history from any other database."""
 
-SCHEMA_VERSION = 4
-"""Increases when the table changes. A file of an older program gets the missing columns; one of a newer
-program is set aside, never guessed at.
+SCHEMA_VERSION = 6
+"""Increases when the tables, or what a cell may contain, change. A file of an older program gets the missing
+columns and tables; one of a newer program is set aside, never guessed at.
 """
 
 BUSY_TIMEOUT_S = 5.0
@@ -67,8 +67,23 @@ _ADDED: Mapping[int, Sequence[str]] = {
     # Null: it was not recorded yet.
     3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
     4: ("failing_tests TEXT NOT NULL DEFAULT ''",),
+    # `forking` may be `unverified`.
+    5: (),
+    # The table `inputs`.
+    6: (),
 }
 """The columns that came with each version after the first."""
+
+_INPUTS_VERSION = 6
+
+_CREATE_INPUTS = """
+CREATE TABLE IF NOT EXISTS inputs (
+    path BLOB PRIMARY KEY,
+    record BLOB NOT NULL
+) WITHOUT ROWID
+"""
+"""What each file read when it last passed (`dispatcher.inputs.record`). A table of its
+own, because few runs read it, and it is ten times as large as the other one."""
 
 _SEPARATOR = "\n"
 """Between the names of failing tests."""
@@ -107,8 +122,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_file(path: Path) -> dict[str, FileHistory]:
-    """Return the rows of a history file without changing it; it may be read-only.
+def read_file(path: Path) -> tuple[dict[str, FileHistory], dict[str, bytes]]:
+    """Return the rows of a history file, and the inputs in it, without changing it; it may be read-only.
 
     Args:
         path: absolute.
@@ -126,7 +141,7 @@ def read_file(path: Path) -> dict[str, FileHistory]:
         if not _is_ours(memory):
             raise ForeignFileError("it is empty")
         _bring_up_to_date(memory)
-        return read_rows(memory)
+        return read_rows(memory), read_inputs(memory)
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
@@ -166,6 +181,8 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         for version in range(_number(connection, "PRAGMA user_version") + 1, SCHEMA_VERSION + 1):
             for column in _ADDED[version]:
                 connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
+            if version == _INPUTS_VERSION:
+                connection.execute(_CREATE_INPUTS)
             connection.execute(f"PRAGMA user_version = {version}")
 
 
@@ -237,6 +254,19 @@ def write_rows(
             "DELETE FROM files WHERE path IN (SELECT path FROM files ORDER BY seen_at, path LIMIT ?)",
             (surplus,),
         )
+        connection.execute("DELETE FROM inputs WHERE path NOT IN (SELECT path FROM files)")
+
+
+def read_inputs(connection: sqlite3.Connection) -> dict[str, bytes]:
+    """Return the stored inputs of all files, by path."""
+    rows = connection.execute("SELECT path, record FROM inputs")
+    return {os.fsdecode(path): record for path, record in rows if isinstance(record, bytes)}
+
+
+def write_inputs(connection: sqlite3.Connection, records: Mapping[str, bytes]) -> None:
+    """Insert or replace the inputs of files; needs a transaction."""
+    rows = [(os.fsencode(path), record) for path, record in records.items()]
+    connection.executemany("INSERT OR REPLACE INTO inputs (path, record) VALUES (?, ?)", rows)
 
 
 def _to_row(file: FileHistory) -> tuple[_Cell, ...]:

@@ -239,6 +239,7 @@ def _results(parts: Sequence[_Part], lost: Sequence[FileAttempts]) -> TestResult
         peak_bytes=max((*(results.peak_bytes for _, results in whole), *peaks), default=0),
         own_cpu_s=sum(own_s) if len(own_s) == len(parts) else None,
         is_verified=any(results.is_verified for _, results in whole),
+        inputs=tuple(one for _, results in whole for one in results.inputs),
     )
 
 

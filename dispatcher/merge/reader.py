@@ -163,6 +163,7 @@ class _EventReader:
             own_cpu_s=finished.own_cpu_s,
             interrupted=finished.interrupted,
             is_verified=finished.is_verified,
+            inputs=finished.inputs,
         )
         return RunFinished(at_s=finished.at_s, results=results)
 

@@ -26,10 +26,11 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import MeasuredInputs
 from dispatcher.model.shard_option import Shard
 from passmuster.model.result import TestResult
 
-FORMAT = 3
+FORMAT = 4
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"
@@ -108,6 +109,7 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
     interrupted: bool
     is_verified: bool
     own_cpu_s: float | None = None
+    inputs: tuple[MeasuredInputs, ...] = ()
 
 
 class CoverageData(Struct, frozen=True, kw_only=True):

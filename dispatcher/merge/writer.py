@@ -242,6 +242,7 @@ def _finished(event: RunFinished, with_event: Mapping[str, set[int]]) -> Recorde
         own_cpu_s=results.own_cpu_s,
         interrupted=results.interrupted,
         is_verified=results.is_verified,
+        inputs=results.inputs,
     )
 
 

@@ -277,6 +277,24 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
         return None
 
 
+class MeasuredInputs(Struct, frozen=True, kw_only=True):
+    """The state of everything that passed files have read, when their run ended.
+
+    `dispatcher.inputs.tree_state` says what a key is, and a state.
+    """
+
+    files: tuple[str, ...] = ()
+    """Paths of the test files."""
+    states: tuple[tuple[str, str], ...] = ()
+    """By key; an input that does not exist is left out."""
+    unsure: tuple[tuple[str, str], ...] = ()
+    """Those of the files whose inputs are not known for certain, each with the reason."""
+    environment: str = ""
+    """A digest of the interpreter and its packages; empty: unknown."""
+    workdir: str = ""
+    """The working directory of the tests, relative to the root."""
+
+
 class TestResults(Struct, frozen=True, kw_only=True):
     """All files of a run, in the order of the plan."""
 
@@ -295,6 +313,8 @@ class TestResults(Struct, frozen=True, kw_only=True):
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
     allows_no_tests: bool = False
+    inputs: tuple[MeasuredInputs, ...] = ()
+    """One for each machine that measured them, each for its own files."""
 
     @property
     def tests_cpu_s(self) -> float:

@@ -7,8 +7,10 @@ Pure. `dispatcher.planning.planner` uses this; `dispatcher.history.file_history`
 from __future__ import annotations
 
 import math
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 from msgspec import structs
 
@@ -16,6 +18,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides
 from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.status import Isolation
 
@@ -25,8 +28,29 @@ be the only one that needs a module, and then imports it itself.
 """
 
 
+VERIFY_SHARE = 0.02
+"""The share of a run's CPU time that it may cost to spawn files that passed when forked and were not verified
+in idle time: small enough to go unnoticed, large enough to verify all files after some runs.
+"""
+
+MAX_VERIFY_SHARE = 0.2
+"""The share of a run's CPU time that verifying a single file may cost. What costs more, as every file does in
+a very short run, is left to idle time.
+"""
+
+USUAL_SPAWN_S = 1.0
+"""CPU seconds that a spawned file is assumed to take longer than a forked one, until the history knows it."""
+
+MIN_SPAWN_S = 0.05
+"""The same at least: an interpreter starts and imports its framework."""
+
+
 class IsolationPolicy:
     """The start methods of a run's files.
+
+    Args:
+        remembered: by path.
+        run_id: decides, where verifying one file would exceed this run's share, whether this run verifies it.
 
     Attributes:
         remembered: the same, with the time and memory that each file uses with its start method.
@@ -38,14 +62,21 @@ class IsolationPolicy:
         remembered: Mapping[str, FileHistory],
         config: TestConfig,
         rules: Overrides,
+        *,
+        run_id: str,
     ) -> None:
         self._known = remembered
         self._config = config
         self._rules = rules
         self._then = Counter(known.last_run_id for known in remembered.values())
         self._now = Counter(remembered[file.path].last_run_id for file in files if file.path in remembered)
+        self._verified = frozenset[str]()
+        if not config.verify_isolation:
+            histories = [remembered[file.path] for file in files if file.path in remembered]
+            unverified = [remembered[file.path] for file in files if self._is_unverified(file)]
+            self._verified = choose_verified(unverified, histories, run_id=run_id)
         self.remembered = {
-            file.path: known.as_run(file, self._requested(file))
+            file.path: self._as_run(known, file)
             for file in files
             if (known := remembered.get(file.path)) is not None
         }
@@ -61,6 +92,8 @@ class IsolationPolicy:
         An explicit choice of the user is obeyed, and a verification exists to observe forking.
         """
         asked_for, known = self._requested(file), self._known.get(file.path)
+        if file.path in self._verified:
+            return Isolation.SPAWN
         if asked_for is not Isolation.AUTO or known is None or self._config.verify_isolation:
             return asked_for
         return Isolation.SPAWN if known.is_spawned(file) else Isolation.AUTO
@@ -84,5 +117,58 @@ class IsolationPolicy:
             baseline=known.baseline(planned.file, ran_with_same_peers=self.ran_with_same_peers(known)),
         )
 
+    def _as_run(self, known: FileHistory, file: TestFile) -> FileHistory:
+        """Return the history of a file with the values of its start method."""
+        known = known.as_run(file, self.isolation(file))
+        if file.path not in self._verified or self._known[file.path].spawned.runs:
+            return known
+        # Spawned it shares no memory, so the peak of its forked attempts would be too low.
+        return structs.replace(known, spawned=structs.replace(known.spawned, peak_bytes=None))
+
+    def _is_unverified(self, file: TestFile) -> bool:
+        """Whether a file may be spawned only to verify that it passes as it did when forked."""
+        known = self._known.get(file.path)
+        is_free = file.selection.is_whole_file and self._requested(file) is Isolation.AUTO
+        return is_free and known is not None and known.is_unverified(file)
+
     def _requested(self, file: TestFile) -> Isolation:
         return self._rules.rule_for(file.path).isolation or self._config.isolation
+
+
+def choose_verified(
+    unverified: Iterable[FileHistory], known: Sequence[FileHistory], *, run_id: str
+) -> frozenset[str]:
+    """Return the paths of the unverified files that this run should spawn: those unchanged for longest.
+
+    Together they take at most `VERIFY_SHARE` more CPU time than forked. The next file is spawned in some of
+    the runs only, so that the share is used up on average of many runs.
+
+    Args:
+        known: the histories of all files of the run.
+    """
+    all_s = sum(_cpu_s(file.forked or file.spawned) for file in known)
+    left_s = VERIFY_SHARE * all_s
+    both = [file for file in known if file.forked is not None and file.forked.runs and file.spawned.runs]
+    usual_s = median(map(_spawn_s, both)) if both else USUAL_SPAWN_S
+    chosen: list[str] = []
+    for file in sorted(unverified, key=lambda file: (file.mtime_ns, file.path)):
+        cost_s = _spawn_s(file) if file.spawned.runs else usual_s
+        if cost_s > MAX_VERIFY_SHARE * all_s:
+            continue
+        if cost_s > left_s:
+            if zlib.crc32(run_id.encode()) / 2**32 < left_s / cost_s:
+                chosen.append(file.path)
+            break
+        chosen.append(file.path)
+        left_s -= cost_s
+    return frozenset(chosen)
+
+
+def _spawn_s(file: FileHistory) -> float:
+    """Return how many CPU seconds longer a file takes when spawned."""
+    return max(MIN_SPAWN_S, _cpu_s(file.spawned) - _cpu_s(file.forked or file.spawned))
+
+
+def _cpu_s(usage: UsageStats) -> float:
+    """Return the CPU seconds of a file; if they are unknown, its time."""
+    return usage.duration_s if usage.cpu_s is None else usage.cpu_s

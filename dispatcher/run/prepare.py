@@ -32,6 +32,7 @@ from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.planning.planner import make_plan
+from dispatcher.run.inputs import InputMeasurer
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -129,7 +130,7 @@ class Preparation:
 
             path, shared = config.history_from, None
             if path is not None:
-                shared = read_shared_history(path, origin=self._origins["history-from"].name)
+                shared = read_shared_history(path, origin=self._origins["history-from"].name).files
             shard = select_shard(files, config.shard, config, history=shared)
             files = shard.files
             notices += shard.notices
@@ -214,6 +215,11 @@ class Preparation:
             origin=self._origins["python"],
             cache_dir=self._cache_dir(),
         )
+
+    @cached_property
+    def inputs(self) -> InputMeasurer:
+        """What measures the inputs of files on this machine."""
+        return InputMeasurer(self._config, self.interpreter, self._environ, self._cache_dir())
 
     def _cache_dir(self) -> Path | None:
         """Return the directory for cached answers of the project's interpreter; None: there is none."""

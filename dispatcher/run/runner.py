@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,7 +26,7 @@ from dispatcher.engine.storage import KEPT_RUNS, Storage, open_storage, prune_ru
 from dispatcher.history.history import History, HistoryReporter
 from dispatcher.model.events import Reporter
 from dispatcher.model.plan import RunPlan, TestFile
-from dispatcher.model.results import TestResults
+from dispatcher.model.results import FileAttempts, MeasuredInputs, TestResults
 from dispatcher.reporters.outputs import OUTPUTS, OutputReporter
 from dispatcher.run.prepare import Preparation, Prepared, Selection
 from passmuster.host.cpu_use import run_cpu_s
@@ -167,6 +167,7 @@ class TestRunner:
                 clock=time.monotonic,
                 wall_clock=time.time,
                 cpu_clock=self._cpu_s,
+                measure_inputs=partial(self._measure_inputs, prepared),
             )
             self.results = run.execute()
             self._cpu_before_s = run_cpu_s()
@@ -176,6 +177,16 @@ class TestRunner:
                 with suppress(OSError):
                     opened.journal.end()
         return self.results
+
+    def _measure_inputs(
+        self, prepared: Prepared, records: Sequence[FileAttempts], started_at: float
+    ) -> tuple[MeasuredInputs, ...]:
+        """Return what passed files have read, as it is now; empty: it is not recorded."""
+        config = prepared.selection.config
+        if not config.record_inputs or not (config.history or config.record is not None):
+            return ()
+        workdir = os.path.relpath(prepared.selection.workdir, config.root)
+        return self._preparation.inputs.measure(records, started_at, workdir=workdir)
 
     def _cpu_s(self) -> float | None:
         """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""

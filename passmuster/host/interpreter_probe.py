@@ -63,6 +63,23 @@ print("passmuster-packages", hashlib.sha256("\\n".join(found).encode("utf-8", "s
 """
 _PACKAGES = re.compile(rb"^passmuster-packages (\w+)\r?$", re.MULTILINE)
 
+# Of installed packages everything that is installed, by the digests in their RECORDs, and where links lead.
+_CONTENT_CODE = """
+import glob, hashlib, json, os, sys
+digest = hashlib.sha256()
+folders = [os.path.abspath(one) for one in sys.path[1:] if os.path.isdir(one)]
+for folder in folders:
+    for pattern in ("*-info/RECORD", "*-info/PKG-INFO", "*.pth", "*.egg-link"):
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), pattern))):
+            try:
+                with open(path, "rb") as file:
+                    digest.update(os.path.basename(path).encode() + file.read())
+            except OSError:
+                continue
+print("\\npassmuster-content", json.dumps([digest.hexdigest()[:20], folders]))
+"""
+_CONTENT = re.compile(rb"^passmuster-content (\[.*\])\r?$", re.MULTILINE)
+
 # Not from the current folder: a folder of reports called `coverage` must not pass for the package.
 _COVERAGE_CODE = """
 import sys
@@ -172,6 +189,33 @@ def probe_pytest(
     times = {folder: _mtime_ns(folder) for folder in folders if folder != str(workdir)}
     _store_entry(cache_dir, key, [version, times])
     return InstalledPytest(version=version, search_path=folders)
+
+
+def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | None = None) -> str:
+    """Return a digest of the content of all installed packages; empty: the interpreter gave no answer.
+
+    It comes from the cache while no package was installed since.
+
+    Args:
+        cache_dir: the directory of `interpreters.json`; None: do not cache.
+    """
+    key = _program_key(path)
+    if key is not None:
+        variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
+        key = f"content|{path}|{key}|{variables}"
+    match _load_entry(cache_dir, key):
+        case [str(digest), dict(times)] if all(_mtime_ns(folder) == times[folder] for folder in times):
+            return digest
+    try:
+        reply = _ask([path, "-c", _CONTENT_CODE], environ, _CONTENT)
+        content: object = json.loads(reply.match[1]) if reply.match is not None else None
+    except (OSError, ValueError):
+        return ""
+    match content:
+        case [str(digest), [*found]]:
+            _store_entry(cache_dir, key, [digest, {folder: _mtime_ns(folder) for folder in map(str, found)}])
+            return digest
+    return ""
 
 
 def probe_packages(path: str, environ: Mapping[str, str]) -> str | None:

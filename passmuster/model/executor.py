@@ -23,11 +23,16 @@ class FreeCapacity(Struct, frozen=True, kw_only=True):
     slots: int  # number of further files that may start
     free_bytes: int  # memory that is not reserved
     unknown_bytes: int  # predicted peak of a file without history
-    is_idle: bool  # whether no file runs, so that any file may start regardless of its prediction
+    running: int  # number of files that hold a slot
     io_bound_slots: int = 0  # number of I/O-bound files that may start beyond `slots`
     must_fit: bool = False
     """Whether, although no file runs, a file that fits `free_bytes` precedes one that does not, because other
     runs on this machine hold the rest."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no file runs, so that any file may start regardless of its prediction."""
+        return self.running == 0
 
     def has_slot_for(self, task: TestTask) -> bool:
         """Whether there is a slot for `task`, regardless of memory."""

@@ -12,7 +12,7 @@ Pure. A worker applies the rules to measurements, a simulation to the history, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from msgspec import Struct
 
@@ -48,7 +48,7 @@ def free_slots(
     *,
     slots: int,
     cpus: int | None,
-    used_cpus: Sequence[float],
+    used_cpus: Collection[float],
     other_cpus: float = 0.0,
     is_saturated: bool = False,
     is_measured: bool = True,

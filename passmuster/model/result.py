@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from passmuster.model.inputs import FileInputs
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
@@ -89,6 +90,8 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """Why it was not forked although forking was allowed; empty: no reason to report."""
     stale_quarantine: tuple[str, ...] = ()
     """Quarantined tests, as `Class::test`, that the file does not have."""
+    inputs: FileInputs | None = None
+    """What it read; None: it did not pass, or that was not recorded."""
     was_alone: bool = True
     """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False

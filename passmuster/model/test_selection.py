@@ -78,17 +78,17 @@ class TestSelection(Struct, frozen=True, kw_only=True):
 WHOLE_FILE = TestSelection()
 
 
-def expression_problem(text: str) -> str:
-    """Return what is wrong with an expression of pytest's `-k` or `-m`, or "" if pytest accepts its form."""
+def is_expression(text: str) -> bool:
+    """Whether pytest accepts the form of an expression of `-k` or `-m`."""
     names = _QUOTED.sub("x", text)
     if _IDENTIFIER.sub("", names).strip(" \t\n()=,"):
-        return "only names, and, or, not, and parentheses are allowed"
+        return False
     python = _IDENTIFIER.sub(lambda word: word[0] if word[0] in _WORDS_OF_EXPRESSIONS else "x", names)
     try:
         compile(python.strip(), "<expression>", "eval")
     except (SyntaxError, ValueError):
-        return "it is incomplete, or two names stand beside each other without and or or"
-    return ""
+        return False
+    return True
 
 
 def local_only_argument(words: Iterable[str]) -> str | None:

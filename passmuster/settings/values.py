@@ -35,6 +35,7 @@ NONE = "none"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
 
 
@@ -129,6 +130,10 @@ def _split_arguments(text: str) -> Sequence[str]:
 def _parse_module(text: str) -> str | None:
     name = text.strip()
     return name if all(part.isidentifier() for part in name.split(".")) else None
+
+
+def _parse_variable(text: str) -> str | None:
+    return text if _VARIABLE.fullmatch(text) else None
 
 
 def _parse_run_name(text: str) -> str:
@@ -245,6 +250,13 @@ MODULES = ValueType(
     parse=_parse_module,
     expected="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
+    toml_types=(list, str),
+    is_list=True,
+)
+VARIABLES = ValueType(
+    parse=_parse_variable,
+    expected="the name of a variable",
+    metavar="NAME",
     toml_types=(list, str),
     is_list=True,
 )

@@ -75,11 +75,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "passmuster.model",
         "dispatcher.config",
     ),
+    "dispatcher.inputs": (
+        "passmuster.model",
+        "dispatcher.model",
+    ),
     "dispatcher.history": (
         "passmuster.model",
         "passmuster.settings",
         "passmuster.host",
         "dispatcher.model",
+        "dispatcher.inputs",
     ),
     "dispatcher.discovery": (
         "passmuster.model",
@@ -134,6 +139,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "passmuster.host",
         "dispatcher.model",
         "dispatcher.config",
+        "dispatcher.inputs",
         "dispatcher.history",
         "dispatcher.discovery",
         "dispatcher.planning",

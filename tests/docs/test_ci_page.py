@@ -148,3 +148,12 @@ def test_every_ci_whose_variables_are_known_is_on_the_page() -> None:
     shown = {ci.name for ci in CIS if ci.name.partition(" ")[0] in page}
     assert {"GitLab", "CircleCI", "Buildkite", "Azure Pipelines"} <= shown
     assert {"GitHub Actions", "GitLab", *HEADINGS} <= set(re.findall(r"^## (.+)$", page, re.MULTILINE))
+
+
+def test_nothing_installs_the_package_from_an_index_that_does_not_have_it() -> None:
+    texts = [*EXAMPLES, REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    for package in ("dispatcher", "passmuster", "worker"):
+        texts += (REPOSITORY / package).rglob("*.py")
+
+    named = re.compile(r"""\b(pip|pipx|uv tool) install ['"]?passmuster\b""")
+    assert [path for path in texts if named.search(path.read_text(encoding="utf-8"))] == []

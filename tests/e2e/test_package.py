@@ -71,7 +71,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
             """),
         encoding="utf-8",
     )
-    for words in (["passmuster"], ["--no-build-isolation", "--editable", base / "project"]):
+    for words in ([pip["PASSMUSTER"]], ["--no-build-isolation", "--editable", base / "project"]):
         subprocess.run(
             [folder / "python", "-m", "pip", "install", "-q", "--no-input", "--no-deps", *words],
             check=True,

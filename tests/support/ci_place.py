@@ -19,7 +19,7 @@ STEP_TIMEOUT_S = 100.0
 """Seconds after which a step has hung."""
 
 
-INSTALLS = ("pip install passmuster", "python -m pip install passmuster")
+INSTALLS = ('pip install "$PASSMUSTER"', 'python -m pip install "$PASSMUSTER"')
 """What the examples install."""
 
 
@@ -61,7 +61,8 @@ class Place:
         base: an empty folder.
         repository: the repository that is checked out.
         python: the folder `bin` of the Python that jobs set up.
-        environ: what a machine has in its environment besides.
+        environ: what a machine has in its environment besides; its PASSMUSTER, a wheel of this checkout, is
+            installed instead of what an example names.
     """
 
     base: Path
@@ -109,7 +110,7 @@ class Place:
         with subprocess.Popen(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
             cwd=cwd,
-            env={**self.environ, **environ},
+            env={**self.environ, **environ, "PASSMUSTER": self.environ["PASSMUSTER"]},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

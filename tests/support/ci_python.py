@@ -1,4 +1,4 @@
-"""A Python as a CI sets it up, which finds this checkout when it is told `pip install passmuster`."""
+"""A Python as a CI sets it up, and a wheel of this checkout to install in it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ def build(folder: Path, *kinds: str, source: Path = REPOSITORY) -> list[Path]:
 
 
 def make_python(base: Path) -> tuple[Path, dict[str, str]]:
-    """Make an environment and a wheel of this checkout; return the folder of its programs and pip's settings.
+    """Make an environment and a wheel of this checkout; return the folder of its programs, and variables.
+
+    The variables are settings of pip, and PASSMUSTER, the wheel.
 
     What the package needs is that of the tests' own environment, so that nothing but our wheel is installed,
     and from nowhere else.
     """
     environment, wheels = base / "python", base / "wheels"
     _run([sys.executable, "-m", "venv", environment], cwd=base)
-    build(wheels, "wheel")
+    [wheel] = build(wheels, "wheel")
     [packages] = environment.glob("lib/python*/site-packages")
     for package in Path(sysconfig.get_path("purelib")).iterdir():
         if not (packages / package.name).exists():
             (packages / package.name).symlink_to(package)
-    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    pip = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PASSMUSTER": str(wheel)}
     return environment / "bin", pip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dispatcher.replica.reading import parse_yaml
 from tests.docs.pages import REPOSITORY, blocks_of, without_blocks
 
-INSTALL = "pip install passmuster"
+INSTALL = 'pip install "$PASSMUSTER"'
 
 _PAGE = "docs/how-to/ci.md"
 

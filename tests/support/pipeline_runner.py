@@ -12,7 +12,7 @@ from typing import Any
 from dispatcher.replica.reading import parse_yaml
 from tests.support.ci_place import JobLog, Place, copy, files_at, only_known
 
-_NOT_JOBS = {"stages", "default", "workflow"}
+_NOT_JOBS = {"stages", "default", "workflow", "variables"}
 _JOB = {"stage", "parallel", "needs", "timeout", "script", "when", "cache", "artifacts"}
 _CACHE = {"key", "paths", "policy", "when"}
 _ARTIFACTS = {"when", "paths", "reports", "expire_in"}

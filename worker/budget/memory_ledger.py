@@ -328,7 +328,7 @@ class MemoryLedger:
             io_bound_slots=available.io_bound_slots,
             free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
             unknown_bytes=self.unknown_bytes(),
-            is_idle=not self._entries,
+            running=len(self._entries),
         )
 
     def _available_slots(self) -> FreeSlots:

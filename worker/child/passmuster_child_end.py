@@ -20,6 +20,10 @@ from os import _exit, getpid, kill
 
 from passmuster_child_procs import flush_c_streams, is_libc_loaded
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
 _get_objects, _signal_function = gc.get_objects, _signal.signal
 
 
@@ -84,6 +88,7 @@ def show(error: "BaseException | None") -> "tuple[int, bool]":
 
 
 _ending: "tuple[int, str, bool] | None" = None
+_on_end: "list[Callable[[], object]]" = []
 _going: "list[object]" = []
 _gone: object = None
 _is_registered = False
@@ -105,15 +110,19 @@ def register() -> None:
         _is_registered = True
 
 
-def leave(status: int, *, owner: str, is_interrupted: bool) -> None:
+def leave(
+    status: int, *, owner: str, is_interrupted: bool, on_end: "Callable[[], object] | None" = None
+) -> None:
     """Have this process end once the caller has raised SystemExit; it may end in here already.
 
     Args:
         owner: name in `sys.modules` of the module whose globals are the file's own; empty: none.
         is_interrupted: whether an uncaught KeyboardInterrupt ended the file: then SIGINT ends the process.
+        on_end: called after all callbacks of the file; it must not raise.
     """
     global _ending
     _ending = status, owner, is_interrupted
+    _on_end[:] = [on_end] if on_end is not None else []
     if not _is_registered:
         wait_for_threads()
         run_callbacks()
@@ -148,6 +157,8 @@ def _begin_end() -> None:
     global _ending, _gone
     if _ending is None:
         return
+    while _on_end:
+        _on_end.pop()()
     is_flushed = flush(sys.stdout) and flush(sys.stderr)
     if not is_flushed and not _ending[2]:
         _ending = None  # The interpreter ends by itself, so as to say and do what it does then.

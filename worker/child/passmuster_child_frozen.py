@@ -1,5 +1,5 @@
-"""Freezes the objects of a fork server, and keeps them visible to code that asks the garbage collector for
-objects.
+"""Keeps the garbage collector of a fork server from visiting its objects, unseen by the code that it imports
+and by its forked processes.
 
 Collections do not visit frozen objects, so forked processes keep sharing their memory. But `gc.get_objects`
 and `gc.get_referrers` omit them too, so a test would miss objects that it finds in a fresh interpreter:
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
 _get_objects, _get_referrers, _unfreeze = gc.get_objects, gc.get_referrers, gc.unfreeze
 _frozen: "list[bool]" = []
 """Empty if the server froze nothing: objects that a test itself freezes stay frozen."""
+
+
+_thresholds: "list[tuple[int, int, int]]" = []
+"""Those that are in force again in a forked process; empty if a server never paused collections."""
+
+
+def pause() -> None:
+    """Have no collection start by itself.
+
+    The collector stays enabled: code that asks, or that disables it for its process, must find what it finds
+    without a server.
+    """
+    first, second, third = gc.get_threshold()
+    if first:
+        _thresholds[:] = [(first, second, third)]
+        gc.set_threshold(0, second, third)
+
+
+def resume() -> None:
+    """Have collections start again, unless imported code has set thresholds of its own since."""
+    if _thresholds and not gc.get_threshold()[0]:
+        gc.set_threshold(*_thresholds[0])
 
 
 def freeze() -> None:

@@ -11,7 +11,7 @@ _libc: object = None
 
 
 def libc() -> object:
-    """Return the C library, loaded once per process tree; None where it cannot be had."""
+    """Return the C library, loaded once per process tree; None if it is unavailable."""
     global _libc
     if _libc is None:
         try:

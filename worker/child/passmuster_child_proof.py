@@ -18,11 +18,11 @@ from passmuster_child_identity import BY_FILE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Iterable, Optional
+    from typing import Any, Callable, Iterable, Iterator, Optional
 
 _MACHINERY = ("<frozen importlib", "<frozen zipimport")
 _WITHOUT_TRACE = frozenset(("_pytest", "logging", "pluggy", "pytest", "threading", "unittest", "warnings"))
-"""Packages that look at clocks and process ids on behalf of whoever calls them, and keep none of it."""
+"""Packages that read clocks and process IDs for their callers, and keep no such value."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -76,6 +76,7 @@ class Proof:
         self._first = ""
         self._watch_calls()
         self._watch_environment()
+        sys.argv = _Arguments(sys.argv, self._note_arguments)
         sys.addaudithook(self._on_event)
 
     def take(self) -> str:
@@ -103,6 +104,9 @@ class Proof:
         place = self._place(frame) if not self._first else ""
         if place:
             self._first = "%s in %s" % (text, place)
+
+    def _note_arguments(self) -> None:
+        self._note("reads the arguments in sys.argv, which differ from file to file,", sys._getframe(2))
 
     def _place(self, frame: "Optional[FrameType]") -> str:
         """Return where the project's code does what a frame does; empty: it is a library's own import."""
@@ -162,6 +166,31 @@ class Proof:
             return original(key)
 
         environ.encodekey = encodekey
+
+
+class _Arguments(list[str]):
+    """Arguments of which only the first, the program, may be read: the others name the file."""
+
+    def __init__(self, arguments: "list[str]", note: "Callable[[], None]") -> None:
+        super().__init__(arguments)
+        self._note = note
+
+    def __getitem__(self, place: "Any") -> "Any":
+        if place != 0:
+            self._note()
+        return super().__getitem__(place)
+
+    def __iter__(self) -> "Iterator[Any]":
+        self._note()
+        return super().__iter__()
+
+    def __contains__(self, word: object) -> bool:
+        self._note()
+        return super().__contains__(word)
+
+    def __len__(self) -> int:
+        self._note()
+        return super().__len__()
 
 
 def _is_write(mode: object, flags: object) -> bool:

@@ -18,6 +18,9 @@ MESSAGE_LIMIT = 8000
 IMPORTS_EACH = 50
 """Imports in one record: far below the limit of a message."""
 
+INPUTS_EACH = 16_000
+"""Characters after which a record of inputs ends, likewise."""
+
 
 def _make_encoder() -> "Callable[[str], str]":
     try:
@@ -88,6 +91,23 @@ class ReportWriter:
         """Report installed modules that the file imports by itself."""
         for start in range(0, len(names), IMPORTS_EACH):
             self.text("imports", " ".join(names[start : start + IMPORTS_EACH]))
+
+    def inputs(self, kind: str, values: "list[str]") -> None:
+        """Report what the process has read, of one kind (`passmuster_child_inputs`)."""
+        line: "list[str]" = []
+        size = 0
+        for value in values:
+            line.append(_quote(value))
+            size += len(line[-1])
+            if size > INPUTS_EACH:
+                self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+                line, size = [], 0
+        if line:
+            self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+
+    def inputs_end(self, unsure: str, *, has_network: bool) -> None:
+        """Report that the inputs are complete, except for the reason in `unsure`; empty: there is none."""
+        self._send('{"inputs": "end", "unsure": %s, "network": %d}' % (_quote(unsure), has_network))
 
     def text(self, key: str, value: str) -> None:
         """Report a text: the `runner`, a `collect` or `start` error, or why pytest `quit` early."""

@@ -7,12 +7,12 @@ Python.
 from __future__ import annotations
 
 import _signal
-import gc
 import os
 import sys
 import time
 
 from passmuster_child_entropy import renew
+from passmuster_child_frozen import resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reset_process(job: Job) -> None:
     _forget_temporary_directory()
     _update_process_facts()
     _draw_new_randomness()
-    gc.enable()
+    resume()
 
 
 def _forget_temporary_directory() -> None:

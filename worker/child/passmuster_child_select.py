@@ -161,5 +161,5 @@ def unittest_filter(
 def problem(selection: Selection, kind: str) -> "Optional[str]":
     """Return why a framework cannot select these tests; None: it can."""
     if kind != "pytest" and selection.marker:
-        return "-m selects by markers of pytest, and this file is run by %s" % kind
+        return "-m needs pytest, and %s runs this file" % kind
     return None

@@ -1,7 +1,7 @@
 """The fork server: imports modules once, then forks process supervisors, each of which forks one process per
 file.
 
-The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER` under the project's
+The runner starts it as `python passmuster_child_main.py --serve FD CODE_FOLDER ROOT` under the project's
 interpreter, in the directory and the environment of the tests. It has one thread and only imports: it calls
 no code of a library or of the project but pytest's session and the initial conftests
 (`passmuster_child_conftests`). A server never changes after it is ready: to preload more modules, it forks
@@ -30,7 +30,6 @@ that a server with a framework or conftests has), `conftests` (the paths of a se
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import sys
@@ -39,9 +38,9 @@ from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
 from passmuster_child_entropy import EntropyWatch
-from passmuster_child_frozen import freeze, watch_collector
+from passmuster_child_frozen import freeze, pause, watch_collector
 from passmuster_child_procs import all_below, become_subreaper, children_of
-from passmuster_child_start import load
+from passmuster_child_start import become_module, load
 from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
 
 TYPE_CHECKING = False
@@ -135,12 +134,12 @@ class Server:
         os.setsid()
 
     def set_up(self, setup: dict[str, Any]) -> None:
-        """Import what this server is for, and say what became of it; a new server's first act."""
+        """Import this server's modules and report the results; the first step of a new server."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
         answer.update(conftests=[], files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
-        gc.disable()
+        pause()
         try:
             with EntropyWatch() as watch:
                 self.import_all(setup, answer, watch)
@@ -167,6 +166,7 @@ class Server:
             import pytest  # noqa: F401
 
             load("passmuster_child_bytecode").keep_rewritten(sys.modules["_pytest.assertion.rewrite"])
+            become_module("pytest")
         if setup["base"]:
             load("passmuster_child_unittest")
             import argparse
@@ -174,8 +174,11 @@ class Server:
 
             # What `unittest.main` imports and compiles for its arguments took half of a small file's time.
             argparse.ArgumentParser(prog="").parse_args([])
-        if setup["modules"]:
-            self.preload(setup, answer, watch)
+        if setup["modules"] and self.session is None:
+            self.import_modules(setup, answer, watch)
+        elif setup["modules"]:
+            with load("passmuster_child_session_prepare").running():
+                self.import_modules(setup, answer, watch)
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession()
@@ -184,8 +187,8 @@ class Server:
         if setup["conftests"]:
             self.hold_conftests(setup, answer, watch)
 
-    def preload(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
-        """Import modules, as far as they are clean."""
+    def import_modules(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
+        """Import what the files need; note the verdicts."""
         preload = load("passmuster_child_preload")
         finders = [watch.take]
         if setup["probe"]:

@@ -27,7 +27,7 @@ from passmuster_child_session_finish import (
     load_conftests,
     start_capture,
 )
-from passmuster_child_session_prepare import Preparation, Unsupported
+from passmuster_child_session_prepare import Preparation, Unsupported, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PreparedSession:
             reads: watches while they are loaded.
 
         Returns:
-            Why that is of no use after all, or "".
+            Why the loaded conftests cannot be used, or "".
 
         Raises:
             Unsupported: they cannot be loaded before the file is known.
@@ -108,7 +108,7 @@ class PreparedSession:
             raise Unsupported(reason)
         environment, interpreter = dict(os.environ), checks.InterpreterState()
         self._interpreter.restore()
-        with reads:
+        with running(), reads:
             self._load_conftests(self._streams.note)
         self._has_conftests = True
         if self._made.capture is not None:

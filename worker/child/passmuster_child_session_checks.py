@@ -124,7 +124,7 @@ class Silence:
 
 
 class StreamWatch:
-    """Finds out who has kept the streams that pytest puts in place while it captures.
+    """Finds out what has kept the streams that pytest installs while it captures.
 
     Modules that have one as a variable, such as by `from sys import stdout`, can get another one.
     """
@@ -138,7 +138,7 @@ class StreamWatch:
         self._streams = {name: weakref.ref(getattr(sys, name)) for name in ("stdin", "stdout", "stderr")}
 
     def are_kept(self) -> bool:
-        """Return whether anything but variables of modules refers to a stream that is not in place any more."""
+        """Return whether anything but variables of modules refers to a stream that was replaced."""
         gc.collect()
         in_place = (sys.stdin, sys.stdout, sys.stderr)
         namespaces = {id(vars(module)) for module in list(sys.modules.values())}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _FREELY_CHANGED = ("markexpr", "keyword", "tbstyle")
-"""Options that a conftest may set when it is configured: nobody looks at them before the collection."""
+"""Options that a conftest may set when it is configured: pytest reads them only after the collection."""
 
 
 def adopt(made: Preparation) -> None:

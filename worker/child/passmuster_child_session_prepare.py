@@ -4,6 +4,7 @@
 needs.
 """
 
+import contextlib
 import copy
 import os
 
@@ -11,12 +12,15 @@ from passmuster_child_pytest import Plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterator
 
 CACHE_PLACEHOLDER = "-ocache_dir=/nonexistent/passmuster/pytest_cache"
 """No child's: each has its own. Nothing is there, as in a new file's temporary directory."""
 
 OLDEST, TOO_NEW = (7, 4), (10,)
+
+_VERSION, _SETS_VERSION = "PYTEST_VERSION", (8, 2)
+"""The variable, and the first version of pytest that sets it."""
 
 
 class Unsupported(Exception):  # noqa: N818 - it is an answer rather than an error.
@@ -24,6 +28,23 @@ class Unsupported(Exception):  # noqa: N818 - it is an answer rather than an err
 
     Where it is raised nothing has been printed, and no test has run.
     """
+
+
+@contextlib.contextmanager
+def running() -> "Iterator[None]":
+    """Set the variable by which code sees that pytest runs, as `pytest.main` does."""
+    import pytest
+
+    before = os.environ.get(_VERSION)
+    if getattr(pytest, "version_tuple", (0,))[:2] >= _SETS_VERSION:
+        os.environ[_VERSION] = pytest.__version__
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_VERSION] = before
+        else:
+            os.environ.pop(_VERSION, None)
 
 
 class Preparation:
@@ -76,17 +97,8 @@ class Preparation:
         version = tuple(getattr(pytest, "version_tuple", (0,)))[:2]
         if not OLDEST <= version < TOO_NEW:
             raise Unsupported("pytest %s is not known" % pytest.__version__)
-        # As `pytest.main` does, for plugins that check it.
-        before = os.environ.get("PYTEST_VERSION")
-        if version >= (8, 2):
-            os.environ["PYTEST_VERSION"] = pytest.__version__
-        try:
+        with running():
             self._prepare()
-        finally:
-            if before is not None:
-                os.environ["PYTEST_VERSION"] = before
-            else:
-                os.environ.pop("PYTEST_VERSION", None)
 
     def has_changed(self) -> bool:
         """Return whether pytest would find another root or configuration now."""

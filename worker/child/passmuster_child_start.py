@@ -66,7 +66,8 @@ def begin(argv: "list[str]") -> "FileRun":
     _hide()
     load("passmuster_child_end").register()
     load("passmuster_child_bytecode").install(argv[3])
-    if argv[1] != "--serve" or len(argv) != 4:
+    load("passmuster_child_inputs").install(argv[4], argv[3])
+    if argv[1] != "--serve" or len(argv) != 5:
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
@@ -80,6 +81,20 @@ def begin(argv: "list[str]") -> "FileRun":
     job = server.serve(int(argv[2]))
     load("passmuster_child_reset").reset_process(job)
     return FileRun(job.argv, job.session, {**environment, **job.changes}, job.project)
+
+
+def become_module(package: str, *arguments: str) -> None:
+    """Look like `python -m PACKAGE ARGUMENT...`: processes that the file starts read it off `__main__`."""
+    module = type(sys)("__main__")
+    # `importlib.util.find_spec`, without importing that.
+    spec = PathFinder.find_spec(package + ".__main__", __import__(package).__path__)
+    if spec is not None:
+        module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
+        module.__package__ = package
+        sys.modules["__main__"] = module
+        sys.argv[:] = [str(spec.origin), *arguments]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv[:] = [sys.executable, "-m", package, *arguments]
 
 
 class FileRun:
@@ -100,8 +115,8 @@ class FileRun:
         project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
-        self.file, wanted, _, data_file = argv[1:5]
-        words = argv[5:]
+        self.file, wanted, _, _, data_file = argv[1:6]
+        words = argv[6:]
         separator = words.index("--") if "--" in words else len(words)
         self.sources = words[:separator]
         self.selection: "Any" = load("passmuster_child_select").Selection(words[separator + 1 :])
@@ -116,6 +131,7 @@ class FileRun:
         self._definitions: "Any" = None
         self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").ReportWriter(REPORT_FD)
+        self._inputs: "Any" = load("passmuster_child_inputs").start_file()
         self._watch_stacks()
         self._recorder = self._start_recorder(project)
         sys.argv[:] = [self.file]
@@ -137,7 +153,7 @@ class FileRun:
             self._become_script(source)
 
     def _run_in_session(self) -> None:
-        """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
+        """Run the file in the prepared session; if that is not possible, become a fresh interpreter."""
         sessions = load("passmuster_child_session")
         try:
             raise SystemExit(self._session.run(self.file, self.reporter, self.selection))
@@ -162,7 +178,9 @@ class FileRun:
         self._finish()
         self.code, self.namespace, self._source = None, {}, b""
         if not _flags.inspect and not _environ.get("PYTHONINSPECT"):
-            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
+            inputs, reporter = self._inputs, self.reporter
+            on_end = (lambda: inputs.report(reporter)) if inputs is not None else None
+            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted, on_end=on_end)
         raise SystemExit(status)
 
     def _start_recorder(self, project: "Sequence[str]") -> "Any":
@@ -189,7 +207,7 @@ class FileRun:
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
-            self._become_module("pytest", self.file)
+            become_module("pytest", self.file)
             if self._session is not None:
                 self._run_in_session()
             import pytest
@@ -202,26 +220,13 @@ class FileRun:
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name
-        self._become_module("unittest", name)
+        become_module("unittest", name)
         sys.argv[0] = os.path.basename(sys.executable) + " -m unittest"
         if folder not in sys.path:
             sys.path.insert(0, folder)
         unittest: "Any" = sys.modules["unittest"]
         loader = load("passmuster_child_unittest").make_loader(unittest, self.selection, name, self.reporter)
         unittest.main(module=None, testLoader=loader)
-
-    def _become_module(self, package: str, argument: str) -> None:
-        """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
-        module = type(sys)("__main__")
-        # `importlib.util.find_spec`, without importing that.
-        spec = PathFinder.find_spec(package + ".__main__", __import__(package).__path__)
-        if spec is not None:
-            module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
-            module.__package__ = package
-            sys.modules["__main__"] = module
-            sys.argv[:] = [str(spec.origin), argument]
-            if hasattr(sys, "orig_argv"):
-                sys.orig_argv[:] = [sys.executable, "-m", package, argument]
 
     def _read(self) -> bytes:
         try:

@@ -220,6 +220,7 @@ def build_result(
         isolation=Isolation.SPAWN if report.spawn_reason else attempt.launch.isolation,
         isolation_note=report.spawn_reason or attempt.launch.note,
         stale_quarantine=tuple(report.stale_quarantine),
+        inputs=report.inputs.inputs() if classification.status.is_pass and not is_command else None,
     )
 
 

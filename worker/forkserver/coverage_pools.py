@@ -19,10 +19,10 @@ from worker.process.supervisor_client import SupervisorClient
 
 
 class CoveragePools:
-    """A `ServerPool` for each kind of file. Thread-safe.
+    """Two `ServerPool`s: one for files that are measured, one for all others. Thread-safe.
 
     Args:
-        settings: of the worker, with a folder for coverage data.
+        settings: with a directory for coverage data.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -34,16 +34,16 @@ class CoveragePools:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the servers were started with."""
+        """The environment that the servers were started with."""
         return self._plain.environment
 
     @property
     def held_bytes(self) -> int:
-        """What all servers and their supervisors take."""
-        return sum(fleet.held_bytes for fleet in self._fleets())
+        """Memory of all servers and their supervisors."""
+        return sum(pool.held_bytes for pool in self._pools())
 
     def of(self, task: TestTask) -> ServerPool:
-        """Return the fleet that a file is started from."""
+        """Return the pool from which a file is started."""
         if task.coverage is None:
             return self._plain
         with self._lock:
@@ -58,38 +58,38 @@ class CoveragePools:
         return self._plain.why_no_fork()
 
     def warm_up(self, slots: int) -> None:
-        """Start what the first files will need, if they are not measured."""
+        """Start the processes that the first files need, assuming that they are not measured."""
         self._plain.warm_up(slots)
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Tell which files will come."""
+        """Announce the files that will be started."""
         for is_measured in (False, True):
             some = [task for task in tasks if (task.coverage is not None) == is_measured]
             if some:
                 self.of(some[0]).expect(some)
 
     def discard(self, slot: int, supervisor: SupervisorClient) -> None:
-        """Forget a supervisor that a test has killed."""
-        for fleet in self._fleets():
-            fleet.discard(slot, supervisor)
+        """Discard a supervisor that a test killed."""
+        for pool in self._pools():
+            pool.discard(slot, supervisor)
 
     def release(self, *, used_slots: Collection[int]) -> None:
-        """End the supervisors of all other slots."""
-        for fleet in self._fleets():
-            fleet.release(used_slots=used_slots)
+        """Stop the supervisors of all other slots."""
+        for pool in self._pools():
+            pool.release(used_slots=used_slots)
 
     def give_up(self) -> None:
-        """Make no further server."""
+        """Create no further server."""
         self._is_over = True
-        for fleet in self._fleets():
-            fleet.give_up()
+        for pool in self._pools():
+            pool.give_up()
 
     def close(self) -> None:
-        """End all supervisors and all servers."""
+        """Stop all supervisors and all servers."""
         with contextlib.ExitStack() as stack:
-            for fleet in self._fleets():
-                stack.callback(fleet.close)
+            for pool in self._pools():
+                stack.callback(pool.close)
 
-    def _fleets(self) -> tuple[ServerPool, ...]:
+    def _pools(self) -> tuple[ServerPool, ...]:
         with self._lock:
             return (self._plain,) if self._measuring is None else (self._plain, self._measuring)

@@ -16,11 +16,11 @@ MAX_NAMES = 12
 """Names printed of a long list; the rest is counted."""
 
 
-def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
-    """Yield lines; every server that these tasks would need is started for it.
+def explain(pool: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
+    """Yield the lines. Starts every server that these tasks would be forked from.
 
     Args:
-        fleet: of a run that does not take place.
+        pool: of a run that starts no file.
         tasks: one for each file.
     """
     by_command = [task for task in tasks if task.runner is RunnerKind.COMMAND]
@@ -29,18 +29,18 @@ def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
         yield f"{len(by_command)} file(s) run by a command of the project, and are spawned"
     if by_command and not tasks:
         return
-    spawned = [task for task in tasks if not fleet.may_fork(task)]
-    if why := fleet.why_no_fork():
+    spawned = [task for task in tasks if not pool.may_fork(task)]
+    if why := pool.why_no_fork():
         yield f"nothing is forked: {why}"
         return
     if len(spawned) == len(tasks):
         yield "nothing is forked: the configuration asks for spawned processes"
         return
     forked = [task for task in tasks if task not in spawned]
-    advisor = fleet.probe(forked)
-    for reason in fleet.why_no_session():
+    advisor = pool.probe(forked)
+    for reason in pool.why_no_session():
         yield f"pytest: files begin their session themselves, and get nothing but the framework: {reason}"
-    if reason := fleet.why_no_conftests():
+    if reason := pool.why_no_conftests():
         yield f"pytest: each file loads the initial conftests itself: {reason}"
     yield from _sets(advisor)
     yield from _left_out(advisor)
@@ -48,7 +48,7 @@ def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
 
 
 def _sets(advisor: ForkAdvisor) -> Iterator[str]:
-    """Yield what each server has, and how many files are forked from it."""
+    """Yield the modules of each server, and how many files are forked from it."""
     facts = advisor.facts()
     for base, choice in sorted(advisor.choices().items()):
         files = sum(1 for path in advisor.needs() if advisor.base_of(path) == base)
@@ -62,7 +62,7 @@ def _sets(advisor: ForkAdvisor) -> Iterator[str]:
 
 
 def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
-    """Yield the modules that may not be imported beforehand."""
+    """Yield the modules that must not be preloaded, each with the reason."""
     found = advisor.preloadable().values()
     for place, files in sorted(Counter(each.ends_at for each in found if each.ends_at).items()):
         why = "which writes to the environment, or registers modules for assertion rewriting"
@@ -79,7 +79,7 @@ def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
 
 
 def _spawned(advisor: ForkAdvisor, asked: Sequence[TestTask]) -> Iterator[str]:
-    """Yield the files that are not forked."""
+    """Yield the files that are spawned, each with the reason."""
     for task in asked:
         yield f"spawned: {task.file_path}: asked for, or since an earlier run of it"
     for path, needs in sorted(advisor.needs().items()):

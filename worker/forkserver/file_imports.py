@@ -56,7 +56,9 @@ class Preloadable(Struct, frozen=True, kw_only=True):
     """The conftest after which no module of the project is preloaded, and why; empty: none."""
 
 
-def preloadable(needs: FileImports, is_held: Callable[[str], bool], loaded: Collection[str]) -> Preloadable:
+def preloadable(
+    needs: FileImports, is_held: Callable[[str], bool], loaded: Collection[str] = ()
+) -> Preloadable:
     """Return the modules that can be preloaded with the same environment as in the file itself.
 
     Processes that are forked from a server inherit what a module wrote to the environment. Modules of the

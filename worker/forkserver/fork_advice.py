@@ -1,8 +1,8 @@
-"""Advises, before a file starts, whether it may be forked and which modules to preload for it.
+"""Decides, before a file starts, whether it may be forked and which modules are preloaded for it.
 
 Combines the scan of the file's source (`scan`), the findings of earlier runs (`store`), and the choice of
-import sets (`import_sets`). The choice is made in the background: files that start before it is ready import
-for themselves.
+import sets (`import_sets`). The choice is made in the background: files that start before it is ready
+import everything themselves.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from worker.process.settings import WorkerSettings
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
 
 _STAMP = "@"
-"""Stands between the name of a module of the project and its stamp."""
+"""Separates the name of a module of the project from its stamp."""
 
 SERVERS_SHARE = 8
-"""The servers together may take one part in so many of the memory budget."""
+"""All servers together may take this fraction (one eighth) of the memory budget."""
 
 _TESTS = ("test_*.py", "*_test.py", "conftest.py")
 """Files of the project that are never imported by name before a fork: each is run, or loaded, by pytest."""
@@ -45,10 +45,10 @@ class ForkAdvice(Struct, frozen=True, kw_only=True):
 
     Args:
         base: the framework that it needs, `script` or `pytest`.
-        why_spawn: why it must not be forked; empty: it may.
-        modules: what a server should have imported for it, in order.
+        why_spawn: the reason why it must not be forked; empty: it may be.
+        modules: the modules that its server should have imported, in order.
         own: those of the modules that are the project's, each with its file.
-        is_new: whether what it imports should be recorded.
+        is_new: whether its imports should be recorded.
     """
 
     base: str = SCRIPT
@@ -59,13 +59,13 @@ class ForkAdvice(Struct, frozen=True, kw_only=True):
 
 
 class ForkAdvisor:
-    """Knows the files of one run. Thread-safe.
+    """Holds what is known about the imports of one run's files. Thread-safe.
 
     Args:
         settings: of the worker.
-        answer_of: returns what the server of a framework says of itself; empty: the first server.
-        ground_of: returns what the server of a framework says of itself on top of which modules of the
-            project may be imported; None: there is none (yet).
+        answer_of: returns the report of a framework's server; empty: of the first server.
+        ground_of: returns the report of the framework's server on top of which modules of the project may
+            be imported; None: there is none (yet).
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ForkAdvisor:
         """Return how a task's file should be started.
 
         Raises:
-            ServerError: the first server cannot be had.
+            ServerError: the first server is unavailable.
         """
         base = self._base(task.file_path, task.runner)
         with self._lock:
@@ -120,9 +120,9 @@ class ForkAdvisor:
         )
 
     def think(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
-        """Look at these files, and choose what is preloaded for them; without an outcome where that fails.
+        """Scan these files and choose the modules to preload for them. A failure is ignored.
 
-        A worker does so for each run: what was known of files before may not hold any more.
+        A worker calls this for each run, because the files may have changed since the last one.
         """
         try:
             with self._lock:
@@ -139,27 +139,27 @@ class ForkAdvisor:
             with self._lock:
                 for base in sorted(set(self._bases.values())):
                     self._choose(base)
-        except Exception:  # Preloading only makes files faster: without it they import for themselves.
+        except Exception:  # Preloading only saves time: without it, files import everything themselves.
             return
 
     def choose_again(self, base: str) -> None:
-        """Choose for what the deepest server of a framework has now; nothing where that fails."""
+        """Choose again after a framework's deepest server has changed. A failure is ignored."""
         with contextlib.suppress(ServerError), self._lock:
             if self._store is not None:
                 self._choose(base)
 
     def needs(self) -> dict[str, FileImports]:
-        """Return what is known of each file."""
+        """Return the known imports of each file."""
         with self._lock:
             return dict(self._needs)
 
     def preloadable(self) -> dict[str, Preloadable]:
-        """Return what servers may hold for each file."""
+        """Return the imports of each file that servers may hold."""
         with self._lock:
             return dict(self._preloadable)
 
     def base_of(self, path: str) -> str:
-        """Return the framework of a file that was thought about."""
+        """Return the framework of a file that was scanned."""
         with self._lock:
             return self._bases[path]
 
@@ -169,7 +169,7 @@ class ForkAdvisor:
             return dict(self._choices)
 
     def facts(self) -> dict[str, ModuleCost]:
-        """Return what is known of modules; of those of the project, as their files are now."""
+        """Return the known costs of modules; for modules of the project, those of their current files."""
         with self._lock:
             if self._store is None:
                 return {}
@@ -191,13 +191,13 @@ class ForkAdvisor:
         return ()
 
     def learn_verdicts(self, base: str, verdicts: Sequence[ImportResult]) -> None:
-        """Take note of what came of importing modules; where one will not do, choose again."""
+        """Record the results of imports. If one must not be preloaded, choose again."""
         with self._lock:
             if self._store is None:
                 return
             for each in verdicts:
                 if each.name in self._own and each.verdict.startswith("raises"):
-                    # It may be for want of something that is there the next time.
+                    # Something may have been missing that exists the next time.
                     self._failed[each.name] = ModuleCost(seconds=0.0, bytes=0, verdict=each.verdict)
                     continue
                 entry = (self._stored_name(each.name), each.seconds, each.added_bytes, each.verdict)
@@ -233,7 +233,7 @@ class ForkAdvisor:
             self._store.learn(path, needs.stamp, imported)
 
     def close(self) -> None:
-        """Keep what was learned."""
+        """Save what was learned."""
         with self._lock:
             self._is_closed = True
             if self._store is not None:
@@ -259,9 +259,10 @@ class ForkAdvisor:
         )
 
     def _why_patched(self, needs: FileImports) -> str:
-        """Return which module of a file, as a server has seen, patches others; empty: none does.
+        """Return which module of a file patches others, as a server observed; empty: none does.
 
-        gevent and eventlet must come before the modules that they patch, which a server has imported.
+        gevent and eventlet must be imported before the modules that they patch, and a server has imported
+        those already.
         """
         facts = self.facts()
         for name in needs.modules:
@@ -270,7 +271,7 @@ class ForkAdvisor:
         return ""
 
     def _look(self, path: str, base: str) -> FileImports:
-        """Return what a file needs, looked at once."""
+        """Return the imports of a file; each file is scanned once."""
         self._open()
         assert self._scanner is not None
         assert self._store is not None
@@ -283,18 +284,19 @@ class ForkAdvisor:
         return needs
 
     def needs_proof(self, modules: Iterable[str]) -> bool:
-        """Return whether one of these modules of the project was never imported by a probe, as it is now.
+        """Return whether the current version of one of these modules was never imported by a probe.
 
-        Those that the user named need none.
+        Modules that the user named need no probe.
         """
         facts = self.facts()
         return any(name not in facts and not self._is_named(name) for name in modules)
 
     def _holder(self, ground: ServerInfo | None) -> Callable[[str], bool]:
-        """Return whether a server may hold a module of the project, or a conftest, on top of another server.
+        """Return a function that tells whether a server may hold a module or a conftest on top of the ground.
 
-        Only under pytest a server is what the file would be, up to its own imports. In other servers it is
-        for the user to say so (`preload`). Coverage measures no import that happens in a server.
+        Only under pytest is a server in the state that the file would be in before its own imports. For
+        other servers the user has to name the packages (`preload`). With coverage, servers hold none,
+        because imports in a server are not measured.
         """
         is_measured = self._settings.coverage_dir is not None
         loaded = {file.path for file in ground.files} if ground is not None else set()
@@ -342,7 +344,7 @@ class ForkAdvisor:
         return SCRIPT if is_script else PYTEST
 
     def _open(self) -> None:
-        """Read what earlier runs have learned, once it is needed."""
+        """Load the findings of earlier runs when they are first needed."""
         if self._store is not None:
             return
         settings, answer = self._settings, self._answer_of("")

@@ -26,10 +26,11 @@ class ImportSet(Struct, frozen=True, kw_only=True):
 
     Attributes:
         modules: all of them, in the order of import.
-        parent: the place in `Choice.sets`, always an earlier one, of the set that this one extends; None:
-            the base.
+        parent: the position in `Choice.sets`, always an earlier one, of the set that this one extends;
+            None: it extends the base.
         added: those of the modules that the parent does not have, in order.
-        seconds: that importing `added` is thought to take; bytes: that it is thought to add.
+        seconds: estimated time to import `added`.
+        bytes: estimated memory that importing `added` takes.
         files: how many files are forked from it.
     """
 
@@ -42,12 +43,12 @@ class ImportSet(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """The sets, and who is forked from which.
+    """The sets, and the set from which each file is forked.
 
     Attributes:
         sets: smaller ones before those that extend them.
-        places: for each file with a set its place in `sets`.
-        saved_s: seconds of processor time that the sets are thought to save; never negative.
+        places: for each file that has a set, its position in `sets`.
+        saved_s: estimated CPU seconds that the sets save; never negative.
     """
 
     sets: tuple[ImportSet, ...] = ()
@@ -68,13 +69,13 @@ def choose_import_sets(
     max_sets: int = MAX_SETS,
     max_bytes: int,
 ) -> Choice:
-    """Return the sets that save most time.
+    """Return the sets that save the most time.
 
     Args:
         needs: what each file imports, by path.
-        facts: what is known of modules; for others a guess is made.
-        base: modules that every server has anyway.
-        max_sets: how many sets there may be.
+        facts: known costs of modules; those of other modules are estimated.
+        base: modules that every server has imported.
+        max_sets: the maximum number of sets.
         max_bytes: memory that all servers together may add to the base.
     """
     words = ModuleIndex(needs, facts, base)
@@ -92,7 +93,7 @@ class _Group(Struct, frozen=True):
 
 
 def _groups(needs: Mapping[str, HasModules], words: ModuleIndex) -> list[_Group]:
-    """Return the files by what they need, those with the most to save first."""
+    """Return the files grouped by the modules that they need; the group with the most to save comes first."""
     paths: dict[int, list[str]] = {}
     orders: dict[int, tuple[str, ...]] = {}
     for path in sorted(needs):
@@ -102,12 +103,12 @@ def _groups(needs: Mapping[str, HasModules], words: ModuleIndex) -> list[_Group]
             paths.setdefault(number, []).append(path)
             orders.setdefault(number, order)
     groups = [_Group(number, orders[number], tuple(paths[number])) for number in paths]
-    # Sorting is stable and the paths were sorted: the same files always make the same order.
+    # Sorting is stable and the paths were sorted, so the same files always give the same order.
     return sorted(groups, key=lambda group: -words.total_seconds(group.number) * len(group.paths))
 
 
 class _Candidates:
-    """Sets that may be worth having: what files that share costly modules have in common."""
+    """Candidate sets: the modules that files which share costly modules have in common."""
 
     def __init__(self, words: ModuleIndex, groups: list[_Group]) -> None:
         self._groups = groups[:_MAX_GROUPS]
@@ -128,7 +129,7 @@ class _Candidates:
             self._add(group.number)
 
     def extend(self, number: int) -> None:
-        """Add sets that go beyond one that was picked."""
+        """Add sets that extend one that was picked."""
         for mask in self._masks:
             self._add(number | mask)
 
@@ -150,7 +151,7 @@ class _Plan:
         self._seconds: dict[int, float] = {0: 0.0}
 
     def pick(self, max_sets: int, max_bytes: int) -> list[int]:
-        """Return the best sets, found one after another; none whose absence would cost nothing."""
+        """Return the best sets, picked one after another, without those that save nothing."""
         candidates = _Candidates(self._words, self._groups)
         picked: list[int] = []
         while len(picked) < max_sets:
@@ -169,7 +170,7 @@ class _Plan:
     def _gain(
         self, number: int, users: list[_Group], current: Mapping[int, float], picked: list[int]
     ) -> float:
-        """Return the seconds that one more set saves, less those of building it."""
+        """Return the seconds that one more set saves, minus the seconds that building it takes."""
         value = self._value(number)
         saved = sum(max(0.0, value - current[group.number]) * len(group.paths) for group in users)
         return saved - (value - self._value(self._best(number, picked)))
@@ -206,7 +207,7 @@ class _Plan:
         return self._set(number, ordered, 0).modules if number else ()
 
     def _pruned(self, picked: list[int]) -> list[int]:
-        """Return the sets without those that later ones made useless, the last one first."""
+        """Return the sets without those that later ones made useless; checks the last set first."""
         kept = list(picked)
         for number in reversed(picked):
             others = [other for other in kept if other != number]
@@ -229,7 +230,7 @@ class _Plan:
         return sum(self._words.total_bytes(n & ~self._parent(n, picked)) for n in picked)
 
     def _best(self, number: int, picked: Iterable[int]) -> int:
-        """Return the dearest of the picked sets that a set of modules contains; 0: none."""
+        """Return the most costly of the picked sets that a set of modules contains; 0: none."""
         best = 0
         for candidate in picked:
             if number & candidate == candidate and self._value(candidate) > self._value(best):

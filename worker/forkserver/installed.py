@@ -14,7 +14,7 @@ _MAX_BYTES = 4_000_000
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """What is installed for one interpreter.
+    """The packages that are installed for one interpreter.
 
     Attributes:
         identity: changes when the interpreter or the installed packages do.
@@ -26,12 +26,12 @@ class Installed(Struct, frozen=True, kw_only=True):
 
 
 def installed(executable: str, version: str, folders: Iterable[str] | None = None) -> Installed:
-    """Return what an interpreter has installed, without starting it.
+    """Return the packages that an interpreter has installed, without starting it.
 
     Args:
-        executable: its path, as tests are run with it: a link in a virtual environment is not resolved.
+        executable: its path as it runs the tests; a link in a virtual environment is not resolved.
         version: such as "3.12.1".
-        folders: its folders of installed packages; None: where they usually are.
+        folders: its directories of installed packages; None: the usual ones.
     """
     places = tuple(package_folders(executable, version) if folders is None else folders)
     digest = hashlib.blake2b(
@@ -46,7 +46,7 @@ def installed(executable: str, version: str, folders: Iterable[str] | None = Non
             continue
         found.append(folder)
         digest.update(f"\n{folder}|{modified}|{'|'.join(names)}".encode(errors="surrogateescape"))
-        # A link to a project elsewhere, or whatever runs at start: not only its name counts.
+        # A link to a project elsewhere, or code that runs at start: its content counts too.
         for name in names:
             if name.endswith((".pth", ".egg-link")):
                 digest.update(_content(os.path.join(folder, name)))
@@ -54,7 +54,7 @@ def installed(executable: str, version: str, folders: Iterable[str] | None = Non
 
 
 def package_folders(executable: str, version: str) -> Iterator[str]:
-    """Yield where an interpreter's installed packages usually are; some of the folders may not exist."""
+    """Yield the usual directories of an interpreter's installed packages; some may not exist."""
     short = ".".join(version.split(".")[:2])
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(executable)))
     prefixes = [prefix]

@@ -13,20 +13,21 @@ from worker.forkserver.file_imports import CONFTEST
 UNKNOWN_S = 0.1
 UNKNOWN_PART_S = 0.01
 UNKNOWN_STDLIB_S = 0.002
-"""What an import is taken to cost before it was measured: installed, a part of it, of Python itself."""
+"""Assumed seconds of an unmeasured import: an installed package, a module in one, a module of Python."""
 
 UNKNOWN_BYTES = 8 * 2**20
 UNKNOWN_SMALL_BYTES = 2**18
 
-_MIN_MODULE_S = 0.0001  # What costs less is left to the file: it only makes sets differ.
+_MIN_MODULE_S = 0.0001  # Cheaper modules are left to the file: they only make sets differ.
 
 
 class ModuleCost(Struct, frozen=True, kw_only=True):
-    """What one module was seen to cost and to do.
+    """The measured cost of importing one module, and whether it may be preloaded.
 
     Attributes:
-        seconds: that its import took; bytes: of memory that it took.
-        verdict: "ok"; "attribute" when it is no module; else why it must not be imported ahead.
+        seconds: duration of its import.
+        bytes: memory that its import took.
+        verdict: "ok"; "attribute" if it is not a module; otherwise why it must not be preloaded.
     """
 
     seconds: float
@@ -35,17 +36,17 @@ class ModuleCost(Struct, frozen=True, kw_only=True):
 
     @property
     def is_allowed(self) -> bool:
-        """Whether it may be imported ahead of a fork."""
+        """Whether it may be preloaded."""
         return is_allowed(self.verdict)
 
 
 def is_allowed(verdict: str) -> bool:
-    """Return whether a module with this verdict may be imported ahead of a fork."""
+    """Return whether a module with this verdict may be preloaded."""
     return verdict in ("ok", "attribute")
 
 
 class HasModules(Protocol):
-    """What is known of a file, as `Preloadable` has it."""
+    """The modules of a file, as in `Preloadable`."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -57,9 +58,9 @@ class HasModules(Protocol):
 
 
 class ModuleIndex:
-    """The modules that count, each a bit: sets of them are numbers.
+    """The modules that matter, each as one bit of a number, so that sets of modules are numbers.
 
-    `a:b` becomes `a.b` where that is known to be a module, and nothing where it is known not to be one.
+    `a:b` becomes `a.b` if that is known to be a module, and is left out if it is known not to be one.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ModuleIndex:
         self.bytes: list[int] = []
 
     def ordered(self, modules: Sequence[str]) -> tuple[str, ...]:
-        """Return those of a file's modules that may be imported ahead, with their parents before them."""
+        """Return the modules of a file that may be preloaded, each after its parents."""
         found: dict[str, None] = {}
         for name in modules:
             if name in self._undecided:
@@ -112,7 +113,7 @@ class ModuleIndex:
         return number
 
     def cost(self, name: str) -> float:
-        """Return the seconds that an import takes, known or guessed."""
+        """Return the measured or estimated seconds of an import."""
         known = self._facts.get(name)
         if known is not None:
             return known.seconds
@@ -121,11 +122,11 @@ class ModuleIndex:
         return UNKNOWN_PART_S if "." in name or ":" in name else UNKNOWN_S
 
     def total_seconds(self, number: int) -> float:
-        """Return what importing a set takes."""
+        """Return the seconds that importing a set takes."""
         return sum(self.seconds[place] for place in places_of(number))
 
     def total_bytes(self, number: int) -> int:
-        """Return the memory that a set takes."""
+        """Return the bytes that a set takes."""
         return sum(self.bytes[place] for place in places_of(number))
 
     def _size(self, name: str) -> int:
@@ -175,7 +176,7 @@ def parents_of(name: str) -> list[str]:
 
 
 def places_of(number: int) -> Iterable[int]:
-    """Yield the places of a set's modules in `ModuleIndex.names`."""
+    """Yield the positions of a set's modules in `ModuleIndex.names`."""
     while number:
         lowest = number & -number
         yield lowest.bit_length() - 1

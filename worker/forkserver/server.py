@@ -24,7 +24,7 @@ from worker.process.message_socket import MessageSocket, SocketClosedError, open
 from worker.process.supervisor_client import SupervisorClient, lower_priority
 
 FORK_WAIT_S = 30.0
-"""How long a server may take to fork: it does nothing else, so a busy machine is the only excuse."""
+"""How long a server may take to fork: it does nothing else, so only a busy machine delays it."""
 
 IMPORT_WAIT_S = 60.0
 """How long a server may take for one import: longer than any import takes that does not hang."""
@@ -43,11 +43,11 @@ class ServerError(Exception):
 
 
 class ImportStuckError(ServerError):
-    """A new server died of an import, or hangs in it.
+    """A new server died or hangs during an import.
 
     Args:
-        module: which.
-        reason: what came of it, as the end of "it ...".
+        module: the module that was being imported.
+        reason: what happened, as the end of "it ...".
     """
 
     def __init__(self, module: str, reason: str) -> None:
@@ -69,9 +69,9 @@ class ImportResult(Struct, frozen=True, kw_only=True):
 
     Args:
         name: the module.
-        seconds: what the import took, without what had been imported before.
-        added_bytes: by how much the process grew.
-        verdict: `ok`, or what else came of it: see `passmuster_child_preload`.
+        seconds: duration of the import, without modules that were imported before.
+        added_bytes: memory that the import added to the process.
+        verdict: `ok`, or another result, see `passmuster_child_preload`.
     """
 
     name: str
@@ -84,15 +84,15 @@ class Setup(Struct, frozen=True, kw_only=True):
     """The modules that a server imports on top of the one that it is forked from.
 
     Args:
-        base: `script` or `pytest`: the framework; empty: none.
+        base: the framework, `script` or `pytest`; empty: none.
         coverage: whether coverage is imported before everything else.
         modules: what to preload, in order.
         own: those of them that are the project's, each with its file.
-        path: folders in which those are looked for, first.
+        path: directories that are searched for those first.
         session: whether to prepare a pytest session.
         conftests: whether to load the initial conftests into the inherited session.
         project: the project's folders.
-        probe: whether the server is only to find out whether what it imports may be imported before a fork.
+        probe: whether the server only finds out whether the modules may be preloaded.
     """
 
     base: str = ""
@@ -106,7 +106,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     probe: bool = False
 
     def as_message(self) -> dict[str, object]:
-        """Return it as the server reads it."""
+        """Return the message that the server reads."""
         return {
             "base": self.base,
             "coverage": self.coverage,
@@ -121,7 +121,7 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 class HeldFile(Struct, frozen=True):
-    """A file of the project that a server has imported, as it was then; size in bytes."""
+    """A file of the project that a server imported, with its size in bytes and time at that moment."""
 
     path: str
     size: int
@@ -129,7 +129,7 @@ class HeldFile(Struct, frozen=True):
 
     @property
     def is_current(self) -> bool:
-        """Whether the file is still the same."""
+        """Whether the file has not changed since."""
         try:
             status = os.stat(self.path)
         except OSError:
@@ -141,13 +141,12 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
     """The report of a server after its setup.
 
     Args:
-        verdicts: of each module it imported.
-        why_not: why it is no good; empty: it is.
-        has_pytest: whether its interpreter has pytest.
+        verdicts: the result for each module that it imported.
+        why_not: why it cannot be used; empty: it can.
+        has_pytest: whether pytest is installed for its interpreter.
         version: of its interpreter, such as `3.12.1`.
-        modules: names of all that is imported; only of a server with a framework or conftests and nothing
-            else.
-        conftests: the paths of the initial conftests; only of a server with a session and nothing else.
+        modules: names of all imported modules; only for a server with nothing but a framework or conftests.
+        conftests: the paths of the initial conftests; only for a server with nothing but a session.
         files: the project's own files that it has imported, and pytest's configuration.
         rss_bytes: resident bytes of the process.
         anon_bytes: those of them that are not pages of files.
@@ -176,7 +175,7 @@ class ForkServer(Struct):
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process ID."""
         return self._pid
 
     @property
@@ -197,12 +196,12 @@ class ForkServer(Struct):
         """Fork another server that imports more.
 
         Args:
-            setup: what.
+            setup: the modules and the state that it adds.
             given_up: set when the server is no longer needed.
 
         Raises:
-            ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that is merely
-                no good says so in its answer.
+            ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that
+                cannot be used reports that in its answer.
         """
         link, pid = self._fork(("server", setup.as_message()))
         try:
@@ -210,7 +209,7 @@ class ForkServer(Struct):
         except ServerError:
             link.close()
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # It hangs in an import.
+                os.kill(pid, signal.SIGKILL)  # It hangs during an import.
             raise
 
     def close(self) -> None:
@@ -222,7 +221,7 @@ class ForkServer(Struct):
         wait_or_kill(self._process, CLOSE_WAIT_S)
 
     def _fork(self, request: tuple[object, ...]) -> tuple[MessageSocket, int]:
-        """Ask for a process with a socket of its own; return both."""
+        """Request a process with its own socket; return the socket and the process ID."""
         link, theirs = open_socket_pair()
         try:
             with theirs, self._lock:
@@ -250,17 +249,18 @@ def start_server(
     *,
     nice: int = 0,
     code_dir: Path | None = None,
+    inputs_root: Path | None = None,
 ) -> ForkServer:
-    """Start the first server of an interpreter and an environment; it has imported nothing.
+    """Start the first server for an interpreter and an environment. It has imported nothing.
 
     Args:
         interpreter: the project's Python, absolute.
-        environment: what tests get, but for what differs from file to file.
-        cwd: the folder that tests run in.
+        environment: the variables of all tests, without those that differ from file to file.
+        cwd: the directory in which tests run.
         given_up: set when the server is no longer needed.
-        nice: by how much its priority is lowered, and that of what is forked from it.
-        code_dir: where it and what is forked from it keep compiled code that Python does not keep; None:
-            nowhere.
+        nice: decrement of its priority and of that of all processes forked from it.
+        code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
+        inputs_root: the project's root, to record what is read; None: it is not recorded.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -269,10 +269,13 @@ def start_server(
     try:
         with theirs:
             process = subprocess.Popen(
-                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno()), str(code_dir or "")],
+                [
+                    *(interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())),
+                    *(str(code_dir or ""), str(inputs_root or "")),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # So that its streams are made for a pipe, as a test's are.
+                stdout=subprocess.PIPE,  # Its streams are then made for a pipe, as those of a test.
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 cwd=cwd,

@@ -49,7 +49,7 @@ SUPERVISOR_BYTES = 2 * 1024 * 1024
 
 
 CONFTEST_FILES = 3
-"""Pytest files that a run must have for its conftests to be loaded once: that takes twice as long as once."""
+"""Minimum number of pytest files for which a server loads the conftests: the probe loads them too."""
 
 _CONFTESTS = ServerKey(base=PYTEST, session=True, conftests=True)
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
@@ -59,10 +59,10 @@ class StartPlan(Struct, frozen=True, kw_only=True):
     """How a file is to be started.
 
     Args:
-        supervisor: who starts and owns its processes.
-        server: from which it is forked; None: it is spawned.
-        is_learning: whether what it imports is recorded.
-        note: why it is spawned although it might have been forked; empty: nothing to say.
+        supervisor: the process that starts the file and owns its processes.
+        server: the server from which it is forked; None: it is spawned.
+        is_learning: whether its imports are recorded.
+        note: why it is spawned although forking was allowed; empty: no reason to report.
     """
 
     supervisor: SupervisorClient
@@ -88,7 +88,7 @@ class ServerPool:
         self._lock = threading.Lock()
         self._supervisors: dict[tuple[int, ServerKey | None], SupervisorClient] = {}
         self._servers: dict[tuple[int, ServerKey | None], ForkServer] = {}
-        """The servers that the supervisors were forked from: another one may have taken the place since."""
+        """The servers from which the supervisors were forked; a key may have a newer server since."""
         self._is_closed = False
         self._without_session: set[str] = set()
         self._pytest_files: set[str] = set()
@@ -98,7 +98,7 @@ class ServerPool:
         self._environment = get_test_environment(settings.environ)
         self._tmp = _private_tmp(settings.tmp_parent)
         self.code_dir = None if self._tmp is None else self._tmp.make("code")
-        """Where test processes keep compiled code that Python does not keep; None: nowhere."""
+        """The directory for compiled code that Python itself does not keep; None: it is not kept."""
         self._tree = ServerTree(
             settings,
             self._environment,
@@ -111,7 +111,7 @@ class ServerPool:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the servers were started with."""
+        """The environment that the servers were started with."""
         return self._environment
 
     @property
@@ -122,7 +122,7 @@ class ServerPool:
         return forked * SUPERVISOR_BYTES + self._tree.held_bytes
 
     def of(self, _task: TestTask) -> ServerPool:
-        """Return the fleet that a file is started from: all from this one; see `Fleets`."""
+        """Return the pool from which a file is started: always this one; see `CoveragePools`."""
         return self
 
     def why_no_fork(self) -> str:
@@ -151,14 +151,14 @@ class ServerPool:
         for task in tasks:
             with contextlib.suppress(ServerError):
                 self._best_server(task, self._advisor.advise(task), waits=True)
-        # Now it is known what each module costs, and so whether it is worth a server.
+        # The cost of each module is known now, and therefore which ones are worth a server.
         self._think(tasks)
         return self._advisor
 
     def warm_up(self, slots: int, *, base: str = SCRIPT) -> None:
         """Start the processes that the first files need: supervisors, or the servers of their framework."""
         if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
-            with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
+            with contextlib.suppress(OSError):  # The file that needs one reports the error.
                 for slot in range(slots):
                     self._plain(slot)
         else:
@@ -167,7 +167,7 @@ class ServerPool:
             )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Announce the files that will come, so that their common imports can be chosen."""
+        """Announce the files that will be started, so that their common imports can be chosen."""
         forked = [task for task in tasks if self.may_fork(task)]
         self._count([task.file_path for task in forked if task.runner is RunnerKind.PYTEST])
         if len(forked) > 1:
@@ -221,7 +221,7 @@ class ServerPool:
                 del self._supervisors[key]
 
     def release(self, *, used_slots: Collection[int]) -> None:
-        """Stop the supervisors of all other slots: each holds a process until its slot runs a file again."""
+        """Stop the supervisors of all other slots, so that unused slots hold no process."""
         with self._lock:
             unused = [key for key in self._supervisors if key[0] not in used_slots]
             supervisors = [self._supervisors.pop(key) for key in unused]
@@ -246,12 +246,12 @@ class ServerPool:
             self._known_advisor.close()
 
     def wanted(self, asked: Isolation) -> Isolation:
-        """Return how a task that asks for this is started, as far as the file does not matter."""
+        """Return the start method for a requested isolation, before the file itself is considered."""
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 
     def may_fork(self, task: TestTask) -> bool:
-        """Return whether a task may be forked, as far as its file does not matter."""
+        """Return whether a task may be forked, before its file itself is considered."""
         return task.runner is not RunnerKind.COMMAND and self.wanted(task.isolation) is not Isolation.SPAWN
 
     def _think(self, tasks: Sequence[TestTask]) -> None:
@@ -260,8 +260,8 @@ class ServerPool:
 
     @property
     def _advisor(self) -> ForkAdvisor:
-        """Return who knows the files; not needed before the first server is on its way."""
-        # Its parts take as long to import as a server takes to start, which is the time for it.
+        """The fork advisor; created when it is first needed, after the first server was requested."""
+        # Importing it takes as long as a server takes to start, so the two overlap.
         from worker.forkserver.fork_advice import ForkAdvisor
 
         with self._lock:
@@ -276,23 +276,21 @@ class ServerPool:
     def _best_server(
         self, task: TestTask, advice: ForkAdvice, *, waits: bool = False
     ) -> tuple[ServerKey, ForkServer]:
-        """Return the server that has imported most of what the file needs, and nothing else.
+        """Return the server that has imported the most of the file's modules, and no others.
 
         Args:
-            task: of the file.
-            advice: what the file needs.
-            waits: whether to wait for modules of the project that a probe has to import first.
+            waits: whether to wait for the probe of modules of the project.
         """
         plain = ServerKey(base=advice.base)
-        # A prepared session has parsed its arguments: a task with further ones needs a session of its own.
+        # A prepared session has parsed its arguments, so a task with further ones needs its own session.
         is_shared = not task.selection.arguments and self._may_share_session(task.file_path)
         session = replace(plain, session=advice.base == PYTEST and is_shared)
-        # Conftests that a server holds were configured before the file's expressions were known.
+        # A server configures its conftests before the expressions of the file are known.
         has_expression = bool(task.selection.keyword or task.selection.marker)
         has_conftests = session.session and self._has_conftests()
         deepest = replace(session, conftests=has_conftests and not has_expression)
         places = [deepest, session]
-        # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
+        # Under pytest, modules come after the session, because plugins must import their own modules first.
         if advice.base != PYTEST or session.session:
             installed = tuple(name for name in advice.modules if name not in dict(advice.own))
             has_all = replace(deepest, modules=advice.modules, own=advice.own)
@@ -303,7 +301,7 @@ class ServerPool:
                 places.insert(0, has_all)
             else:
                 places.insert(0, replace(deepest, modules=installed))
-        # A session that cannot be had is no reason against a fork, nor are modules that cannot.
+        # If the session or the modules are unavailable, the file is forked without them.
         for place in dict.fromkeys(places):
             self._tree.forget_changed(place)
             try:
@@ -315,7 +313,7 @@ class ServerPool:
         return plain, self._tree.server(plain)
 
     def _is_ready(self, place: ServerKey) -> bool:
-        """Return whether a server exists or needs no probe; else it is created meanwhile."""
+        """Return whether a server exists or needs no probe. If not, create it in the background."""
         if place in self._tree.servers or not self._needs_proof(place):
             return True
         with self._lock:
@@ -356,10 +354,10 @@ class ServerPool:
         return self._tree.server(replace(_CONFTESTS, conftests=False)).answer.conftests
 
     def _count(self, pytest_files: Iterable[str]) -> None:
-        """Note files that come or are started, and have conftests loaded once if they are enough for that."""
+        """Count pytest files, and have a server load the conftests once there are enough of them."""
         with self._lock:
             self._pytest_files.update(pytest_files)
-            # What a server imports is measured nowhere.
+            # Coverage does not measure imports in a server.
             is_measured = self._settings.coverage_dir is not None
             if is_measured or self._is_loading_conftests or len(self._pytest_files) < CONFTEST_FILES:
                 return
@@ -367,21 +365,21 @@ class ServerPool:
         _start_helper(threading.Thread(target=self._load_conftests, name="conftests", daemon=True))
 
     def _load_conftests(self) -> None:
-        """Create the server with the initial conftests, and choose anew what is preloaded on top of it."""
+        """Create the server with the initial conftests, then choose again what is preloaded on top of it."""
         with contextlib.suppress(ServerError):
             if self._conftests():
                 self._tree.server(_CONFTESTS)
         self._advisor.choose_again(PYTEST)
 
     def _has_conftests(self) -> bool:
-        """Return whether there is a server with the conftests as they are now."""
+        """Return whether a server holds the current conftests."""
         if self._tree.forget_changed(_CONFTESTS):
             with self._lock:
                 self._is_loading_conftests = False
         return _CONFTESTS in self._tree.servers
 
     def _may_share_session(self, path: str) -> bool:
-        """Return whether a file can run in the prepared pytest session, as far as its folder is known."""
+        """Return whether no file of the directory was refused by the prepared pytest session."""
         with self._lock:
             return _folder(path) not in self._without_session
 
@@ -395,7 +393,7 @@ class ServerPool:
             else:
                 outdated = None
         if outdated is not None:
-            outdated.close()  # It is idle: its slot is ours.
+            outdated.close()  # It is idle, because this file now has its slot.
         if supervisor is None:
             try:
                 supervisor = server.supervisor()
@@ -424,14 +422,14 @@ class ServerPool:
 
 
 def why_never() -> str:
-    """Return why nothing can be forked on this machine; empty: it can."""
+    """Return why this machine cannot fork files; empty: it can."""
     if sys.platform != "linux":
         return f"forking is not supported on {sys.platform}"
     return ""
 
 
 def _private_tmp(parent: Path) -> PrivateTmp | None:
-    """Return a directory for what only saves time; None if there is no room, which the first file reports."""
+    """Return a temporary directory; None if there is no space, which the first file reports."""
     try:
         return PrivateTmp(parent)
     except InfrastructureError:
@@ -439,7 +437,7 @@ def _private_tmp(parent: Path) -> PrivateTmp | None:
 
 
 def _start_helper(thread: threading.Thread) -> None:
-    """Start a thread that only prepares what the files would otherwise prepare themselves."""
+    """Start a thread whose work only saves time; if that is impossible, files do the work themselves."""
     with contextlib.suppress(NoThreadError):
         start_thread(thread)
 

@@ -46,15 +46,15 @@ _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
 class SourceAnalysis(Struct, frozen=True, kw_only=True):
-    """What one file says.
+    """The result of analyzing one file.
 
     Attributes:
-        imports: in order, what it imports for certain when it is imported: `a.b`, `a:b` for `from a import
+        imports: in order, what importing it certainly imports: `a.b`, `a:b` for `from a import
             b`, with leading dots where they are relative; `ENVIRONMENT` and a line where it sets a variable.
-        why_spawn: why a test file that says this must not be forked; empty: nothing of the kind.
-        folders: strings that may be names of folders which it puts on `sys.path`.
+        why_spawn: why a test file with this source must not be forked; empty: it may be.
+        folders: strings that may name directories which it adds to `sys.path`.
         is_script: whether it has `if __name__ == "__main__":`.
-        is_readable: False when this Python cannot read it.
+        is_readable: False if this Python cannot parse it.
         hooks: those of `EARLY_HOOKS` that it names.
     """
 
@@ -67,7 +67,7 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
 
 
 def read(text: bytes) -> SourceAnalysis:
-    """Return what the source of a file says; one with errors at its top level says nothing."""
+    """Analyze the source of a file; if it cannot be parsed, the result is empty."""
     outline = outline_of(text)
     tree = _parse(outline) if outline is not None else None
     if tree is None:
@@ -88,7 +88,7 @@ def read(text: bytes) -> SourceAnalysis:
 def _parse(text: bytes) -> _ast.Module | None:
     try:
         with warnings.catch_warnings():
-            # The interpreter warns of wrong escapes in strings; that is for the file's own run to do.
+            # The file's own run issues the interpreter's warnings, for example about invalid escapes.
             warnings.simplefilter("ignore")
             tree: _ast.Module = compile(text, "<scan>", "exec", flags=_ONLY_AST, dont_inherit=True)
             return tree
@@ -99,7 +99,7 @@ def _parse(text: bytes) -> _ast.Module | None:
 def outline_of(text: bytes) -> bytes | None:
     """Return a source with empty lines for its functions and classes, which take long to parse.
 
-    None where strings over several lines make it doubtful what is a statement and what is text.
+    None if multi-line strings make it unclear which lines are statements.
     """
     kept: list[bytes] = []
     is_inside = is_quoted = False
@@ -137,7 +137,7 @@ def _why_text(text: bytes) -> str:
 
 
 class _Reader:
-    """Goes through the statements that run when a file is imported, in order."""
+    """Visits the statements that run when a file is imported, in order."""
 
     def __init__(self, *, gathers_folders: bool) -> None:
         self.imports: list[str] = []
@@ -148,7 +148,7 @@ class _Reader:
         self._has_set = False
 
     def visit(self, body: Sequence[_ast.stmt], *, is_sure: bool = True) -> None:
-        """Read statements; `is_sure` is False where it depends on something whether they run."""
+        """Visit statements; `is_sure` is False if they may not run."""
         for node in body:
             if isinstance(node, _ast.Import):
                 self._add([alias.name for alias in node.names], is_sure=is_sure)
@@ -218,7 +218,7 @@ class _Reader:
         first = node.args[0] if node.args else None
         if name in _SETTERS or (name in _WRITES and owner is not None and _is_environ(owner)):
             self._set(first, node.lineno)
-        elif name == "register_assert_rewrite":  # It has no effect on what has been imported.
+        elif name == "register_assert_rewrite":  # It has no effect on modules that are already imported.
             self.imports.append(f"{ENVIRONMENT}{node.lineno}")
         elif name == "importorskip" and isinstance(first, _ast.Constant) and isinstance(first.value, str):
             self._add([first.value], is_sure=is_sure)

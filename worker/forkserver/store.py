@@ -1,8 +1,7 @@
-"""Stores what runs learn of imports: what files import, what modules cost, and what probes found.
+"""Stores, from run to run, the imports of files, the costs of modules, and the findings of probes.
 
-The file is only a cache: if it is damaged, missing or not writable, runs are slower and nothing else.
-Concurrent runs may both write it: each first reads what the other has written and replaces the file
-atomically.
+The file is only a cache: if it is damaged, missing, or not writable, runs are slower. Concurrent runs may
+both write it: each first reads the other's additions, then replaces the file atomically.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _PARTS = ("sources", "learned", "facts", "conftests")
 
 
 class ImportStore:
-    """The stored knowledge of imports; `save` writes additions.
+    """The stored facts about imports; `save` writes the additions.
 
     Args:
-        state_dir: where `imports.json` lies; None: nothing is kept.
+        state_dir: the directory of `imports.json`; None: nothing is stored.
     """
 
     def __init__(self, state_dir: Path | None) -> None:
@@ -42,7 +41,7 @@ class ImportStore:
         self._added: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
 
     def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
-        """Return what a file said when it had this size in bytes and this time; None: not known."""
+        """Return the analysis of a file with this size in bytes and modification time; None: unknown."""
         match self._find("sources", path):
             case [
                 int(known_size),
@@ -66,7 +65,7 @@ class ImportStore:
         return None
 
     def put(self, path: str, size: int, mtime_ns: int, source: SourceAnalysis) -> None:
-        """Remember what a file says."""
+        """Store the analysis of a file."""
         flags = source.is_script + 2 * source.is_readable
         self._added["sources"][path] = [
             size,
@@ -79,41 +78,37 @@ class ImportStore:
         ]
 
     def learned(self, path: str, stamp: str) -> tuple[str, ...]:
-        """Return what a file was seen to import by itself; nothing once its stamp is another."""
+        """Return the observed imports of a file; none if its stamp has changed."""
         match self._find("learned", path):
             case [str(known), str(names)] if known == stamp:
                 return tuple(names.split())
         return ()
 
     def has_learned(self, path: str, stamp: str) -> bool:
-        """Return whether it was ever seen what a file imports, with this stamp."""
+        """Return whether the imports of a file with this stamp were ever observed."""
         match self._find("learned", path):
             case [str(known), str()]:
                 return known == stamp
         return False
 
     def learn(self, path: str, stamp: str, names: Iterable[str]) -> None:
-        """Add to what a file was seen to import; of an older stamp everything is forgotten."""
+        """Add observed imports of a file; those of an older stamp are dropped."""
         before = self.learned(path, stamp)
         after = tuple(dict.fromkeys((*before, *names)))
         if after != before or not self.has_learned(path, stamp):
             self._added["learned"][path] = [stamp, " ".join(after)]
 
     def facts(self, identity: str) -> dict[str, ModuleCost]:
-        """Return what is known of modules under one interpreter, see `installed`."""
+        """Return the known costs of modules for one interpreter, see `installed`."""
         entries = {**self._all_facts(self._known, identity), **self._all_facts(self._added, identity)}
         found = ((name, _fact(entry)) for name, entry in entries.items())
         return {name: fact for name, fact in found if fact is not None}
 
     def record(self, identity: str, results: Iterable[tuple[str, float, int, str]]) -> None:
-        """Remember what a preload reported: name, seconds, bytes, verdict.
+        """Store the results of a preload: name, seconds, bytes, verdict.
 
-        A module that another one had imported already took no time; that says nothing about it. Of two
-        times the longer one counts, and fades.
-
-        Args:
-            identity: of the interpreter.
-            results: of one preload.
+        A module that another one had already imported took no time, which says nothing about its cost.
+        Of two durations the longer one is kept, and decays.
         """
         known = self.facts(identity)
         added = self._added["facts"].setdefault(identity, {})
@@ -189,7 +184,7 @@ def _is_current(entry: object) -> bool:
 
 
 def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries without the oldest, where there are too many; what was added is newest."""
+    """Return the newest entries, at most the maximum number; added entries are the newest."""
     if len(entries) <= _MAX_FILES:
         return entries
     ordered = [*(name for name in entries if name not in added), *added]
@@ -197,11 +192,11 @@ def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _load(path: Path | None) -> tuple[dict[str, dict[str, Any]], object]:
-    """Return the content of the file, empty where there is none, and what tells the file from a later one."""
+    """Return the content of the file, empty if there is none, and the identity of this version."""
     empty: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
     if path is None:
         return empty, None
-    import json  # not needed where nothing is kept
+    import json  # Not needed if nothing is stored.
 
     try:
         with open(path, "rb") as file:
@@ -226,8 +221,8 @@ def _identity(path: Path) -> object:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> object:
-    """Replace the file in one step; return what tells it from a later one."""
-    import json  # not needed where nothing is kept
+    """Replace the file atomically; return its identity."""
+    import json  # Not needed if nothing is stored.
 
     temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
     try:

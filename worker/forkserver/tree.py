@@ -28,17 +28,17 @@ from worker.forkserver.server import (
 from worker.process.settings import WorkerSettings
 
 MAX_DEATHS = 3
-"""Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
+"""Servers that may die or hang in a run before no more files are forked: the cause affects all servers."""
 
 
 class ServerKey(Struct, frozen=True, kw_only=True):
-    """A server by what it has imported.
+    """Identifies a server by its content.
 
     Args:
         base: the framework, `script` or `pytest`; empty: none.
         session: whether it has prepared a pytest session.
-        conftests: whether it has loaded the initial conftests into that.
-        modules: what else, in order.
+        conftests: whether it has loaded the initial conftests into that session.
+        modules: the further modules that it has imported, in order.
         own: those of the modules that are the project's, each with its file.
     """
 
@@ -69,12 +69,12 @@ class ServerTree:
 
     Args:
         settings: of the worker.
-        environment: what tests get, but for what differs from file to file.
+        environment: the variables of all tests, without those that differ from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_answer: called with what a probe or a server with modules or conftests reports.
+        on_answer: called with the report of each probe and server that has modules or conftests.
         needs_proof: returns whether a probe has to import what a server is to import. Raises `ServerError` if
             it is known that the server would be unusable.
-        code_dir: where servers keep compiled code that Python does not keep; None: nowhere.
+        code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ServerTree:
         self._lock = threading.Lock()
         self._nodes: dict[ServerKey, _Node] = {}
         self._made: list[_Node] = []
-        """Every server after the one that it is forked from."""
+        """All servers, each after the one from which it was forked."""
         self._deaths = 0
         self._is_closed = False
         self._given_up = threading.Event()
@@ -118,12 +118,12 @@ class ServerTree:
         return sum(server.added_bytes for server in self.servers.values())
 
     def answer_of(self, base: str) -> ServerInfo:
-        """Return what the server of a framework, or the first one, says of itself.
+        """Return the report of a framework's server, or of the first one if `base` is empty.
 
-        Under pytest it is the server with the conftests, once there is one.
+        Under pytest, it is that of the server with the conftests once there is one.
 
         Raises:
-            ServerError: it cannot be had.
+            ServerError: it is unavailable.
         """
         deeper = self.servers.get(ServerKey(base=base, session=True, conftests=True))
         return (deeper or self.server(ServerKey(base=base))).answer
@@ -132,7 +132,7 @@ class ServerTree:
         """Return the server with a key; it is created on first use.
 
         Raises:
-            ServerError: it cannot be had.
+            ServerError: it is unavailable.
         """
         with self._lock:
             if self._is_closed or self._given_up.is_set():
@@ -164,9 +164,9 @@ class ServerTree:
             node.server.close()
 
     def own_ground(self, base: str) -> ServerInfo | None:
-        """Return what the server says of itself on top of which modules of the project may be imported.
+        """Return the report of the server on top of which modules of the project may be imported.
 
-        None if there is none, as the initial conftests come before them. Where no server can load these, each
+        None if there is none, as the initial conftests come before modules. If no server can load these, each
         module is imported after those conftests that a server can at least execute.
         """
         servers, session = self.servers, ServerKey(base=base, session=True)
@@ -178,7 +178,7 @@ class ServerTree:
         return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
-        """Discard servers if a file of the project has changed that one holds; return whether it has.
+        """Discard servers if a file that one of them holds has changed; return whether one has.
 
         All servers with a session or with modules are discarded: they may be forked from one another. The
         next request creates new ones.
@@ -212,7 +212,7 @@ class ServerTree:
                     node.server = None
 
     def _below(self, place: ServerKey) -> ServerKey:
-        """Return the place of the server that one is forked from."""
+        """Return the key of the server from which a server is forked."""
         if place.modules:
             modules = self._modules_below(place.base, place.modules)
             return replace(
@@ -232,6 +232,7 @@ class ServerTree:
                 self._given_up,
                 nice=self._settings.nice,
                 code_dir=self._code_dir,
+                inputs_root=self._settings.root if self._settings.records_inputs else None,
             )
         below = self._below(place)
         try:
@@ -269,10 +270,10 @@ class ServerTree:
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
 
     def _prove(self, parent: ForkServer, place: ServerKey, setup: Setup) -> None:
-        """Have a process that is not used for anything else import what a server is to import.
+        """Import a server's modules in a probe, a process that is used for nothing else.
 
         Raises:
-            ServerError: nothing may be forked from such a server, or it cannot be found out.
+            ServerError: a server with these modules must not be forked, or the probe failed.
         """
         probe = parent.derive(replace(setup, probe=True), self._given_up)
         probe.close()

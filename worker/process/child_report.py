@@ -14,6 +14,8 @@ Records, by their first key:
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
     {"imports": "numpy yaml"}                   installed modules that it imports by itself
+    {"inputs": "read", "values": [...]}         what it read, see `worker.process.input_report`
+    {"inputs": "end", "unsure": reason, "network": 0}
     {"stale": test}                             a quarantined test that the file does not have
     {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
@@ -24,6 +26,7 @@ import json
 
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Outcome, RunnerKind
+from worker.process.input_report import InputReport
 
 LINE_LIMIT_BYTES = 256 * 1024
 """A longer line is cut: the child bounds its messages to far less."""
@@ -71,6 +74,7 @@ class ChildReport:
         self.spawn_reason = ""
         self.imports: list[str] = []
         self.stale_quarantine: list[str] = []
+        self.inputs = InputReport()
         self._message_chars = 0
         self._id_chars = 0
         self._stray = bytearray()
@@ -130,6 +134,10 @@ class ChildReport:
                 self.start_error = _encodable(message)
             case {"imports": str(words)}:
                 self.imports.extend(name for name in words.split() if _is_module(name))
+            case {"inputs": "end", "unsure": str(reason), "network": 0 | 1 as network}:
+                self.inputs.end(_encodable(reason), has_network=bool(network))
+            case {"inputs": str(kind), "values": list(values)}:
+                return self.inputs.add(kind, values)
             case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
                 self.stale_quarantine.append(_encodable(test))
             case {"unforked": str(message)}:

@@ -27,6 +27,7 @@ def build_command(
         os.path.relpath(path, settings.workdir),
         task.runner.value,
         "" if code_dir is None else str(code_dir),
+        str(settings.root) if settings.records_inputs else "",
         "" if coverage_file is None else str(coverage_file),
         *source,
         *(["--", *selection] if selection else ()),

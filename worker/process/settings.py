@@ -59,6 +59,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Priority decrement of test processes, as in nice(1)."""
     state_dir: Path | None = None
     """Directory for what the worker learns between runs; None: nothing is stored."""
+    records_inputs: bool = True
+    """Whether results of passed files contain what these read."""
     name: str = LOCAL_WORKER
     interpreter_identity: str = ""
     """The interpreter's name in results (`CPython 3.11.7`); empty: unknown."""

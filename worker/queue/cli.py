@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
                 raise
             raise ConfigurationError(
                 f"a worker needs the package {error.name}, which is not installed here: "
-                "pip install passmuster"
+                f"pip install {error.name}"
             ) from error
         return serve(options, tests_environ, say)
     except PassmusterError as error:

@@ -14,7 +14,7 @@ from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import ArgumentParser
 from passmuster.settings.help import program_help
 from passmuster.settings.setting import Requirement, flag, option, rows_of
-from passmuster.settings.values import MODULES, PATH, SIZE, TEXT, TIME, ValueType, choice, count
+from passmuster.settings.values import MODULES, PATH, SIZE, TEXT, TIME, VARIABLES, ValueType, choice, count
 from passmuster.wire.broker_settings import (
     BROKER,
     BROKER_ROW,
@@ -33,20 +33,18 @@ MAX_SLOTS = 4096
 MAX_SHOWN_CHARS = 80
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _matching(pattern: re.Pattern[str], allowed: str, *, is_list: bool = False) -> ValueType:
+def _matching(pattern: re.Pattern[str], allowed: str) -> ValueType:
     def read(text: str) -> str:
         if pattern.fullmatch(text) is None:
             raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
         return text
 
-    return ValueType(parse=read, expected=allowed, metavar="NAME", is_list=is_list)
+    return ValueType(parse=read, expected=allowed, metavar="NAME")
 
 
 WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
-VARIABLE_NAMES = _matching(_VARIABLE, "the name of a variable", is_list=True)
 FOLDER = replace(PATH, metavar="DIR")
 
 
@@ -147,7 +145,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     ] = None
     allow_env: Annotated[
         tuple[str, ...],
-        option("allow-env", VARIABLE_NAMES, "variables that runs may set; may be repeated", default="none"),
+        option("allow-env", VARIABLES, "variables that runs may set; may be repeated", default="none"),
     ] = ()
     only_run_id: Annotated[
         str,

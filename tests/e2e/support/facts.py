@@ -153,7 +153,7 @@ class Facts:
         return normalised(finished.stdout.decode(errors="backslashreplace")), finished.returncode
 
     def _forked(self, supervisor: SupervisorClient, name: str) -> tuple[str, int | None]:
-        argv = ["passmuster_child_main.py", file_of(name), self._runner, "", ""]
+        argv = ["passmuster_child_main.py", file_of(name), self._runner, "", "", ""]
         read, write = os.pipe()
         output: list[bytes] = []
 

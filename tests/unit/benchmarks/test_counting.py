@@ -6,6 +6,7 @@ from benchmarks.bed.counting import (
     covered_lines,
     of_pytest,
     of_unittest,
+    pytest_fast_sum,
     pytest_sum,
     regrtest_sum,
     stestr_sum,
@@ -38,6 +39,12 @@ def test_pytest_runs_in_one_output_are_added_up() -> None:
 
 def test_a_summary_without_its_line_is_rstests() -> None:
     assert pytest_sum("\n1 failed, 18 passed, 1 xpassed in 0.58s\n") == Counts(ran=20, failed=1)
+
+
+def test_the_totals_of_pytest_fast_are_read() -> None:
+    line = "  results : 3 failed, 12 passed, 3 skipped, 2 xfailed  (n=20/20)\n"
+
+    assert pytest_fast_sum(f"..F\n{line}  warmup  :   0.29s\n") == Counts(ran=20, failed=3, skipped=3)
 
 
 def test_subtests_are_counted_apart_and_are_no_tests() -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from benchmarks.bed import our_runners
 from benchmarks.bed.file_runners import FILE_RUNNERS
-from benchmarks.bed.model import BedSuite, Counts, Kind
+from benchmarks.bed.model import BedSuite, Counts, Kind, SuiteDefinition
 from benchmarks.bed.our_runners import OUR_RUNNERS, Ours
 from benchmarks.bed.pooled_runners import POOLED_RUNNERS
 from benchmarks.bed.runner import Job
+from benchmarks.bed.suites import SUITES
 
 ALL = {runner.name: runner for runner in (*FILE_RUNNERS, *POOLED_RUNNERS, *OUR_RUNNERS)}
 
@@ -21,14 +22,14 @@ ALL = {runner.name: runner for runner in (*FILE_RUNNERS, *POOLED_RUNNERS, *OUR_R
 def job(tmp_path: Path) -> Job:
     for name in ("root", "work", "state"):
         (tmp_path / name).mkdir()
+    definition = SuiteDefinition(
+        name="small", kind=Kind.PYTEST, own_package="shop", pytest_options=("-p", "timeout")
+    )
     suite = BedSuite(
-        name="small",
+        definition=definition,
         root=tmp_path / "root",
         interpreter=Path("/env/bin/python"),
         files=("tests/test_a.py", "tests/test_b.py"),
-        kind=Kind.PYTEST,
-        own_package="shop",
-        pytest_options=("-p", "timeout"),
     )
     return Job(suite=suite, work=tmp_path / "work", state=tmp_path / "state", cores=2)
 
@@ -51,11 +52,20 @@ def test_peers_get_as_many_workers_as_there_are_cores(job: Job) -> None:
 
 
 def test_pytest_is_given_the_folder_where_that_means_the_same(job: Job) -> None:
-    whole = replace(job, suite=replace(job.suite, discovery="tests"))
+    definition = replace(job.suite.definition, discovery="tests")
+    whole = replace(job, suite=replace(job.suite, definition=definition))
 
-    for name in ("pytest", "rstest"):
+    for name in ("pytest", "rstest", "pytest-isolated"):
         assert ALL[name].command(whole)[-1] == "tests"
         assert ALL[name].command(job)[-2:] == ["tests/test_a.py", "tests/test_b.py"]
+
+
+def test_pytest_fast_gets_files_and_plugins_by_the_variable(job: Job) -> None:
+    assert ALL["pytest-fast"].command(job) == [
+        "env",
+        "PYTEST_ADDOPTS=-p timeout -p xdist -p pytest_fast tests/test_a.py tests/test_b.py",
+        *("/env/bin/python", "-m", "pytest_fast", "--workers", "2"),
+    ]
 
 
 def test_no_plugin_loads_that_nobody_asked_for(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,21 +84,21 @@ def test_no_plugin_loads_that_nobody_asked_for(job: Job, monkeypatch: pytest.Mon
     ],
 )
 def test_runners_say_no_to_the_other_kind_of_suite(job: Job, kind: Kind, applies: set[str]) -> None:
-    suite = replace(job.suite, kind=kind, discovery="tests")
+    suite = replace(job.suite.definition, kind=kind, discovery="tests")
     asked = applies | {"pytest", "rstest", "unittest", "stestr", "regrtest", "coverage-append"}
 
     assert {name for name in asked if not ALL[name].why_not(suite)} == applies
 
 
-def test_a_thousand_pytests_at_once_are_not_started(job: Job) -> None:
-    suite = replace(job.suite, files=tuple(f"test_{number}.py" for number in range(1000)))
+def test_a_thousand_pytests_at_once_are_not_started() -> None:
+    unlimited = ALL["unlimited"]
 
-    assert ALL["unlimited"].why_not(suite).startswith("1,000 pytest processes at once")
-    assert ALL["unlimited"].why_not(replace(suite, kind=Kind.SCRIPT)) == ""
+    assert unlimited.why_not(SUITES["trivial-pytest-1000"].definition).startswith("1,000 pytest processes")
+    assert unlimited.why_not(SUITES["trivial-pytest"].definition) == ""
 
 
 def test_a_suite_may_refuse_a_runner_with_a_reason(job: Job) -> None:
-    suite = replace(job.suite, refused=(("rstest", "it stops"),))
+    suite = replace(job.suite.definition, refused=(("rstest", "it stops"),))
 
     assert [ALL[name].why_not(suite) for name in ("rstest-fork-pool", "pytest")] == ["it stops", ""]
 
@@ -96,9 +106,11 @@ def test_a_suite_may_refuse_a_runner_with_a_reason(job: Job) -> None:
 def test_ours_says_which_option_this_version_lacks(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(our_runners, "our_help", lambda: "  --isolation auto|fork|spawn")
 
-    assert ALL["ours-fork"].why_not(job.suite) == ""
-    assert ALL["ours-auto-preload"].why_not(job.suite) == "this version of ours has no --preload"
-    assert "no package" in ALL["ours-auto-preload"].why_not(replace(job.suite, own_package=None))
+    suite = job.suite.definition
+
+    assert ALL["ours-fork"].why_not(suite) == ""
+    assert ALL["ours-auto-preload"].why_not(suite) == "this version of ours has no --preload"
+    assert "no package" in ALL["ours-auto-preload"].why_not(replace(suite, own_package=None))
 
 
 def test_history_is_there_for_its_own_variant_alone(job: Job) -> None:

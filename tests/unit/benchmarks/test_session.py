@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bed.model import BedSuite, Counts, Kind, Ledger, Verdict
+from benchmarks.bed.model import BedSuite, Counts, Kind, Ledger, SuiteDefinition, Verdict
 from benchmarks.bed.runner import Job, Runner
 from benchmarks.bed.session import Plan, run_session
 from benchmarks.bed.store import read_ledger
@@ -23,7 +23,7 @@ class Shell(Runner):
         self._line = line
         self._reason = reason
 
-    def why_not(self, suite: BedSuite) -> str:
+    def why_not(self, suite: SuiteDefinition) -> str:
         return self._reason
 
     def command(self, job: Job) -> list[str]:
@@ -36,7 +36,10 @@ class Shell(Runner):
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     suite = BedSuite(
-        name="small", root=tmp_path, interpreter=Path(sys.executable), files=("a.py",), kind=Kind.SCRIPT
+        definition=SuiteDefinition(name="small", kind=Kind.SCRIPT),
+        root=tmp_path,
+        interpreter=Path(sys.executable),
+        files=("a.py",),
     )
     return Plan(
         suites=(suite,),

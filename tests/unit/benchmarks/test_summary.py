@@ -94,4 +94,4 @@ def test_it_says_where_a_peer_was_faster_but_not_one_that_ran_something_else() -
 
     (summary,) = summarise(ledger, base=None)
 
-    assert faster_peers(summary) == ("small: ours-auto took longer than xargs (2.00 x)",)
+    assert faster_peers(summary) == ("small: ours-auto took longer than xargs (2.00 x, 1.00 x memory)",)

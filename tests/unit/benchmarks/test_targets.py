@@ -8,7 +8,7 @@ from benchmarks.bed.our_runners import OUR_RUNNERS
 from benchmarks.bed.pooled_runners import POOLED_RUNNERS
 from benchmarks.bed.suites import SUITES
 from benchmarks.bed.summary import summarise
-from benchmarks.bed.targets import TARGETS, Target, judge, target_cells
+from benchmarks.bed.targets import TARGET_HEAD, TARGETS, Target, judge, target_cells
 from tests.unit.benchmarks.beds import a_ledger, a_run, verdict
 
 HALF_OF_XDIST = Target(
@@ -25,8 +25,20 @@ def test_the_fastest_of_the_peers_counts() -> None:
 
     (judged,) = judge(summarise(a_ledger(*runs, a_run("ours-auto", wall_s=1.0)), base=None), (HALF_OF_XDIST,))
 
-    assert target_cells(judged) == ["small", "ours-auto", "wall", "xdist-load", "0.50", "0.50", "met"]
+    assert target_cells(judged) == [
+        *("small", "ours-auto", "wall", "xdist-load", "0.50", "0.50", "met"),
+        *("50", "50"),
+    ]
     assert verdicts(HALF_OF_XDIST, *runs, a_run("ours-auto", wall_s=1.5)) == ["missed by 50%"]
+
+
+def test_memory_stands_beside_each_target_of_time() -> None:
+    runs = (a_run("ours-auto"), a_run("xdist-load", peak_bytes=80_000_000))
+
+    (judged,) = judge(summarise(a_ledger(*runs), base=None), (HALF_OF_XDIST,))
+
+    assert dict(zip(TARGET_HEAD, target_cells(judged), strict=True))["peak MB"] == "50"
+    assert dict(zip(TARGET_HEAD, target_cells(judged), strict=True))["peer's peak MB"] == "80"
 
 
 def test_a_target_without_its_runs_is_not_measured() -> None:

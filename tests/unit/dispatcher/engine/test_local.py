@@ -34,7 +34,7 @@ class ScriptedExecutor:
         self.trouble_at_admit: InfrastructureError | None = None
         self.bug: Exception | None = None
         self.started: list[str] = []
-        self.together = 0
+        self.together = self.asked = 0
         self.stops: list[tuple[StopReason, float]] = []
         self.closed = 0
         self._running: dict[str, TestTask] = {}
@@ -48,6 +48,7 @@ class ScriptedExecutor:
         self.expected = tuple(tasks)
 
     def free_capacity(self) -> FreeCapacity:
+        self.asked += 1
         if self.trouble is not None:
             raise self.trouble
         with self._changed:
@@ -56,7 +57,7 @@ class ScriptedExecutor:
                 slots=self.slots - len(self._running),
                 free_bytes=self.free_bytes - used,
                 unknown_bytes=10,
-                is_idle=not self._running,
+                running=len(self._running),
             )
 
     def admit(self, task: TestTask) -> bool:
@@ -160,6 +161,21 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
     executor.let_end("b", "d")
     assert set(finished(poll_until(backend, lambda found: len(finished(found)) == 2))) == {"b", "d"}
     executor.let_end("a", "c")
+
+
+def test_a_full_pool_is_asked_again_and_again_whether_a_further_file_may_start(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.holds = True
+    backend.submit([task("a"), task("b")])
+    asked = executor.asked
+
+    deadline_s = time.monotonic() + DEADLINE_S
+    while executor.asked < asked + 3:
+        assert time.monotonic() < deadline_s, "idle CPUs are looked for only if the pool asks"
+        backend.poll(0.2)
+
+    executor.let_end("a", "b")
 
 
 def test_urgent_tasks_start_before_waiting_ones(executor: ScriptedExecutor, backend: LocalBackend) -> None:

@@ -82,7 +82,7 @@ def test_an_evicted_fork_raises_only_the_peak_of_forks(tmp_path: Path) -> None:
         (Finding.FAILS_WHEN_FORKED, ForkObservation.HARMFUL, False),
         (Finding.PASSES_ONLY_FORKED, ForkObservation.HARMFUL, False),
         (Finding.FAILS_IN_PARALLEL, ForkObservation.UNKNOWN, True),
-        (Finding.UNVERIFIED, ForkObservation.UNKNOWN, False),
+        (Finding.UNVERIFIED, ForkObservation.UNVERIFIED, False),
         (None, ForkObservation.UNKNOWN, False),
     ],
 )
@@ -102,6 +102,38 @@ def test_a_finding_is_forgotten_when_the_file_changes(tmp_path: Path, finding: F
 
     assert (known.forking, known.fails_in_parallel) == (ForkObservation.UNKNOWN, False)
     assert known.spawned.runs == 1
+
+
+FORKED_FAILURE = replace(FORKED, status=Status.FAIL)
+SPAWNED_FAILURE = replace(SPAWNED, status=Status.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("later", "forking"),
+    [
+        ([], ForkObservation.UNVERIFIED),
+        ([(FORKED, None)], ForkObservation.UNVERIFIED),
+        ([(SPAWNED, None)], ForkObservation.CONFIRMED),
+        ([(FORKED, None), (SPAWNED, None)], ForkObservation.CONFIRMED),
+        ([(SPAWNED_FAILURE, None)], ForkObservation.UNKNOWN),
+        ([(FORKED_FAILURE, None), (SPAWNED, None)], ForkObservation.UNKNOWN),
+        ([(SPAWNED, None), (FORKED_FAILURE, Finding.FAILS_WHEN_FORKED)], ForkObservation.HARMFUL),
+    ],
+)
+def test_a_pass_when_forked_is_verified_by_a_pass_when_spawned_in_a_later_run(
+    tmp_path: Path, later: list[tuple[TestResult, Finding | None]], forking: ForkObservation
+) -> None:
+    known = after(tmp_path, (FORKED, Finding.UNVERIFIED), *later)
+
+    assert known.forking is forking
+
+
+def test_another_version_of_a_file_does_not_verify_it(tmp_path: Path) -> None:
+    after(tmp_path, (FORKED, Finding.UNVERIFIED))
+
+    known = after(tmp_path, (SPAWNED, None), file=replace(FILE, size_bytes=11))
+
+    assert known.forking is ForkObservation.UNKNOWN
 
 
 def test_a_history_of_the_first_version_is_given_what_it_lacks(tmp_path: Path) -> None:

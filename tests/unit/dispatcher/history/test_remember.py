@@ -84,7 +84,7 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
     assert {path: (known.last_status, known.forking) for path, known in remembered.items()} == {
         "a.py": (Status.FAIL, ForkObservation.HARMFUL),
         "b.py": (Status.FAIL, ForkObservation.HARMFUL),
-        "c.py": (Status.PASS, ForkObservation.UNKNOWN),
+        "c.py": (Status.PASS, ForkObservation.UNVERIFIED),
     }
 
 

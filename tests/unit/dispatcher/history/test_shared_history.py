@@ -34,7 +34,7 @@ def written(tmp_path: Path) -> Path:
 def test_it_is_read_and_left_alone(written: Path) -> None:
     before = (written.read_bytes(), written.stat().st_mtime_ns, sorted(written.parent.iterdir()))
 
-    known = read_shared_history(written, origin="--history-from")
+    known = read_shared_history(written, origin="--history-from").files
 
     assert known[FILE.path].spawned.duration_s == 2.5
     assert before == (written.read_bytes(), written.stat().st_mtime_ns, sorted(written.parent.iterdir()))
@@ -54,7 +54,7 @@ def test_one_of_an_older_program_is_read_and_left_as_it_is(tmp_path: Path) -> No
     connection.close()
     before = path.read_bytes()
 
-    assert read_shared_history(path, origin="x")["a"].spawned.duration_s == 1.5
+    assert read_shared_history(path, origin="x").files["a"].spawned.duration_s == 1.5
     assert path.read_bytes() == before
 
 

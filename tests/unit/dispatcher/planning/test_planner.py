@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from dispatcher.config.choices import Override
@@ -9,9 +10,11 @@ from dispatcher.config.model import TestConfig
 from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.shard_option import Shard
+from dispatcher.planning.isolation_policy import choose_verified
 from dispatcher.planning.planner import make_plan
 from passmuster.model.status import Isolation, RunnerKind, Status
 from passmuster.model.task import CoverageRequest, Limits
+from passmuster.model.test_selection import TestSelection
 from passmuster.model.units import parse_amount
 
 FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
@@ -174,3 +177,87 @@ def test_a_fork_in_a_shard_is_compared_with_forks() -> None:
     config = TestConfig(shard=Shard(number=1, total=3))
 
     assert fork_baseline(FORKS, "a.py", config=config) == FORKS.forked
+
+
+ONLY_FORKED = FileHistory(
+    path="a.py",
+    forked=UsageStats(duration_s=100.0, cpu_s=100.0, peak_bytes=100, runs=1),
+    forking=ForkObservation.UNVERIFIED,
+)
+
+
+def test_a_file_that_was_only_forked_is_spawned_once_to_verify_it() -> None:
+    planned = planned_after(ONLY_FORKED)
+
+    # Its memory is unknown, because it will share none.
+    assert (planned.task.isolation, planned.task.predicted_bytes) == (Isolation.SPAWN, None)
+    assert planned.task.predicted_s == 100.0
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        replace(ONLY_FORKED, forking=ForkObservation.CONFIRMED),
+        replace(ONLY_FORKED, forking=ForkObservation.UNKNOWN),
+        replace(ONLY_FORKED, size_bytes=77),
+    ],
+)
+def test_a_file_that_cannot_be_verified_is_forked(known: FileHistory) -> None:
+    assert planned_after(known).task.isolation is Isolation.AUTO
+
+
+def test_an_explicit_start_method_and_a_verification_of_all_files_come_before_verifying_one() -> None:
+    for isolation in (Isolation.FORK, Isolation.SPAWN):
+        assert planned_after(ONLY_FORKED, TestConfig(isolation=isolation)).task.isolation is isolation
+    assert planned_after(ONLY_FORKED, TestConfig(verify_isolation=True)).task.isolation is Isolation.AUTO
+
+
+def test_only_whole_files_are_spawned_to_verify_them() -> None:
+    some_tests = replace(FILES[0], selection=TestSelection(keyword="quick"))
+
+    (planned,) = make_plan(
+        [some_tests], {"a.py": ONLY_FORKED}, TestConfig(), run_id="r", slots=1, budget_bytes=1000
+    ).files
+
+    assert planned.task.isolation is Isolation.AUTO
+
+
+def _only_forked(path: str, *, mtime_ns: int, cpu_s: float = 1.0) -> FileHistory:
+    forked = UsageStats(duration_s=cpu_s, cpu_s=cpu_s, runs=1)
+    return replace(ONLY_FORKED, path=path, mtime_ns=mtime_ns, forked=forked)
+
+
+def test_as_many_files_are_verified_as_the_share_allows_the_oldest_first() -> None:
+    # Two seconds may be spent, and each file takes one second longer when spawned.
+    known = [_only_forked(str(number), mtime_ns=100 - number) for number in range(100)]
+
+    assert choose_verified(known, known, run_id="r") == {"99", "98"}
+    assert choose_verified(known[:1], known, run_id="r") == {"0"}
+    assert choose_verified([], known, run_id="r") == frozenset()
+
+
+def test_what_spawning_costs_is_learned_from_the_files_that_were_spawned() -> None:
+    known = [_only_forked(str(number), mtime_ns=number) for number in range(99)]
+    both = replace(ONLY_FORKED, forked=UsageStats(cpu_s=1.0, runs=1), spawned=UsageStats(cpu_s=1.5, runs=1))
+
+    assert choose_verified(known, [*known, both], run_id="r") == {"0", "1", "2", "3"}
+
+
+def test_in_short_runs_a_file_is_verified_in_some_of_them() -> None:
+    # A share of 0.2 s, and one second for each file: one run of five verifies one.
+    known = [_only_forked(str(number), mtime_ns=number) for number in range(10)]
+
+    chosen = [choose_verified(known, known, run_id=f"run-{number}") for number in range(1000)]
+
+    assert set(chosen) == {frozenset(), frozenset("0")}
+    assert 150 < sum(map(len, chosen)) < 250
+
+
+def test_a_file_whose_verification_would_be_noticed_is_left_to_idle_time() -> None:
+    known = [_only_forked(str(number), mtime_ns=number) for number in range(4)]
+
+    assert not any(choose_verified(known, known, run_id=f"run-{number}") for number in range(1000))
+    costly = replace(known[0], mtime_ns=0, spawned=UsageStats(cpu_s=90.0, runs=1))
+    many = [_only_forked(str(number), mtime_ns=number) for number in range(1, 60)]
+    verified = [replace(one, spawned=UsageStats(cpu_s=2.0, runs=1)) for one in many[:2]]
+    assert choose_verified([costly, *many[2:]], [costly, *verified, *many[2:]], run_id="r") == {"3"}

@@ -20,7 +20,9 @@ def _task(name: str, need_bytes: int | None = 1, *, exclusive: bool = False) -> 
 def _room(
     free_bytes: int = 100, *, slots: int = 1, unknown_bytes: int = 10, is_idle: bool = False
 ) -> FreeCapacity:
-    return FreeCapacity(slots=slots, free_bytes=free_bytes, unknown_bytes=unknown_bytes, is_idle=is_idle)
+    return FreeCapacity(
+        slots=slots, free_bytes=free_bytes, unknown_bytes=unknown_bytes, running=0 if is_idle else 1
+    )
 
 
 def _name(task: TestTask | None) -> str | None:
@@ -51,14 +53,14 @@ def test_on_an_idle_machine_the_first_goes_whatever_it_needs() -> None:
 
 def test_where_other_runs_hold_memory_the_first_that_fits_goes_and_else_the_first() -> None:
     line = ReadyQueue([_task("huge", 50), _task("small", 5), _task("large", 40)])
-    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, running=0, must_fit=True)
     assert _name(line.pop_first_fit(room)) == "small"
     assert _name(line.pop_first_fit(room)) == "huge"
 
 
 def test_a_file_passed_too_often_is_asked_for_although_other_runs_hold_what_it_needs() -> None:
     line = ReadyQueue([_task("huge", 50), *(_task(f"small{number}") for number in range(MAX_OVERTAKES + 5))])
-    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, running=0, must_fit=True)
     for number in range(MAX_OVERTAKES):
         assert _go_and_end(line, room) == f"small{number}"
     assert _go_and_end(line, room) == "huge"
@@ -170,7 +172,7 @@ def test_a_task_that_could_not_start_gives_its_place_in_the_group_back() -> None
 
 
 def test_a_place_for_files_that_wait_is_given_to_no_other() -> None:
-    room = FreeCapacity(slots=0, io_bound_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
+    room = FreeCapacity(slots=0, io_bound_slots=1, free_bytes=100, unknown_bytes=10, running=1)
     waits = TestTask(run_id="r", file_path="w", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=1.0)
     works = TestTask(run_id="r", file_path="x", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=8.0)
     assert ReadyQueue([works]).pop_first_fit(room) is None
@@ -214,7 +216,7 @@ _rooms = st.builds(
     slots=st.integers(0, 2),
     free_bytes=st.integers(0, 20),
     unknown_bytes=st.integers(1, 20),
-    is_idle=st.sampled_from([False, False, False, False, True]),
+    running=st.sampled_from([1, 1, 1, 1, 0]),
 )
 GROUPS = {"db": 1, "net": 2}
 
@@ -277,6 +279,43 @@ def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
         elif running:
             running.pop(0)
     assert sorted(started, key=int) == [str(number) for number in range(len(needs))]
+
+
+@settings(max_examples=100)
+@given(
+    files=st.lists(
+        st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(1, 20)), st.sampled_from(["", "db"])),
+        max_size=MAX_OVERTAKES,
+    ),
+    reruns=st.sets(st.integers(0, MAX_OVERTAKES), max_size=3),
+    slots=st.integers(1, 4),
+)
+def test_no_slot_is_idle_while_a_file_fits_that_may_start(
+    files: list[tuple[int, int | None, str]], reruns: set[int], slots: int
+) -> None:
+    seconds = {str(number): file_s for number, (file_s, _, _) in enumerate(files)}
+    waiting = {
+        str(number): _grouped(str(number), group, need) for number, (_, need, group) in enumerate(files)
+    }
+    line, running, now_s = ReadyQueue(list(waiting.values()), groups=GROUPS), list[tuple[int, TestTask]](), 0
+    while waiting or running:
+        used_bytes = sum(task.predicted_bytes or 10 for _, task in running)
+        room = _room(max(0, 20 - used_bytes), slots=slots - len(running), is_idle=not running)
+        task = line.pop_first_fit(room)
+        if task is not None:
+            del waiting[task.file_path]
+            running.append((now_s + seconds[task.file_path], task))
+            continue
+        is_db_full = any(task.group == "db" for _, task in running)
+        may_start = [task for task in waiting.values() if not (is_db_full and task.group == "db")]
+        assert room.slots == 0 or all(_need(task, room) > room.free_bytes for task in may_start)
+        now_s, ended = min(running, key=lambda one: one[0])
+        running.remove((now_s, ended))
+        line.release_group(ended)
+        if int(ended.file_path) in reruns:
+            reruns = reruns - {int(ended.file_path)}
+            waiting[ended.file_path] = ended
+            line.push_front([ended])
 
 
 def test_a_hundred_thousand_waiting_files_that_do_not_fit_cost_few_steps() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from dispatcher.planning.ready_queue import MAX_STARTS_BEFORE_EXCLUSIVE
 from dispatcher.planning.simulation import SimulatedRun, simulate_run
 from passmuster.model.task import TestTask
 
@@ -81,3 +82,12 @@ def test_files_of_a_group_run_as_few_at_a_time_as_it_allows() -> None:
     tasks = [replace(task, group="db") for task in _tasks(*[(1.0, 1)] * 4)]
 
     assert simulate_run(tasks, slots=4, budget_bytes=100, groups={"db": 1}).wall_s == 4.0
+
+
+def test_no_file_runs_beside_an_exclusive_one() -> None:
+    alone, *others = _tasks(*[(1.0, 1)] * (MAX_STARTS_BEFORE_EXCLUSIVE + 4))
+    tasks = [replace(alone, exclusive=True), *others]
+
+    # It runs before the last three files, which take two seconds on two slots.
+    expected_s = MAX_STARTS_BEFORE_EXCLUSIVE / 2 + 1 + 2
+    assert simulate_run(tasks, slots=2, budget_bytes=100).wall_s == expected_s

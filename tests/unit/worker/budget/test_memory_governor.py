@@ -142,15 +142,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_files_are_admitted_while_slots_and_memory_are_free(machine: Machine) -> None:
     governor = machine.govern(slots=3)
     assert governor.free_capacity() == FreeCapacity(
-        slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True
+        slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, running=0
     )
     assert governor.admit(_task("a", 600)) == 0
     assert governor.admit(_task("b", 600)) is None
     assert governor.admit(_task("c", 400)) == 1
     assert governor.admit(_task("d", 1)) is None
-    assert governor.free_capacity() == FreeCapacity(
-        slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False
-    )
+    assert governor.free_capacity() == FreeCapacity(slots=1, free_bytes=0, unknown_bytes=256 * MIB, running=2)
     governor.detach("r:a#1")
     assert governor.admit(_task("b", 600)) == 0
 

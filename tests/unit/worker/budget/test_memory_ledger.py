@@ -55,10 +55,10 @@ def _ledger(*, slots: int = 4, limit: int | None = None, cpus: int | None = None
 
 def test_an_unknown_file_gets_a_fair_share_and_a_known_one_its_prediction() -> None:
     ledger = _ledger()
-    assert ledger.free_capacity() == FreeCapacity(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
+    assert ledger.free_capacity() == FreeCapacity(slots=4, free_bytes=1000, unknown_bytes=250, running=0)
     _add(ledger, _task("a"))
     _add(ledger, _task("b", 600))
-    assert ledger.free_capacity() == FreeCapacity(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
+    assert ledger.free_capacity() == FreeCapacity(slots=2, free_bytes=150, unknown_bytes=250, running=2)
     assert not ledger.fits(_task("c"))
     assert ledger.fits(_task("d", 150))
 

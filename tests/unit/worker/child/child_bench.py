@@ -76,7 +76,7 @@ class ChildBench:
         report_path = self.root.parent / "report"
         with open(report_path, "wb", buffering=0) as sink:
             os.set_inheritable(sink.fileno(), True)
-            command = [str(CHILD_MAIN), name, kind, "", ""]
+            command = [str(CHILD_MAIN), name, kind, "", str(self.root), ""]
             launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(sink.fileno()), self.python]
             done = self._execute([*launcher, *command], variables, pass_fds=(sink.fileno(),))
         report = ChildReport()

@@ -53,6 +53,11 @@ FINDINGS = {
     "import uuid; ID = uuid.uuid1()": "makes a UUID",
     "import atexit; atexit.register(len, '')": "registers a function with atexit",
     "import os; PLACE = os.environ.get('TMPDIR')": "reads TMPDIR, which differs from file to file,",
+    "import sys; IS_QUIET = '-q' in sys.argv": "reads the arguments in sys.argv",
+    "import sys; WORDS = [*sys.argv]": "reads the arguments in sys.argv",
+    "import sys; WORDS = ' '.join(sys.argv)": "reads the arguments in sys.argv",
+    "import sys; FILE = sys.argv[1:]": "reads the arguments in sys.argv",
+    "import argparse; argparse.ArgumentParser().parse_known_args()": "reads the arguments in sys.argv",
     "import os; SIZE = os.getenv('PASSMUSTER_FILE_MEMORY')": "reads PASSMUSTER_FILE_MEMORY",
 }
 
@@ -79,6 +84,7 @@ def test_what_the_project_does_itself_is_found_with_its_place(here: ImportBench,
         "import datetime; EPOCH = datetime.datetime(1970, 1, 1); DAY = datetime.timedelta(days=1)",
         "import threading; LOCK = threading.RLock(); LOCK.acquire(); LOCK.release()",
         "import busy",
+        "import sys; PROGRAM = sys.argv[0]",
     ],
 )
 def test_what_every_process_may_share_is_no_finding(here: ImportBench, code: str) -> None:

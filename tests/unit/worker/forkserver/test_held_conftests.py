@@ -73,6 +73,38 @@ def test_files_are_forked_behind_the_conftests_once_they_are_loaded(bench: Pytes
     assert bench.shown() == ["fine", "1", "False"]
 
 
+SEES = """
+import gc, os, sys
+SEEN = [os.environ.get("PYTEST_VERSION"), sys.argv[0], sys.modules["__main__"].__file__, gc.isenabled()]
+LOADED_BY = os.readlink("/proc/self")
+gc.disable()
+"""
+SHOWS = """
+import conftest, gc, os
+def test_a():
+    print("seen:", conftest.SEEN, gc.isenabled())
+    print("loaded by itself:", conftest.LOADED_BY == os.readlink("/proc/self"))
+"""
+
+
+def test_a_conftest_sees_the_same_in_a_server_as_in_the_process_of_a_file(bench: PytestBench) -> None:
+    bench.write("conftest.py", SEES)
+    bench.write(NAMES[0], SHOWS)
+    bench.load()
+
+    forked = bench.run(bench.tasks()[0])
+    spawned = bench.run(structs.replace(bench.tasks()[0], isolation=Isolation.SPAWN))
+
+    assert ("loaded by itself: False" in forked.output, "loaded by itself: True" in spawned.output) == (
+        True,
+        True,
+    )
+    [seen], [expected] = (
+        [line for line in each.output.splitlines() if "seen: " in line] for each in (forked, spawned)
+    )
+    assert seen == expected
+
+
 def test_conftests_are_configured_with_the_expressions_of_a_selection(bench: PytestBench) -> None:
     bench.write("conftest.py", "def pytest_configure(config): config.selected = config.option.keyword\n")
     bench.write(NAMES[0], "def test_a(request): assert request.config.selected == 'a or b'\n")

@@ -22,6 +22,14 @@ def test_a_module_of_the_project_is_imported_once(project: Project) -> None:
     assert any("shop.cart" in line and line.startswith("  4 file(s)") for line in project.explanation())
 
 
+def test_a_module_that_a_server_imports_sees_that_pytest_runs(project: Project) -> None:
+    project.write("shop/cart.py", f"{SLOW}assert os.environ['PYTEST_VERSION']\n")
+
+    project.start_servers()
+
+    assert project.loaders() == {"a server"}
+
+
 def test_a_file_does_not_wait_for_the_probe(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     proven: list[Setup] = []
     derive = ForkServer.derive

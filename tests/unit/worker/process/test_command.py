@@ -32,7 +32,7 @@ def test_the_file_is_named_as_a_user_in_the_working_directory_would(tmp_path: Pa
     words = build_command(task("app/tests/test_a.py"), there, None, None)
     beside = build_command(task(".claude/test_b.py"), there, None, None)
 
-    assert words == ["/venv/python", str(CHILD_MAIN), "tests/test_a.py", "pytest", "", ""]
+    assert words == ["/venv/python", str(CHILD_MAIN), "tests/test_a.py", "pytest", "", str(tmp_path), ""]
     assert beside[2] == "../.claude/test_b.py"
 
 
@@ -41,7 +41,7 @@ def test_coverage_is_requested_with_its_sources(tmp_path: Path) -> None:
 
     words = build_command(wanted, settings(tmp_path), Path("/c/data"), Path("/t/code"))
 
-    assert words[4:] == ["/t/code", "/c/data", "src", "lib"]
+    assert words[4:] == ["/t/code", str(tmp_path), "/c/data", "src", "lib"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,242 @@
+"""The present state of inputs in the project's tree: contents, names in folders, and modules.
+
+A key names an input, and its state is a short text that differs when the input does:
+
+    file PATH             a digest of the content; empty: there is no such file
+    names FOLDER PATTERN  a digest of the names that match; empty: there is no such folder
+    module PLACE          the forms in which a module exists there (`.py`, a folder); empty: in none
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from msgspec import Struct
+
+from passmuster.model.inputs import FileInputs
+
+FILE, NAMES, MODULE = "file ", "names ", "module "
+"""How keys begin."""
+
+_SEPARATOR = "\0"
+"""Between the folder and the pattern of a key for names."""
+
+_DIGEST_BYTES = 10
+_MAX_HASHED_BYTES = 64 * 1024 * 1024
+"""Larger files are compared by size and time."""
+
+_CHUNK_BYTES = 1 << 20
+
+_GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmuster"})
+"""Names that come and go without anything in the project changing."""
+
+_MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+
+_CONFIGURATION = (
+    *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg"),
+)
+"""Files in which pytest looks for its configuration, in each folder from the file's to the root."""
+
+_LOOKED_FOR = ("conftest", "__init__", "setup")
+"""Modules whose existence in these folders decides how pytest loads a file."""
+
+
+ModulesIn = Callable[[str], Set[str]]
+
+
+def file_key(path: str) -> str:
+    """Return the key of a file, by its path relative to the root or its absolute one."""
+    return FILE + path
+
+
+def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[str]:
+    """Yield the keys of everything that a test file depends on; some more than once.
+
+    Of the modules that it looked for in its `sys.path` only those that exist are among them.
+
+    Args:
+        path: the test file, relative to the root.
+        inputs: what it has read.
+        modules_in: returns the names of the modules that a folder has.
+    """
+    yield from (FILE + each for each in (path, *inputs.read, *inputs.absent))
+    yield from (f"{NAMES}{each.folder}{_SEPARATOR}{each.pattern}" for each in inputs.listed)
+    yield from (MODULE + place for place in inputs.modules)
+    names = frozenset(inputs.names)
+    for folder in inputs.path:
+        yield from (MODULE + _join(folder, name) for name in modules_in(folder) & names)
+    for folder in _folders_of(path):
+        yield from (FILE + _join(folder, name) for name in _CONFIGURATION)
+        yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
+
+
+def modules_of(states: Mapping[str, str]) -> ModulesIn:
+    """Return a function that gives the modules of a folder, as far as `states` has them."""
+    found: dict[str, set[str]] = {}
+    for key in states:
+        kind, place = _split(key)
+        if kind == MODULE:
+            folder, _, name = place.rpartition("/")
+            found.setdefault(folder, set()).add(name)
+    return lambda folder: found.get("" if folder == "." else folder, frozenset())
+
+
+def shown(key: str) -> str:
+    """Return the input that a key stands for, as people write it."""
+    kind, rest = _split(key)
+    if kind == NAMES:
+        folder, _, pattern = rest.partition(_SEPARATOR)
+        return _join(folder, pattern)
+    return rest
+
+
+def is_of_kind(key: str, kind: str) -> bool:
+    """Return whether a key is one of `FILE`, `NAMES`, `MODULE`."""
+    return key.startswith(kind)
+
+
+def _split(key: str) -> tuple[str, str]:
+    kind, space, rest = key.partition(" ")
+    return kind + space, rest
+
+
+def _join(folder: str, name: str) -> str:
+    return name if folder in ("", ".") else f"{folder}/{name}"
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """Yield the folders from that of a file up to the root."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+class _Known(Struct):
+    """A digest, and the state of the file that it belongs to."""
+
+    status: tuple[int, int, int]
+    """Size in bytes, time of modification in nanoseconds, inode."""
+    digest: str
+
+
+class TreeState:
+    """Reads states, each once; digests also survive `refresh` while a file is the same.
+
+    Args:
+        root: the project's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fspath(root)
+        self._states: dict[str, tuple[str, float]] = {}
+        self._digests: dict[str, _Known] = {}
+        self._modules: dict[str, dict[str, list[os.DirEntry[str]]]] = {}
+
+    def refresh(self) -> None:
+        """Forget all states: the tree may have changed."""
+        self._states.clear()
+        self._modules.clear()
+
+    def __call__(self, key: str) -> str:
+        """Return the state of an input."""
+        return self._read(key)[0]
+
+    def changed_at(self, key: str) -> float:
+        """Return the Unix time of the last change of an input, content or name; 0: it does not exist."""
+        return self._read(key)[1]
+
+    def _read(self, key: str) -> tuple[str, float]:
+        known = self._states.get(key)
+        if known is None:
+            kind, rest = _split(key)
+            read = {FILE: self._file, NAMES: self._names, MODULE: self._module}[kind]
+            known = self._states[key] = read(rest)
+        return known
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self._root, path)
+
+    def _file(self, path: str) -> tuple[str, float]:
+        full = self._path(path)
+        try:
+            status = os.stat(full)
+            if stat.S_ISREG(status.st_mode):
+                return self._digest(full, status), status.st_ctime
+            return f"mode {stat.S_IFMT(status.st_mode):o}", status.st_ctime
+        except FileNotFoundError:
+            return "", 0.0
+        except (OSError, ValueError) as error:
+            return f"unreadable: {type(error).__name__}", 0.0
+
+    def _digest(self, path: str, status: os.stat_result) -> str:
+        now = (status.st_size, status.st_mtime_ns, status.st_ino)
+        known = self._digests.get(path)
+        if known is None or known.status != now:
+            if status.st_size > _MAX_HASHED_BYTES:
+                return f"{status.st_size} bytes, {status.st_mtime_ns}"
+            known = self._digests[path] = _Known(now, _hash_file(path))
+        return known.digest
+
+    def _names(self, rest: str) -> tuple[str, float]:
+        folder, _, pattern = rest.partition(_SEPARATOR)
+        full = self._path(folder)
+        try:
+            changed_at = os.stat(full).st_ctime
+            if pattern == "*":
+                names = sorted(name for name in os.listdir(full) if name not in _GENERATED)
+                return _hash_names(names), changed_at
+            names = sorted(glob.glob(pattern, root_dir=full))
+            times = [os.stat(os.path.join(full, name)).st_ctime for name in names]
+            return _hash_names(names), max(times, default=0.0)
+        except OSError:
+            return "", 0.0
+
+    def _module(self, place: str) -> tuple[str, float]:
+        folder, _, name = place.rpartition("/")
+        forms, changed_at = [], 0.0
+        for entry in self._entries(folder).get(name, ()):
+            try:
+                is_folder = entry.is_dir()
+                # A folder changes with each file in it; what matters is that it is there.
+                changed_at = max(changed_at, 0.0 if is_folder else entry.stat().st_ctime)
+            except OSError:
+                continue
+            forms.append("folder" if is_folder else entry.name[len(name) :])
+        return ", ".join(sorted(forms)), changed_at
+
+    def modules_in(self, folder: str) -> Set[str]:
+        """Return the names of the modules and packages in a folder."""
+        return self._entries("" if folder == "." else folder).keys()
+
+    def _entries(self, folder: str) -> dict[str, list[os.DirEntry[str]]]:
+        """Return what a folder has of modules and packages, by their names."""
+        found = self._modules.get(folder)
+        if found is None:
+            found = self._modules[folder] = {}
+            try:
+                entries = list(os.scandir(self._path(folder)))
+            except OSError:
+                return found
+            for entry in entries:
+                name, dot, _ = entry.name.partition(".")
+                if name not in _GENERATED and (not dot or entry.name.endswith(_MODULE_SUFFIXES)):
+                    found.setdefault(name, []).append(entry)
+        return found
+
+
+def _hash_file(path: str) -> str:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _hash_names(names: Sequence[str]) -> str:
+    text = "\0".join(names).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()

@@ -1,0 +1,148 @@
+"""What a test process records of its reads: on every interpreter, by real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passmuster.model.inputs import FileInputs, Listing
+from tests.unit.worker.child.child_bench import INTERPRETERS, ChildBench
+
+
+@pytest.fixture(params=INTERPRETERS)
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> ChildBench:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "tmp").mkdir()
+    return ChildBench(tmp_path / "project", INTERPRETERS[request.param])
+
+
+def recorded(bench: ChildBench, name: str) -> FileInputs:
+    ran = bench.run(name, TMPDIR=str(bench.root.parent / "tmp"))
+    inputs = ran.report.inputs.inputs()
+    assert ran.status == 0, ran.output
+    assert inputs is not None, ran.output
+    return inputs
+
+
+def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None:
+    bench.write("package/__init__.py", "from package.inner import value\n")
+    bench.write(
+        "package/inner.py", "import importlib\nvalue = importlib.import_module('package.late').value\n"
+    )
+    bench.write("package/late.py", "value = 1\n")
+    bench.write("removed.py", "")
+    bench.write("data/one.txt", "1")
+    bench.write("data/two.bin", b"2")
+    elsewhere = bench.root.parent / "elsewhere.txt"
+    elsewhere.write_text("x")
+    bench.write(
+        "test_it.py",
+        f"""
+        import glob, os, pathlib, sys, tempfile, threading
+        import package, removed
+        del sys.modules["removed"]
+        try:
+            import missing_one
+        except ImportError:
+            pass
+        try:
+            from package import missing_two
+        except ImportError:
+            pass
+        open("data/one.txt").close()
+        os.close(os.open(b"data/two.bin", os.O_RDONLY))
+        thread = threading.Thread(target=lambda: pathlib.Path({str(elsewhere)!r}).read_text())
+        thread.start()
+        thread.join()
+        try:
+            open("absent.ini")
+        except OSError:
+            pass
+        os.listdir("data")
+        with open("written.txt", "w") as file:
+            file.write("x")
+        open("written.txt").close()
+        with tempfile.TemporaryFile() as file, open("/dev/null") as null:
+            pass
+        if __name__ == "__main__":
+            print("done")
+        """,
+    )
+
+    inputs = recorded(bench, "test_it.py")
+
+    assert set(inputs.read) == {
+        *("package/__init__.py", "package/inner.py", "package/late.py", "removed.py", "test_it.py"),
+        *("data/one.txt", "data/two.bin", str(elsewhere)),
+    }
+    assert inputs.absent == ("absent.ini",)
+    assert inputs.listed == (Listing("data", "*"),)
+    assert {"package/inner", "package/late", "package/missing_two"} <= set(inputs.modules)
+    assert {"package", "removed", "missing_one", "json", "os"} - {"json"} <= set(inputs.names)
+    assert inputs.path == (".",)
+    assert (inputs.unsure, inputs.has_network) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        (
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)",
+            "starts a program",
+        ),
+        ("import os; os.system('true')", "starts a program"),
+        ("import os; os.fork() or os._exit(0)", "forks a process"),
+        ("import platform; platform.processor()", ""),
+    ],
+)
+def test_reads_of_other_processes_make_the_record_unsure(
+    bench: ChildBench, statement: str, reason: str
+) -> None:
+    bench.write("script.py", f"{statement}\nif __name__ == '__main__': pass\n")
+
+    inputs = recorded(bench, "script.py")
+
+    assert reason in inputs.unsure
+    assert bool(reason) == bool(inputs.unsure)
+
+
+def test_use_of_the_network_is_recorded_and_unix_sockets_are_not(bench: ChildBench) -> None:
+    bench.write(
+        "local.py",
+        "import socket\na, b = socket.socketpair()\na.send(b'1')\nif __name__ == '__main__': pass\n",
+    )
+    bench.write(
+        "remote.py", "import socket\nsocket.getaddrinfo('127.0.0.1', 80)\nif __name__ == '__main__': pass\n"
+    )
+
+    assert not recorded(bench, "local.py").has_network
+    assert recorded(bench, "remote.py").has_network
+
+
+def test_a_read_in_an_exit_callback_counts_and_an_abrupt_end_leaves_no_record(bench: ChildBench) -> None:
+    bench.write("late.txt", "")
+    bench.write(
+        "late.py",
+        "import atexit\natexit.register(lambda: open('late.txt').close())\nif __name__ == '__main__': pass\n",
+    )
+    bench.write("abrupt.py", "import os\nif __name__ == '__main__': os._exit(0)\n")
+
+    assert "late.txt" in recorded(bench, "late.py").read
+    assert bench.run("abrupt.py").report.inputs.inputs() is None
+
+
+def test_conftests_and_configuration_of_pytest_are_recorded(bench: ChildBench) -> None:
+    if bench.run_plainly("-c", "import pytest")[0] != 0:
+        pytest.skip("this interpreter has no pytest")
+    bench.write("pytest.ini", "[pytest]\n")
+    bench.write("tests/conftest.py", "")
+    bench.write("tests/test_it.py", "def test_it(): pass\n")
+    bench.write("tests/test_other.py", "def test_it(): pass\n")
+
+    inputs = recorded(bench, "tests/test_it.py")
+
+    assert set(inputs.read) == {"pytest.ini", "tests/conftest.py", "tests/test_it.py"}
+    assert set(inputs.listed) == {
+        *(Listing(".", "*-info"), Listing("tests", "*-info"), Listing(".", "test*/conftest.py")),
+    }

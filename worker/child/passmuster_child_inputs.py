@@ -1,0 +1,366 @@
+"""Records what a test process reads: code, data files, listed folders, and modules that it looks for.
+
+An audit hook (PEP 578) sees each of these, also in modules that a fork server has imported: a forked process
+inherits its server's record. The record is sent when the process ends, so a process that ends without that
+(`os._exit`) has none. What a hook cannot see makes the record `unsure`: a program that the test starts, a
+process that it forks. Files that compiled code opens by itself, tests for the existence of a file, and
+environment variables are not seen.
+
+The hook runs for every audited operation of the test. It therefore only collects paths; everything else
+happens once, at the end.
+"""
+
+import os
+import sys
+from os import fsdecode, getcwd, getpid, readlink, stat
+from os.path import normpath, realpath
+from sys import _getframe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Callable, Iterable
+
+    from passmuster_child_report import ReportWriter
+
+_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_WRITES = os.O_WRONLY | os.O_RDWR
+_REPLACES = os.O_TRUNC | os.O_EXCL
+_FOLDER = os.O_NONBLOCK | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
+"""How folders are opened to walk them, or to remove what is below them."""
+
+_SYSTEM = ("/proc/", "/dev/", "/sys/", "/nonexistent/passmuster/")
+"""Places of the system, and the one that a prepared pytest session has for its cache."""
+
+_STANDARD = os.path.join(os.path.dirname(os.__file__), "")
+
+_CACHES = ("/__pycache__/", "/.pytest_cache/", "/.hypothesis/", "/.passmuster/")
+"""Parts of paths below which programs keep what they can make again."""
+
+_SKIPPED_CALLERS = ("<frozen importlib", "<frozen zipimport", _HERE)
+"""Who lists folders without depending on all their names: imports are recorded by the names looked for."""
+
+_ON_BEHALF = ("<frozen os>", "/os.py", "/glob.py", "/fnmatch.py", "/pathlib.py", "/pathlib/")
+"""The standard library's code that lists a folder for its caller."""
+
+ALL, CONFTESTS, INSTALLED = "*", "test*/conftest.py", "*-info"
+"""What depends on a listing: all names; where pytest looks for conftests; what is installed there."""
+
+_SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+"""Modules that start processes without an audit event."""
+
+_ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
+"""What the standard library starts to describe the machine."""
+
+_OF_VERSION_CONTROL = ("git", "hg")
+"""Installed packages ask these for the name or version of the project, as pytest-benchmark does."""
+
+STARTS_PROGRAM = "it starts a program, whose reads are not seen"
+FORKS = "it forks a process, whose reads are not seen"
+OPENS_BELOW = "it opens files below a descriptor, whose folder is not seen"
+
+_LIMIT = 20_000
+"""Paths and names that are recorded at most: a file that reads more is not worth comparing."""
+
+
+class InputRecorder:
+    """What this process has read so far.
+
+    Args:
+        root: the project's root, absolute.
+        code_folder: where compiled code is kept; empty: nowhere.
+    """
+
+    def __init__(self, root: str, code_folder: str) -> None:
+        self._roots = tuple(dict.fromkeys(os.path.join(one, "") for one in (root, realpath(root))))
+        places = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)]
+        places += [
+            entry for entry in sys.path if os.path.basename(entry) in ("site-packages", "dist-packages")
+        ]
+        installed = {os.path.join(one, "") for place in places for one in (place, realpath(place))}
+        # An environment inside the project is no part of it; a project below /usr is no part of Python.
+        self._installed = tuple(installed)
+        self._installed_within = tuple(one for one in installed if one.startswith(self._roots))
+        own = (os.path.join(code_folder, ""),) if code_folder else ()
+        self._elsewhere: "tuple[str, ...]" = (*installed, _HERE, *own, *_SYSTEM)
+        self._read: "set[str]" = set()
+        self._absent: "set[str]" = set()
+        self._written: "set[str]" = set()
+        self._listed: "set[tuple[str, str]]" = set()
+        self._names: "set[str]" = set()
+        self._search_path: "list[str]" = []
+        self._folders: "set[str]" = set()
+        self._unsure = ""
+        self._has_network = False
+        self._pid = 0
+
+    def install(self) -> None:
+        """Record from now on, in this process and in those that are forked from it."""
+        handlers: "dict[str, Callable[[tuple[Any, ...]], None]]" = {
+            "open": self._on_open,
+            "exec": self._on_exec,
+            "import": self._on_import,
+            "os.listdir": self._on_list,
+            "os.scandir": self._on_list,
+            "os.rename": self._on_rename,
+            "sqlite3.connect": lambda args: self._note(args[0]),
+            "ctypes.dlopen": lambda args: self._note(args[0]),
+            "os.fork": self._on_fork,
+            "os.forkpty": self._on_fork,
+            "socket.connect": self._on_connect,
+            "socket.getaddrinfo": self._on_network,
+            "socket.sendto": self._on_connect,
+        }
+        for event in ("subprocess.Popen", "os.posix_spawn", "os.system", "os.spawn", "pty.spawn"):
+            handlers[event] = self._on_program
+        get = handlers.get
+
+        def hook(event: str, args: "tuple[Any, ...]") -> None:
+            handler = get(event)
+            if handler is not None:
+                handler(args)
+
+        sys.addaudithook(hook)
+
+    def start_file(self) -> None:
+        """Note that this process is the one of a file: it reports, and its TMPDIR is its own."""
+        self._pid = getpid()
+        temporary = os.environ.get("TMPDIR", "")
+        if temporary:
+            places = {os.path.join(one, "") for one in (temporary, realpath(temporary))}
+            self._elsewhere = (*self._elsewhere, *places)
+
+    def _on_open(self, args: "tuple[Any, ...]") -> None:
+        path, mode, flags = args
+        if type(path) is str and path.startswith(self._elsewhere) and not path.startswith(self._roots):
+            return
+        if type(flags) is int and flags & _WRITES:
+            if flags & _REPLACES:
+                where = self._place(path)
+                if where and where not in self._read:
+                    self._written.add(where)
+                return
+            if not flags & os.O_RDWR:
+                return
+        elif mode is None and type(flags) is int and flags & _FOLDER:
+            return
+        self._note(path, may_be_below=mode is None)
+
+    def _note(self, path: "Any", *, may_be_below: bool = False) -> None:
+        where = self._place(path)
+        if not where or where in self._read or where in self._written or where in self._absent:
+            return
+        try:
+            stat(where)
+        except (OSError, ValueError):
+            self._absent.add(where)
+            if may_be_below and not str(path).startswith("/"):
+                self._unsure = self._unsure or OPENS_BELOW
+        else:
+            self._read.add(where)
+
+    def _place(self, path: "Any") -> str:
+        """Return the absolute path of something that may be an input, else an empty string."""
+        if type(path) is not str:
+            if isinstance(path, int) or path is None:
+                return ""
+            try:
+                path = fsdecode(path)
+            except Exception:  # Nothing that can be opened, or a path with code of its own.
+                return ""
+        if not path.startswith("/"):
+            if not path or path == ":memory:":
+                return ""
+            try:
+                path = getcwd() + "/" + path
+            except OSError:
+                return ""
+        if path.startswith(self._roots):
+            if path.startswith(self._installed_within):
+                return ""
+        elif path.startswith(self._elsewhere) or "/site-packages" in path:
+            return ""
+        return "" if any(cache in path for cache in _CACHES) else str(path)
+
+    def _on_exec(self, args: "tuple[Any, ...]") -> None:
+        path = getattr(args[0], "co_filename", "")
+        if path not in self._read and type(path) is str and path.startswith(self._roots):
+            where = self._place(path)
+            if where:
+                self._read.add(where)
+
+    def _on_import(self, args: "tuple[Any, ...]") -> None:
+        name, file, path = args[0], args[1], args[2]
+        self._names.add(name)
+        if path != self._search_path and type(path) is list:
+            self._search_path = list(path)
+            self._folders.update(entry for entry in path if type(entry) is str)
+        if file is not None:
+            self._note(file)
+
+    def _on_list(self, args: "tuple[Any, ...]") -> None:
+        folder = args[0]
+        pattern = _pattern_of(_getframe(2))
+        if pattern is None:
+            return
+        if isinstance(folder, int):
+            try:
+                folder = readlink("/proc/self/fd/%d" % folder)
+            except OSError:
+                return
+        where = self._place("." if folder is None else folder)
+        if where:
+            self._listed.add((where, pattern))
+
+    def _on_rename(self, args: "tuple[Any, ...]") -> None:
+        where = self._place(args[1])
+        if where and where not in self._read:
+            self._written.add(where)
+
+    def _on_fork(self, args: "tuple[Any, ...]") -> None:
+        if not _getframe(2).f_code.co_filename.startswith(_HERE):
+            self._unsure = self._unsure or FORKS
+
+    def _on_program(self, args: "tuple[Any, ...]") -> None:
+        if not self._unsure and not self._reads_nothing(args[0], _getframe(2)):
+            self._unsure = STARTS_PROGRAM
+
+    def _reads_nothing(self, program: "Any", frame: "FrameType | None") -> bool:
+        """Whether a program reads nothing of the project that the file's result depends on."""
+        name = program.rpartition("/")[2] if type(program) is str else ""
+        if name not in _OF_VERSION_CONTROL:
+            return name in _ABOUT_THE_MACHINE
+        while frame is not None and frame.f_code.co_filename.startswith(_STANDARD):
+            if "/site-packages/" in frame.f_code.co_filename:
+                break
+            frame = frame.f_back
+        return frame is not None and frame.f_code.co_filename.startswith(self._installed)
+
+    def _on_connect(self, args: "tuple[Any, ...]") -> None:
+        if not isinstance(args[1], (str, bytes)):  # The path of a Unix socket.
+            self._has_network = True
+
+    def _on_network(self, args: "tuple[Any, ...]") -> None:
+        self._has_network = True
+
+    def report(self, reporter: "ReportWriter") -> None:
+        """Send the record; nothing if this is a process that the file has forked."""
+        if getpid() != self._pid:
+            return
+        try:
+            self._send(reporter)
+        except Exception:  # A thread still reads, or a test has replaced what this needs: there is no record.
+            return
+
+    def _send(self, reporter: "ReportWriter") -> None:
+        self._add_modules()
+        root = self._roots[-1]
+        roots = [folder for folder in map(self._within, self._folders) if folder is not None]
+        below = [name for name in self._names if "." in name]
+        names = {name for name in self._names if "." not in name and name.isidentifier()}
+        values = {
+            "read": self._shown(self._read - self._written),
+            "absent": self._shown(self._absent - self._written),
+            "listed": ["%s\0%s" % (self._relative(folder), pattern) for folder, pattern in self._listed],
+            "path": roots,
+            "names": names,
+            "modules": self._submodules(below, [root + folder for folder in roots]),
+        }
+        if sum(map(len, values.values())) > _LIMIT:
+            values, self._unsure = {}, "it reads more than %d files" % _LIMIT
+        for kind, found in values.items():
+            reporter.inputs(kind, sorted(found))
+        reporter.inputs_end(self._unsure, has_network=self._has_network)
+
+    def _add_modules(self) -> None:
+        """Add the modules that are loaded: some were imported without an event that names their file."""
+        for name, module in list(sys.modules.items()):
+            if name in _SPAWNING:
+                self._unsure = self._unsure or STARTS_PROGRAM
+            if type(name) is not str or not issubclass(type(module), type(sys)):
+                continue
+            self._names.add(name)
+            file = vars(module).get("__file__")
+            if type(file) is str and file.startswith(self._roots) and file not in self._read:
+                where = self._place(file)
+                if where:
+                    self._read.add(where)
+        self._folders.update(entry for entry in sys.path if type(entry) is str)
+
+    def _submodules(self, names: "Iterable[str]", roots: "list[str]") -> "set[str]":
+        """Return where modules below the project's packages were looked for, without their suffixes."""
+        found: "set[str]" = set()
+        for name in names:
+            parent, _, last = name.rpartition(".")
+            module = sys.modules.get(parent)
+            if issubclass(type(module), type(sys)):
+                folders = vars(module).get("__path__", ())
+            else:
+                folders = [os.path.join(root, *parent.split(".")) for root in roots]
+            try:
+                places = [self._within(str(folder)) for folder in folders]
+            except Exception:  # A path of the test's own making.
+                continue
+            found.update(os.path.join(place, last) for place in places if place is not None)
+        return {place for place in found if "\0" not in place}
+
+    def _within(self, folder: str) -> "str | None":
+        """Return a folder relative to the root; None: it lies elsewhere, or in an environment."""
+        try:
+            where = os.path.join(os.path.abspath(folder), "")
+        except (OSError, ValueError):
+            return None
+        if not where.startswith(self._roots) or where.startswith(self._installed_within):
+            return None
+        return self._relative(where)
+
+    def _shown(self, paths: "Iterable[str]") -> "set[str]":
+        return {self._relative(path) for path in paths if "\0" not in path}
+
+    def _relative(self, path: str) -> str:
+        """Return a path relative to the root, or as it is where it lies elsewhere; the root itself is `.`."""
+        path = normpath(path)
+        for root in self._roots:
+            if path.startswith(root):
+                return path[len(root) :]
+            if path == root[:-1]:
+                return "."
+        return path
+
+
+def _pattern_of(frame: "FrameType | None") -> "str | None":
+    """Return which names of a folder the code depends on that lists it; None: on none."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_SKIPPED_CALLERS):
+            return None
+        if "/importlib/metadata/" in file or "/importlib_metadata/" in file:
+            return INSTALLED
+        if "/_pytest/config/" in file:
+            return CONFTESTS
+        if "/_pytest/" in file or "/pluggy/" in file:
+            return None  # It collects the one file, or looks after its own folders.
+        if not file.endswith(_ON_BEHALF[:4]) and not any(part in file for part in _ON_BEHALF[4:]):
+            return ALL
+        frame = frame.f_back
+    return ALL
+
+
+_recorders: "list[InputRecorder]" = []
+"""The one of this process and of its servers."""
+
+
+def install(root: str, code_folder: str) -> None:
+    """Record what this process reads; without a root, or where there are no audit hooks, nothing."""
+    if root and hasattr(sys, "addaudithook") and not _recorders:
+        recorder = InputRecorder(root, code_folder)
+        _recorders.append(recorder)
+        recorder.install()
+
+
+def start_file() -> "InputRecorder | None":
+    """Return the recorder of this process, which is that of a file from now on; None: nothing is recorded."""
+    for recorder in _recorders:
+        recorder.start_file()
+        return recorder
+    return None
