@@ -70,9 +70,9 @@ class ExecutedConftests:
         """Import a conftest as pytest does, but do not register it."""
         from pathlib import Path
 
-        from _pytest import config as config_module
         from _pytest.pathlib import resolve_package_path
 
+        config_module: "Any" = sys.modules["_pytest.config"]
         if not self._modules:
             self._wrap(config_module)
         if resolve_package_path(Path(path)) is None:

@@ -148,7 +148,7 @@ class StreamWatch:
                 continue
             for referrer in gc.get_referrers(stream):
                 if id(referrer) in namespaces:
-                    names = [name for name, value in referrer.items() if value is stream]
+                    names = _names_of(stream, referrer)
                     self._variables += [(referrer, name, stream_name) for name in names]
                 elif referrer is not sys._getframe():
                     return True
@@ -158,6 +158,10 @@ class StreamWatch:
         """Give the variables the streams that are in place now."""
         for namespace, name, stream_name in self._variables:
             namespace[name] = getattr(sys, stream_name)
+
+
+def _names_of(value: object, namespace: "dict[str, Any]") -> "list[str]":
+    return [name for name in namespace if namespace[name] is value]
 
 
 def why_foreign(config: "Any", ours: object) -> str:

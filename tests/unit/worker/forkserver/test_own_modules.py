@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from pathlib import Path
 
@@ -143,6 +144,18 @@ def test_a_module_comes_behind_a_conftest_that_has_its_asserts_rewritten(project
 
     assert chosen.modules == ("/sub/conftest.py", "shop", "shop.cart")
     assert project.loaders(*names) == {"a server"}
+
+
+def test_what_a_file_imports_while_it_is_collected_is_known_in_the_next_run(project: Project) -> None:
+    lazy = "def load():\n    import colorsys\nload()\ndef test_b():\n    import wave\n"
+    project.write(NAMES[0], lazy + textwrap.dedent(USES.format(module="shop.cart")))
+    project.loaders(NAMES[0])
+
+    project.begin_again()
+    modules = project.start_servers().needs()[NAMES[0]].modules
+
+    assert "colorsys" in modules
+    assert "wave" not in modules
 
 
 def test_under_coverage_each_file_imports_what_is_measured(project: Project, tmp_path: Path) -> None:
