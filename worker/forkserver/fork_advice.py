@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
+from passmuster.model.version import VERSION
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
 from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
@@ -361,8 +362,8 @@ class ForkAdvisor:
         return {self._scanner.conftest_name(path) for path in conftests}
 
     def _conftest_key(self, conftests: tuple[str, ...]) -> str:
-        """Return what the effect of conftests depends on, beside the interpreter and the project's files."""
-        return "\n".join((self._settings.environ.get("PYTEST_ADDOPTS", ""), *conftests))
+        """Return what findings depend on in addition to the interpreter and the project's files."""
+        return "\n".join((VERSION, self._settings.environ.get("PYTEST_ADDOPTS", ""), *conftests))
 
     def _new_scanner(self, store: ImportStore) -> Scanner:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
