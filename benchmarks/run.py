@@ -27,6 +27,7 @@ from benchmarks.commands import (
     overhead,
     queue,
     queue_load,
+    recall,
     shards,
     startup,
 )
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "outcomes": outcomes.run,
     "queue": queue.run,
     "queue-load": queue_load.run,
+    "recall": recall.run,
     "shards": shards.run,
     "startup": startup.run,
 }
@@ -64,7 +66,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often each variant is measured, in turns")
     parser.add_argument("--jobs", type=int, help="files at once for our runner (default: its own default)")
     parser.add_argument(
-        "--files", type=int, default=1000, help="of the suite of `queue` (default: %(default)s)"
+        "--files",
+        type=int,
+        default=1000,
+        help="of the suite of `queue`, or faults of `recall` (default: %(default)s)",
     )
     parser.add_argument(
         "--only",

@@ -1,22 +1,27 @@
-"""Writes the table of settings into `docs/reference/settings.md`, from the one table that the program reads.
+"""Writes what the reference takes from the program: the table of settings, and the schema of `--output json`.
 
     .venv/bin/python docs/make_reference.py
 
-A test compares the page with what this would write.
+A test compares both with what this would write.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+
+import msgspec
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from dispatcher.config.settings import SETTINGS  # noqa: E402
+from dispatcher.reporters.run_document import RunDocument  # noqa: E402
 from passmuster.settings.setting import Group, Setting  # noqa: E402 - needs the path above
 
 PAGE = HERE / "reference" / "settings.md"
+SCHEMA = HERE / "reference" / "run_document.schema.json"
 BEGIN = "<!-- settings: made by docs/make_reference.py, do not edit -->"
 END = "<!-- end of settings -->"
 
@@ -49,6 +54,12 @@ def page_with_tables(page: str) -> str:
     return f"{before}{BEGIN}\n\n{settings_tables()}\n\n{END}{after}"
 
 
+def document_schema() -> str:
+    """Return the JSON schema of `--output json`."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(RunDocument)}
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def _row(setting: Setting) -> str:
     options = dict.fromkeys(setting.options, setting.type.value_usage)
     words = [word + options.get(word, "") for word in setting.arguments]
@@ -70,3 +81,4 @@ def _code(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    SCHEMA.write_text(document_schema(), encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.bed.counting import pytest_fast_sum, pytest_sum, regrtest_sum, stestr_sum, unittest_sum
@@ -70,9 +70,9 @@ class PytestIsolated(Pytest):
 
     isolates = True
 
-    def command(self, job: Job) -> list[str]:
-        """Return the command with all files."""
-        return ["env", f"PYTHONPATH={RECORDERS}", *super().command(job)]
+    def variables(self, job: Job) -> Mapping[str, str]:
+        """Return where the plugin is."""
+        return {"PYTHONPATH": str(RECORDERS)}
 
 
 class PytestFast(Pytest):
@@ -83,10 +83,15 @@ class PytestFast(Pytest):
     """
 
     def command(self, job: Job) -> list[str]:
-        """Return the command; the files are in the variable."""
-        options = [*job.suite.definition.pytest_options, "-p", "xdist", "-p", "pytest_fast", *_paths(job)]
-        program = [str(job.suite.interpreter), "-m", "pytest_fast", "--workers", str(job.cores)]
-        return ["env", f"PYTEST_ADDOPTS={shlex.join(options)}", *program]
+        """Return the command, without files."""
+        return [str(job.suite.interpreter), "-m", "pytest_fast", "--workers", str(job.cores)]
+
+    def variables(self, job: Job) -> Mapping[str, str]:
+        """Return the variable with the plugins and the files."""
+        plugins = [*job.suite.definition.pytest_options, "-p", "xdist", "-p", "pytest_fast"]
+        # pytest warns that it has been imported already, which some suites make an error.
+        quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        return {"PYTEST_ADDOPTS": shlex.join([*plugins, *quiet, *_paths(job)])}
 
     def verdict(self, job: Job) -> Verdict:
         """Read the totals that it prints."""

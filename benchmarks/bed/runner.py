@@ -76,6 +76,10 @@ class Runner(ABC):
     def command(self, job: Job) -> list[str]:
         """Return the command that is measured; what it needs is made here."""
 
+    def variables(self, job: Job) -> Mapping[str, str]:
+        """Return variables that its command gets beside those of the job, or in their place."""
+        return {}
+
     @abstractmethod
     def verdict(self, job: Job) -> Verdict:
         """Return the outcome of the run that has just ended."""

@@ -119,7 +119,7 @@ def _measure(plan: Plan, suite: BedSuite, runner: Runner, cores: int) -> tuple[M
     measured = measure(
         runner.command(job),
         cwd=suite.root,
-        environment=job.environment(),
+        environment={**job.environment(), **runner.variables(job)},
         output=job.log,
         limit_bytes=plan.memory_limit_bytes,
         timeout_s=plan.run_limit_s,

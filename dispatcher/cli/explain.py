@@ -24,7 +24,7 @@ from dispatcher.model.plan import FileKind, TestFile
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
-from passmuster.settings.values import on_one_line
+from passmuster.settings.values import MERGE_BASE, on_one_line
 
 
 def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[ExplainOptions]) -> int:
@@ -50,7 +50,7 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
 
 def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Explanation:
     everything = structs.replace(
-        config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
+        config, paths=(), include_integration=True, limit=None, failed_only=False, changed=None, shard=None
     )
     found = call.runner(everything).discover_tests()
     histories = _load_history(config.root)
@@ -70,7 +70,14 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
         include_integration=file.kind is FileKind.INTEGRATION,
         paths=() if is_found else (str(config.root / file.path),),
     )
-    return _with_plan(structs.replace(explanation, is_found=is_found), mine, call)
+    affected = _affected(file, mine, call)
+    return _with_plan(structs.replace(explanation, is_found=is_found, affected=affected), mine, call)
+
+
+def _affected(file: TestFile, config: TestConfig, call: SubcommandCall) -> tuple[str, ...]:
+    """Return why a change may affect a file; empty: none does."""
+    only = structs.replace(config, paths=(str(config.root / file.path),), changed=MERGE_BASE)
+    return call.runner(only).selection.reasons.get(file.path, ())
 
 
 def _with_plan(explanation: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:

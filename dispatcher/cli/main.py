@@ -14,15 +14,22 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
 from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.engine.signals import watch_interrupts
-from dispatcher.model.events import Reporter
+from dispatcher.inputs.affected import affected_lines
+from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileAttempts, exit_code_of
+from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
 from dispatcher.reporters.console.lines import nothing_found_line
-from dispatcher.reporters.console.reporter import ConsoleReporter
-from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
+from dispatcher.reporters.factory import make_console, make_output, make_reporters, wants_samples
 from dispatcher.run.prepare import Selection
 from dispatcher.run.runner import TestRunner
-from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
+from dispatcher.terminal.stream import (
+    SafeStream,
+    TextStream,
+    is_terminal,
+    resolve_output,
+    use_color,
+    use_live_footer,
+)
 from dispatcher.terminal.tags import Tag, colored, tagged
 from passmuster.model.errors import PassmusterError
 from passmuster.model.text import one_line
@@ -81,7 +88,7 @@ class Command:
         self._cwd = cwd
         self._target = target
         self._program = program
-        self._stdout = stdout
+        self._stdout = self._document_out = stdout
         self._stderr = stderr
         self._out = SafeStream(stdout)
         self._err = SafeStream(stderr)
@@ -161,7 +168,8 @@ class Command:
             return self._report_no_files(selection, config, color=color)
         if config.mode is Mode.LIST:
             # Standard output has the files only.
-            for line in (f"Layout: {layout}", *command_lines(files, config)):
+            reasons = [(file.label, selection.reasons.get(file.path, ())) for file in files]
+            for line in (f"Layout: {layout}", *command_lines(files, config), *affected_lines(reasons)):
                 self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
@@ -176,23 +184,35 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+        with self._make_output(config) as output:
             self._print_through(output)
+            color = self._color(config, self._stdout)
             # The current configuration: the project's pytest may have requested a report.
             return self._run_tests(runner, selection.config, output, color=color)
 
     def _report_no_files(self, selection: Selection, config: TestConfig, *, color: bool) -> int:
         layout = selection.layout
         line = nothing_found_line(include_integration=config.include_integration)
-        if config.failed_only:
-            line = tagged(Tag.INFO, "No file failed when it last ran")
+        if config.nothing_selected:
+            line = tagged(Tag.INFO, config.nothing_selected)
         for notice in selection.notices:
             self._say(notice)
         if layout.headline:
             self._say(f"Layout: {layout}")
-        self._out.write(f"{colored(line) if color else line}\n")
+        if config.output.is_document and config.mode is Mode.RUN:
+            self._err.write(f"{line}\n")
+            results = TestResults(records=(), duration_s=0.0)
+            self._console(config, has_footer=False).handle(RunFinished(at_s=0.0, results=results))
+        else:
+            self._out.write(f"{colored(line) if color else line}\n")
         is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
-        return ExitCode.OK if config.failed_only or is_scripts else ExitCode.NO_TESTS
+        return ExitCode.OK if config.selects_by_history or is_scripts else ExitCode.NO_TESTS
+
+    def _make_output(self, config: TestConfig) -> PlainOutput:
+        """Return the streams for a run. Beside a document, nothing is printed to standard output."""
+        self._document_out = self._stdout
+        out = self._stderr if config.output.is_document else self._stdout
+        return make_output(config, self._environ, out=out, err=self._stderr)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Send all further output of Passmuster through this object, up to the last error."""
@@ -207,7 +227,7 @@ class Command:
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
         told = structs.replace(config, verbosity=verbosity)
-        with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+        with self._make_output(config) as output:
             self._print_through(output)
             host = CommandContext(
                 environ=self._environ,
@@ -215,7 +235,7 @@ class Command:
                 origins=loaded.origins,
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
                 # Only the leader prints annotations and pages for a CI: once is enough.
-                console=lambda: self._console(told, color=color, live=False),
+                console=lambda: self._console(told, has_footer=False),
                 files=lambda: make_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
                 write=self._out.write,
                 say=self._say,
@@ -238,8 +258,10 @@ class Command:
         self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
-        live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
-        console = self._console(config, color=color, live=live)
+        live = not config.output.is_document and use_live_footer(
+            config.verbosity, self._environ, is_terminal=is_terminal(self._stdout)
+        )
+        console = self._console(config, has_footer=live)
         files = make_reporters(config, rerun=self._rerun, say=self._tell(color=color))
         reporters = [*output.around(console), *files]
         record = self._record(config)
@@ -270,26 +292,15 @@ class Command:
 
         return RecordReporter(config.record, root=config.root, environ=self._environ)
 
-    def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
-        if live:
-            # Importing rich takes longer than many tests run; a pipe does not need it.
-            from dispatcher.reporters.console.live import LiveReporter
-
-            return LiveReporter(
-                self._stdout,
-                color=color,
-                verbosity=config.verbosity,
-                rerun=self._rerun,
-                warn_stream=self._stderr,
-                warn_is_terminal=is_terminal(self._stderr),
-            )
-        return ConsoleReporter(
-            self._stdout,
-            color=color,
-            verbosity=config.verbosity,
+    def _console(self, config: TestConfig, *, has_footer: bool) -> Reporter:
+        resolved = resolve_output(config.output, is_terminal=is_terminal(self._stdout))
+        return make_console(
+            structs.replace(config, output=resolved),
+            self._environ,
+            out=self._document_out if resolved.is_document else self._stdout,
+            err=self._stderr,
             rerun=self._rerun,
-            warn_stream=self._stderr,
-            warn_color=self._color(config, self._stderr),
+            has_footer=has_footer,
         )
 
     def _report_coverage(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from msgspec import structs
+
 from dispatcher.cli.subcommands import NoOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
@@ -19,9 +21,8 @@ from dispatcher.merge.replay import replay_events
 from dispatcher.model.events import Reporter, RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, exit_code_of
-from dispatcher.reporters.console.reporter import ConsoleReporter
-from dispatcher.reporters.factory import make_output, make_reporters
-from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
+from dispatcher.reporters.factory import make_console, make_output, make_reporters
+from dispatcher.terminal.stream import SafeStream, is_terminal, resolve_output, use_color
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.text import one_line
@@ -63,7 +64,8 @@ class _Merge:
 
     def run(self, records: Sequence[RecordedRun]) -> int:
         call = self._call
-        with make_output(self._config, call.environ, out=call.stdout, err=call.stderr) as self._output:
+        out = call.stderr if self._config.output.is_document else call.stdout
+        with make_output(self._config, call.environ, out=out, err=call.stderr) as self._output:
             self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
             return self._merge(records)
 
@@ -103,12 +105,17 @@ class _Merge:
         def rerun(record: FileAttempts) -> str:
             return rerun_command(program, (), record)
 
-        console = ConsoleReporter(
-            self._output.out,
-            color=self._color,
-            verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
+        output = resolve_output(self._config.output, is_terminal=is_terminal(self._output.out))
+        console = make_console(
+            structs.replace(
+                self._config,
+                output=output,
+                verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
+            ),
+            self._call.environ,
+            out=self._call.stdout if output.is_document else self._output.out,
+            err=self._output.err,
             rerun=rerun,
-            warn_stream=self._output.err,
         )
 
         def say(line: str) -> None:

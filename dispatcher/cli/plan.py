@@ -26,8 +26,8 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
     config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
     runner = call.runner(config)
     if not runner.discover_tests():
-        line = nothing_found_line(include_integration=config.include_integration)
-        call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
+        line = config.nothing_selected or nothing_found_line(include_integration=config.include_integration)
+        call.write(f"{line}\n")
         return ExitCode.OK
     prepared = runner.prepare()
     answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
@@ -40,11 +40,11 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
 
 def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
     """Return the prediction for a plan on this many machines of that capacity."""
-    planned = [item.task for item in plan.files]
+    planned = [task for item in plan.files for task in item.task.as_parts]
     unknown = sum(task.predicted_s is None for task in planned)
     tasks = fill_in(planned)
     if tasks is None:
-        return PlanReport(files=len(planned), unknown=unknown)
+        return PlanReport(files=len(plan.files), unknown=unknown)
     machine = MachineSpec(
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,
@@ -55,7 +55,7 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     asked = predict(tasks, machine, nodes=nodes, groups=groups)
     usual_s = [task.predicted_s for task, before in zip(tasks, planned, strict=True) if before is not task]
     return PlanReport(
-        files=len(planned),
+        files=len(plan.files),
         unknown=unknown,
         assumed_s=usual_s[0] if usual_s else None,
         requested=asked,

@@ -48,6 +48,26 @@ class Verbosity(StrEnum):
     VERBOSE = "verbose"
 
 
+class OutputFormat(StrEnum):
+    """What a run prints."""
+
+    AUTO = "auto"
+    """`COMPACT` on a terminal, else `CONTRACT`."""
+    COMPACT = "compact"
+    """A line for each file that did not pass, and a summary that fits a screen."""
+    CONTRACT = "contract"
+    """The lines of the shell scripts."""
+    JSON = "json"
+    """One JSON document at the end; everything else goes to standard error."""
+    BRIEF = "brief"
+    """At the end, only what failed, in at most 100 lines; everything else goes to standard error."""
+
+    @property
+    def is_document(self) -> bool:
+        """Whether standard output has only what is printed at the end."""
+        return self in (OutputFormat.JSON, OutputFormat.BRIEF)
+
+
 class LayoutKind(StrEnum):
     """Which configuration decides which files are tests and how they run."""
 
@@ -66,6 +86,16 @@ class Oversubscription(StrEnum):
 
     OFF = "off"
     AUTO = "auto"
+
+
+class Split(StrEnum):
+    """Whether long files run in parts."""
+
+    OFF = "off"
+    AUTO = "auto"
+    """Those that make the run longer than it has to be."""
+    FORCE = "force"
+    """All that can be cut."""
 
 
 class Explain(StrEnum):
@@ -88,6 +118,7 @@ class Override(Struct, frozen=True, kw_only=True):
     group: str | None = None  # the files' concurrency group; empty: none
     command: tuple[str, ...] | None = None
     pytest_arguments: tuple[str, ...] | None = None  # instead of those of all files
+    split: Split | None = None
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from dispatcher.config.choices import (
     Mode,
     Override,
     Oversubscription,
+    Split,
     Subcommand,
 )
 from dispatcher.config.settings_machines import MachineSettings
@@ -179,6 +180,18 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             worker_option=True,
         ),
     ] = Isolation.AUTO
+    split: Annotated[
+        Split,
+        _execution(
+            "split",
+            choice(Split),
+            "run files in several parts, each in a process of its own: those that would make the run longer"
+            " than it has to be, all that can be, or none",
+            same_on_all=True,
+            per_file="split",
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+        ),
+    ] = Split.OFF
     preload: Annotated[
         tuple[str, ...],
         _execution(

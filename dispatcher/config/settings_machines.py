@@ -92,6 +92,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
                 Conflict(
                     name="failed", why="each machine has its own history, and the next round runs what failed"
                 ),
+                Conflict(name="changed", why="each machine has its own history"),
                 Conflict(name="explain", why="it runs nothing"),
                 Conflict(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
             ),
@@ -120,9 +121,10 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         _shards(
             "history-from",
             optional(PATH),
-            "balance shards with this history file; must be identical on every machine",
+            "balance shards, and select by --changed, with this history file; with shards it must be"
+            " identical on every machine",
             default="none: shards are balanced by the number of files",
-            only_with=("shard",),
+            only_with=("shard", "changed"),
         ),
     ] = None
     record: Annotated[

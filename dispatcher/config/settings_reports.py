@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from dispatcher.config.choices import REPORT, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Subcommand, Verbosity
 from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
@@ -108,6 +108,16 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             " one whose variables are set",
         ),
     ] = AUTO
+    output: Annotated[
+        OutputFormat,
+        _output(
+            "output",
+            choice(OutputFormat),
+            "what is printed: compact, a line for each file that did not pass; contract, the lines of the"
+            " shell scripts; json, one document at the end; brief, only failures, for programs; auto:"
+            " compact on a terminal, else contract",
+        ),
+    ] = OutputFormat.AUTO
     color: Annotated[ColorChoice, _output("color", choice(ColorChoice), "colour the output")] = (
         ColorChoice.AUTO
     )

@@ -9,9 +9,11 @@ from typing import Annotated
 from msgspec import Struct
 
 from dispatcher.config.choices import Subcommand
-from passmuster.settings.setting import Group, Requirement, Setting, setting, switch, variable_name
+from passmuster.settings.setting import Conflict, Group, Requirement, Setting, setting, switch, variable_name
 from passmuster.settings.values import (
     ARGUMENTS,
+    COMMIT,
+    MERGE_BASE,
     PATH,
     RANDOM,
     SEED,
@@ -30,6 +32,18 @@ _selection = partial(setting, group=Group.SELECTION)
 
 class SelectionSettings(Struct, frozen=True, kw_only=True):
     """What runs."""
+
+    @property
+    def selects_by_history(self) -> bool:
+        """Whether only files run that the history selects."""
+        return bool(self.nothing_selected)
+
+    @property
+    def nothing_selected(self) -> str:
+        """The line for the user if the history selects no file; empty: it selects none."""
+        if self.failed_only:
+            return "No file failed when it last ran"
+        return "No file can be affected by a change" if self.changed is not None else ""
 
     paths: Annotated[
         tuple[str, ...],
@@ -77,6 +91,24 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
+    changed: Annotated[
+        str | None,
+        Setting(
+            name="changed",
+            group=Group.SELECTION,
+            type=COMMIT,
+            summary="run only files that may be affected by what differs from this commit, by what they read"
+            " when they last passed; without a commit, from the one that the main branch shares",
+            default="everything runs",
+            options=("--changed",),
+            constants=(("--changed", MERGE_BASE),),
+            in_file=False,
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+            needs=(Requirement(name="history", what="the history"),),
+            conflicts=(Conflict(name="failed", why="each selects files; files that failed always run"),),
+        ),
+    ] = None
     keyword: Annotated[
         str | None,
         _selection(

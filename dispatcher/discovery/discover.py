@@ -55,7 +55,7 @@ def discover(
 ) -> Discovered:
     """Find the test files.
 
-    With `failed_only` the list is not cut to `limit`: the caller first removes the files that passed.
+    If the history selects files, the list is not cut to `limit`: the caller first removes the others.
 
     Args:
         cwd: the base of named paths; None: the root.
@@ -99,7 +99,7 @@ def discover(
     )
     if advice and not files:
         raise ConfigurationError(f"found no test files; {advice}")
-    kept = files if config.limit is None or config.failed_only else files[: config.limit]
+    kept = files if config.limit is None or config.selects_by_history else files[: config.limit]
     return Discovered(
         workdir=resolved.tests_dir,
         files=tuple(kept),

@@ -26,17 +26,18 @@ from msgspec.structs import replace
 from dispatcher.model.plan import RunPlan, TestFile
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.result import TestResult
+from passmuster.model.test_selection import FilePart
 
 FILE_NAME = "journal"
 LAST = "last"
 """The value that stands for the run that started last, in place of its ID."""
 
-_FORMAT = 4
+_FORMAT = 5
 END = "end"
 """The entry that says that the run has finished."""
 
 FinishedAttempts = Mapping[tuple[str, int], TestResult]
-"""The results of the finished attempts, by path and attempt."""
+"""The results of the finished attempts, by key (`TestResult.key`) and attempt."""
 
 
 class JournalWriter(Protocol):
@@ -184,8 +185,12 @@ def open_journal(
 
 def resume_message(run_id: str, finished: FinishedAttempts, total: int) -> str:
     """Return the line that says how much of a run is already done."""
-    paths = {file_path for file_path, _ in finished}
-    return f"resuming run {run_id}: {len(paths)} of {total} files have already run"
+    ran: dict[tuple[str, int], set[int]] = {}  # the numbers of the parts, by file and how many there are
+    for result in finished.values():
+        part = result.parts[0].part if result.parts else FilePart(number=1, total=1)
+        ran.setdefault((result.file_path, part.total), set()).add(part.number)
+    complete = {path for (path, parts), numbers in ran.items() if len(numbers) == parts}
+    return f"resuming run {run_id}: {len(complete)} of {total} files have already run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
@@ -232,7 +237,7 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[FinishedAttempt
         if not isinstance(entry, TestResult):
             damaged += 1
         elif entry.file_path in unchanged:
-            finished[entry.file_path, entry.attempt] = entry
+            finished[entry.key, entry.attempt] = entry
     return finished, damaged
 
 

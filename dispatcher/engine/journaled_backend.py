@@ -39,7 +39,7 @@ class JournaledBackend(WrappedBackend):
         """Queue tasks; those that already finished answer with the next `poll`."""
         new = []
         for task in tasks:
-            result = self._finished.get((task.file_path, task.attempt))
+            result = self._finished.get((task.key, task.attempt))
             if result is None:
                 new.append(task)
             else:

@@ -312,13 +312,8 @@ class LocalBackend:
         try:
             result = self._executor.run_single_test(task)
         except Exception:  # The boundary of a thread: an internal error must not lose a file's result.
-            result = TestResult(
-                file_path=task.file_path,
-                status=Status.LOST,
-                attempt=task.attempt,
-                error="an internal error in Passmuster lost the result; its output holds the traceback",
-                output=traceback.format_exc(),
-            )
+            text = "an internal error in Passmuster lost the result; its output holds the traceback"
+            result = TestResult.without_run(task, Status.LOST, text, output=traceback.format_exc())
         if delayed_by:
             result = structs.replace(result, start_delayed_by=delayed_by)
         with self._lock:

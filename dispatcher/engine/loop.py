@@ -300,6 +300,9 @@ class RunLoop:
             # Only a spawned attempt could prove a failure, and nothing further starts.
             error = f"{result.status} when forked, and not verified: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)
+        if task.parts and result.status.is_failure and reason is None and self._cause is not None:
+            error = f"{result.status} in parts, and not decided by the whole file: {self._cause.value}"
+            return structs.replace(result, status=Status.CANCELLED, error=error)
         return result
 
     def _may_hold_no_tests(self, result: TestResult) -> bool:

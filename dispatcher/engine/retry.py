@@ -7,10 +7,13 @@ A file runs again in these cases:
   if that passes, forked once more. Only if that fails, forking is proven to be the cause. The order is not
   forked, spawned, forked, spawned, because a file that fails every other time would fail in step with the
   forks.
+- It did not pass in parts: it runs as a whole. If it passes, it runs in parts once more; only if that fails,
+  the parts are proven to be the cause. Any other further attempt runs the whole file too.
 - It failed and the user allowed retries.
 - It failed while other files ran, for the first time as far as is known: it reruns exclusively.
 - It passed when forked and no spawned result is known: it is *verified*, and if that fails, spawned once
-  more.
+  more. If the run must list differences and its tests differ, it is spawned once more as well: tests that
+  differ between two spawned attempts do not differ because of forking.
 
 A verification or an exclusive rerun is compared with the attempt before it, and therefore requests the same
 worker. If it ran on another one, or a signal from outside ended it, nothing is proven, and no further attempt
@@ -28,9 +31,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, RerunReason
+from dispatcher.model.results import differences
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import FilePart
 
 EVICTED_MARGIN = 1.25
 """The factor for the peak of an evicted file, which was killed before it reached its real peak."""
@@ -55,6 +60,10 @@ POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 """Failures that other files running at the same time may have caused."""
 
 
+_LAST_OF_A_PROOF = (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.REPART)
+"""The reasons of attempts after which the file is decided, whatever they show."""
+
+
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """What a run does about finished attempts."""
 
@@ -72,8 +81,8 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     evicted one.
     """
     failures: int = 0
-    """Earlier failed attempts at the file; without this one, without evicted ones, and without forked ones
-    that were verified because they were not fair.
+    """Earlier failed attempts at the file; without this one, without evicted ones, and without those
+    forked or in parts that were repeated because they were not fair.
     """
     forked_status: Status | None = None
     """The status of the forked attempt that was verified; None: none was."""
@@ -85,6 +94,8 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     """Peak bytes to reserve for it when spawned; None: unknown."""
     before: TestResult | None = None
     """The attempt before, evicted ones not counted; None: there was none."""
+    parts: tuple[FilePart, ...] = ()
+    """In which parts its first attempt was made; empty: as a whole."""
 
 
 class NextAttempt(Struct, frozen=True, kw_only=True):
@@ -136,10 +147,15 @@ def _next_attempt(
 ) -> NextAttempt | None:
     if result.is_evicted:
         return _after_eviction(task, result, context)
-    if result.status.is_cancelled or context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
+    if result.status.is_cancelled or context.reason in _LAST_OF_A_PROOF:
         return None
+    if task.parts and result.status.is_failure:
+        whole = _spawned(_with_corrected_memory(task, result), context)
+        return NextAttempt(task=replace(whole, wanted_worker=""), reason=RerunReason.WHOLE)
+    if context.reason is RerunReason.WHOLE and result.status.is_pass:
+        return _once_more_in_parts(task, context)
     if context.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
-        further = _next_of_proof(task, result, context)
+        further = _next_of_proof(task, result, context, policy)
         if further is not None or context.reason is not RerunReason.VERIFY_FAILURE:
             return further
     elif needs_verification(task, result, policy):
@@ -164,6 +180,15 @@ def _next_attempt(
     return None
 
 
+def _once_more_in_parts(task: TestTask, context: AttemptContext) -> NextAttempt | None:
+    """Return the attempt that shows whether the parts made a file fail that passed as a whole; None: that it
+    ran in parts says nothing about it.
+    """
+    if context.before is None or context.before.status.is_infrastructure:
+        return None
+    return NextAttempt(task=replace(_following(task), parts=context.parts), reason=RerunReason.REPART)
+
+
 def _verification(
     task: TestTask, result: TestResult, context: AttemptContext, policy: RetryPolicy
 ) -> NextAttempt | None:
@@ -182,7 +207,9 @@ def _verification(
     )
 
 
-def _next_of_proof(task: TestTask, result: TestResult, context: AttemptContext) -> NextAttempt | None:
+def _next_of_proof(
+    task: TestTask, result: TestResult, context: AttemptContext, policy: RetryPolicy
+) -> NextAttempt | None:
     """Return the attempt that a proof for or against forking needs after an attempt for this reason."""
     if context.before is not None and not context.before.is_comparable(result):
         return None
@@ -196,6 +223,13 @@ def _next_of_proof(task: TestTask, result: TestResult, context: AttemptContext) 
         )
     if context.reason is RerunReason.VERIFY_PASS and not passes:
         return NextAttempt(task=_with_corrected_memory(task, result), reason=RerunReason.RECHECK)
+    if (
+        context.reason is RerunReason.VERIFY_PASS
+        and policy.verifies_forks
+        and context.before is not None
+        and differences(context.before, result)
+    ):
+        return NextAttempt(task=_following(task), reason=RerunReason.RECHECK)
     return None
 
 
@@ -216,7 +250,7 @@ def is_inconclusive(result: TestResult, *, context: AttemptContext, policy: Retr
     """
     if context.reason is RerunReason.VERIFY_PASS and not policy.verifies_forks:
         return result.is_evicted or result.status.is_infrastructure or result.status.is_cancelled
-    if context.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.RECHECK):
+    if context.reason in (*_LAST_OF_A_PROOF, RerunReason.RECHECK):
         return result.status.is_cancelled or result.status.is_infrastructure
     return context.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
 
@@ -234,7 +268,8 @@ def _after_eviction(task: TestTask, result: TestResult, context: AttemptContext)
 
 
 def _following(task: TestTask) -> TestTask:
-    return replace(task, attempt=task.attempt + 1)
+    """Return the following attempt, at the whole file."""
+    return replace(task, attempt=task.attempt + 1, parts=())
 
 
 def _spawned(task: TestTask, context: AttemptContext) -> TestTask:

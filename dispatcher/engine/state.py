@@ -41,7 +41,7 @@ def verdict_position(
     finding = derive_finding(attempts, reasons, is_unverified=False)
     if finding is Finding.PASSES_ONLY_FORKED:
         return last
-    if finding is Finding.FAILS_WHEN_FORKED:
+    if finding in (Finding.FAILS_WHEN_FORKED, Finding.FAILS_IN_PARTS):
         return max(position for position in candidates if attempts[position].status.is_pass)
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].is_comparable(attempts[candidates[-2]]):
         return last  # Open, and it did fail.
@@ -59,8 +59,11 @@ def _could_count(
 ) -> bool:
     """Whether an attempt may be the verdict: not one that was part of a proof, or that was not fair."""
     attempt = attempts[position]
-    is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
-    was_checked = position + 1 < len(reasons) and reasons[position + 1] is RerunReason.VERIFY_FAILURE
+    following = reasons[position + 1] if position + 1 < len(reasons) else None
+    was_checked = following in (RerunReason.VERIFY_FAILURE, RerunReason.WHOLE)
+    is_unfair = attempt.status.is_infrastructure and (
+        attempt.isolation is Isolation.FORK or following is RerunReason.WHOLE
+    )
     is_proof = reasons[position] in (RerunReason.VERIFY_PASS, RerunReason.EXCLUSIVE) or (
         reasons[position] is RerunReason.RECHECK and RerunReason.VERIFY_PASS in reasons
     )
@@ -134,6 +137,7 @@ class FileState(Struct):
             exclusive_allowed=exclusive_allowed and not self.planned.failed_before,
             spawned_bytes=self.planned.spawned_bytes,
             before=next((one for one in reversed(self.attempts) if not one.is_evicted), None),
+            parts=self.planned.task.parts,
         )
 
 
@@ -198,8 +202,8 @@ class RunState:
         file.last_attempt = result.attempt
         file.attempts.append(trim_output(result))
         file.reasons.append(file.reason)
-        is_verified = rerun_reason is RerunReason.VERIFY_FAILURE
-        if is_verified:
+        is_verified = rerun_reason in (RerunReason.VERIFY_FAILURE, RerunReason.WHOLE)
+        if rerun_reason is RerunReason.VERIFY_FAILURE:
             file.forked_status = result.status
         if result.is_evicted:
             file.evictions += 1

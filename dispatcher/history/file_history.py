@@ -53,6 +53,10 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     """The run in which it last ran; empty: unknown."""
     failing_tests: tuple[str, ...] = ()
     """The tests in it that failed last, as `Class::test`; empty: none, too many, or something else failed."""
+    test_times: str = ""
+    """The tests that its last passing run measured, as `test_times` writes them; empty: unknown."""
+    is_indivisible: bool = False
+    """Whether it gave another result in parts than as a whole; until its size changes."""
     outcomes: str = ""
     """A letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`); see `merge`."""
 

@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -36,6 +37,14 @@ MAX_FILES = 20_000
 """The maximum number of files, about 6 MB; beyond that the longest unseen are dropped."""
 
 _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
+
+
+class KnownRuns(Struct, frozen=True, kw_only=True):
+    """The content of a history, by path."""
+
+    files: Mapping[str, FileHistory]
+    inputs: Mapping[str, InputRecord]
+    """What each file read when it last passed."""
 
 
 class History:
@@ -116,14 +125,13 @@ class History:
         attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
         self._pending.append(replace(attempt, verdict=status))
 
-    def load_inputs(self) -> dict[str, InputRecord]:
-        """Return what each file read when it last passed, by path; empty if that cannot be read."""
-        if self._connection is None:
-            return {}
-        try:
-            return _decoded(history_schema.read_inputs(self._connection))
-        except sqlite3.Error:
-            return {}
+    def load_runs(self) -> KnownRuns:
+        """Return the whole history, with what files read as far as that can be read."""
+        files, inputs = self.load(), {}
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                inputs = _decoded(history_schema.read_inputs(self._connection))
+        return KnownRuns(files=files, inputs=inputs)
 
     def record_inputs(self, path: str, record: InputRecord) -> None:
         """Record what a file has read that passed; nothing is written before `flush`."""
@@ -263,13 +271,6 @@ def _is_broken(error: Exception) -> bool:
     return isinstance(error, history_schema.ForeignFileError | sqlite3.DatabaseError)
 
 
-class SharedHistory(Struct, frozen=True, kw_only=True):
-    """The content of a history file that was made on another machine, by path."""
-
-    files: Mapping[str, FileHistory]
-    inputs: Mapping[str, InputRecord]
-
-
 FLUSH_AFTER_S = 2.0
 """Seconds between two transactions: a killed runner loses at most this much history."""
 
@@ -317,7 +318,7 @@ class HistoryReporter:
         self._history.close()
 
 
-def read_shared_history(path: Path, *, origin: str) -> SharedHistory:
+def read_shared_history(path: Path, *, origin: str) -> KnownRuns:
     """Return the content of a history file.
 
     Raises:
@@ -330,7 +331,7 @@ def read_shared_history(path: Path, *, origin: str) -> SharedHistory:
         with path.open("rb"):
             pass  # The operating system's message is clearer than SQLite's.
         rows, inputs = history_schema.read_file(path)
-        return SharedHistory(files=rows, inputs=_decoded(inputs))
+        return KnownRuns(files=rows, inputs=_decoded(inputs))
     except (OSError, sqlite3.Error, history_schema.ForeignFileError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.test_times import measured_tests, write_tests
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
 from passmuster.model.result import TestResult
@@ -60,10 +61,14 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     cpu_s: float | None
     peak_bytes: int | None
     is_forked: bool = False
+    is_in_parts: bool = False
+    is_of_some_tests: bool = False
+    """Whether only some of its tests ran: the user selected them, or other shards run the others."""
     finding: Finding | None = None
     verdict: Status | None = None
     failing_tests: tuple[str, ...] = ()
     passing_tests: frozenset[str] = frozenset()  # only of a file of which some tests ran
+    test_times: str = ""  # only of a whole file that passed
 
     @classmethod
     def of(
@@ -71,6 +76,7 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     ) -> AttemptSample:
         """Reduce a result; of its output and test cases only the names of failing ones are kept."""
         failing = names_of_tests(result, is_bad=True)
+        is_of_some_tests = not file.selection.is_whole_file or result.is_partial
         return cls(
             file=file,
             run_id=run_id,
@@ -80,11 +86,14 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
             cpu_s=result.cpu_s,
             peak_bytes=result.peak_bytes,
             is_forked=result.isolation is Isolation.FORK,
+            is_in_parts=bool(result.parts),
             finding=finding,
             failing_tests=failing if len(failing) <= MAX_FAILING_TESTS else (),
-            passing_tests=frozenset()
-            if file.selection.is_whole_file
-            else frozenset(names_of_tests(result, is_bad=False)),
+            is_of_some_tests=is_of_some_tests,
+            passing_tests=frozenset(names_of_tests(result, is_bad=False))
+            if is_of_some_tests
+            else frozenset(),
+            test_times=write_tests(measured_tests(result)) if result.status.is_pass else "",
         )
 
 
@@ -111,7 +120,7 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
     A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
     findings about forking and about parallel runs are discarded when the file changes.
     """
-    if not attempt.file.selection.is_whole_file:
+    if attempt.is_of_some_tests:
         return _merge_selected(old, attempt)
     size_bytes, mtime_ns = attempt.file.size_bytes, attempt.file.mtime_ns
     known = old or FileHistory(
@@ -141,6 +150,8 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         outcomes=_append_outcome(known, attempt),
         last_run_id=attempt.run_id,
         failing_tests=attempt.failing_tests,
+        test_times=attempt.test_times if attempt.status.is_pass else known.test_times,
+        is_indivisible=known.is_indivisible and known.size_bytes == size_bytes,
     )
     return _with_finding(known, attempt.finding)
 
@@ -157,6 +168,8 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
         return file
     if finding is Finding.FAILS_IN_PARALLEL:
         return replace(file, fails_in_parallel=True)
+    if finding in (Finding.FAILS_IN_PARTS, Finding.INDIVISIBLE):
+        return replace(file, is_indivisible=True)
     if finding.must_spawn:
         return replace(file, forking=ForkObservation.HARMFUL)
     if finding is Finding.UNVERIFIED and file.forking is ForkObservation.UNKNOWN:
@@ -192,7 +205,9 @@ def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
         cpu_s = known.cpu_s if attempt.cpu_s is None else attempt.cpu_s
         if known.cpu_s is not None and attempt.cpu_s is not None:
             cpu_s = _blend(known.cpu_s, attempt.cpu_s)
-    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit)
+    # A part needs at most what the whole file needs.
+    is_lower_bound = broke_limit or attempt.is_in_parts
+    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=is_lower_bound)
     return UsageStats(
         duration_s=duration_s,
         cpu_s=cpu_s,

@@ -23,7 +23,7 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: distinguishes a history from any other database."""
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Increases when the tables, or what a cell may contain, change. A file of an older program gets the missing
 columns and tables; one of a newer program is set aside, never guessed at.
 """
@@ -36,6 +36,7 @@ run was stopped (SIGSTOP) in the middle of one.
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (
     "path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, is_crowded, failing_tests,"
+    " test_times, is_indivisible,"
     " duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s,"
     " forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs, forked_most_s, forked_most_cpu_s"
 )
@@ -71,6 +72,7 @@ _ADDED: Mapping[int, Sequence[str]] = {
     5: (),
     # The table `inputs`.
     6: (),
+    7: ("test_times TEXT NOT NULL DEFAULT ''", "is_indivisible INTEGER NOT NULL DEFAULT 0"),
 }
 """The columns that came with each version after the first."""
 
@@ -243,7 +245,7 @@ def write_rows(
     connection: sqlite3.Connection, rows: Iterable[FileHistory], *, seen_at: float, max_files: int
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
-    marks = ", ".join("?" * 22)
+    marks = ", ".join("?" * 24)
     connection.executemany(
         f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({marks})",
         ((*_to_row(row), seen_at) for row in rows),
@@ -281,6 +283,8 @@ def _to_row(file: FileHistory) -> tuple[_Cell, ...]:
         file.forking.value,
         int(file.fails_in_parallel),
         _SEPARATOR.join(file.failing_tests),
+        file.test_times,
+        int(file.is_indivisible),
         *structs.astuple(file.spawned),
         *(structs.astuple(file.forked) if file.forked is not None else (0.0, *(None,) * 5)),
     )
@@ -288,7 +292,7 @@ def _to_row(file: FileHistory) -> tuple[_Cell, ...]:
 
 def _from_row(cells: Sequence[_Cell]) -> FileHistory:
     path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, fails_in_parallel = cells[:8]
-    failing_tests = str(cells[8])
+    failing_tests, test_times, is_indivisible = str(cells[8]), *cells[9:11]
     if not isinstance(path, bytes):
         raise sqlite3.DatabaseError("a row that this program cannot have written: its path is not bytes")
     record = {
@@ -301,8 +305,10 @@ def _from_row(cells: Sequence[_Cell]) -> FileHistory:
         "forking": forking,
         "fails_in_parallel": bool(fails_in_parallel),
         "failing_tests": failing_tests.split(_SEPARATOR) if failing_tests else (),
-        "spawned": _usage(cells[9:15]),
-        "forked": _usage(cells[15:]),
+        "test_times": test_times,
+        "is_indivisible": bool(is_indivisible),
+        "spawned": _usage(cells[11:17]),
+        "forked": _usage(cells[17:]),
     }
     try:
         return convert(record, FileHistory)

@@ -13,7 +13,8 @@ from dispatcher.model.plan import RunPlan
 from dispatcher.model.results import FileAttempts, MeasuredInputs
 from passmuster.model.inputs import FileInputs
 from passmuster.model.result import TestResult
-from passmuster.model.task import TestTask
+from passmuster.model.status import RunnerKind
+from passmuster.model.test_selection import TestSelection
 
 CHANGED_MEANWHILE = "what it reads changed while it ran"
 OTHER_INTERPRETER = "a worker ran it whose interpreter or packages this machine does not have"
@@ -50,15 +51,13 @@ def decode_record(data: bytes) -> InputRecord | None:
         return None
 
 
-def settings_digest(task: TestTask, workdir: str) -> str:
+def settings_digest(runner: RunnerKind, selection: TestSelection, workdir: str) -> str:
     """Return a digest of everything by which a file of the same content may run differently.
 
     Args:
         workdir: of the tests, relative to the root.
     """
-    selection = task.selection
-    parts = (task.runner.value, selection.arguments, selection.quarantined, task.environment, workdir)
-    return digest_of(repr(parts))
+    return digest_of(repr((runner.value, selection.arguments, selection.quarantined, workdir)))
 
 
 def digest_of(text: str) -> str:
@@ -130,7 +129,7 @@ def make_records(
                     inputs=inputs,
                     states={key: states[key] for key in keys if key in states},
                     environment=part.environment,
-                    settings=settings_digest(task, part.workdir),
+                    settings=settings_digest(task.runner, task.selection, part.workdir),
                 ),
             )
 

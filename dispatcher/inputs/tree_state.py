@@ -32,7 +32,7 @@ _MAX_HASHED_BYTES = 64 * 1024 * 1024
 
 _CHUNK_BYTES = 1 << 20
 
-_GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmuster"})
+GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmuster"})
 """Names that come and go without anything in the project changing."""
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
@@ -86,18 +86,27 @@ def modules_of(states: Mapping[str, str]) -> ModulesIn:
     return lambda folder: found.get("" if folder == "." else folder, frozenset())
 
 
-def shown(key: str) -> str:
+def kind_of(key: str) -> str:
+    """Return which of `FILE`, `NAMES`, `MODULE` a key is."""
+    return _split(key)[0]
+
+
+def input_of(key: str) -> str:
     """Return the input that a key stands for, as people write it."""
     kind, rest = _split(key)
-    if kind == NAMES:
-        folder, _, pattern = rest.partition(_SEPARATOR)
-        return _join(folder, pattern)
-    return rest
+    return _join(*names_of(key)) if kind == NAMES else rest
 
 
-def is_of_kind(key: str, kind: str) -> bool:
-    """Return whether a key is one of `FILE`, `NAMES`, `MODULE`."""
-    return key.startswith(kind)
+def names_of(key: str) -> tuple[str, str]:
+    """Return the folder and the pattern of a key for names."""
+    folder, _, pattern = _split(key)[1].partition(_SEPARATOR)
+    return folder, pattern
+
+
+def folder_and_name(key: str) -> tuple[str, str]:
+    """Return the folder and the name of a key for a module."""
+    folder, _, name = _split(key)[1].rpartition("/")
+    return folder, name
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -188,7 +197,7 @@ class TreeState:
         try:
             changed_at = os.stat(full).st_ctime
             if pattern == "*":
-                names = sorted(name for name in os.listdir(full) if name not in _GENERATED)
+                names = sorted(name for name in os.listdir(full) if name not in GENERATED)
                 return _hash_names(names), changed_at
             names = sorted(glob.glob(pattern, root_dir=full))
             times = [os.stat(os.path.join(full, name)).st_ctime for name in names]
@@ -224,7 +233,7 @@ class TreeState:
                 return found
             for entry in entries:
                 name, dot, _ = entry.name.partition(".")
-                if name not in _GENERATED and (not dot or entry.name.endswith(_MODULE_SUFFIXES)):
+                if name not in GENERATED and (not dot or entry.name.endswith(_MODULE_SUFFIXES)):
                     found.setdefault(name, []).append(entry)
         return found
 

@@ -18,6 +18,9 @@ from passmuster.model.status import Isolation
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
+_MAX_REASONS = 5
+"""Reasons that people are shown; the JSON has all."""
+
 _WIDTH = 16
 """Columns of the names."""
 
@@ -29,6 +32,8 @@ _RERUN_REASONS = {
     RerunReason.VERIFY_PASS: "it passed when forked, and no run had verified that it passes when spawned",
     RerunReason.RETRY: "it failed, and was retried",
     RerunReason.EXCLUSIVE: "it failed in parallel, and ran exclusively",
+    RerunReason.WHOLE: "it did not pass in parts; the result of the whole file decides",
+    RerunReason.REPART: "it failed in parts and passed as a whole, and ran in parts once more",
 }
 
 
@@ -70,6 +75,9 @@ def _now_lines(what: Explanation) -> Iterator[str]:
     if not what.is_found:
         yield _line("now", "not found by discovery: it runs only if you name it")
     yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
+    reasons = what.affected[:_MAX_REASONS] or ("no: all that it read when it last passed is the same",)
+    for number, reason in enumerate(reasons):
+        yield _line("" if number else "affected", one_line(reason))
 
 
 def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
@@ -118,6 +126,11 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     task = planned.task
     yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
     yield _line("process", what.start_method)
+    if task.parts:
+        longest_s = max(part.predicted_s or 0.0 for part in task.as_parts)
+        yield _line(
+            "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
+        )
     if task.predicted_s is not None:
         waits = "; I/O-bound" if task.is_io_bound else ""
         yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
@@ -183,6 +196,7 @@ def explain_json(what: Explanation) -> bytes:
             "kind": str(what.file.kind),
             "never_ran": what.never_ran,
             "changed": what.is_changed,
+            "affected": list(what.affected),
             "found": what.is_found,
             "waits": [
                 {
@@ -231,6 +245,7 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
         "place": what.position,
         "files": what.total,
         "order_reason": planned.order_reason,
+        "parts": len(task.parts),
         "isolation": str(task.isolation),
         "isolation_reason": what.start_method,
         "predicted_s": task.predicted_s,

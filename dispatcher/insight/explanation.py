@@ -31,6 +31,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         place: its position in the order of the next run, from 1.
         is_found: whether a run that does not name it finds it.
         group_most: how many files of its group run at once; None: it is in none.
+        affected: why --changed would select it; empty: it would not.
         waits: which resources, held by other runs on this machine, the project's active runs wait for, by
             process ID.
     """
@@ -49,6 +50,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     group_max: int | None = None
     start_method: str = ""
     waits: tuple[tuple[int, OtherRuns], ...] = ()
+    affected: tuple[str, ...] = ()
 
     @property
     def never_ran(self) -> bool:
@@ -112,6 +114,10 @@ def rerun_reason(before: TestResult, attempt: TestResult) -> RerunReason:
     """
     if before.is_evicted:
         return RerunReason.EVICTED
+    if before.parts:
+        return RerunReason.RETRY if attempt.parts else RerunReason.WHOLE
+    if attempt.parts:
+        return RerunReason.REPART
     if before.status.is_pass:
         if attempt.isolation is Isolation.FORK:
             return RerunReason.REFORK

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from dispatcher.engine.journal import END, read_entries
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
+from dispatcher.model.file_parts import join_parts
 from dispatcher.reporters.outputs import OUTPUTS, output_path
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
@@ -78,7 +79,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
         return None
     entries = list(read_entries(lines))
     results = [entry for entry in entries if isinstance(entry, TestResult)]
-    own = sorted((result for result in results if result.file_path == path), key=lambda one: one.attempt)
+    own = _attempts(result for result in results if result.file_path == path)
     if not own:
         return None
     started = [result.started_at for result in results if result.started_at]
@@ -96,6 +97,14 @@ def _read(journal: Path, path: str) -> PastRun | None:
             for result in own
         ),
     )
+
+
+def _attempts(results: Iterable[TestResult]) -> list[TestResult]:
+    """Return the attempts at a file, in their order; the journal has a result for each part of one."""
+    by_attempt: dict[int, list[TestResult]] = {}
+    for result in results:
+        by_attempt.setdefault(result.attempt, []).append(result)
+    return [join_parts(found) if found[-1].parts else found[-1] for _, found in sorted(by_attempt.items())]
 
 
 def _count_concurrent(own: TestResult, results: Sequence[TestResult]) -> int:

@@ -192,4 +192,6 @@ def _file_line(number: int, planned: PlannedFile) -> str:
     reason = (
         f"{planned.order_reason}, by a command" if task.runner is RunnerKind.COMMAND else planned.order_reason
     )
+    if task.parts:
+        reason = f"{reason}, in {len(task.parts)} parts"
     return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"

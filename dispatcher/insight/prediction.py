@@ -105,7 +105,7 @@ def predict(
         tasks, nodes, slots=machine.slots, budget_bytes=machine.budget_bytes, groups=groups
     )
     for task in tasks:
-        parts[shards[task.file_path]].append(task)
+        parts[shards[task.key]].append(task)
     found = [_predict_one(part, machine, groups) for _, part in sorted(parts.items())]
     slowest = max(found, key=lambda one: one.wall_s)
     return structs.replace(

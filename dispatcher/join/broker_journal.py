@@ -91,7 +91,7 @@ class BrokerJournal:
                     () if coverage_dir is None else (write_coverage(one, coverage_dir) for one in coverage)
                 )
                 result = structs.replace(result, coverage_files=tuple(files))
-                found[result.file_path, result.attempt] = (number, result)
+                found[result.key, result.attempt] = (number, result)
         return found
 
 

@@ -17,6 +17,7 @@ from dispatcher.history.regressions import find_regressions
 from dispatcher.merge.cut import CutFile, cut_files
 from dispatcher.merge.reader import RecordedRun
 from dispatcher.merge.record_check import RecordCheck
+from dispatcher.merge.shared_files import join_shared, with_shared_events, with_shared_records
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -33,7 +34,7 @@ from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.executor import Limit, Usage, WorkerUsage
 from passmuster.model.result import LOCAL_WORKER, TestResult
 from passmuster.model.status import Status
-from passmuster.model.task import TestTask
+from passmuster.model.task import TestTask, path_of
 
 
 def combine_records(
@@ -56,17 +57,16 @@ def combine_records(
     parts = [_Part(record, starts_at) for record in records]
     lost = _lost_files(parts, check)
     run_id = min(record.header.run_id for record in records)
-    planned = [planned for event in started for planned in event.plan.files]
-    known = {item.file.path for item in planned}
-    planned += [
-        PlannedFile(file=one.file, task=TestTask(run_id=run_id, file_path=one.file.path))
-        for one in lost
-        if one.file.path not in known
-    ]
+    planned = {item.file.path: item for event in started for item in event.plan.files}
+    for one in lost:
+        task = TestTask(run_id=run_id, file_path=one.file.path)
+        planned.setdefault(one.file.path, PlannedFile(file=one.file, task=task))
     first = RunStarted(
         at_s=0.0,
         started_at=starts_at,
-        plan=RunPlan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
+        plan=RunPlan(
+            run_id=run_id, files=tuple(planned.values()), groups=started[0].plan.groups if started else ()
+        ),
         limits=_limits(started),
     )
     middle = _middle(parts)
@@ -76,7 +76,10 @@ def combine_records(
     results = structs.replace(
         _results(parts, lost), fails_on_regression=fails_on_regression, allows_no_tests=allows_no_tests
     )
-    regressions = find_regressions(planned, results.records, factor=regression_factor)
+    shared = join_shared(results.records)
+    middle = with_shared_events(middle, shared)
+    results = structs.replace(results, records=with_shared_records(results.records, shared))
+    regressions = find_regressions(tuple(planned.values()), results.records, factor=regression_factor)
     results = structs.replace(results, regressions=regressions)
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 
@@ -260,8 +263,10 @@ def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts
         for event in part.record.events if part.record.broken else ():
             if isinstance(event, AttemptFinished):
                 before_of[event.file.path].append(event.result)
-    prefix, found = _label_prefix(parts), []
-    for path, number in header.whole:
+    prefix = _label_prefix(parts)
+    found: dict[str, FileAttempts] = {}
+    for key, number in header.whole:
+        path = path_of(key)
         if number in check.missing:
             error = f"shard {number} of {header.shard.total} left no record"
         elif number in broken:
@@ -272,8 +277,8 @@ def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts
         attempt = before[-1].attempt + 1 if before else 1
         lost = TestResult(file_path=path, status=Status.LOST, error=error, attempt=attempt)
         file = TestFile(path=path, label=path.removeprefix(prefix))
-        found.append(FileAttempts(file=file, attempts=(*before, lost), started=bool(before)))
-    return found
+        found[path] = FileAttempts(file=file, attempts=(*before, lost), started=bool(before))
+    return list(found.values())
 
 
 def _label_prefix(parts: Sequence[_Part]) -> str:

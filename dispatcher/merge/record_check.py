@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from dispatcher.merge.reader import RecordedRun
 from dispatcher.merge.record_format import Header
+from passmuster.model.task import path_of
 from passmuster.model.text import first_texts
 
 MAX_NAMED = 3
@@ -130,9 +131,10 @@ def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
     for record in records:
         expected = _files(record.header, record.header.shard.number)
         started, results = record.started, record.results
-        planned = sorted(item.file.path for item in started.plan.files) if started else expected
-        counted = sorted(item.file.path for item in results.records) if results else expected
-        if not expected == planned == counted:
+        files = started.plan.files if started else ()
+        planned = sorted(task.key for item in files for task in item.task.as_parts) if started else expected
+        counted = sorted(item.file.path for item in results.records) if results else None
+        if expected != planned or counted not in (None, sorted(set(map(path_of, expected)))):
             found.append(f"the record of {_named(record)} contains other files than its plan")
     return found
 

@@ -30,7 +30,7 @@ from dispatcher.model.results import MeasuredInputs
 from dispatcher.model.shard_option import Shard
 from passmuster.model.result import TestResult
 
-FORMAT = 4
+FORMAT = 3
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"

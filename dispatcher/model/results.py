@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import ClassVar
@@ -19,7 +19,7 @@ from msgspec import Struct
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVES, RerunReason
-from passmuster.model.result import TestResult
+from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.test_selection import SEPARATOR
 
@@ -37,6 +37,10 @@ class Finding(StrEnum):
     """It passed when forked and failed twice when spawned, which decides."""
     FAILS_IN_PARALLEL = "fails-in-parallel"
     """It failed while other files ran, and passed exclusively."""
+    FAILS_IN_PARTS = "fails-in-parts"
+    """It failed in parts, passed as a whole, and failed in parts once more: a pass decides."""
+    INDIVISIBLE = "indivisible"
+    """Its parts were not the whole file, so it ran as a whole."""
 
     @property
     def must_spawn(self) -> bool:
@@ -63,6 +67,8 @@ def derive_finding(
         return Finding.FAILS_IN_PARALLEL
     if is_unverified:
         return Finding.UNVERIFIED
+    if RerunReason.WHOLE in last:
+        return _finding_of_parts(said, last)
     if not _are_comparable(said, PROVES):
         return None
     if confirm is not None and confirm.status.is_pass:
@@ -74,6 +80,17 @@ def derive_finding(
     if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
         return Finding.FAILS_WHEN_FORKED
     return None
+
+
+def _finding_of_parts(
+    said: Sequence[tuple[RerunReason | None, TestResult]],
+    last: Mapping[RerunReason | None, TestResult],
+) -> Finding | None:
+    """Return the finding of a file that ran in parts, and then as a whole."""
+    if any(attempt.indivisible_because for _, attempt in said):
+        return Finding.INDIVISIBLE
+    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_fairly(last.get(RerunReason.REPART))
+    return Finding.FAILS_IN_PARTS if is_proven else None
 
 
 def _are_comparable(
@@ -98,21 +115,26 @@ class IsolationDifference(Struct, frozen=True, kw_only=True):
     """Each difference as a phrase, at least one."""
 
 
-def differences(forked: TestResult, spawned: TestResult) -> tuple[str, ...]:
+def differences(forked: TestResult, spawned: TestResult, again: TestResult | None = None) -> tuple[str, ...]:
     """Return every difference in verdict, in the set of tests, and in their outcomes.
 
-    Times and messages vary from run to run and are not compared.
+    Times and messages vary from run to run and are not compared. Neither are tests that differ between two
+    spawned attempts.
+
+    Args:
+        again: the second spawned attempt; None: there is none.
     """
-    return tuple(_differences(forked, spawned))
+    return tuple(_differences(forked, spawned, again))
 
 
-def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
+def _differences(forked: TestResult, spawned: TestResult, again: TestResult | None) -> Iterator[str]:
     if forked.status is not spawned.status:
         yield f"{forked.status} when forked, {spawned.status} when spawned"
     when_forked, when_spawned = _outcomes(forked), _outcomes(spawned)
+    varying = set() if again is None else _varying(when_forked, when_spawned, _outcomes(again))
     for case_id in dict.fromkeys((*when_forked, *when_spawned)):
         before, after = when_forked.get(case_id), when_spawned.get(case_id)
-        if before == after:
+        if before == after or case_id in varying:
             continue
         if after is None:
             yield f"{case_id}: ran only when forked"
@@ -120,6 +142,21 @@ def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
             yield f"{case_id}: ran only when spawned"
         else:
             yield f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned"
+
+
+def _varying(
+    forked: Mapping[str, Counter[Outcome]],
+    spawned: Mapping[str, Counter[Outcome]],
+    again: Mapping[str, Counter[Outcome]],
+) -> set[str]:
+    """Return the tests that differ between two spawned attempts.
+
+    Some have another name in every attempt, with the time or an address. In the forked attempt there must be
+    as many new names.
+    """
+    varying = {case_id for case_id in (*spawned, *again) if spawned.get(case_id) != again.get(case_id)}
+    renamed, new = spawned.keys() - again.keys(), forked.keys() - spawned.keys() - again.keys()
+    return varying | new if len(renamed) == len(new) else varying
 
 
 def _outcomes(result: TestResult) -> dict[str, Counter[Outcome]]:
@@ -170,6 +207,17 @@ class Regression(Struct, frozen=True, kw_only=True):
         return self.now / self.run_slowdown / self.baseline
 
 
+_KNOWN_CAUSES = frozenset(
+    {
+        Finding.FAILS_WHEN_FORKED,
+        Finding.PASSES_ONLY_FORKED,
+        Finding.FAILS_IN_PARALLEL,
+        Finding.FAILS_IN_PARTS,
+    }
+)
+"""The findings that say why a file both passed and failed."""
+
+
 class FileAttempts(Struct, frozen=True, kw_only=True):
     """One planned file and its attempts."""
 
@@ -197,16 +245,18 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def failures(self) -> tuple[TestResult, ...]:
-        """The failed attempts other than the one that counts, unless forking is proven to be the cause."""
-        if self.finding is Finding.FAILS_WHEN_FORKED:
+        """The failed attempts other than the one that counts, unless Passmuster is proven to be the cause."""
+        if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.FAILS_IN_PARTS):
             return ()
         return tuple(
             attempt
             for attempt in self.others
             if attempt.status.is_failure
             and not attempt.is_evicted
-            # A server that cannot fork says nothing about the file.
-            and not (attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK)
+            # A server that cannot fork says nothing about the file, nor do parts that cannot be put together.
+            and not (
+                attempt.status.is_infrastructure and (attempt.isolation is Isolation.FORK or attempt.parts)
+            )
         )
 
     @property
@@ -228,7 +278,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def is_flaky(self) -> bool:
         """Whether it passed and failed in this run without a known cause."""
-        if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED, Finding.FAILS_IN_PARALLEL):
+        if self.finding in _KNOWN_CAUSES:
             return False
         return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
 
@@ -251,8 +301,25 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
         pair = self._verified
         if pair is None or not pair[0].is_comparable(pair[1]):
             return None
-        texts = differences(*pair)
+        texts = differences(*pair, self._rechecked(pair[1]))
         return IsolationDifference(file=self.file, texts=texts) if texts else None
+
+    @property
+    def varies(self) -> bool:
+        """Whether its tests differ between two spawned attempts."""
+        pair = self._verified
+        again = None if pair is None else self._rechecked(pair[1])
+        return pair is not None and again is not None and bool(differences(pair[1], again))
+
+    def _rechecked(self, spawned: TestResult) -> TestResult | None:
+        """Return the spawned attempt that repeats a passed verification; None: there is none."""
+        found = [
+            attempt
+            for attempt, reason in zip(self.attempts, self.reasons, strict=False)
+            if reason is RerunReason.RECHECK and attempt.status.is_pass
+        ]
+        is_repeated = bool(found) and spawned.status.is_pass and spawned.is_comparable(found[-1])
+        return found[-1] if is_repeated else None
 
     @property
     def is_incomparable(self) -> bool:
@@ -385,11 +452,19 @@ def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
 
     None if one of them has no name by which it could be selected, such as the set-up of a class.
     """
-    cases = [case.case_id for case in result.cases if case.outcome.is_bad is is_bad]
+    return names_of_cases(result, [case for case in result.cases if case.outcome.is_bad is is_bad])
+
+
+def names_of_cases(result: TestResult, cases: Iterable[CaseResult]) -> tuple[str, ...]:
+    """Return the names inside their file, as `Class::test`, of cases of a result.
+
+    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    """
+    ids = [case.case_id for case in cases]
     if result.runner is RunnerKind.PYTEST:
-        names = [case.partition(SEPARATOR)[2] for case in cases]
+        names = [case_id.partition(SEPARATOR)[2] for case_id in ids]
     elif result.runner is RunnerKind.UNITTEST:
-        names = [SEPARATOR.join(case.split(".")[-2:]) if " " not in case else "" for case in cases]
+        names = [SEPARATOR.join(case_id.split(".")[-2:]) if " " not in case_id else "" for case_id in ids]
     else:
         return ()
     return tuple(names) if all(name.isprintable() and name for name in names) else ()

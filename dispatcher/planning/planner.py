@@ -48,7 +48,7 @@ def make_plan(
         return TestTask(
             run_id=run_id,
             file_path=ordered.file.path,
-            runner=_runner(ordered.file, rule, config),
+            runner=runner_of(ordered.file, rule, config),
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
@@ -87,7 +87,7 @@ def _shuffled(ordered: Sequence[Ordered], seed: str | None) -> Sequence[Ordered]
     return [structs.replace(one, order_reason="shuffled") for one in sorted(ordered, key=rank)]
 
 
-def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
+def runner_of(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
     """Return what runs a file: as its override or the user says, else as its layout says."""
     asked = rule.runner or config.usual_runner
     return file.runner if asked is RunnerKind.AUTO else asked

@@ -40,25 +40,14 @@ class MinTree:
         if self._numbers.pop(key, None) is not None:
             self._update(key, _NOTHING)
 
-    def first(self) -> int | None:
-        """Return the lowest key; None when there is none."""
-        return self._search(_NOTHING) if self._numbers else None
-
     def first_at_most(self, bound: int) -> int | None:
         """Return the lowest key whose number is at most `bound`; None when there is none."""
         if not self._minima or self._minima[1] > bound:
             return None
-        return self._search(bound)
-
-    def _search(self, bound: float) -> int:
-        """Return the lowest key, within a limit, whose number satisfies the bound; the caller knows that one
-        exists.
-        """
         node = 1
         while node < self._size:
             node *= 2
-            # An empty leaf equals "no bound", so without a bound every task that exists matches.
-            if self._minima[node] > bound or self._minima[node] == _NOTHING:
+            if self._minima[node] > bound:
                 node += 1
         return self._base_key + node - self._size
 
@@ -97,6 +86,7 @@ class GroupQueue:
 
     def __init__(self) -> None:
         self._tasks: dict[int, TestTask] = {}
+        self._keys: deque[int] = deque()  # In their order; removed ones until they come first.
         self._tree = MinTree()
         self._unknown: deque[int] = deque()
 
@@ -110,12 +100,11 @@ class GroupQueue:
     def put(self, key: int, task: TestTask) -> None:
         """Add a task at a key that is lower or higher than all others."""
         self._tasks[key] = task
-        if task.predicted_bytes is not None:
-            self._tree.set(key, task.predicted_bytes)
-        elif self._unknown and key < self._unknown[0]:
-            self._unknown.appendleft(key)
+        _put_in_order(self._keys, key)
+        if task.predicted_bytes is None:
+            _put_in_order(self._unknown, key)
         else:
-            self._unknown.append(key)
+            self._tree.set(key, task.predicted_bytes)
 
     def pop(self, key: int) -> TestTask:
         """Remove a task that `first` or `first_fitting` returned."""
@@ -131,12 +120,28 @@ class GroupQueue:
 
     def first(self) -> int | None:
         """Return the key of the first task; None when there is none."""
-        return lower(self._tree.first(), self._unknown[0] if self._unknown else None)
+        while self._keys and self._keys[0] not in self._tasks:
+            self._keys.popleft()
+        return self._keys[0] if self._keys else None
 
     def first_fitting(self, room: FreeCapacity) -> int | None:
         """Return the key of the first task that fits into the free memory; unknown ones all need the same."""
+        first = self.first()
+        if first is None:
+            return None
+        needed_bytes = self._tasks[first].predicted_bytes
+        if (room.unknown_bytes if needed_bytes is None else needed_bytes) <= room.free_bytes:
+            return first  # Needs no search; in most runs every file fits.
         unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
         return lower(self._tree.first_at_most(room.free_bytes), unknown)
+
+
+def _put_in_order(keys: deque[int], key: int) -> None:
+    """Add a key that is lower or higher than all others."""
+    if keys and key < keys[0]:
+        keys.appendleft(key)
+    else:
+        keys.append(key)
 
 
 def lower(left: int | None, right: int | None) -> int | None:

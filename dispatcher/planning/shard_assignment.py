@@ -75,9 +75,9 @@ class _Weighed(Struct, frozen=True, kw_only=True):
     group_s: float
 
     @property
-    def path(self) -> str:
-        """The file."""
-        return self.task.file_path
+    def key(self) -> str:
+        """The file, or the part of it."""
+        return self.task.key
 
 
 def assign_shards(
@@ -88,12 +88,12 @@ def assign_shards(
     budget_bytes: int,
     groups: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Return the shard of each file, by path: from 1 to `total`; a shard may be empty.
+    """Return the shard of each task, by its key: from 1 to `total`; a shard may be empty.
 
     A file without a known time is assumed to take the median; if no time is known, all files weigh the same.
 
     Args:
-        tasks: each file once, in any order, with its predictions.
+        tasks: each file, or each part of it, once, in any order, with its predictions.
     """
     if total == 1:
         return {task.file_path: 1 for task in tasks}
@@ -102,7 +102,7 @@ def assign_shards(
     if len(weighed) <= MAX_SIMULATED_FILES:
         machine = _Machine(slots=slots, budget_bytes=budget_bytes, groups=groups or {})
         _Balancer(placed, machine).run()
-    return {item.path: number for number, files in enumerate(placed, start=1) for item in files}
+    return {item.key: number for number, files in enumerate(placed, start=1) for item in files}
 
 
 def _weigh(
@@ -124,7 +124,7 @@ def _weigh(
             group_s=seconds / groups[task.group] if task.group in groups else 0.0,
         )
 
-    return sorted(map(weigh, tasks), key=lambda item: (-item.weight, item.path))
+    return sorted(map(weigh, tasks), key=lambda item: (-item.weight, item.key))
 
 
 def _steps() -> Iterator[float]:
@@ -161,7 +161,7 @@ def _place(weighed: Sequence[_Weighed], total: int) -> list[list[_Weighed]]:
         return max(loads.of[number] + item.weight, queue_s)
 
     for item in weighed:
-        preferred = (number for number in _preferred(item.path, total) if end_s(item, number) <= bound)
+        preferred = (number for number in _preferred(item.key, total) if end_s(item, number) <= bound)
         chosen = next(preferred, None)
         if chosen is None:
             emptiest = [loads.lowest(), *([queues[item.task.group].lowest()] if item.group_s else [])]
@@ -205,7 +205,7 @@ class _Machine(Struct, frozen=True, kw_only=True):
 
         def rank(item: _Weighed) -> tuple[float, float, str]:
             share = max(item.seconds / lower_bound_s, (item.task.predicted_bytes or 0) / self.budget_bytes)
-            return (-share, -item.seconds, item.path)
+            return (-share, -item.seconds, item.key)
 
         simulated = simulate_run(
             [item.task for item in sorted(files, key=rank)],
@@ -270,7 +270,7 @@ class _Balancer:
 
         def rank(pair: tuple[_Weighed, _Weighed | None]) -> tuple[float, str, str]:
             item, back = pair
-            return (abs(gain(item, back) - wanted), item.path, "" if back is None else back.path)
+            return (abs(gain(item, back) - wanted), item.key, "" if back is None else back.key)
 
         return heapq.nsmallest(_TRIALS, (pair for pair in pairs if 0 < gain(*pair) < 2 * wanted), key=rank)
 
@@ -286,4 +286,4 @@ class _Balancer:
 
 def _heaviest(files: Sequence[_Weighed]) -> list[_Weighed]:
     """Return the files of a shard that are worth swapping."""
-    return heapq.nsmallest(_SWAPPED, files, key=lambda item: (-item.weight, item.path))
+    return heapq.nsmallest(_SWAPPED, files, key=lambda item: (-item.weight, item.key))

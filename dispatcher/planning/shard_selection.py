@@ -16,11 +16,13 @@ from dispatcher.config.model import TestConfig
 from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.model.shard_option import Shard
+from dispatcher.planning.parts import in_parts, with_parts
 from dispatcher.planning.planner import make_plan
 from dispatcher.planning.shard_assignment import assign_shards
 from dispatcher.planning.simulation import simulate_plan
 from passmuster.host.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import FilePart
 
 _FORMAT = "passmuster shards 1"
 """Starts what is digested, and changes when the same split would be digested otherwise."""
@@ -30,6 +32,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
     """The shard that this machine runs.
 
     Args:
+        parts: of each file that runs in parts, those of this shard, by path.
         known: the shared history of all files, as it applies to the files here.
     """
 
@@ -37,9 +40,15 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
     plan: ShardPlan
     known: Mapping[str, FileHistory]
     notices: tuple[str, ...]
+    parts: Mapping[str, tuple[FilePart, ...]]
 
     def of_run(self, plan: RunPlan, capacity: Capacity) -> RunPlan:
-        """Return the plan of this machine's files, completed with the shard and its prediction."""
+        """Return the plan of this machine's files, completed with the shard, its parts and its prediction."""
+        files = (
+            in_parts(one, self.parts[one.file.path]) if one.file.path in self.parts else one
+            for one in plan.files
+        )
+        plan = structs.replace(plan, files=tuple(files))
         forecast = simulate_plan(plan, capacity)
         return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
@@ -62,14 +71,22 @@ def select_shard(
     budget_bytes = DEFAULT_BUDGET_BYTES
     if config.memory_budget is not None:
         budget_bytes = max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
-    everything = make_plan(files, known, config, run_id="", slots=slots, budget_bytes=budget_bytes)
-    tasks = [planned.task for planned in everything.files]
+    everything = with_parts(
+        make_plan(files, known, config, run_id="", slots=slots, budget_bytes=budget_bytes),
+        known,
+        config,
+        slots=slots * shard.total,
+    )
+    tasks = [task for planned in everything.files for task in planned.task.as_parts]
     numbers = assign_shards(
         tasks, shard.total, slots=slots, budget_bytes=budget_bytes, groups=dict(everything.groups)
     )
     whole = tuple(sorted(numbers.items()))
+    own = [task for task in tasks if numbers[task.key] == shard.number]
+    paths = {task.file_path for task in own}
     return ShardSelection(
-        files=tuple(file for file in files if numbers[file.path] == shard.number),
+        files=tuple(file for file in files if file.path in paths),
+        parts=_parts_by_path(own),
         plan=ShardPlan(
             shard=shard,
             whole=whole,
@@ -81,6 +98,15 @@ def select_shard(
         known=known,
         notices=_notices(config, is_known=bool(known)) if files else (),
     )
+
+
+def _parts_by_path(tasks: Iterable[TestTask]) -> dict[str, tuple[FilePart, ...]]:
+    """Return the parts that tasks run, in their order, by the path of their file."""
+    found: dict[str, list[FilePart]] = {}
+    for task in tasks:
+        if task.selection.part is not None:
+            found.setdefault(task.file_path, []).append(task.selection.part)
+    return {path: tuple(parts) for path, parts in found.items()}
 
 
 def split_digest(total: int, whole: Iterable[tuple[str, int]], files: Iterable[TestFile] = ()) -> str:
@@ -110,7 +136,7 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:
     """Return the inputs of the split other than the paths, a text for each file with a history."""
     return sorted(
-        f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.exclusive}"
+        f"{task.key}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.exclusive}"
         for task in tasks
         if task.predicted_s is not None or task.predicted_bytes is not None
     )

@@ -39,7 +39,7 @@ class SimulatedRun(Struct, frozen=True, kw_only=True):
 def simulate_plan(plan: RunPlan, capacity: Capacity) -> SimulatedRun:
     """Simulate the run of a plan where it has this capacity."""
     return simulate_run(
-        [planned.task for planned in plan.files],
+        [task for planned in plan.files for task in planned.task.as_parts],
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,
         idle_cpus=capacity.idle_cpus,
@@ -71,15 +71,15 @@ def simulate_run(
     now_s, reserved_bytes, peak_bytes, started = 0.0, 0, 0, 0
     while queue or running:
         free = free_slots(slots=slots, cpus=idle_cpus, used_cpus=used_cpus.values())
-        runs_exclusive = bool(running) and running[0][2].exclusive
         capacity = FreeCapacity(
-            slots=0 if runs_exclusive else free.slots,
-            io_bound_slots=0 if runs_exclusive else free.io_bound_slots,
+            slots=free.slots,
+            io_bound_slots=free.io_bound_slots,
             free_bytes=max(0, budget_bytes - reserved_bytes),
             unknown_bytes=share_bytes,
             running=len(running),
         )
-        task = queue.pop_first_fit(capacity)
+        runs_exclusive = bool(running) and running[0][2].exclusive
+        task = None if runs_exclusive or capacity.is_full else queue.pop_first_fit(capacity)
         if task is None:
             now_s, number, ended, freed_bytes = heapq.heappop(running)
             del used_cpus[number]

@@ -336,12 +336,12 @@ class QueueBackend:
         messages = [*self._outbox, *self._tracker.next_messages(slots=self._registry.slots)]
         self._outbox = [message for message in messages if self._tracker.is_current(message)]
         if self._outbox:
-            self._store.add({message.task.file_path: message.delivery for message in self._outbox})
+            self._store.add({message.task.key: message.delivery for message in self._outbox})
             self._publish_all(self._outbox)
             self._outbox = []
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
-        unsent = {(message.task.file_path, message.delivery) for message in self._outbox}
+        unsent = {(message.task.key, message.delivery) for message in self._outbox}
         for path, delivery in self._tracker.waiting_deliveries():
             if not self._store.withdraw(path, delivery) and (path, delivery) not in unsent:
                 continue

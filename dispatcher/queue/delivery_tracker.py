@@ -1,9 +1,9 @@
 """Tracks the deliveries of a run: what to publish, and what the broker's messages mean for the run.
 
 Pure: it makes no calls and has no clock. Its owner passes in what the broker said and executes the answers.
-The broker identifies a file by its path alone, so of two tasks for one file the second is kept back until the
-first has finished. The run counts attempts; the wire counts deliveries, because a file whose worker died is
-redelivered without the run noticing.
+The broker identifies a file by its path, and a part of one by `TestTask.key`, so of two tasks for one file
+the second is kept back until the first has finished. The run counts attempts; the wire counts deliveries,
+because a file whose worker died is redelivered without the run noticing.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class DeliveryTracker:
 
     def is_current(self, message: Message) -> bool:
         """Whether a message is still to be sent: its task has not finished, and has no newer delivery."""
-        job = self._jobs.get(message.task.file_path)
+        job = self._jobs.get(message.task.key)
         return job is not None and job.delivery == message.delivery
 
     def lost_messages(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
@@ -319,7 +319,7 @@ class DeliveryTracker:
 
     def _may_go(self, task: TestTask) -> bool:
         limit = self._groups.get(task.group)
-        return task.file_path not in self._jobs and (limit is None or self._published[task.group] < limit)
+        return task.key not in self._jobs and (limit is None or self._published[task.group] < limit)
 
     def _has_idle_slot(self, slots: int) -> bool:
         """Whether a best-effort task may start: nothing waits, some other task runs, and a slot is free."""
@@ -332,21 +332,21 @@ class DeliveryTracker:
 
     def _is_resumed(self, task: TestTask) -> bool:
         """Take over a task that the queue already has from before the run was resumed."""
-        letter, delivery = self._states.pop(task.file_path, ("", 0))
-        if delivery // DELIVERIES_PER_ATTEMPT != task.attempt or task.file_path in self._jobs:
+        letter, delivery = self._states.pop(task.key, ("", 0))
+        if delivery // DELIVERIES_PER_ATTEMPT != task.attempt or task.key in self._jobs:
             return False
-        self._last_delivery[task.file_path] = delivery
+        self._last_delivery[task.key] = delivery
         job = self._add_job(task, delivery)
         job.is_result_missing = letter == "D"
         if letter == "Q":
             self._republish(job)  # A second message is dropped at its claim.
         else:
-            self._running[task.file_path] = job
+            self._running[task.key] = job
         return True
 
     def _add_job(self, task: TestTask, delivery: int) -> _Job:
         job = _Job(task=task, delivery=delivery, bound_to=task.wanted_worker)
-        self._jobs[task.file_path] = job
+        self._jobs[task.key] = job
         self._published[task.group] += 1
         return job
 
@@ -354,9 +354,9 @@ class DeliveryTracker:
         return self._add_job(task, self._next_delivery(task))
 
     def _next_delivery(self, task: TestTask) -> int:
-        last = self._last_delivery.get(task.file_path, 0)
+        last = self._last_delivery.get(task.key, 0)
         delivery = max(task.attempt * DELIVERIES_PER_ATTEMPT, last) + 1
-        self._last_delivery[task.file_path] = delivery
+        self._last_delivery[task.key] = delivery
         return delivery
 
     def _redeliver(self, job: _Job) -> None:
@@ -365,8 +365,8 @@ class DeliveryTracker:
         self._republish(job)
 
     def _republish(self, job: _Job) -> None:
-        self._running.pop(job.task.file_path, None)
-        self._due[job.task.file_path] = None
+        self._running.pop(job.task.key, None)
+        self._due[job.task.key] = None
 
     def _job(self, path: str, delivery: int) -> _Job | None:
         """Return the task of this delivery. An older one counts too: its worker was only believed dead."""
@@ -389,7 +389,4 @@ class DeliveryTracker:
 
 def _failure(job: _Job, status: Status, error: str, worker: str = "") -> TestResult:
     """Return the result of a task that got none from a worker."""
-    task = job.task
-    return TestResult(
-        file_path=task.file_path, status=status, attempt=task.attempt, error=error, worker=worker
-    )
+    return TestResult.without_run(job.task, status, error, worker=worker)

@@ -41,20 +41,15 @@ class ResultDecoder:
         if len(parts) != 2:
             raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
         result, coverage = decode_result(parts[0]), parts[1]
-        if (result.file_path, result.attempt) != (task.file_path, task.attempt):
-            raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
+        if (result.key, result.attempt) != (task.key, task.attempt):
+            raise EnvelopeError(f"it is that of {result.key}, attempt {result.attempt}")
         try:
             files: tuple[str, ...] = ()
             if coverage and self._coverage_dir is not None:
                 files = (write_coverage(coverage, self._coverage_dir),)
         except PassmusterError as error:
-            return TestResult(
-                file_path=task.file_path,
-                status=Status.LOST,
-                attempt=task.attempt,
-                worker=entry.worker,
-                error=f"its result from worker {entry.worker} cannot be used: {error}",
-            )
+            text = f"its result from worker {entry.worker} cannot be used: {error}"
+            return TestResult.without_run(task, Status.LOST, text, worker=entry.worker)
         # The paths in it are the worker's: never to be opened here.
         return structs.replace(result, coverage_files=files)
 

@@ -181,7 +181,7 @@ class WorkerRegistry:
             (status.name, file.run_id, file.path): file for status in self._serving() for file in status.files
         }
         return tuple(
-            _file_usage(task, worker, reported.get((worker, task.run_id, task.file_path)))
+            _file_usage(task, worker, reported.get((worker, task.run_id, task.key)))
             for task, worker in running
         )
 

@@ -1,16 +1,21 @@
-"""Makes the configured reporters other than the console; each is loaded only if it is used."""
+"""Makes the configured reporters; each is loaded only if it is used."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 
+from dispatcher.config.choices import OutputFormat
 from dispatcher.config.model import TestConfig
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.ci.plain import PlainOutput
-from dispatcher.terminal.stream import TextStream
+from dispatcher.reporters.outputs import OUTPUTS, output_path
+from dispatcher.terminal.stream import TextStream, is_terminal, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
@@ -26,6 +31,80 @@ def make_output(
     from dispatcher.reporters.ci.output import CiOutput  # Imported only on a CI.
 
     return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
+
+
+def make_console(
+    config: TestConfig,
+    environ: Mapping[str, str],
+    *,
+    out: TextStream,
+    err: TextStream,
+    rerun: Callable[[FileAttempts], str],
+    has_footer: bool = False,
+) -> Reporter:
+    """Return the reporter for standard output.
+
+    Args:
+        config: its `output` is not `AUTO`.
+        rerun: returns the command that reruns one file.
+        has_footer: whether a live footer is kept on the terminal `out`.
+    """
+    color = use_color(config.color, environ, is_terminal=is_terminal(out))
+    warn_color = use_color(config.color, environ, is_terminal=is_terminal(err))
+    log = partial(_find_log, config.root / STATE_DIRECTORY / "runs")
+    if config.output is OutputFormat.JSON:
+        from dispatcher.reporters.run_document import DocumentReporter  # Few runs are for programs.
+
+        return DocumentReporter(out, rerun=rerun, log=log, warn_stream=err)
+    if config.output is OutputFormat.BRIEF:
+        from dispatcher.reporters.brief import BriefReporter
+
+        return BriefReporter(out, rerun=rerun, log=log, warn_stream=err)
+
+    def size() -> os.terminal_size:
+        return terminal_size(out)
+
+    def make(stream: TextStream) -> Reporter:
+        # Notices that reach the terminal too must not tear the footer.
+        is_above_footer = stream is not out and is_terminal(err)
+        warn_stream = stream if is_above_footer else err
+        if config.output is OutputFormat.COMPACT:
+            from dispatcher.reporters.console.compact import CompactReporter
+
+            return CompactReporter(
+                stream,
+                color=color,
+                verbosity=config.verbosity,
+                rerun=rerun,
+                log=log,
+                size=size,
+                warn_stream=warn_stream,
+                warn_color=warn_color,
+            )
+        from dispatcher.reporters.console.reporter import ConsoleReporter
+
+        return ConsoleReporter(
+            stream,
+            color=color,
+            verbosity=config.verbosity,
+            rerun=rerun,
+            warn_stream=warn_stream,
+            warn_color=warn_color,
+        )
+
+    if not has_footer:
+        return make(out)
+    from dispatcher.reporters.console.live import LiveReporter
+
+    return LiveReporter(out, color=color, make_console=make, size=size)
+
+
+def _find_log(runs: Path, run_id: str, record: FileAttempts) -> str:
+    """Return the path of a file's output, relative to the current directory if it lies there; "" if none."""
+    path = output_path(runs / run_id / OUTPUTS, record.file.path, record.final.attempt)
+    if not path.is_file():
+        return ""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def make_reporters(

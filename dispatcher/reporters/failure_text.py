@@ -9,12 +9,7 @@ innermost of the last traceback: there the reader sees what the test did.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-
-from dispatcher.model.results import FileAttempts
-from dispatcher.terminal.tags import INDENT
-from passmuster.model.result import CaseResult
-from passmuster.model.text import one_line, shown_lines
+from collections.abc import Iterator
 
 MAX_TEXT_CHARS = 64 * 1024
 """Characters of an output that are searched, from its end."""
@@ -61,14 +56,8 @@ def _is_file(found: str, path: str, label: str) -> bool:
     return not found.startswith("/") and f"/{path}".endswith(f"/{found}")
 
 
-MAX_TESTS = 20
-"""Failing tests named for each failed file; the rest is counted."""
-
-TEST_LINES = 30
-"""Lines shown of one test's message; the rest is counted."""
-
-FILE_LINES = 60
-"""Lines shown of the messages of one file; of further tests only the first line is."""
+ANOTHER = "\n[... another failure of this test ...]\n"
+"""Separates the messages of one test (`passmuster_child_report.ANOTHER`)."""
 
 _CUT = "[... cut ...]"
 """Replaces the middle of a message that was too long (`passmuster_child_report.bound`)."""
@@ -76,7 +65,12 @@ _CUT = "[... cut ...]"
 
 def headline(message: str) -> str:
     """Return the line of a failure's message that says what went wrong."""
-    return _parts(message)[0]
+    return exception_lines(split_message(message)[0])[0]
+
+
+def split_message(message: str) -> list[str]:
+    """Return the messages of a test that failed more than once: in subtests, or in its tear-down too."""
+    return message.split(ANOTHER)
 
 
 def marked_lines(message: str) -> list[str]:
@@ -97,46 +91,15 @@ def marked_lines(message: str) -> list[str]:
     return [line if line == _CUT else line[margin:] for line in last]
 
 
-def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[str]:
-    """Return the console's lines about the failing tests of a file: each with its place and its message.
-
-    Args:
-        printed: the lines of its output that appear above. A message among them is not repeated, except for
-            its headline.
-    """
-    bad = record.final.bad_cases
-    if not bad:
-        return []
-    known = {_bare(line) for line in printed}
-    lines = ["    Failing tests:"]
-    left = FILE_LINES
-    for case in bad[:MAX_TESTS]:
-        what, *detail = _parts(case.message)
-        detail = [shown for line in detail if line.strip() for shown in shown_lines(line)]
-        place = failure_place(case, record)
-        name = one_line(case.case_id)[:400] + (f" ({place})" if place else "")
-        lines.append(f"{INDENT}{name}: {one_line(what)[:2000]}" if what else f"{INDENT}{name}")
-        if all(_bare(line) in known for line in detail):
-            continue
-        shown = detail[: min(TEST_LINES, left)]
-        left -= len(shown)
-        lines += [f"{INDENT}  {line}" for line in shown]
-        if len(detail) > len(shown):
-            lines.append(f"{INDENT}  ... {len(detail) - len(shown)} more line(s)")
-    if len(bad) > MAX_TESTS:
-        lines.append(f"{INDENT}and {len(bad) - MAX_TESTS} more")
-    return lines
-
-
-def failure_place(case: CaseResult, record: FileAttempts) -> str:
+def failure_place(message: str, path: str, label: str) -> str:
     """Return where a test failed as `path:line`, in its own file if possible; empty: unknown."""
-    line = failure_line(case.message, record.file.path, record.file.label)
-    return one_line(f"{record.file.label}:{line}" if line else last_place(case.message))
+    line = failure_line(message, path, label)
+    return f"{label}:{line}" if line else last_place(message)
 
 
-def _parts(message: str) -> list[str]:
+def exception_lines(message: str) -> list[str]:
     """Return the line that says what went wrong, and all others of the exception's text in their order."""
-    lines = marked_lines(message) or list(_exception_lines(message))
+    lines = marked_lines(message) or list(_after_frames(message))
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -146,7 +109,7 @@ def _parts(message: str) -> list[str]:
     return [lines[first].strip(), *lines[:first], *lines[first + 1 :]]
 
 
-def _exception_lines(message: str) -> Iterator[str]:
+def _after_frames(message: str) -> Iterator[str]:
     """Return a message from the line on that follows the frames of its last traceback."""
     lines = [line.rstrip() for line in message.splitlines()]
     headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
@@ -154,8 +117,3 @@ def _exception_lines(message: str) -> Iterator[str]:
     text = [number for number, line in enumerate(after) if line]
     start = next((number for number in text if not after[number].startswith(" ")), min(text, default=0))
     return iter(after[start:])
-
-
-def _bare(line: str) -> str:
-    """Return what a line says, however it is indented or marked."""
-    return " ".join(line.removeprefix("E ").split())

@@ -174,6 +174,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
         | {
             "predicted_s": planned.task.predicted_s,
             "predicted_bytes": planned.task.predicted_bytes,
+            "parts": len(planned.task.parts),
         }
     )
 
@@ -241,6 +242,8 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "fails_when_forked_paths": _paths(results.found(Finding.FAILS_WHEN_FORKED)),
         "passes_only_forked_paths": _paths(results.found(Finding.PASSES_ONLY_FORKED)),
         "fails_in_parallel_paths": _paths(results.found(Finding.FAILS_IN_PARALLEL)),
+        "fails_in_parts_paths": _paths(results.found(Finding.FAILS_IN_PARTS)),
+        "indivisible_paths": _paths(results.found(Finding.INDIVISIBLE)),
         "unverified_paths": _paths(results.found(Finding.UNVERIFIED)),
         "differences": [
             {"path": difference.file.path, "texts": list(difference.texts)}

@@ -1,24 +1,33 @@
-"""Measures what the files of a run have read, in the tree and with the interpreter of this machine."""
+"""Relates what files read to the tree and the interpreter of this machine: after a run, and before one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.inputs.record import digest_of, measure_inputs
+from dispatcher.config.overrides import Overrides
+from dispatcher.history.history import History, KnownRuns, read_shared_history
+from dispatcher.inputs.affected import AffectedFiles, Candidate
+from dispatcher.inputs.record import digest_of, measure_inputs, settings_digest
+from dispatcher.inputs.reference import NoReferenceError, find_changes
 from dispatcher.inputs.tree_state import TreeState
+from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, MeasuredInputs
+from dispatcher.planning.planner import runner_of
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.host.interpreter_probe import probe_content, probe_packages
+from passmuster.model.errors import ConfigurationError
 
 
-class InputMeasurer:
-    """Measures inputs on this machine.
+class ProjectInputs:
+    """The inputs of a project's files on this machine.
 
     Args:
         environ: the environment from which tests start.
         cache_dir: the directory for cached answers of the interpreter; None: there is none.
+        history_origin: where the name of a shared history comes from, for messages.
     """
 
     def __init__(
@@ -27,9 +36,11 @@ class InputMeasurer:
         interpreter: ProjectInterpreter,
         environ: Mapping[str, str],
         cache_dir: Path | None,
+        history_origin: str,
     ) -> None:
         self._config, self._interpreter = config, interpreter
         self._environ, self._cache_dir = environ, cache_dir
+        self._history_origin = history_origin
         self.tree = TreeState(config.root)
 
     def environment(self) -> str:
@@ -58,3 +69,66 @@ class InputMeasurer:
             is_interpreter_known=known.__contains__,
         )
         return (measured,)
+
+    def affected(self, *, workdir: str, notices: list[str]) -> Callable[[TestFile], tuple[str, ...]]:
+        """Return a function that says why a file may be affected by a change; empty: it is not.
+
+        Adds to `notices` what the user should know.
+
+        Args:
+            workdir: of the tests, relative to the root.
+
+        Raises:
+            ConfigurationError: git does not know the commit, or a shared history cannot be used.
+        """
+        config = self._config
+        changes = None
+        if config.changed is not None:
+            try:
+                changes = find_changes(config.root, config.changed, origin="--changed")
+            except NoReferenceError as error:
+                why = str(error)
+                if error.has_git:
+                    notices.append(f"all files run: {why}")
+                    return lambda _: (why,)
+                notices.append(f"{error}: --changed compares with the last passing runs only")
+        known, rules = self._known_runs(notices), Overrides(config.overrides)
+        judge = AffectedFiles(self.tree, self.environment(), changes)
+
+        def reasons(file: TestFile) -> tuple[str, ...]:
+            return judge.reasons(_candidate(file, config, rules, workdir, known))
+
+        return reasons
+
+    def _known_runs(self, notices: list[str]) -> list[KnownRuns]:
+        """Return the histories that count: that of this machine, and a shared one.
+
+        Shards have only a shared one, because all machines must select the same files.
+        """
+        config, known = self._config, []
+        if config.history_from is not None:
+            known.append(read_shared_history(config.history_from, origin=self._history_origin))
+        if config.shard is None:
+            with closing(History(config.root)) as history:
+                notices += history.notices
+                known.append(history.load_runs())
+        elif not known:
+            raise ConfigurationError(
+                "--changed with shards needs a history that is the same on all machines: "
+                "name one with --history-from"
+            )
+        return known
+
+
+def _candidate(
+    file: TestFile, config: TestConfig, rules: Overrides, workdir: str, known: Sequence[KnownRuns]
+) -> Candidate:
+    statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
+    failed = [status for status in statuses if not status.is_pass]
+    runner = runner_of(file, rules.rule_for(file.path), config)
+    return Candidate(
+        path=file.path,
+        settings=settings_digest(runner, file.selection, workdir),
+        last_status=next(iter((*failed, *statuses)), None),
+        records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
+    )

@@ -31,8 +31,9 @@ from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
+from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
-from dispatcher.run.inputs import InputMeasurer
+from dispatcher.run.inputs import ProjectInputs
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -58,6 +59,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     shard: ShardSelection | None = None
     notices: tuple[str, ...] = ()
     """What the user should know before the run, a line each."""
+    reasons: Mapping[str, tuple[str, ...]] = {}
+    """Why a change may affect each file, by path; empty unless --changed selects files."""
 
     @property
     def shard_plan(self) -> ShardPlan | None:
@@ -120,6 +123,11 @@ class Preparation:
         if config.failed_only:
             failed = self._only_failed(files, notices)
             files, total = failed[: config.limit], len(failed)
+        reasons: dict[str, tuple[str, ...]] = {}
+        if config.changed is not None:
+            reasons = self._affected(files, found.workdir, notices)
+            affected = tuple(file for file in files if file.path in reasons)
+            files, total = affected[: config.limit], len(affected)
         if len(files) < total and config.limit is not None:
             notices.append(f"only {len(files)} of {total} files run: the limit is {config.limit}")
         shard = None
@@ -144,6 +152,7 @@ class Preparation:
             layout=found.layout,
             shard=shard,
             notices=(*notices, *lines),
+            reasons=reasons,
         )
 
     def prepare(self, selection: Selection, stack: ExitStack) -> Prepared:
@@ -217,9 +226,15 @@ class Preparation:
         )
 
     @cached_property
-    def inputs(self) -> InputMeasurer:
-        """What measures the inputs of files on this machine."""
-        return InputMeasurer(self._config, self.interpreter, self._environ, self._cache_dir())
+    def inputs(self) -> ProjectInputs:
+        """What the files of the project read, on this machine."""
+        return ProjectInputs(
+            self._config,
+            self.interpreter,
+            self._environ,
+            self._cache_dir(),
+            self._origins["history-from"].name,
+        )
 
     def _cache_dir(self) -> Path | None:
         """Return the directory for cached answers of the project's interpreter; None: there is none."""
@@ -247,6 +262,16 @@ class Preparation:
             if (row := known.get(file.path)) is not None and not row.last_status.is_pass
         )
 
+    def _affected(
+        self, files: Sequence[TestFile], workdir: Path, notices: list[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the files that a change may affect, by path, with the reasons."""
+        said = self.inputs.affected(workdir=os.path.relpath(workdir, self._config.root), notices=notices)
+        pairs = ((file.path, said(file)) for file in files)
+        found = {path: reasons for path, reasons in pairs if reasons}
+        notices.append(f"--changed: {len(found)} of {len(files)} files may be affected")
+        return found
+
     def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:
         config, shard = self._config, selection.shard
         known = history.load() if history is not None else {}
@@ -258,6 +283,8 @@ class Preparation:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
+        if self._joined is None and shard is None:
+            plan = with_parts(plan, known, selection.config, slots=capacity.slots)
         bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
         if named := named_files(config.paths, bases=bases):
             marked = (
@@ -281,7 +308,7 @@ class Preparation:
         if not rules.unmatched(file.path for file in files):
             return
         whole = structs.replace(
-            self._config, include_integration=True, paths=(), limit=None, failed_only=False
+            self._config, include_integration=True, paths=(), limit=None, failed_only=False, changed=None
         )
         everything = [*files, *self._discover(whole).files]
         for override in rules.unmatched(file.path for file in everything):

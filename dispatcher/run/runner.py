@@ -21,6 +21,7 @@ from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
 from dispatcher.engine.journaled_backend import JournaledBackend
 from dispatcher.engine.loop import RunLoop
+from dispatcher.engine.parts_backend import PartsBackend
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, Storage, open_storage, prune_runs
 from dispatcher.history.history import History, HistoryReporter
@@ -156,6 +157,8 @@ class TestRunner:
             stack.callback(backend.close)
             if opened.journal is not None:
                 backend = JournaledBackend(backend, opened.journal, opened.finished)
+            if any(planned.task.parts for planned in plan.files):
+                backend = PartsBackend(backend)
             run = RunLoop(
                 plan,
                 backend,

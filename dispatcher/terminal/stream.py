@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Protocol
 
-from dispatcher.config.choices import ColorChoice, Verbosity
+from dispatcher.config.choices import ColorChoice, OutputFormat, Verbosity
 from passmuster.model.errors import InfrastructureError
 
 _READER_IS_GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENXIO})
@@ -115,6 +115,13 @@ def use_color(choice: ColorChoice, environ: Mapping[str, str], *, is_terminal: b
     return is_terminal and not _is_dumb(environ)
 
 
+def resolve_output(choice: OutputFormat, *, is_terminal: bool) -> OutputFormat:
+    """Return what a run prints, which its standard output decides unless the user did."""
+    if choice is not OutputFormat.AUTO:
+        return choice
+    return OutputFormat.COMPACT if is_terminal else OutputFormat.CONTRACT
+
+
 def use_live_footer(verbosity: Verbosity, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
     """Return whether to show a live footer: never when quiet, on a dumb terminal, or on a CI."""
     if verbosity is Verbosity.QUIET or not is_terminal:
@@ -130,3 +137,16 @@ def is_terminal(stream: TextStream) -> bool:
 
 def _is_dumb(environ: Mapping[str, str]) -> bool:
     return environ.get("TERM", "") in ("dumb", "unknown")
+
+
+_FALLBACK_SIZE = os.terminal_size((80, 24))
+
+
+def terminal_size(stream: TextStream) -> os.terminal_size:
+    """Return the size of the terminal behind a stream; 80 columns and 24 lines if it is unknown."""
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return _FALLBACK_SIZE
+    # A terminal without a known size reports zero (an `expect` script, some CI systems).
+    return size if size.columns and size.lines else _FALLBACK_SIZE

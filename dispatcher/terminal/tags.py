@@ -20,6 +20,14 @@ class Tag(Enum):
     PASS = "32"
     FAIL = "31"
     WARN = "1;33"
+    WAIT = "35"
+    """The file was stopped to free memory, and waits to start again."""
+    RETRY = "33"
+    """The file failed and runs again, because retries are allowed."""
+    CHECK = "36"
+    """The file runs again to find out whether forking or other files changed its result."""
+    SPLIT = "1;36"
+    """The file did not pass in parts: it runs as a whole, or in parts once more to find the cause."""
 
 
 _TAGS = re.compile(rf"^\[({'|'.join(Tag.__members__)})\]", re.MULTILINE)

@@ -3,11 +3,12 @@
 Pure. A worker applies the rules to measurements, a simulation to the history, and both must decide the same:
 
 - As many files as there are slots may always run.
-- If at least half a CPU is idle, one more file may start, up to twice the number of slots. If all CPUs were
-  busy a moment ago, three quarters of a CPU must be idle: two files that share a CPU use half of it each, and
-  would otherwise keep sharing it.
-- An I/O-bound file may start in the same way up to four times the number of slots, once a measurement has
-  shown that CPUs are idle: on a busy machine, any file seems I/O-bound.
+- If at least half a CPU is idle, one more file may start, until twice as many files as there are slots work.
+  If all CPUs were busy a moment ago, three quarters of a CPU must be idle: two files that share a CPU use
+  half of it each, and would otherwise keep sharing it.
+- A file that only waits takes no slot from files that work: with such files, up to four times as many as
+  there are slots run, once a measurement has shown that CPUs are idle. On a busy machine, any file seems to
+  wait.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
+from passmuster.model.task import IO_BOUND_CPU_SHARE
+
 MAX_TIMES = 2
-"""Maximum multiple of the slots that may run while CPUs are idle."""
+"""Maximum multiple of the slots that files which work may use while CPUs are idle."""
 
 MAX_WAITING_TIMES = 4
-"""The same for I/O-bound files, each of which holds memory, a process, and the resource that it waits for."""
+"""The same with I/O-bound files, each of which holds memory, a process and the resource that it waits for."""
 
 IDLE_CPUS = 0.5
 """CPUs that must be idle for an extra file to start; less than this is idle between two files anyway."""
@@ -68,7 +71,8 @@ def free_slots(
     idle_cpus = cpus - sum(used_cpus) - other_cpus
     # Each start changes the load, so only one more file may start before the next measurement.
     more = 1 if idle_cpus >= needed_cpus else 0
-    free = max(usual, min(more, slots * MAX_TIMES - running))
-    most_waiting_times = MAX_WAITING_TIMES if is_measured else MAX_TIMES
-    free_if_waiting = max(usual, min(more, slots * most_waiting_times - running))
+    most = slots * (MAX_WAITING_TIMES if is_measured else MAX_TIMES)
+    working = sum(1 for cpus_used in used_cpus if cpus_used >= IO_BOUND_CPU_SHARE)
+    free = max(usual, min(more, slots * MAX_TIMES - working, most - running))
+    free_if_waiting = max(usual, min(more, most - running))
     return FreeSlots(slots=free, io_bound_slots=free_if_waiting - free)

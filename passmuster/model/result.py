@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from passmuster.model.inputs import FileInputs
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
+from passmuster.model.task import TestTask, key_of
+from passmuster.model.test_selection import FilePart
 
 HOLDS_NO_TESTS = "holds no tests"
 """The note of a file in which its framework found no tests."""
@@ -29,6 +31,24 @@ class CaseResult(Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     message: str = ""
     """Why it was skipped or how it failed; empty for a pass; bounded."""
+    shared_s: float = 0.0
+    """The seconds of it in which fixtures were set up that later tests use too (pytest: of the module, the
+    package, or the session)."""
+
+
+class PartRun(Struct, frozen=True, kw_only=True):
+    """What the process of one part of a file collected and ran."""
+
+    part: FilePart
+    collected: int = 0
+    """Tests of the whole file that it collected."""
+    digest: str = ""
+    """Of their names, in their order; empty: it did not collect them."""
+    start: int = 0
+    stop: int = 0
+    """The positions of its first test and of the one behind its last."""
+    problem: str = ""
+    """Why the file cannot run in parts at all; empty: nothing is known against it."""
 
 
 class TestResult(Struct, frozen=True, kw_only=True):
@@ -90,6 +110,9 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """Why it was not forked although forking was allowed; empty: no reason to report."""
     stale_quarantine: tuple[str, ...] = ()
     """Quarantined tests, as `Class::test`, that the file does not have."""
+    parts: tuple[PartRun, ...] = ()
+    """The parts of the file that were put together for it, or the one that it is of; empty: the file ran as a
+    whole."""
     inputs: FileInputs | None = None
     """What it read; None: it did not pass, or that was not recorded."""
     was_alone: bool = True
@@ -98,6 +121,37 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """Whether it started beyond the number of slots, because CPUs were idle."""
     is_worker_fault: bool = False
     """Whether the worker is the cause of a failed start."""
+
+    @classmethod
+    def without_run(
+        cls, task: TestTask, status: Status, error: str, *, worker: str = "", output: str = ""
+    ) -> TestResult:
+        """Return the result of a task that nothing ran, or whose result was lost."""
+        part = task.selection.part
+        return cls(
+            file_path=task.file_path,
+            status=status,
+            attempt=task.attempt,
+            error=error,
+            worker=worker,
+            output=output,
+            parts=() if part is None else (PartRun(part=part),),
+        )
+
+    @property
+    def key(self) -> str:
+        """What identifies the file, or the part of it that alone ran, in the run."""
+        return key_of(self.file_path, self.parts[0].part if len(self.parts) == 1 else None)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is of some parts of the file only: other shards run the others."""
+        return bool(self.parts) and len(self.parts) < self.parts[0].part.total
+
+    @property
+    def indivisible_because(self) -> str:
+        """Why the file cannot run in parts; empty: it ran as a whole, or nothing is known against it."""
+        return next((run.problem for run in self.parts if run.problem), "")
 
     @property
     def is_evicted(self) -> bool:

@@ -6,12 +6,14 @@ message can choose what is executed.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from passmuster.model.status import Isolation, RunnerKind
-from passmuster.model.test_selection import WHOLE_FILE, TestSelection
+from passmuster.model.test_selection import WHOLE_FILE, FilePart, TestSelection
 
 DEFAULT_TIMEOUT_S = 300.0
 """Wall-clock seconds for a file: the limit that the users of the shell scripts were promised."""
@@ -68,6 +70,9 @@ class TestTask(Struct, frozen=True, kw_only=True):
     """The worker with whose result this one is compared; empty: any. Another worker runs it if this one is
     gone or has no slot in time."""
     selection: TestSelection = WHOLE_FILE  # the tests of the file that run
+    parts: tuple[FilePart, ...] = ()
+    """In which parts the file runs, each by a task of its own (`as_parts`); empty: it runs as a whole. A task
+    that is sent to a worker has none."""
 
     @property
     def predicted_cpus(self) -> float:
@@ -89,4 +94,42 @@ class TestTask(Struct, frozen=True, kw_only=True):
     @property
     def attempt_id(self) -> str:
         """`run:path#attempt`, unique over all runs; the queue's task id too."""
-        return f"{self.run_id}:{self.file_path}#{self.attempt}"
+        return f"{self.run_id}:{self.key}#{self.attempt}"
+
+    @property
+    def key(self) -> str:
+        """What identifies its file, or its part of the file, in the run."""
+        return key_of(self.file_path, self.selection.part)
+
+    @property
+    def as_parts(self) -> tuple[TestTask, ...]:
+        """The tasks that run it: one for each part, or itself. Each reserves the memory of the whole file."""
+        if not self.parts:
+            return (self,)
+
+        def share(whole: float | None, part: FilePart) -> float | None:
+            return None if whole is None else whole * part.share
+
+        return tuple(
+            replace(
+                self,
+                parts=(),
+                selection=replace(self.selection, part=part),
+                predicted_s=share(self.predicted_s, part),
+                predicted_cpu_s=share(self.predicted_cpu_s, part),
+            )
+            for part in self.parts
+        )
+
+
+_PART = re.compile(r"/part-[0-9]+-of-[0-9]+-[0-9a-f]{8}\Z")
+
+
+def path_of(key: str) -> str:
+    """Return the file that a key is of, or a part of which."""
+    return _PART.sub("", key)
+
+
+def key_of(file_path: str, part: FilePart | None) -> str:
+    """Return what identifies a file, or a part of it, in a run; no other file can have that path."""
+    return file_path if part is None else f"{file_path}/{part.name}"

@@ -28,6 +28,24 @@ _QUOTED = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
 _WORDS_OF_EXPRESSIONS = ("and", "or", "not")
 
 
+class FilePart(Struct, frozen=True, kw_only=True):
+    """One of the parts in which a file runs: a stretch of its tests, in the order in which they run."""
+
+    number: int  # from 1
+    total: int
+    first: str = ""  # the name of its first test; empty: the file's first
+    until: str = ""  # the name of the next part's first test; empty: it reaches to the file's end
+    share: float = 1.0  # of the file's time that it is predicted to take, with its own start
+
+    @property
+    def name(self) -> str:
+        """A short name; parts that are cut elsewhere have other names."""
+        from hashlib import blake2b  # Few files run in parts.
+
+        tests = f"{self.first}\0{self.until}".encode("utf-8", "surrogateescape")
+        return f"part-{self.number}-of-{self.total}-{blake2b(tests, digest_size=4).hexdigest()}"
+
+
 class TestSelection(Struct, frozen=True, kw_only=True):
     """The tests of one file that run; without any value, all of them."""
 
@@ -45,10 +63,14 @@ class TestSelection(Struct, frozen=True, kw_only=True):
     quarantined: tuple[str, ...] = ()
     """Tests whose failure does not fail the file, in the form of `tests`."""
     seed: str = ""  # of a random order; empty: the file's own order
+    part: FilePart | None = None  # which of the tests that are left this process runs; None: all
 
     @property
     def is_whole_file(self) -> bool:
-        """Whether every test of the file is selected, as far as its own settings select it."""
+        """Whether every test of the file is selected, as far as its own settings select it.
+
+        The parts of a file are made by the plan, and select nothing: together they are the file.
+        """
         return not (self.tests or self.failed or self.deselected or self.keyword or self.marker)
 
     def as_words(self) -> list[str]:
@@ -62,6 +84,7 @@ class TestSelection(Struct, frozen=True, kw_only=True):
             *(f"argument={word}" for word in self.arguments),
             *(f"quarantine={test}" for test in self.quarantined),
             *([f"seed={self.seed}"] if self.seed else ()),
+            *([] if self.part is None else [f"first={self.part.first}", f"until={self.part.until}"]),
         ]
 
     @property

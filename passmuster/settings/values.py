@@ -239,6 +239,10 @@ SEED = ValueType(
     metavar="[=SEED]",
     toml_types=(str, int),
 )
+MERGE_BASE = "merge-base"
+"""The word for the newest commit that the tree shares with the main branch."""
+
+COMMIT = ValueType(parse=_parse_text, expected="the name of a commit", metavar="[=REF]")
 ARGUMENTS = replace(
     TEXTS,
     expected="a list of arguments, such as --runslow",

@@ -77,6 +77,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.inputs": (
         "passmuster.model",
+        "passmuster.settings",
+        "passmuster.source",
         "dispatcher.model",
     ),
     "dispatcher.history": (
@@ -212,6 +214,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.model",
         "dispatcher.config",
         "dispatcher.terminal",
+        "dispatcher.inputs",
         "dispatcher.history",
         "dispatcher.reporters",
         "dispatcher.coverage",

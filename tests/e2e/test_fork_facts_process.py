@@ -23,6 +23,7 @@ MODULES = (
     "subprocess",
     "tempfile",
     "uuid",
+    "wsgiref.handlers",
 )
 """What is imported beforehand, for the strictest way of forking."""
 
@@ -219,6 +220,11 @@ PROGRAMS = {
         import os
         print(os.environ["TESTING"], os.environ["TEST_MODE"], os.path.isdir(os.environ["TMPDIR"]))
         print(os.listdir(os.environ["TMPDIR"]))
+    """,
+    "copy of the environment": """
+        import os, wsgiref.handlers
+        copied = wsgiref.handlers.BaseHandler.os_environ
+        print([name for name in os.environ if copied.get(name) != os.environ[name]])
     """,
 }
 

@@ -66,6 +66,20 @@ def waiting_suite(files: int, *, share: float = 0.1) -> tuple[Recorded, ...]:
     )
 
 
+def mixed_suite(seed: int) -> tuple[Recorded, ...]:
+    """Return 120 files like CPython's own tests: eight wait 1.2 to 5 s, a few a little, all others work."""
+    chance = random.Random(seed)
+    wait_s = [5.1, 5.0, 5.0, 3.0, 2.5, 2.0, 1.5, 1.2]
+    wait_s += [chance.uniform(0.05, 0.6) if chance.random() < 0.15 else 0.0 for _ in range(112)]
+    cpu_s = [0.05] * 5 + [min(2.0, chance.lognormvariate(-2.0, 1.2)) for _ in range(115)]
+    files = [
+        Recorded(path=f"test_{number:03d}.py", cpu_s=cpu, wait_s=wait, peak_bytes=chance.randint(15, 60) * MB)
+        for number, (cpu, wait) in enumerate(zip(cpu_s, wait_s, strict=True))
+    ]
+    chance.shuffle(files)
+    return tuple(files)
+
+
 def discovered(files: tuple[Recorded, ...]) -> list[TestFile]:
     """Return the files as discovery finds them."""
     return [TestFile(path=file.path, label=file.path) for file in files]

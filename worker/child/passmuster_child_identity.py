@@ -5,6 +5,7 @@ Forked files share everything that a server has imported and configured. A name 
 """
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ IDENTITY = (WORKER, "PASSMUSTER_SLOT")
 
 BY_FILE = (*IDENTITY, "PASSMUSTER_ATTEMPT", "PASSMUSTER_FILE_MEMORY", "TMPDIR", "TMP", "TEMP")
 """Variables that differ from file to file, or say where temporary files belong."""
+
+_RENEWED = "wsgiref.handlers"
+"""A module that copies the environment when it is imported, for example by `django.test`. A forked process
+copies the environment again (`passmuster_child_reset`)."""
+
+_READ_FRAMES = 4
+"""Maximum number of frames between `IdentityReads` and a function that iterates over the environment."""
 
 _hidden: "list[None]" = []
 """Not empty while code is called that may look `WORKER` up but must not see it."""
@@ -37,7 +45,7 @@ class IdentityReads:
 
         # Each way of reading a variable comes by here.
         def encodekey(key: "Any") -> "Any":
-            if key in IDENTITY and not _hidden:
+            if key in IDENTITY and not _hidden and not _is_renewed():
                 self.names.add(key)
             return original(key)
 
@@ -50,6 +58,18 @@ class IdentityReads:
     def reason(self) -> str:
         """Return what was read, in words that follow the name of who did it; empty: nothing."""
         return "reads %s, which differs from file to file" % min(self.names) if self.names else ""
+
+
+def _is_renewed() -> bool:
+    """Return whether the environment is being copied by a module that forked processes have copy it again."""
+    frame = sys._getframe(2)
+    for _ in range(_READ_FRAMES):
+        if frame.f_globals.get("__name__") == _RENEWED:
+            return True
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return False
 
 
 def outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":

@@ -7,7 +7,8 @@ process that it forks. Files that compiled code opens by itself, tests for the e
 environment variables are not seen.
 
 The hook runs for every audited operation of the test. It therefore only collects paths; everything else
-happens once, at the end.
+happens once, at the end. A server does that before it is forked, for all that it has read (`settle`): it has
+imported most of what its files need, and only to look at each module would copy its memory for each file.
 """
 
 import os
@@ -15,6 +16,8 @@ import sys
 from os import fsdecode, getcwd, getpid, readlink, stat
 from os.path import normpath, realpath
 from sys import _getframe
+
+from passmuster_child_report import input_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +89,13 @@ class InputRecorder:
         self._read: "set[str]" = set()
         self._absent: "set[str]" = set()
         self._written: "set[str]" = set()
+        self._settled_read: "set[str]" = set()
+        self._settled_names: "set[str]" = set()
+        self._records: "list[str]" = []
+        """What is settled, as it is sent, and `_count`: how many values that has."""
+        self._count = 0
+        self._last_module = ""
+        """The newest module then; empty: nothing is settled."""
         self._listed: "set[tuple[str, str]]" = set()
         self._names: "set[str]" = set()
         self._search_path: "list[str]" = []
@@ -137,7 +147,7 @@ class InputRecorder:
         if type(flags) is int and flags & _WRITES:
             if flags & _REPLACES:
                 where = self._place(path)
-                if where and where not in self._read:
+                if where and not self._is_read(where):
                     self._written.add(where)
                 return
             if not flags & os.O_RDWR:
@@ -148,7 +158,7 @@ class InputRecorder:
 
     def _note(self, path: "Any", *, may_be_below: bool = False) -> None:
         where = self._place(path)
-        if not where or where in self._read or where in self._written or where in self._absent:
+        if not where or self._is_read(where) or where in self._written or where in self._absent:
             return
         try:
             stat(where)
@@ -158,6 +168,9 @@ class InputRecorder:
                 self._unsure = self._unsure or OPENS_BELOW
         else:
             self._read.add(where)
+
+    def _is_read(self, where: str) -> bool:
+        return where in self._read or where in self._settled_read
 
     def _place(self, path: "Any") -> str:
         """Return the absolute path of something that may be an input, else an empty string."""
@@ -184,7 +197,7 @@ class InputRecorder:
 
     def _on_exec(self, args: "tuple[Any, ...]") -> None:
         path = getattr(args[0], "co_filename", "")
-        if path not in self._read and type(path) is str and path.startswith(self._roots):
+        if type(path) is str and path.startswith(self._roots) and not self._is_read(path):
             where = self._place(path)
             if where:
                 self._read.add(where)
@@ -214,7 +227,7 @@ class InputRecorder:
 
     def _on_rename(self, args: "tuple[Any, ...]") -> None:
         where = self._place(args[1])
-        if where and where not in self._read:
+        if where and not self._is_read(where):
             self._written.add(where)
 
     def _on_fork(self, args: "tuple[Any, ...]") -> None:
@@ -243,6 +256,20 @@ class InputRecorder:
     def _on_network(self, args: "tuple[Any, ...]") -> None:
         self._has_network = True
 
+    def settle(self) -> None:
+        """Prepare the records of what this process has read, for all that will be forked from it."""
+        self._add_modules()
+        # Where a submodule is looked for depends on the search path until its package is loaded.
+        names = {name for name in self._names if "." not in name or name.rpartition(".")[0] in sys.modules}
+        settled = self._values_of(self._read, names, self._search_roots())
+        for kind, values in settled.items():
+            self._records += input_records(kind, sorted(values))
+            self._count += len(values)
+        self._settled_read |= self._read
+        self._settled_names |= names
+        self._read, self._names = set(), self._names - names
+        self._last_module = next(reversed(sys.modules))
+
     def report(self, reporter: "ReportWriter") -> None:
         """Send the record; nothing if this is a process that the file has forked."""
         if getpid() != self._pid:
@@ -254,34 +281,52 @@ class InputRecorder:
 
     def _send(self, reporter: "ReportWriter") -> None:
         self._add_modules()
-        root = self._roots[-1]
-        roots = [folder for folder in map(self._within, self._folders) if folder is not None]
-        below = [name for name in self._names if "." in name]
-        names = {name for name in self._names if "." not in name and name.isidentifier()}
-        values = {
-            "read": self._shown(self._read - self._written),
+        roots = self._search_roots()
+        names = {name for name in self._names if name not in self._settled_names}
+        values: "dict[str, set[str]]" = {
+            **self._values_of(self._read, names, roots),
             "absent": self._shown(self._absent - self._written),
-            "listed": ["%s\0%s" % (self._relative(folder), pattern) for folder, pattern in self._listed],
+            "listed": {"%s\0%s" % (self._relative(folder), pattern) for folder, pattern in self._listed},
             "path": roots,
-            "names": names,
-            "modules": self._submodules(below, [root + folder for folder in roots]),
         }
-        if sum(map(len, values.values())) > _LIMIT:
-            values, self._unsure = {}, "it reads more than %d files" % _LIMIT
+        records = list(self._records)
         for kind, found in values.items():
-            reporter.inputs(kind, sorted(found))
-        reporter.inputs_end(self._unsure, has_network=self._has_network)
+            records += input_records(kind, sorted(found))
+        if self._count + sum(map(len, values.values())) > _LIMIT:
+            records, self._unsure = [], "it reads more than %d files" % _LIMIT
+        reporter.inputs(records, self._unsure, has_network=self._has_network)
+
+    def _values_of(
+        self, read: "set[str]", names: "set[str]", roots: "Iterable[str]"
+    ) -> "dict[str, set[str]]":
+        """Return the values of the kinds to which a process only adds."""
+        folders = [self._roots[-1] + folder for folder in roots]
+        return {
+            "read": self._shown(read - self._written),
+            "names": {name for name in names if "." not in name and name.isidentifier()},
+            "modules": self._submodules([name for name in names if "." in name], folders),
+        }
+
+    def _search_roots(self) -> "set[str]":
+        """Return the folders of the search path that lie in the root, relative to it."""
+        return {folder for folder in map(self._within, self._folders) if folder is not None}
 
     def _add_modules(self) -> None:
         """Add the modules that are loaded: some were imported without an event that names their file."""
-        for name, module in list(sys.modules.items()):
+        new = []
+        for name in reversed(sys.modules):
+            if name == self._last_module:
+                break
+            new.append(name)
+        for name in new:
+            module = sys.modules.get(name)
             if name in _SPAWNING:
                 self._unsure = self._unsure or STARTS_PROGRAM
             if type(name) is not str or not issubclass(type(module), type(sys)):
                 continue
             self._names.add(name)
             file = vars(module).get("__file__")
-            if type(file) is str and file.startswith(self._roots) and file not in self._read:
+            if type(file) is str and file.startswith(self._roots) and not self._is_read(file):
                 where = self._place(file)
                 if where:
                     self._read.add(where)
@@ -356,6 +401,12 @@ def install(root: str, code_folder: str) -> None:
         recorder = InputRecorder(root, code_folder)
         _recorders.append(recorder)
         recorder.install()
+
+
+def settle() -> None:
+    """Prepare what the processes that will be forked from this one have in common."""
+    for recorder in _recorders:
+        recorder.settle()
 
 
 def start_file() -> "InputRecorder | None":

@@ -5,9 +5,11 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 
 import os
 import sys
+from time import perf_counter
 
 from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
+from passmuster_child_report import ANOTHER, MESSAGE_LIMIT
 from passmuster_child_select import QUARANTINED, Selection, UnknownTestError
 
 TYPE_CHECKING = False
@@ -41,11 +43,11 @@ def cache_option() -> str:
 
     One word, because some plugins take every word that is no option for a path.
     """
-    return "-ocache_dir=" + _cache_folder()
+    return "-ocache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
 
 
-def _cache_folder() -> str:
-    return os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
+_NEXT_SESSION = (("nfplugin", "newfirst"), ("stepwise", "stepwise"))
+"""Plugins of pytest with the option without which they do nothing but keep notes for a next session."""
 
 
 class Plugin:
@@ -75,6 +77,9 @@ class Plugin:
         self._asks_again = False
         self._taken_back: "set[str]" = set()
         self._deselected = 0
+        self._shared_s = 0.0
+        """Set-up of fixtures that later tests use too, since the last test."""
+        self._is_setting_up = False
         self._left: "set[str] | None" = None
         """Collected tests that have not ended; None: they are not collected yet."""
 
@@ -101,13 +106,19 @@ class Plugin:
         if self.selection.marker:
             config.option.markexpr = self.selection.marker
 
+    @_marked("trylast")
+    def pytest_configure(self, config: "pytest.Config") -> None:
+        """Unregister plugins that would only write, at the end, what a next session with this cache reads."""
+        if self._make_way is None:
+            return
+        for name, option in _NEXT_SESSION:
+            is_used = getattr(config.option, option, True)
+            if not is_used and config.pluginmanager.has_plugin(name):
+                config.pluginmanager.unregister(name=name)
+
     def pytest_sessionstart(self) -> None:
         """The session starts."""
         self.on_start()
-        try:
-            os.mkdir(_cache_folder(), 0o700)
-        except OSError:  # pytest creates it, with files that explain the directory.
-            pass
         self.reporter.mark("begin")
 
     @_marked("tryfirst")
@@ -170,8 +181,17 @@ class Plugin:
         """Count what the project's own options leave out; pytest may tell of it in parts."""
         self._deselected += len(items)
 
+    @_marked("tryfirst")
     def pytest_collection_finish(self, session: "pytest.Session") -> None:
-        """Report how many tests will run, and how many were deselected."""
+        """Report how many tests will run, and how many were deselected.
+
+        A part is cut out of what all plugins have selected and ordered, so that the parts together are what
+        the whole file would run.
+        """
+        if self.selection.is_part and not session.testsfailed:
+            session.items[:] = self.selection.cut(
+                session.items, list(map(_name, session.items)), self.reporter
+            )
         self._left = {item.nodeid for item in session.items}
         self.reporter.count("collected", len(self._left))
         if self._deselected:
@@ -229,8 +249,21 @@ class Plugin:
         elif report.skipped and report.nodeid:
             self.reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
 
+    @_marked("hookwrapper")
+    def pytest_fixture_setup(self, fixturedef: "pytest.FixtureDef[Any]") -> "Iterator[None]":
+        """Time the fixtures that later tests use too, with those that they request."""
+        if self._is_setting_up or str(fixturedef.scope) not in _SHARED_SCOPES:
+            yield
+            return
+        self._is_setting_up, started = True, perf_counter()
+        try:
+            yield
+        finally:
+            self._is_setting_up = False
+            self._shared_s += perf_counter() - started
+
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        """Add up set-up, call and tear-down; the test is reported when its tear-down is.
+        """Add up set-up, call, subtests and tear-down; the test is reported when its tear-down is.
 
         An attempt that pytest-rerunfailures takes back, by the outcome "rerun", is none of it.
         """
@@ -240,15 +273,22 @@ class Plugin:
         found = _outcome(report)
         if _rank(found) > _rank(outcome):
             outcome, message = found, _reason(report) if found != "passed" else ""
+        elif report.failed and len(message) < MESSAGE_LIMIT:
+            message += ANOTHER + _reason(report)
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            shared_s, self._shared_s = self._shared_s, 0.0
             if report.nodeid in self._taken_back:
                 self._taken_back.discard(report.nodeid)
                 return
             if self._left is not None:
                 self._left.discard(report.nodeid)
-            self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
+            self.reporter.case(report.nodeid, outcome or "passed", seconds, message, shared_s=shared_s)
+
+
+_SHARED_SCOPES = ("module", "package", "session")
+"""The scopes of fixtures that tests of several classes use."""
 
 
 def _name(item: "pytest.Item") -> str:
@@ -329,11 +369,20 @@ def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
         return report.longrepr[2]
     text = report.longreprtext
     crash = getattr(report.longrepr, "reprcrash", None)
-    if crash is None or ":%d: " % crash.lineno in text or " line %d" % crash.lineno in text:
+    if crash is None or _has_place(text) or " line %d" % crash.lineno in text:
         return text
     # With `--tb=no` and `--tb=line` pytest's text holds neither the place nor the whole message.
     marked = ["E   " + line for line in crash.message.splitlines()]
     return "\n".join([*marked, "", "%s:%d: " % (crash.path, crash.lineno)])
+
+
+def _has_place(text: str) -> bool:
+    """Whether a line is a place as pytest writes it: `path:line: ...`.
+
+    It need not be that of the crash: pytest leaves out the frames inside `unittest`.
+    """
+    places = (line.partition(": ")[0].rpartition(":")[2] for line in text.splitlines() if line[:2] != "E ")
+    return any(place.isdigit() for place in places)
 
 
 def wrap_main(config_module: "ModuleType", reporter: "ReportWriter") -> None:

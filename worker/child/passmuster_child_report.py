@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT = 8000
 """Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
 
+ANOTHER = "\n[... another failure of this test ...]\n"
+"""Separates the messages of one test that failed more than once: in subtests, or in its tear-down too."""
+
+_MIN_SHARED_S = 0.001
+"""Shorter set-ups of shared fixtures are not told apart: most tests have some of microseconds."""
 
 IMPORTS_EACH = 50
 """Imports in one record: far below the limit of a message."""
@@ -59,10 +64,19 @@ class ReportWriter:
         """The descriptor that reports go to."""
         return self._descriptor
 
-    def case(self, case_id: str, outcome: str, seconds: float, message: str = "") -> None:
-        """Report one test: `outcome` is a value of the runner's `Outcome`."""
+    def case(
+        self, case_id: str, outcome: str, seconds: float, message: str = "", *, shared_s: float = 0.0
+    ) -> None:
+        """Report one test.
+
+        Args:
+            outcome: a value of the runner's `Outcome`.
+            shared_s: the seconds of it in which fixtures were set up that later tests use too.
+        """
         self.cases += 1
         extra = ', "message": ' + _quote(bound(message)) if message else ""
+        if shared_s >= _MIN_SHARED_S:
+            extra += ', "shared": %.6f' % shared_s
         self._send(
             '{"case": %s, "outcome": "%s", "s": %.6f%s}'
             % (_quote(str(case_id)[:2000]), outcome, max(0.0, seconds), extra)
@@ -83,6 +97,16 @@ class ReportWriter:
             self.collected += number
         self._send('{"%s": %d}' % (key, number))
 
+    def part(self, digest: str, collected: int, start: int, stop: int) -> None:
+        """Report which of the tests that were collected belong to this part of the file.
+
+        Args:
+            digest: of the names of all of them, in their order.
+            start: the position of its first test.
+            stop: the position behind its last test.
+        """
+        self._send('{"part": "%s", "of": %d, "start": %d, "stop": %d}' % (digest, collected, start, stop))
+
     def defines(self, count: int, ran: int) -> None:
         """Report how many tests a script defines, and how many of them ran."""
         self._send('{"defines": %d, "ran": %d}' % (count, ran))
@@ -92,25 +116,17 @@ class ReportWriter:
         for start in range(0, len(names), IMPORTS_EACH):
             self.text("imports", " ".join(names[start : start + IMPORTS_EACH]))
 
-    def inputs(self, kind: str, values: "list[str]") -> None:
-        """Report what the process has read, of one kind (`passmuster_child_inputs`)."""
-        line: "list[str]" = []
-        size = 0
-        for value in values:
-            line.append(_quote(value))
-            size += len(line[-1])
-            if size > INPUTS_EACH:
-                self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
-                line, size = [], 0
-        if line:
-            self._send('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+    def inputs(self, records: "list[str]", unsure: str, *, has_network: bool) -> None:
+        """Report what the process has read (`input_records`).
 
-    def inputs_end(self, unsure: str, *, has_network: bool) -> None:
-        """Report that the inputs are complete, except for the reason in `unsure`; empty: there is none."""
+        It is complete except for the reason in `unsure`; empty: there is none.
+        """
+        for record in records:
+            self._send(record)
         self._send('{"inputs": "end", "unsure": %s, "network": %d}' % (_quote(unsure), has_network))
 
     def text(self, key: str, value: str) -> None:
-        """Report a text: the `runner`, a `collect` or `start` error, or why pytest `quit` early."""
+        """Report a text: the `runner`, a `collect` or `start` error, why pytest `quit` early, and more."""
         self._send('{"%s": %s}' % (key, _quote(bound(value))))
 
     def _identify(self) -> "tuple[int, int]":
@@ -123,6 +139,22 @@ class ReportWriter:
                 write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
         except OSError:
             pass
+
+
+def input_records(kind: str, values: "list[str]") -> "list[str]":
+    """Return records of what a process has read, of one kind (`passmuster_child_inputs`)."""
+    records: "list[str]" = []
+    line: "list[str]" = []
+    size = 0
+    for value in values:
+        line.append(_quote(value))
+        size += len(line[-1])
+        if size > INPUTS_EACH:
+            records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+            line, size = [], 0
+    if line:
+        records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
+    return records
 
 
 def bound(message: str) -> str:

@@ -42,13 +42,16 @@ def _forget_temporary_directory() -> None:
 
 
 def _update_process_facts() -> None:
-    """Update modules that store the thread ID or the start time of their process."""
+    """Update modules that store the thread ID, the start time, or the environment of their process."""
     threading: Any = sys.modules.get("threading")
     if threading is not None and hasattr(threading.Thread, "_set_native_id"):
         threading.main_thread()._set_native_id()
     logging: Any = sys.modules.get("logging")
     if logging is not None:  # What `relativeCreated` counts from.
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
+    handlers: Any = sys.modules.get("wsgiref.handlers")
+    if handlers is not None:
+        handlers.BaseHandler.os_environ = handlers.read_environ()
 
 
 def _draw_new_randomness() -> None:

@@ -4,6 +4,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Optional, Sequence
 
+    from passmuster_child_report import ReportWriter
+
 _NEAREST = 3
 
 QUARANTINED = "quarantined"
@@ -15,8 +17,9 @@ class Selection:
 
     Args:
         words: words `NAME=VALUE`: `test`, `failed`, `deselect`, and `quarantine` with a test inside the
-            file (`Class::test`), `keyword`, `marker`, `argument` with a further argument of pytest, and
-            `seed` of a random order.
+            file (`Class::test`), `keyword`, `marker`, `argument` with a further argument of pytest,
+            `seed` of a random order, and of one of several parts of the file its `first` test and the one
+            before which it ends (`until`); empty: that of the file.
     """
 
     def __init__(self, words: "Sequence[str]" = ()) -> None:
@@ -32,6 +35,9 @@ class Selection:
         self.arguments = values.get("argument", [])
         self.quarantined = values.get("quarantine", [])
         self.seed = "".join(values.get("seed", []))
+        self.is_part = "first" in values
+        self.first = "".join(values.get("first", []))
+        self.until = "".join(values.get("until", []))
         self.is_empty = not words
         self.is_whole_file = not (self.tests or self.failed or self.deselected or self.keyword or self.marker)
 
@@ -91,6 +97,31 @@ class Selection:
     def unknown_quarantined(self, names: "Sequence[str]") -> "list[str]":
         """Return the quarantined tests that are none of the file's."""
         return [test for test in self.quarantined if not any(_covers(test, name) for name in names)]
+
+    def cut(self, items: "list[Any]", names: "list[str]", reporter: "ReportWriter") -> "list[Any]":
+        """Return the tests of this part of the file, and report where it is; none if it cannot be found.
+
+        Args:
+            items: all tests of the file, in the order in which they would run.
+            names: their names inside the file.
+        """
+        from hashlib import blake2b
+
+        if len(set(names)) != len(names):
+            reporter.text("uncut", "several of its tests have the same name")
+            return []
+        for name in (self.first, self.until):
+            if name and name not in names:
+                reporter.text("start", "it was to be cut at %s, which it does not have any more" % name)
+                return []
+        start = names.index(self.first) if self.first else 0
+        stop = names.index(self.until) if self.until else len(names)
+        if stop < start:
+            reporter.text("start", "its tests run in another order than before")
+            return []
+        digest = blake2b("\0".join(names).encode("utf-8", "backslashreplace"), digest_size=16)
+        reporter.part(digest.hexdigest(), len(names), start, stop)
+        return items[start:stop]
 
 
 class UnknownTestError(Exception):
@@ -160,6 +191,8 @@ def unittest_filter(
 
 def problem(selection: Selection, kind: str) -> "Optional[str]":
     """Return why a framework cannot select these tests; None: it can."""
+    if selection.is_part and kind not in ("pytest", "unittest"):
+        return "a file that runs as a %s cannot run in parts" % kind
     if kind != "pytest" and selection.marker:
         return "-m needs pytest, and %s runs this file" % kind
     return None

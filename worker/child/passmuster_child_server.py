@@ -153,6 +153,7 @@ class Server:
         answer["files"] = list(self.files.values())
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
+        load("passmuster_child_inputs").settle()
         freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
         self.control.send("ready", answer)

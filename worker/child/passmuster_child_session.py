@@ -85,10 +85,14 @@ class PreparedSession:
         self._environment = surroundings.changed_environment()
         self._path = (surroundings.path, list(sys.path))
         self._interpreter = checks.InterpreterState()
-        self._has_conftests = False
+        self._conftest_folders = self._find_conftest_folders()
+        self._conftests: "list[str] | None" = None
+        """The initial conftests that are loaded; None: each file loads them itself."""
         self._streams = checks.StreamWatch()
         self.executed_conftests = ExecutedConftests(made.config)
         interpreter.restore()
+        if not self.initial_conftests():
+            self._load_ahead(IdentityReads())  # What pytest itself does then is the same for each file.
 
     def hold_conftests(self, reads: IdentityReads) -> str:
         """Load the initial conftests for all files that will be forked from this process; called once.
@@ -106,29 +110,26 @@ class PreparedSession:
         reason = self._why_conftests()
         if reason:
             raise Unsupported(reason)
-        environment, interpreter = dict(os.environ), checks.InterpreterState()
-        self._interpreter.restore()
-        with running(), reads:
-            self._load_conftests(self._streams.note)
-        self._has_conftests = True
-        if self._made.capture is not None:
-            self._made.capture.stop_global_capturing()
-        self._environment.update(checks.changed_environment(environment))
-        self._path = (self._path[0], list(sys.path))
-        self._interpreter = checks.InterpreterState()
-        interpreter.restore()
+        self._load_ahead(reads, self._streams.note)
         return (
             "keeps standard output or error as they are while pytest captures"
             if self._streams.are_kept()
             else ""
         )
 
-    def initial_conftests(self) -> "list[str]":
-        """Return the paths of the initial conftests."""
-        if self._made.initial["noconftest"]:
-            return []
-        paths = (os.path.join(folder, "conftest.py") for folder in self._conftest_folders())
-        return [path for path in paths if os.path.exists(path)]
+    def _load_ahead(self, reads: IdentityReads, on_capture: "Callable[[], object]" = bool) -> None:
+        """Load the initial conftests for all files that will be forked from this process."""
+        environment, interpreter = dict(os.environ), checks.InterpreterState()
+        self._interpreter.restore()
+        with running(), reads:
+            self._load_conftests(on_capture)
+        self._conftests = self.initial_conftests()
+        if self._made.capture is not None:
+            self._made.capture.stop_global_capturing()
+        self._environment.update(checks.changed_environment(environment))
+        self._path = (self._path[0], list(sys.path))
+        self._interpreter = checks.InterpreterState()
+        interpreter.restore()
 
     def why_not(self, file: str) -> str:
         """Return why a file cannot run in this session, in one line; empty: it can.
@@ -196,13 +197,16 @@ class PreparedSession:
 
     def _why_conftests(self) -> str:
         """Return which initial conftest does what must happen before the session is configured."""
-        reasons = (
-            str(checks.why_conftest(os.path.join(folder, "conftest.py")))
-            for folder in self._conftest_folders()
-        )
-        return next(filter(None, reasons), "")
+        return next(filter(None, map(checks.why_conftest, self.initial_conftests())), "")
 
-    def _conftest_folders(self) -> "list[str]":
+    def initial_conftests(self) -> "list[str]":
+        """Return the conftests that pytest loads before it configures, as they are now."""
+        if self._made.initial["noconftest"]:
+            return []
+        paths = (os.path.join(folder, "conftest.py") for folder in self._conftest_folders)
+        return list(filter(os.path.exists, paths))
+
+    def _find_conftest_folders(self) -> "list[str]":
         """Return the folders whose conftests pytest loads before it configures, if they have one."""
         above = set()
         cut = os.path.abspath(str(self._made.initial["confcutdir"] or os.sep))
@@ -245,7 +249,9 @@ class PreparedSession:
             # Capturing asks for it at once, and finds it out by writing a file.
             tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
         adopt(self._made)
-        if self._has_conftests:
+        if self._conftests is not None:
+            if self._conftests != self.initial_conftests():
+                raise Unsupported("there are other initial conftests than when the run started")
             start_capture(self._made)
             self._streams.renew()
             if self._made.capture is not None:

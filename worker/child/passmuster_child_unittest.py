@@ -8,6 +8,7 @@ import sys
 from _thread import get_ident
 from time import perf_counter
 
+from passmuster_child_report import ANOTHER
 from passmuster_child_select import QUARANTINED, UnknownTestError, unittest_filter
 
 TYPE_CHECKING = False
@@ -49,6 +50,9 @@ def make_loader(
                 cases, deselected = choose(list(_cases(suite)))
                 if deselected:
                     reporter.count("deselected", deselected)
+                if selection.is_part and not any(type(case).__name__ == "_FailedTest" for case in cases):
+                    names = ["::".join(case.id().split(".")[-2:]) for case in cases]
+                    cases = selection.cut(cases, names, reporter)
                 return self.suiteClass(cases)
             except UnknownTestError as error:
                 reporter.text("collect", str(error))
@@ -196,10 +200,18 @@ def _lengths(result: "unittest.TestResult | None") -> "list[int]":
 
 
 def _what_is_new(result: "unittest.TestResult | None", before: "list[int]") -> "tuple[str, str]":
-    for (name, outcome), length in zip(_LISTS, before):  # noqa: B905 - not in Python 3.9.
-        entries = getattr(result, name, ())
-        if len(entries) > length:
-            entry = entries[length]
-            message = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else ""
-            return outcome, message if isinstance(message, str) else str(message)
-    return "passed", ""
+    new = [
+        (outcome, entry)
+        for (name, outcome), length in zip(_LISTS, before)  # noqa: B905 - not in Python 3.9.
+        for entry in getattr(result, name, ())[length:]
+    ]
+    if not new:
+        return "passed", ""
+    found = new[0][0]
+    counts = ("error", "failed") if found == "error" else (found,)
+    return found, ANOTHER.join(_message(entry) for outcome, entry in new if outcome in counts)
+
+
+def _message(entry: object) -> str:
+    message = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else ""
+    return message if isinstance(message, str) else str(message)

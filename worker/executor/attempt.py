@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from passmuster.model.executor import SlotRange
-from passmuster.model.result import TestResult
+from passmuster.model.result import PartRun, TestResult
 from passmuster.model.status import Isolation, RunnerKind, StopReason
 from passmuster.model.task import TestTask
 from worker.budget.inherited import Inherited
@@ -220,8 +220,24 @@ def build_result(
         isolation=Isolation.SPAWN if report.spawn_reason else attempt.launch.isolation,
         isolation_note=report.spawn_reason or attempt.launch.note,
         stale_quarantine=tuple(report.stale_quarantine),
+        parts=_part_runs(attempt.task, report),
         inputs=report.inputs.inputs() if classification.status.is_pass and not is_command else None,
     )
+
+
+def _part_runs(task: TestTask, report: ChildReport) -> tuple[PartRun, ...]:
+    """Return which part of its file a process ran; empty: the task is for the whole file."""
+    if task.selection.part is None:
+        return ()
+    run = PartRun(
+        part=task.selection.part,
+        collected=report.part_of,
+        digest=report.part_digest,
+        start=report.part_start,
+        stop=report.part_stop,
+        problem=report.part_problem,
+    )
+    return (run,)
 
 
 def _without_own_frames(stacks: str) -> str:
@@ -238,4 +254,4 @@ def _split_status(wait_status: int) -> tuple[int | None, int | None]:
 def _start_problem(supervised: Supervised, attempt: RunningAttempt) -> str:
     if supervised.failed is not None:
         return f"cannot execute {attempt.program}: {supervised.failed.text}"
-    return attempt.report.start_error
+    return attempt.report.start_error or attempt.report.part_problem

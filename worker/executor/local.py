@@ -358,14 +358,8 @@ class LocalExecutor:
             kill_all(descendants(attempt.supervisor_pid))
 
     def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
-        return TestResult(
-            file_path=task.file_path,
-            status=Status.START_ERROR,
-            error=error,
-            attempt=task.attempt,
-            worker=self._settings.name,
-            slot=slot,
-        )
+        result = TestResult.without_run(task, Status.START_ERROR, error, worker=self._settings.name)
+        return structs.replace(result, slot=slot)
 
 
 class _OomKills:

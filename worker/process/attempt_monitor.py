@@ -2,7 +2,8 @@
 
 One thread runs `AttemptMonitor.run` for each file. It waits on four descriptors at once: the process
 supervisor, the output, the report, and a pipe by which other threads wake it. Output is always read, so
-printing never blocks the test.
+printing never blocks the test for long. pytest writes a few bytes twice for each test case. To wake up for
+each of them would take more CPU time than many tests do, so the pipes are read at intervals (`ReadPace`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ from worker.process.supervisor_client import (
 READ_BYTES = 1 << 18
 """Bytes read from a pipe at a time: four times the capacity of a pipe."""
 
+REST_S = 0.02
+"""Seconds for which the pipes are not read after the start, and after a read that found little."""
+
+FLOOD_BYTES = 1 << 15
+"""A read of so many bytes, half the capacity of a pipe, means that a longer rest would block the test."""
+
+FLOOD_S = 0.1
+"""Seconds without a rest after that."""
+
 DRAIN_S = 0.5
 """Seconds to wait for the last output after all processes ended. Only a process that escaped its supervisor
 can still hold the pipe open."""
@@ -63,6 +73,25 @@ class Supervised(Struct, frozen=True, kw_only=True):
     """Stacks of its Python processes at the timeout."""
 
 
+class ReadPace:
+    """Decides when to read what a test writes. All times are of one clock, in seconds."""
+
+    def __init__(self, now_s: float) -> None:
+        self._rests_until_s = now_s + REST_S
+        self._floods_until_s = now_s
+
+    def rest_s(self, now_s: float) -> float:
+        """Return the seconds until the pipes should be read again; 0: they should be now."""
+        return max(0.0, self._rests_until_s - now_s)
+
+    def record(self, count: int, now_s: float) -> None:
+        """Record a read of `count` bytes."""
+        if count >= FLOOD_BYTES:
+            self._floods_until_s = now_s + FLOOD_S
+        elif count and now_s >= self._floods_until_s:
+            self._rests_until_s = now_s + REST_S
+
+
 class AttemptMonitor:
     """Runs one file under one process supervisor. Only `stop` may be called from any thread."""
 
@@ -78,6 +107,8 @@ class AttemptMonitor:
         self._stop_request: tuple[StopReason, str, float] | None = None
         """Reason, detail, and grace period in seconds."""
         self._poll = select.poll()
+        self._poll_without_pipes = select.poll()
+        self._pace = ReadPace(time.monotonic())
         self._pipes: dict[int, Callable[[bytes], None]] = {}
         self._messages: list[SupervisorMessage] = []
         self._stacks = ""
@@ -127,8 +158,9 @@ class AttemptMonitor:
         )
 
     def _start(self, start: Callable[[int, int], None]) -> None:
-        self._poll.register(self._wake_read, select.POLLIN)
-        self._poll.register(self._supervisor.fileno(), select.POLLIN)
+        for poll in (self._poll, self._poll_without_pipes):
+            poll.register(self._wake_read, select.POLLIN)
+            poll.register(self._supervisor.fileno(), select.POLLIN)
         with ExitStack() as writing_ends:
             output = self._open_pipe(self._capture.feed, writing_ends)
             report = self._open_pipe(self._report.feed, writing_ends)
@@ -200,9 +232,19 @@ class AttemptMonitor:
             self._kill_at = min(self._kill_at, now + grace_s)
 
     def _serve(self, timeout_s: float | None) -> int:
-        """Wait for any descriptor and read it; return the number of bytes that the test wrote."""
+        """Wait for any descriptor or the end of a rest; return the number of bytes that the test wrote."""
+        rest_s = self._pace.rest_s(time.monotonic())
+        if rest_s > 0:
+            timeout_s = rest_s if timeout_s is None else min(rest_s, timeout_s)
+            return self._wait_for(self._poll_without_pipes, timeout_s)
+        count = self._wait_for(self._poll, timeout_s)
+        self._pace.record(count, time.monotonic())
+        return count
+
+    def _wait_for(self, poll: select.poll, timeout_s: float | None) -> int:
+        """Wait for a descriptor and read all that are ready. Return as `_serve`."""
         count = 0
-        for descriptor, _ in self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
+        for descriptor, _ in poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
             if descriptor == self._wake_read:
                 os.read(descriptor, 512)
             elif descriptor in self._pipes:
@@ -215,7 +257,7 @@ class AttemptMonitor:
         """Serve for a while, leaving the supervisor's messages to the loop. Return as `_serve`."""
         deadline, count = time.monotonic() + seconds, 0
         while (left := deadline - time.monotonic()) > 0:
-            count += self._serve(left)
+            count += self._wait_for(self._poll, left)
         return count
 
     def _read(self, descriptor: int) -> int:

@@ -9,7 +9,7 @@ Records, by their first key:
     {"defines": 3, "ran": 1}                    tests that a script defines, and how many of them ran
     {"collected": 3} / {"deselected": 2}        tests that pytest will run, or leaves out
     {"quit": reason}                            pytest ended before all collected tests had run
-    {"case": id, "outcome": ..., "s": 0.1, "message": ...}
+    {"case": id, "outcome": ..., "s": 0.1, "message": ..., "shared": 0.05}
     {"begin": 1} / {"done": 1}                  a test framework's outermost run starts, finishes
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
@@ -17,6 +17,8 @@ Records, by their first key:
     {"inputs": "read", "values": [...]}         what it read, see `worker.process.input_report`
     {"inputs": "end", "unsure": reason, "network": 0}
     {"stale": test}                             a quarantined test that the file does not have
+    {"part": digest, "of": 9, "start": 3, "stop": 6}    which of the collected tests a part of the file runs
+    {"uncut": reason}                           the file cannot run in parts, so this one ran no test
     {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
 
@@ -48,6 +50,8 @@ STRAY_LIMIT_BYTES = 256 * 1024
 STALE_LIMIT = 1000
 """Maximum number of quarantined tests that a file may report as missing."""
 
+_DIGEST_CHARS = 64
+
 _MAX_SECONDS = 1e9
 """Thirty years; a longer duration of a test is invalid."""
 
@@ -74,6 +78,9 @@ class ChildReport:
         self.spawn_reason = ""
         self.imports: list[str] = []
         self.stale_quarantine: list[str] = []
+        self.part_digest = ""
+        self.part_of = self.part_start = self.part_stop = 0
+        self.part_problem = ""
         self.inputs = InputReport()
         self._message_chars = 0
         self._id_chars = 0
@@ -113,7 +120,10 @@ class ChildReport:
             return False
         match record:
             case {"case": str(case_id), "outcome": str(outcome), "s": int() | float() as seconds, **rest}:
-                return self._add_case(case_id, outcome, seconds, str(rest.get("message", "")))
+                shared_s = rest.get("shared", 0.0)
+                return isinstance(shared_s, int | float) and self._add_case(
+                    case_id, outcome, seconds, str(rest.get("message", "")), shared_s
+                )
             case {"runner": str(runner)} if runner in _RUNNERS:
                 self.runner = _RUNNERS[runner]
             case {"defines": int(defines), "ran": int(ran)} if 0 <= ran <= defines:
@@ -140,15 +150,23 @@ class ChildReport:
                 return self.inputs.add(kind, values)
             case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
                 self.stale_quarantine.append(_encodable(test))
+            case {"part": str(digest), "of": int(of), "start": int(start), "stop": int(stop)} if (
+                0 <= start <= stop <= of
+            ):
+                self.part_digest = _encodable(digest)[:_DIGEST_CHARS]
+                self.part_of, self.part_start, self.part_stop = of, start, stop
+            case {"uncut": str(message)}:
+                self.part_problem = _encodable(message)
             case {"unforked": str(message)}:
                 self.spawn_reason = _encodable(message)
             case _:
                 return False
         return True
 
-    def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
+    def _add_case(self, case_id: str, outcome: str, seconds: float, message: str, shared_s: float) -> bool:
         # Python's JSON accepts NaN and integers beyond every float; the child never writes them.
-        if outcome not in _OUTCOMES or not 0 <= seconds <= _MAX_SECONDS:
+        are_times = 0 <= seconds <= _MAX_SECONDS and 0 <= shared_s <= _MAX_SECONDS
+        if outcome not in _OUTCOMES or not are_times:
             return False
         self._id_chars += len(case_id)
         if len(self.cases) >= CASES_LIMIT or self._id_chars > IDS_LIMIT_CHARS:
@@ -163,6 +181,7 @@ class ChildReport:
                     outcome=_OUTCOMES[outcome],
                     seconds=float(seconds),
                     message=_encodable(message),
+                    shared_s=float(shared_s),
                 )
             )
         return True

@@ -97,7 +97,7 @@ class TaskHandler:
         spec = self._spec_of(task.run_id)
         file = InFlightFile(
             run_id=task.run_id,
-            path=task.file_path,
+            path=task.key,
             delivery=delivery,
             attempt_id=task.attempt_id,
             cancel_grace_s=0.0 if spec is None else spec.grace_s,
@@ -145,7 +145,10 @@ class TaskHandler:
                 self._executor.release(task)
         if reply is ClaimReply.OK:
             self._in_flight.claim(file.attempt_id)
-            result = self._run(task) if problem is None else _start_error(task, problem)
+            if problem is None:
+                result = self._run(task)
+            else:
+                result = TestResult.without_run(task, Status.START_ERROR, problem)
             self._on_end(file)
             self._return(store, file, result)
         return reply is not None
@@ -210,13 +213,8 @@ class TaskHandler:
         try:
             return self._executor.run_single_test(task)
         except Exception:  # The top of a thread: an internal error must not lose a file's result.
-            return TestResult(
-                file_path=task.file_path,
-                status=Status.LOST,
-                attempt=task.attempt,
-                error="an internal error in the worker lost its result; the traceback is in its output",
-                output=traceback.format_exc(),
-            )
+            text = "an internal error in the worker lost its result; the traceback is in its output"
+            return TestResult.without_run(task, Status.LOST, text, output=traceback.format_exc())
 
     def _return(self, store: RunStore, file: InFlightFile, result: TestResult) -> None:
         """Submit a file's result, or return the file without one if this worker, not the file, failed."""
@@ -287,11 +285,6 @@ class TaskHandler:
                 attempt=result.attempt,
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
+                parts=result.parts,
             )
             return self._envelope.sign(result_kind(run_id), encode_result(lost), "", run_id=run_id)
-
-
-def _start_error(task: TestTask, problem: str) -> TestResult:
-    return TestResult(
-        file_path=task.file_path, status=Status.START_ERROR, attempt=task.attempt, error=problem
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, islice, zip_longest
 
@@ -10,11 +10,10 @@ from msgspec import Struct
 
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, Finding, Regression, TestResults
-from dispatcher.reporters.console.lines import PASSED_EXCLUSIVELY, status_text
-from dispatcher.reporters.console.summary import attempts_text, regression_text
+from dispatcher.reporters.console.lines import PASSED_EXCLUSIVELY, attempts_text, status_text
+from dispatcher.reporters.console.summary import regression_text
 from dispatcher.reporters.console.totals import by_path
-from dispatcher.reporters.failure_text import failure_line, headline, marked_lines
-from passmuster.model.result import CaseResult, TestResult
+from dispatcher.reporters.failures import count_failures, failed_tests, failures_of, first_line
 from passmuster.model.status import Status
 from passmuster.model.text import last_lines, one_line, sanitize
 
@@ -73,7 +72,7 @@ def annotations_of(
     rounds = zip_longest(*(_errors(record) for record in failed[:max_shown]))
     found = (annotation for annotation in chain.from_iterable(rounds) if annotation is not None)
     errors = [*of_the_run, *islice(found, max_shown)]
-    total = len(of_the_run) + sum(needs_own(one.final) + len(annotated_cases(one)) for one in failed)
+    total = len(of_the_run) + sum(count_failures(one.final) for one in failed)
     flaky = passed_after_failure(results)
     regressed = () if results.fails_on_regression else results.regressions
     warnings = [
@@ -109,36 +108,6 @@ def how_it_ended(record: FileAttempts) -> str:
     return f"passed and failed: {attempts_text(record)}"
 
 
-def case_name(case_id: str) -> str:
-    """Return a test's name without its file: `tests/a.py::T::m[x]` gives `T::m[x]`."""
-    name = case_id.partition("::")[2] if case_id.partition("[")[0].count("::") else case_id
-    return one_line(name.removeprefix("__main__."))[:TITLE_CHARS]
-
-
-def case_line(case: CaseResult, record: FileAttempts) -> int | None:
-    """Return the line at which a test failed; None: unknown."""
-    return failure_line(case.message, record.file.path, record.file.label)
-
-
-def file_line(result: TestResult, record: FileAttempts) -> int | None:
-    """Return the line at which a file failed as a whole, or where it was at its timeout; None: unknown."""
-    path, label = record.file.path, record.file.label
-    return failure_line(result.stacks, path, label) or failure_line(result.output, path, label)
-
-
-def needs_own(result: TestResult) -> bool:
-    """Whether a failed file has a problem beyond its tests', such as a timeout, or no failing test."""
-    return result.status is not Status.FAIL or not result.bad_cases
-
-
-def annotated_cases(record: FileAttempts) -> Sequence[CaseResult]:
-    """Return the failing tests of a file that get their own annotations.
-
-    pytest reports a file that it could not collect as a test case with the file's name: it appears once.
-    """
-    return () if record.final.status is Status.COLLECT_ERROR else record.final.bad_cases
-
-
 def _of_the_run(results: TestResults) -> Iterator[Annotation]:
     if results.cancelled:
         text = f"{len(results.cancelled)} file(s) did not run to their end."
@@ -151,35 +120,25 @@ def _of_the_run(results: TestResults) -> Iterator[Annotation]:
 
 
 def _errors(record: FileAttempts) -> Iterator[Annotation]:
-    result, label = record.final, one_line(record.file.label)
-    cases = result.bad_cases
-    if needs_own(result):
-        if result.status is Status.COLLECT_ERROR and cases:
-            detail = _case_detail(cases[0].message)
-        else:
-            detail = last_lines(result.stacks or result.output, DETAIL_LINES)
-        # Where the file as a whole names no line, a failing test may.
-        lines = chain([file_line(result, record)], (case_line(case, record) for case in cases))
-        message = _cut(status_text(result), *detail)
-        title = f"{result.status}: {label}"
-        yield _annotation(AnnotationLevel.ERROR, title, message, record.file, _first_line(lines))
-    for case in annotated_cases(record):
-        what = one_line(headline(case.message)) or f"the test {case.outcome}"
-        detail = [line for line in _case_detail(case.message) if line.strip() != what.strip()]
-        title, line = case_name(case.case_id) or label, case_line(case, record)
-        yield _annotation(AnnotationLevel.ERROR, title, _cut(what, *detail), record.file, line)
+    label = one_line(record.file.label)
+    for failure in failures_of(record.file, record.final):
+        title, detail = failure.name[:TITLE_CHARS] or label, failure.detail[:DETAIL_LINES]
+        if failure.outcome is None:
+            title = f"{record.status}: {label}"
+            detail = detail or last_lines(record.final.output.rstrip("\n"), DETAIL_LINES)
+        message = _cut(failure.message, *detail)
+        yield _annotation(AnnotationLevel.ERROR, title, message, record.file, failure.line)
 
 
 def _flaky(record: FileAttempts) -> Annotation:
     last = [one for one in record.attempts if one.status.is_failure and not one.is_evicted][-1]
-    named = [
-        f"{case_name(case.case_id)}: {one_line(headline(case.message))}"
-        for case in last.bad_cases[:DETAIL_LINES]
-    ]
+    failures = list(islice(failed_tests(record.file, last), DETAIL_LINES))
+    named = [f"{failure.name[:TITLE_CHARS]}: {failure.message}" for failure in failures]
     message = _cut(f"It {how_it_ended(record)}", *(named or [status_text(last)]))
-    lines = chain((case_line(case, record) for case in last.bad_cases), [file_line(last, record)])
+    line = next((failure.line for failure in failures if failure.line), None)
+    line = line or first_line(record.file, (last.stacks, last.output))
     title = f"Flaky: {one_line(record.file.label)}"
-    return _annotation(AnnotationLevel.WARNING, title, message, record.file, _first_line(lines))
+    return _annotation(AnnotationLevel.WARNING, title, message, record.file, line)
 
 
 def _regressed(found: Regression, level: AnnotationLevel) -> Annotation:
@@ -192,16 +151,6 @@ def _annotation(
 ) -> Annotation:
     path = one_line(file.path)
     return Annotation(level=level, title=title[:TITLE_CHARS], message=message, path=path, line=line)
-
-
-def _first_line(lines: Iterable[int | None]) -> int | None:
-    return next((line for line in lines if line), None)
-
-
-def _case_detail(message: str) -> Sequence[str]:
-    """Return the lines that pytest marks with an E, or a traceback's end."""
-    marked = [sanitize(line) for line in marked_lines(message)]
-    return marked[:DETAIL_LINES] or last_lines(message.rstrip(), DETAIL_LINES)
 
 
 def _cut(*lines: str) -> str:

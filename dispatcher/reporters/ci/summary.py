@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,18 +25,14 @@ from msgspec import Struct
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.ci.annotations import (
-    annotated_cases,
-    case_line,
-    case_name,
-    file_line,
+    TITLE_CHARS,
     how_it_ended,
-    needs_own,
     passed_after_failure,
 )
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, status_text
 from dispatcher.reporters.console.summary import count_regressed, regression_text
 from dispatcher.reporters.console.totals import biggest, by_path, slowest, summarize
-from dispatcher.reporters.failure_text import headline
+from dispatcher.reporters.failures import count_failures, failures_of
 from dispatcher.reporters.templates import make_environment
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
@@ -126,7 +123,7 @@ def _name(text: str) -> str:
 
 
 MAX_CASES = 10
-"""Failing tests named of each file; the rest is counted."""
+"""Failures named of each file; the rest is counted."""
 
 MAX_FLAKY = 50
 MAX_REGRESSIONS = 20
@@ -213,20 +210,17 @@ def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, b
 
 
 def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[dict[str, object]]:
-    result = record.final
-    if needs_own(result):
-        place = _place(request, record, file_line(result, record))
-        yield {"place": place, "test": "", "why": status_text(result), "more": 0}
-    cases = annotated_cases(record)
-    for case in cases[:MAX_CASES]:
+    failures = failures_of(record.file, record.final)
+    for failure in islice(failures, MAX_CASES):
         yield {
-            "place": _place(request, record, case_line(case, record)),
-            "test": case_name(case.case_id),
-            "why": headline(case.message) or str(case.outcome),
+            "place": _place(request, record, failure.line),
+            "test": failure.name[:TITLE_CHARS],
+            "why": failure.message,
             "more": 0,
         }
-    if len(cases) > MAX_CASES:
-        yield {"place": _place(request, record), "more": len(cases) - MAX_CASES}
+    more = count_failures(record.final) - MAX_CASES
+    if more > 0:
+        yield {"place": _place(request, record), "more": more}
 
 
 def _limit(request: PageRequest, record: FileAttempts) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dispatcher.reporters.console.progress import FooterRow, RunProgress
+from dispatcher.reporters.console.rows import cells, clipped, shortened_path
 from passmuster.model.executor import WorkerUsage
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -22,6 +23,12 @@ MAX_RUNNING_ROWS = 8
 
 MAX_WORKER_ROWS = 4
 """The maximum number of workers shown: `run-tests status` shows all."""
+
+MAX_WORKER_CELLS = 20
+"""Columns of a worker's name in the row of a file."""
+
+MIN_LABEL_CELLS = 12
+"""Columns of a path, at least: on a very narrow terminal the other cells are cut instead."""
 
 _NEAR_BUDGET = 0.8
 """Share of its budget from which a worker is shown before those that are merely busy."""
@@ -55,7 +62,7 @@ def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
     if running and file_rows > 0:
         shown = running if len(running) <= file_rows else running[: file_rows - 1]
         if shown:
-            parts.append(_running_table(shown))
+            parts.append(_running_table(shown, columns=columns))
         if len(running) > len(shown):
             parts.append(_line(f"  and {len(running) - len(shown)} more", style="dim"))
     return Group(*parts)
@@ -118,15 +125,22 @@ def _table(*justify: JustifyMethod) -> Table:
     return table
 
 
-def _running_table(files: tuple[FooterRow, ...]) -> Table:
+def _running_table(files: tuple[FooterRow, ...], *, columns: int) -> Table:
+    """Return a row for each file. A long path is shortened in its middle: the other cells stay."""
     table = _table("left", "right", "right", "left")
-    for file in files:
-        table.add_row(
-            _line(f"  {one_line(file.label)}"),
-            Text(format_seconds(file.seconds)),
-            Text("" if file.used_bytes is None else format_bytes(file.used_bytes)),
-            _line(one_line(file.worker), style="dim"),
+    rows = [
+        (
+            format_seconds(file.seconds),
+            "" if file.used_bytes is None else format_bytes(file.used_bytes),
+            " ".join(filter(None, (file.purpose, clipped(one_line(file.worker), MAX_WORKER_CELLS)))),
         )
+        for file in files
+    ]
+    others = sum(max(map(cells, column)) for column in zip(*rows, strict=True))
+    room = max(MIN_LABEL_CELLS, columns - len("  ") - others - len(rows[0]))
+    for file, (time, memory, note) in zip(files, rows, strict=True):
+        label = shortened_path(one_line(file.label), room)
+        table.add_row(_line(f"  {label}"), Text(time), Text(memory), _line(note, style="dim"))
     return table
 
 

@@ -6,10 +6,11 @@ the old output can read the new one. `reporter` prints single lines, `summary` b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dispatcher.model.plan import RunPlan, TestFile
 from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts
 from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
@@ -106,6 +107,21 @@ def note_lines(file: TestFile, result: TestResult) -> list[str]:
     return [file_line(Tag.INFO, file, one_line(result.note))] if result.note else []
 
 
+RERUN_TAGS: Mapping[RerunReason, Tag] = {
+    RerunReason.RETRY: Tag.RETRY,
+    RerunReason.EVICTED: Tag.WAIT,
+    RerunReason.VERIFY_FAILURE: Tag.CHECK,
+    RerunReason.RECHECK: Tag.CHECK,
+    RerunReason.REFORK: Tag.CHECK,
+    RerunReason.VERIFY_PASS: Tag.CHECK,
+    RerunReason.EXCLUSIVE: Tag.CHECK,
+    RerunReason.WHOLE: Tag.SPLIT,
+    RerunReason.REPART: Tag.SPLIT,
+    RerunReason.SETTLED: Tag.WARN,
+}
+"""The word for each reason for which a file runs again: in the rows on a terminal, and in the footer."""
+
+
 def rerun_text(result: TestResult, reason: RerunReason) -> str:
     """Return what is printed of an attempt after which the file reruns, so that the verdict is open."""
     match reason:
@@ -116,10 +132,16 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return f"{status_text(result)}; it was forked and will rerun spawned"
         case RerunReason.REFORK:
             return "passed twice when spawned after it failed when forked; will rerun forked"
+        case RerunReason.WHOLE:
+            return f"{status_text(result)}; it will rerun as a whole"
+        case RerunReason.REPART:
+            return "passed as a whole after it failed in parts; will rerun in parts"
         case RerunReason.RECHECK if result.status.is_pass:
-            return "passed when spawned after it failed when forked; will rerun spawned"
+            return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
+        case RerunReason.EXCLUSIVE:
+            return f"{status_text(result)}; will rerun alone"
         case _:
             return f"{status_text(result)}; will rerun"
 
@@ -130,6 +152,8 @@ def overruled_text(result: TestResult, reason: RerunReason | None) -> str:
         return f"{PASSED_EXCLUSIVELY}; it stays failed, see --retries"
     if reason is RerunReason.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
         return f"{status_text(result)}; it failed when forked again, so forking is the cause"
+    if reason is RerunReason.REPART and result.status.is_failure:
+        return f"{status_text(result)}; it failed in parts again, so that its tests depend on each other"
     what = "passed" if result.status.is_pass else status_text(result)
     return f"{what} in attempt {result.attempt}, which does not count: it is flaky"
 
@@ -141,3 +165,8 @@ def status_text(result: TestResult) -> str:
     """Return the status with the reason, if it is known: `TIMEOUT: no end after 300 s`."""
     reason = one_line(result.error)
     return f"{result.status}: {reason}" if reason else str(result.status)
+
+
+def attempts_text(record: FileAttempts) -> str:
+    """Return how the attempts at a file ended, in their order, without evicted ones."""
+    return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)

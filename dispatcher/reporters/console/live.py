@@ -1,6 +1,6 @@
-"""The console report with a live footer below it, for terminals.
+"""Keeps a live footer below what another reporter prints, for terminals.
 
-The lines are the console reporter's, unchanged: the footer is erased before each and redrawn after it, in one
+The lines are that reporter's, unchanged: the footer is erased before each and redrawn after it, in one
 write. There is no thread, and the cursor is never hidden, so nothing needs repair even after SIGKILL.
 `progress` computes the numbers, `footer` draws them.
 """
@@ -13,25 +13,22 @@ import re
 import time
 from collections.abc import Callable
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
+    Reporter,
     RunEvent,
     RunFinished,
     RunStarted,
     UsageSampled,
     VerdictSettled,
 )
-from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.progress import RunProgress
-from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.terminal.stream import SafeStream, TextStream
 
 REFRESH_S = 0.22
 """The minimum number of seconds between two footers: 4 to 5 a second."""
 
-_FALLBACK_SIZE = os.terminal_size((80, 24))
 _MIN_COLUMNS, _MIN_ROWS = 20, 4
 """Below this size there is no footer."""
 
@@ -84,11 +81,11 @@ class FooterStream:
 
 
 class LiveReporter:
-    """Prints what `ConsoleReporter` prints, and keeps a footer while files run.
+    """Has another reporter print above a footer that is there while files run.
 
     Args:
-        warn_stream: receives notices; they appear above the footer if it is the terminal too.
-        warn_is_terminal: whether `warn_stream` shows on the same terminal.
+        make_console: returns the reporter that prints to a stream; it may send notices there too.
+        color: whether the footer is coloured.
         clock: returns monotonic seconds.
         size: returns the terminal's size; None: ask the stream's descriptor.
     """
@@ -98,23 +95,13 @@ class LiveReporter:
         stream: TextStream,
         *,
         color: bool,
-        verbosity: Verbosity,
-        rerun: Callable[[FileAttempts], str],
-        warn_stream: TextStream,
-        warn_is_terminal: bool = True,
+        make_console: Callable[[TextStream], Reporter],
         clock: Callable[[], float] = time.monotonic,
-        size: Callable[[], os.terminal_size] | None = None,
+        size: Callable[[], os.terminal_size],
     ) -> None:
-        self._size = size or (lambda: _terminal_size(stream))
-        self._screen = FooterStream(stream, size=self._size)
-        self._console = ConsoleReporter(
-            self._screen,
-            color=color,
-            verbosity=verbosity,
-            rerun=rerun,
-            warn_stream=self._screen if warn_is_terminal else warn_stream,
-            warn_color=color and warn_is_terminal,
-        )
+        self._size = size
+        self._screen = FooterStream(stream, size=size)
+        self._console = make_console(self._screen)
         self._color = color
         self._clock = clock
         self._progress = RunProgress()
@@ -168,12 +155,3 @@ class LiveReporter:
         # One column stays free, because terminals differ in how the cursor moves after the last one.
         lines = footer_lines(self._progress, columns=size.columns - 1, rows=size.lines, color=self._color)
         self._screen.draw(lines, tuple(cell_len(_STYLES.sub("", line)) for line in lines))
-
-
-def _terminal_size(stream: TextStream) -> os.terminal_size:
-    try:
-        size = os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
-        return _FALLBACK_SIZE
-    # A terminal without a known size reports zero (an `expect` script, some CI systems).
-    return size if size.columns and size.lines else _FALLBACK_SIZE

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled, VerdictSettled
 from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.reporters.console.lines import RERUN_TAGS
 from passmuster.model.executor import Usage
 
 
@@ -22,6 +23,8 @@ class FooterRow(Struct, frozen=True, kw_only=True):
     """None: unknown."""
     worker: str = ""
     """The worker that runs it, if there are several."""
+    purpose: str = ""
+    """Why it runs again, in the word of its row: `retry`, `check`, or `split`; empty: for no such reason."""
 
 
 class _Started(Struct, frozen=True):
@@ -29,6 +32,7 @@ class _Started(Struct, frozen=True):
     at_s: float
     predicted_s: float | None
     worker: str
+    purpose: str
 
 
 class RunProgress:
@@ -59,7 +63,10 @@ class RunProgress:
         predicted_s = self._predicted.get(event.file.path)
         if event.attempt_reason is not RerunReason.VERIFY_PASS:
             self._wait(predicted_s, -1)
-        self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s, event.worker)
+        reason = event.attempt_reason
+        purpose = "" if reason in (None, RerunReason.EVICTED) else RERUN_TAGS[reason].name.lower()
+        started = _Started(event.file.label, event.at_s, predicted_s, event.worker, purpose)
+        self._running[event.file.path] = started
         self._now_s = event.at_s
 
     def file_finished(self, event: AttemptFinished) -> None:
@@ -117,6 +124,7 @@ class RunProgress:
                 seconds=max(0.0, self._now_s - file.at_s),
                 used_bytes=used.get(path),
                 worker=file.worker,
+                purpose=file.purpose,
             )
             for path, file in sorted(self._running.items(), key=lambda item: item[1].at_s)
         )

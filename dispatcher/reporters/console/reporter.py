@@ -25,6 +25,7 @@ from dispatcher.model.events import (
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, TOLD_BEFORE, RerunReason
 from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.lines import (
     PASSED_EXCLUSIVELY,
     RULE,
@@ -40,21 +41,20 @@ from dispatcher.reporters.console.lines import (
     verdict_lines,
 )
 from dispatcher.reporters.console.summary import summary_lines
-from dispatcher.terminal.stream import SafeStream, TextStream
-from dispatcher.terminal.tags import Tag, colored, indented, tagged
+from dispatcher.terminal.stream import TextStream
+from dispatcher.terminal.tags import Tag, indented, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.text import one_line, shown_lines
 from passmuster.model.units import format_seconds
 
 
-class ConsoleReporter:
-    """Prints the contract's lines to `stream`, and notices to `warn_stream`.
+class ConsoleReporter(LineReporter):
+    """Prints the contract's lines.
 
     Args:
         verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
         rerun: returns the command that reruns one file.
-        warn_color: whether tags in `warn_stream` are coloured; None: as in `stream`.
     """
 
     def __init__(
@@ -67,29 +67,15 @@ class ConsoleReporter:
         warn_stream: TextStream,
         warn_color: bool | None = None,
     ) -> None:
-        self._out = SafeStream(stream)
-        self._warnings = SafeStream(warn_stream)
-        self._color = color
-        self._warn_color = color if warn_color is None else warn_color
+        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
         self._verbosity = verbosity
         self._rerun = rerun
         self._limits: Sequence[Limit] = ()
         self._printed: dict[str, bool] = {}
         """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
-    def handle(self, event: RunEvent) -> None:
-        """Print the lines of an event at once."""
-        if isinstance(event, Notice):
-            line = tagged(Tag.WARN, one_line(event.text), color=self._warn_color)
-            self._warnings.write(f"{line}\n")
-            return
-        text = "".join(f"{line}\n" for line in self._lines(event))
-        self._out.write(colored(text) if self._color else text)
-
-    def close(self) -> None:
-        """Do nothing: every line is already printed."""
-
-    def _lines(self, event: RunEvent) -> Sequence[str]:
+    def lines(self, event: RunEvent) -> Sequence[str]:
+        """Return the lines of an event."""
         match event:
             case RunStarted():
                 self._limits = event.limits
@@ -144,7 +130,7 @@ class ConsoleReporter:
             if following is None and before is result.status.is_pass:
                 text = "failed when run alone too" if is_exclusive else "passed when spawned too"
                 return [file_line(Tag.INFO, file, text)] if self._is_verbose else []
-            if not result.is_evicted:
+            if not result.is_evicted and before is not result.status.is_pass:
                 text = PASSED_EXCLUSIVELY if is_exclusive else "passed when forked, failed when spawned"
                 lines.append(file_line(Tag.WARN, file, text))
         if following is not None and following not in TOLD_BEFORE:

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.model.results import FileAttempts, Finding, Measure, Regression, TestResults
-from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, status_text
+from dispatcher.model.results import (
+    FileAttempts,
+    Finding,
+    Measure,
+    Regression,
+    TestResults,
+    names_of_cases,
+)
+from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, attempts_text, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
 from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
 from passmuster.model.executor import Limit
@@ -34,11 +42,11 @@ MAX_TEXT_CHARS = 300
 MIN_SLOWDOWN_SHOWN = 1.05
 """The slowdown of a whole run from which it is mentioned."""
 
-STACK_LINES = 30
-"""Lines shown of the stacks of a file that timed out: about two Python stacks."""
-
 MAX_LEAKED = 3
 """Processes named of those that a file left behind; the rest is counted."""
+
+MAX_DEPENDENT_TESTS = 5
+"""Tests named of a file that failed only in parts."""
 
 RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
@@ -61,23 +69,31 @@ def summary_lines(
     summary = summarize(results)
     lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
     if results.tests_cpu_s:
-        lines.append(tagged(Tag.INFO, _cpu_text(results)))
+        lines.append(tagged(Tag.INFO, cpu_text(results)))
     if verbosity is Verbosity.VERBOSE:
-        lines += _verbose_lines(results, summary)
-    lines += _flaky_lines(results)
-    lines += _finding_lines(results)
-    lines += _isolation_lines(results)
-    lines += _quarantine_lines(results)
-    lines += _leaked_lines(results)
-    lines += _not_run_lines(results)
-    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
-    lines += listed(f"{count_regressed(results)} regressed:", regressed)
+        lines += ranking_lines(results, summary)
+    lines += attention_lines(results)
     if results.failed:
         return lines + _failed_lines(summary, by_path(results.failed), rerun)
-    return [*lines, _last_line(results, summary)]
+    return [*lines, last_line(results, summary)]
 
 
-def _last_line(results: TestResults, summary: Summary) -> str:
+def attention_lines(results: TestResults) -> list[str]:
+    """Return what the run found out besides its verdicts: flaky files, regressions, and the like."""
+    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
+    return [
+        *_flaky_lines(results),
+        *_finding_lines(results),
+        *_isolation_lines(results),
+        *_quarantine_lines(results),
+        *_leaked_lines(results),
+        *_not_run_lines(results),
+        *listed(f"{count_regressed(results)} regressed:", regressed),
+    ]
+
+
+def last_line(results: TestResults, summary: Summary) -> str:
+    """Return the line for a run without failed files: that all passed, or why that cannot be said."""
     if summary.not_run:
         # Never "all tests passed" here: a file that did not run did not pass.
         text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
@@ -129,14 +145,16 @@ def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]
     return text
 
 
-def _cpu_text(results: TestResults) -> str:
+def cpu_text(results: TestResults) -> str:
+    """Return the CPU time of the tests and of Passmuster."""
     text = f"CPU time: {format_seconds(results.tests_cpu_s)} in tests"
     if results.own_cpu_s is not None:
         text += f", {format_seconds(results.own_cpu_s)} in Passmuster"
     return text
 
 
-def _verbose_lines(results: TestResults, summary: Summary) -> Iterator[str]:
+def ranking_lines(results: TestResults, summary: Summary) -> Iterator[str]:
+    """Yield how many files were forked, and which were the slowest and the biggest."""
     if summary.forked:
         spawned = sum(one.started and one.final.isolation is Isolation.SPAWN for one in results.records)
         yield tagged(Tag.INFO, f"Forked: {summary.forked} file(s), spawned: {spawned}")
@@ -177,12 +195,40 @@ def _finding_lines(results: TestResults) -> Iterator[str]:
         "until they change:",
         parallel,
     )
+    in_parts = [
+        f"{_label(record)} ({_dependent_tests(record)})"
+        for record in by_path(results.found(Finding.FAILS_IN_PARTS))
+    ]
+    yield from listed(
+        f"{len(in_parts)} file(s) failed twice in parts and passed as a whole, so that these tests seem to "
+        "depend on others; they run as a whole until they change:",
+        in_parts,
+    )
+    indivisible = [
+        f"{_label(record)} ({one_line(_problem_of_parts(record))})"
+        for record in by_path(results.found(Finding.INDIVISIBLE))
+    ]
+    yield from listed(
+        f"{len(indivisible)} file(s) could not run in parts; they run as a whole until they change:",
+        indivisible,
+    )
     unverified = len(results.found(Finding.UNVERIFIED))
     if unverified:
         text = (
             "passed in a forked process and have not been run in a fresh interpreter yet; later runs do that"
         )
         yield tagged(Tag.INFO, f"{unverified} file(s) {text}")
+
+
+def _dependent_tests(record: FileAttempts) -> str:
+    """Return the tests that failed in parts of a file; if none did, why the parts did not pass."""
+    failed = _last_failure(record)
+    tests = [one_line(name) for name in names_of_cases(failed, failed.bad_cases)]
+    return ", ".join(first_texts(tests, MAX_DEPENDENT_TESTS)) if tests else status_text(failed)
+
+
+def _problem_of_parts(record: FileAttempts) -> str:
+    return next(one.indivisible_because for one in record.attempts if one.indivisible_because)
 
 
 def _last_failure(record: FileAttempts) -> TestResult:
@@ -207,6 +253,10 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
         )
     ]
     yield from listed(f"{len(results.differing)} file(s) differ when forked:", differing)
+    varying = [record for record in by_path(results.records) if record.varies]
+    if varying:
+        text = f"{len(varying)} file(s) have tests that differ between spawned attempts too: "
+        yield tagged(Tag.INFO, text + _named(varying))
     spawned: dict[str, list[FileAttempts]] = defaultdict(list)
     for record in by_path(results.records):
         if record.started and not record.was_forked:
@@ -271,25 +321,25 @@ def _failed_lines(
 
 
 def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) -> Iterator[str]:
-    from dispatcher.reporters.failure_text import failing_test_lines  # Only a run with failures waits for it.
+    # Only a run with failures waits for these.
+    from dispatcher.reporters.failure_report import FULL_DETAIL, failure_lines, remarks
+    from dispatcher.reporters.failures import failed_tests
+    from dispatcher.reporters.stack_text import stack_lines
 
     result = record.final
-    printed = last_lines(result.output, LAST_LINES)
     yield bulleted(_label(record))
     yield "    Last few lines of output:"
-    yield from indented(printed or ("(it printed nothing)",))
+    yield from indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
     if result.status is not Status.FAIL or not result.bad_cases:
         yield f"    Status: {status_text(result)}"
-    if record.finding is Finding.PASSES_ONLY_FORKED:
-        yield "    It passed when forked, and failed when spawned."
-    if record.finding is Finding.FAILS_IN_PARALLEL:
-        yield "    It failed in parallel and passed when run alone."
-    if record.is_flaky:
-        yield f"    It is flaky, its attempts ended: {attempts_text(record)}"
-    yield from failing_test_lines(record, printed)
+    yield from (f"    {remark}" for remark in remarks(record))
+    if result.bad_cases:
+        yield "    Failing tests:"
+        failures = list(failed_tests(record.file, result))
+        yield from indented(failure_lines(failures, len(failures), FULL_DETAIL, attrgetter("with_id")))
     if result.stacks:
         yield "    Stacks at the timeout:"
-        yield from indented(last_lines(result.stacks, STACK_LINES))
+        yield from indented(stack_lines(result.stacks, record.file.path))
     if result.kept_tmp:
         yield f"    TMPDIR kept at: {one_line(result.kept_tmp)}"
     yield f"    Run it again: {one_line(rerun(record))}"
@@ -315,11 +365,6 @@ def regression_text(found: Regression) -> str:
 def count_regressed(results: TestResults) -> str:
     """Return how many files regressed: `2 file(s)`."""
     return f"{len({found.file.path for found in results.regressions})} file(s)"
-
-
-def attempts_text(record: FileAttempts) -> str:
-    """Return how the attempts at a file ended, in their order, without evicted ones."""
-    return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)
 
 
 def cancelled_text(record: FileAttempts) -> str:

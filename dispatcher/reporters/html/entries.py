@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, Finding
-from dispatcher.reporters.console.summary import attempts_text
+from dispatcher.reporters.console.lines import attempts_text
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.html.report_model import ReportModel
 from passmuster.model.result import TestResult
@@ -51,6 +51,8 @@ REASONS = {
     RerunReason.RECHECK: "ran in a fresh interpreter once more",
     RerunReason.VERIFY_PASS: "ran in a fresh interpreter to verify that it passes there too",
     RerunReason.EXCLUSIVE: "ran alone because it had failed in parallel with other files",
+    RerunReason.WHOLE: "ran as a whole because it had not passed in parts",
+    RerunReason.REPART: "ran in parts once more because it had passed as a whole",
 }
 
 FINDINGS = {
@@ -65,6 +67,14 @@ FINDINGS = {
     Finding.FAILS_IN_PARALLEL: (
         "failed only in parallel with other files",
         "It failed in parallel with other files and passed alone. It runs alone until it changes.",
+    ),
+    Finding.FAILS_IN_PARTS: (
+        "failed only in parts",
+        "It failed twice in parts and passed as a whole. It runs as a whole until it changes.",
+    ),
+    Finding.INDIVISIBLE: (
+        "could not run in parts",
+        "Its parts were not the whole file. It runs as a whole until it changes.",
     ),
     Finding.UNVERIFIED: (
         "passed when forked and not verified",

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dispatcher.config.model import TestConfig
-from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
+from dispatcher.engine.backend import Backend, BackendEvent, TaskFinished, TaskStarted
 from dispatcher.engine.loop import RunLoop
 from dispatcher.model.events import Reporter, RunEvent
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Limit, Usage
-from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.result import CaseResult, PartRun, TestResult
 from passmuster.model.status import Isolation, Status, StopReason
 from passmuster.model.task import TestTask
 
@@ -41,6 +41,7 @@ class Step:
     interpreter: str = ""
     signal: int | None = None
     cpu_s: float | None = None
+    more_collected: int = 0
 
     def result(self, task: TestTask) -> TestResult:
         return TestResult(
@@ -60,7 +61,19 @@ class Step:
             interpreter=self.interpreter,
             signal=self.signal,
             cpu_s=self.cpu_s,
+            parts=self._part_runs(task),
         )
+
+    def _part_runs(self, task: TestTask) -> tuple[PartRun, ...]:
+        """Return the run of a part as if each part of the file were one of its tests."""
+        part = task.selection.part
+        if part is None:
+            return ()
+        collected = part.total + self.more_collected
+        run = PartRun(
+            part=part, collected=collected, digest=f"of {collected}", start=part.number - 1, stop=part.number
+        )
+        return (run,)
 
 
 @dataclass(kw_only=True)
@@ -130,7 +143,9 @@ class ScriptedBackend:
         return task.attempt_id.partition(":")[2]
 
     def _start(self, task: TestTask) -> tuple[BackendEvent, ...]:
-        steps = self.script.get(task.file_path, ())
+        part = task.selection.part
+        name = task.file_path if part is None else f"{task.file_path}/{part.number}"
+        steps = self.script.get(name, ())
         step = steps[task.attempt - 1] if task.attempt <= len(steps) else Step()
         self.running.append((float("inf") if step.hangs else self.now_s + step.seconds, task, step))
         return (TaskStarted(task=task),)
@@ -210,11 +225,12 @@ def make_run(
     *,
     samples_usage: bool = False,
     cpu_s: float | None = None,
+    wrap: Callable[[Backend], Backend] = lambda backend: backend,
 ) -> RunLoop:
-    """Return a run on the script's clock."""
+    """Return a run on the script's clock; `wrap` puts another backend around the scripted one."""
     return RunLoop(
         plan or plan_of(*paths),
-        backend,
+        wrap(backend),
         reporters,
         config,
         samples_usage=samples_usage,

@@ -187,7 +187,7 @@ def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
     journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
     journal.close()
 
-    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 4"):
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 5"):
         read_journal(path, [A, B])
 
 

@@ -364,7 +364,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
         return (CaseResult(case_id="T.x", outcome=outcome),)
 
     script = {
-        "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), Step(cases=case(Outcome.PASSED))],
+        "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), *[Step(cases=case(Outcome.PASSED))] * 2],
         "b": [FORKED, PASS],
         "c": [FORKED_FAIL, PASS, PASS, FORKED_FAIL],
         "d": [Step(note="it says so")],
@@ -380,6 +380,42 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
     ]
     assert [record.file.path for record in results.failed] == ["e"]
     assert [record.was_forked for record in results.records] == [True, True, True, False, True]
+
+
+def passed(*names: str) -> tuple[CaseResult, ...]:
+    return tuple(CaseResult(case_id=name, outcome=Outcome.PASSED) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("forked", "spawned", "again", "found"),
+    [
+        (["x", "at 1"], ["x", "at 2"], ["x", "at 3"], ()),
+        (["x"], ["x", "y"], ["x"], ()),
+        (["x"], ["x", "y"], ["x", "y"], ("y: ran only when spawned",)),
+        (
+            ["x", "at 1", "z"],
+            ["x", "at 2"],
+            ["x", "at 3"],
+            ("at 1: ran only when forked", "z: ran only when forked"),
+        ),
+        (["at 1"], ["x", "at 2"], ["x", "at 3"], ("x: ran only when spawned",)),
+    ],
+)
+def test_tests_that_differ_between_two_spawned_attempts_are_no_difference(
+    forked: list[str], spawned: list[str], again: list[str], found: tuple[str, ...]
+) -> None:
+    steps = [
+        Step(isolation=FORK, cases=passed(*forked)),
+        *(Step(cases=passed(*names)) for names in (spawned, again)),
+    ]
+
+    results, listener, _ = execute({"a": steps}, TestConfig(verify_isolation=True))
+
+    assert [difference.texts for difference in results.differing] == ([found] if found else [])
+    assert [reason for _, reason, _, _ in told(listener, "a")] == [
+        *(None, RerunReason.VERIFY_PASS, RerunReason.RECHECK)
+    ]
+    assert (results.failed, results.flaky) == ((), ())
 
 
 def test_without_verify_isolation_differences_are_not_reported() -> None:

@@ -32,17 +32,14 @@ def test_it_finds_what_a_walk_through_all_numbers_finds(
             key = low + place % (high - low)
             model.pop(key, None)
             tree.discard(key)
-        assert tree.first() == min(model, default=None)
         fitting = [key for key, value in model.items() if value <= bound]
         assert tree.first_at_most(bound) == min(fitting, default=None)
 
 
 def test_an_empty_one_finds_nothing() -> None:
     tree = MinTree()
-    assert tree.first() is None
     assert tree.first_at_most(10**18) is None
     tree.discard(3)
     tree.set(3, 5)
     tree.discard(3)
-    assert tree.first() is None
     assert tree.first_at_most(10**18) is None

@@ -1,20 +1,13 @@
-"""The console shows the whole message of each failing test, with its place."""
+"""The whole message of each failing test is shown, with its place."""
 
 from __future__ import annotations
 
 import pytest
 
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.failure_text import (
-    FILE_LINES,
-    MAX_TESTS,
-    TEST_LINES,
-    failing_test_lines,
-    failure_place,
-    headline,
-    marked_lines,
-)
+from dispatcher.reporters.failure_report import FULL_DETAIL, failure_lines
+from dispatcher.reporters.failure_text import ANOTHER, failure_place, headline, marked_lines
+from dispatcher.reporters.failures import failed_tests
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Outcome, Status
 
@@ -55,64 +48,58 @@ AssertionError: 'a' != 'b'
 """
 
 
-def lines_of(*messages: str, printed: tuple[str, ...] = ()) -> list[str]:
+def lines_of(*messages: str) -> list[str]:
     cases = tuple(
         CaseResult(case_id=f"T.test_{number}", outcome=Outcome.FAILED, message=message)
         for number, message in enumerate(messages)
     )
-    result = TestResult(file_path=FILE.path, status=Status.FAIL, cases=cases)
-    return failing_test_lines(FileAttempts(file=FILE, attempts=(result,)), printed)
+    failures = list(failed_tests(FILE, TestResult(file_path=FILE.path, status=Status.FAIL, cases=cases)))
+    return list(failure_lines(failures, len(failures), FULL_DETAIL, lambda failure: failure.with_id))
 
 
 def test_the_whole_message_of_pytest_is_shown_with_its_place_and_without_control_characters() -> None:
     assert lines_of(PYTEST) == [
-        "    Failing tests:",
-        "      T.test_0 (tests/test_shop.py:5): AssertionError: the basket is wrong:",
-        "          wanted 8 apples",
-        "          got 7 apples",
-        "        assert not ['wanted 8 apples']",
+        "T.test_0 (tests/test_shop.py:5): AssertionError: the basket is wrong:",
+        "    wanted 8 apples",
+        "    got 7 apples",
+        "  assert not ['wanted 8 apples']",
     ]
 
 
 def test_the_whole_message_of_unittest_is_shown_with_the_last_frame_inside_the_file() -> None:
-    assert lines_of(UNITTEST)[1:] == [
-        "      T.test_0 (tests/test_shop.py:7): AssertionError: 'a' != 'b'",
-        "        - a",
-        "        + b",
-        "         : the text",
+    assert lines_of(UNITTEST) == [
+        "T.test_0 (tests/test_shop.py:7): AssertionError: 'a' != 'b'",
+        "  - a",
+        "  + b",
+        "   : the text",
     ]
+
+
+def test_each_failure_of_one_test_is_shown() -> None:
+    assert lines_of(PYTEST + ANOTHER + UNITTEST) == [*lines_of(PYTEST), *lines_of(UNITTEST)]
+    assert headline(PYTEST + ANOTHER + UNITTEST) == "AssertionError: the basket is wrong:"
 
 
 def test_of_chained_exceptions_the_last_is_shown() -> None:
     assert headline(CHAINED) == "RuntimeError: first"
-    assert lines_of(CHAINED)[1:] == [
-        "      T.test_0 (tests/test_shop.py:16): RuntimeError: first",
-        "        second",
-    ]
-
-
-def test_lines_of_the_output_are_not_repeated() -> None:
-    above = (
-        "E         wanted 8 apples",
-        "E         got 7 apples",
-        "E   assert not ['wanted 8 apples']",
-        "more",
-    )
-    assert len(lines_of(PYTEST, printed=above)) == 2
-    assert len(lines_of(PYTEST, printed=above[1:])) == 5
+    assert lines_of(CHAINED) == ["T.test_0 (tests/test_shop.py:16): RuntimeError: first", "  second"]
 
 
 def test_long_messages_and_many_tests_are_counted_instead_of_shown() -> None:
     long = "\n".join(["E   boom", *(f"E   line {number}" for number in range(1000))])
-    lines = lines_of(*[long] * (MAX_TESTS + 3))
-    assert lines[1 + 1 + TEST_LINES] == f"        ... {1000 - TEST_LINES} more line(s)"
-    assert sum(line.startswith("        line ") for line in lines) == FILE_LINES
-    assert sum(line.startswith("      T.test_") for line in lines) == MAX_TESTS
-    assert lines[-1] == "      and 3 more"
+    lines = lines_of(*[long] * (FULL_DETAIL.failures + 3))
+    shown = FULL_DETAIL.failure_lines
+    assert lines[1 + shown] == f"  ... {1000 - shown} more line(s)"
+    assert sum(line.startswith("  line ") for line in lines) == FULL_DETAIL.file_lines
+    assert sum(line.startswith("T.test_") for line in lines) == FULL_DETAIL.failures
+    assert lines[-1] == "and 3 more"
 
 
-def test_a_message_without_any_text_names_the_test_alone() -> None:
-    assert lines_of("", "\n \n") == ["    Failing tests:", "      T.test_0", "      T.test_1"]
+def test_a_message_without_any_text_says_so() -> None:
+    assert lines_of("", "\n \n") == [
+        "T.test_0: failed without a message",
+        "T.test_1: failed without a message",
+    ]
     assert lines_of() == []
     assert headline("\n  indented only\n") == "indented only"
 
@@ -125,7 +112,7 @@ def test_a_message_that_was_cut_in_its_middle_stays_one() -> None:
 
 def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
     message = 'E     File "/p/tests/test_shop.py", line 1\nE       def x(:\nE   SyntaxError: invalid syntax'
-    assert lines_of(message)[1] == "      T.test_0 (tests/test_shop.py:1): SyntaxError: invalid syntax"
+    assert lines_of(message)[0] == "T.test_0 (tests/test_shop.py:1): SyntaxError: invalid syntax"
 
 
 @pytest.mark.parametrize(
@@ -138,5 +125,4 @@ def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
     ],
 )
 def test_the_place_is_in_the_tests_own_file_if_possible(message: str, place: str) -> None:
-    record = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.FAIL),))
-    assert failure_place(CaseResult(case_id="t", outcome=Outcome.FAILED, message=message), record) == place
+    assert failure_place(message, FILE.path, FILE.label) == place

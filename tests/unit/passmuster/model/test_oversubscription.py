@@ -13,7 +13,7 @@ from passmuster.model.oversubscription import (
     free_slots,
     max_slots,
 )
-from passmuster.model.task import TestTask
+from passmuster.model.task import IO_BOUND_CPU_SHARE, TestTask
 
 _uses = st.lists(st.floats(0, 2), max_size=40)
 _cpus = st.one_of(st.none(), st.integers(1, 16))
@@ -45,10 +45,21 @@ def test_what_shares_a_processor_is_not_followed_by_as_many_again() -> None:
     assert places(0.5, 0.5, 0.2, is_saturated=False).slots == 1
 
 
-def test_up_to_twice_as_many_and_up_to_four_times_those_that_wait() -> None:
-    assert places(*[0.0] * 3) == FreeSlots(slots=1, io_bound_slots=0)
-    assert places(*[0.0] * 4) == FreeSlots(slots=0, io_bound_slots=1)
+def test_up_to_twice_as_many_work_and_up_to_four_times_with_those_that_wait() -> None:
+    assert places(*[0.5] * 3, cpus=8) == FreeSlots(slots=1, io_bound_slots=0)
+    assert places(*[0.5] * 4, cpus=8) == FreeSlots(slots=0, io_bound_slots=1)
+    assert places(*[0.5] * 4, *[0.0] * 3, cpus=8) == FreeSlots(slots=0, io_bound_slots=1)
+    assert places(*[0.5] * 4, *[0.0] * 4, cpus=8) == FreeSlots(slots=0, io_bound_slots=0)
+
+
+def test_files_that_wait_take_no_slot_from_one_that_works() -> None:
+    assert places(*[0.0] * 7) == FreeSlots(slots=1, io_bound_slots=0)
     assert places(*[0.0] * 8) == FreeSlots(slots=0, io_bound_slots=0)
+
+
+def test_before_a_measurement_files_that_seem_to_wait_count_as_well() -> None:
+    found = free_slots(slots=2, cpus=2, used_cpus=[0.0] * 4, is_measured=False)
+    assert found == FreeSlots(slots=0, io_bound_slots=0)
 
 
 def test_what_something_else_uses_is_not_idle() -> None:
@@ -60,11 +71,11 @@ def test_the_promises_hold_whatever_runs(
     slots: int, cpus: int | None, used: list[float], other: float, *, is_saturated: bool
 ) -> None:
     found = free_slots(slots=slots, cpus=cpus, used_cpus=used, other_cpus=other, is_saturated=is_saturated)
-    running = len(used)
+    running, working = len(used), sum(cpus_used >= IO_BOUND_CPU_SHARE for cpus_used in used)
     assert found.slots >= max(0, slots - running)
     assert found.io_bound_slots >= 0
     if found.slots > 0:
-        assert running + found.slots <= max(slots, slots * MAX_TIMES)
+        assert working + found.slots <= slots * MAX_TIMES
     if found.slots + found.io_bound_slots > 0:
         assert running + found.slots + found.io_bound_slots <= max_slots(slots, cpus=cpus)
     is_beyond = running >= slots and found.slots + found.io_bound_slots > 0

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,12 +72,13 @@ class ChildBench:
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
         return path
 
-    def run(self, name: str, kind: str = "auto", **variables: str) -> Ran:
-        """Run a file as the supervisor would."""
+    def run(self, name: str, kind: str = "auto", *, selection: Sequence[str] = (), **variables: str) -> Ran:
+        """Run a file, or the tests of it that the words of a selection name, as the supervisor would."""
         report_path = self.root.parent / "report"
         with open(report_path, "wb", buffering=0) as sink:
             os.set_inheritable(sink.fileno(), True)
-            command = [str(CHILD_MAIN), name, kind, "", str(self.root), ""]
+            words = ["--", *selection] if selection else []
+            command = [str(CHILD_MAIN), name, kind, "", str(self.root), "", *words]
             launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(sink.fileno()), self.python]
             done = self._execute([*launcher, *command], variables, pass_fds=(sink.fileno(),))
         report = ChildReport()

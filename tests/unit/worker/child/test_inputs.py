@@ -8,6 +8,8 @@ import pytest
 
 from passmuster.model.inputs import FileInputs, Listing
 from tests.unit.worker.child.child_bench import INTERPRETERS, ChildBench
+from worker.process.child_report import ChildReport
+from worker.process.command import CHILD_DIR
 
 
 @pytest.fixture(params=INTERPRETERS)
@@ -146,3 +148,53 @@ def test_conftests_and_configuration_of_pytest_are_recorded(bench: ChildBench) -
     assert set(inputs.listed) == {
         *(Listing(".", "*-info"), Listing("tests", "*-info"), Listing(".", "test*/conftest.py")),
     }
+
+
+FORKS = """
+import os, sys
+sys.path[0] = sys.argv[1]
+import passmuster_child_inputs, passmuster_child_report
+sys.path[0] = os.getcwd()
+passmuster_child_inputs.install(os.getcwd(), "")
+import package.inner
+open("before.txt").close()
+try:
+    import package.missing
+except ImportError:
+    pass
+if sys.argv[2]:
+    passmuster_child_inputs.settle()
+if os.fork() == 0:
+    recorder = passmuster_child_inputs.start_file()
+    import package.later
+    open("after.txt").close()
+    open("before.txt", "w").close()
+    open("written.txt", "w").close()
+    open("written.txt").close()
+    recorder.report(passmuster_child_report.ReportWriter(os.dup(1)))
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_forked_process_adds_to_what_its_server_has_prepared(bench: ChildBench) -> None:
+    for name in ("package/__init__.py", "package/inner.py", "package/later.py", "before.txt", "after.txt"):
+        bench.write(name, "")
+
+    def inputs_of(settles: str) -> FileInputs:
+        status, output = bench.run_plainly("-c", FORKS, str(CHILD_DIR), settles)
+        assert status == 0, output
+        report = ChildReport()
+        report.feed(output.encode())
+        inputs = report.inputs.inputs()
+        assert inputs is not None, output
+        return inputs
+
+    plain, settled = inputs_of(""), inputs_of("yes")
+
+    assert {"package/inner.py", "package/later.py", "before.txt", "after.txt"} <= set(settled.read)
+    assert "written.txt" not in settled.read
+    assert {"package/missing", "package/later"} <= set(settled.modules)
+    for kind in ("read", "absent", "listed", "modules", "path", "names"):
+        assert sorted(getattr(settled, kind)) == sorted(getattr(plain, kind))
+    assert (settled.unsure, settled.has_network) == (plain.unsure, plain.has_network)

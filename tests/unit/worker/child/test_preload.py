@@ -52,6 +52,12 @@ def test_a_module_that_reads_the_slots_number_is_left_to_each_file(here: ImportB
     assert not is_clean
 
 
+def test_a_module_whose_copy_of_the_environment_is_renewed_may_be_preloaded(here: ImportBench) -> None:
+    verdicts, is_clean = here.preload("wsgiref.simple_server", PYTEST_XDIST_WORKER="gw0", PASSMUSTER_SLOT="0")
+
+    assert (verdicts["wsgiref.simple_server"], is_clean) == ("ok", True)
+
+
 def test_modules_of_python_leave_the_process_clean(bench: ImportBench) -> None:
     names = ("unittest", "unittest:mock", "json", "asyncio", "xml.dom.minidom", "sqlite3", "decimal", "ssl")
 

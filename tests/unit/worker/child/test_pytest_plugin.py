@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.reporters.failure_text import ANOTHER
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.unit.worker.child.child_bench import ChildBench
 
@@ -38,6 +39,27 @@ def bench(tmp_path: Path) -> ChildBench:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     return ChildBench(tmp_path / "project", str(PYTEST_PYTHON))
+
+
+TWO_FAILURES = """
+import unittest
+class Case(unittest.TestCase):
+    def tearDown(self): raise OSError("late")
+    def test_twice(self):
+        self.assertEqual(1, 2)  # here
+"""
+
+
+def test_each_failure_of_a_test_is_reported_with_its_line_in_the_file(bench: ChildBench) -> None:
+    bench.write("test_it.py", TWO_FAILURES)
+
+    [case] = bench.run("test_it.py").report.cases
+
+    first, second = case.message.split(ANOTHER)
+    assert "E   AssertionError: 1 != 2" in first.replace("E       ", "E   ")
+    assert "\ntest_it.py:6: AssertionError" in first
+    assert "OSError: late" in second
+    assert "\ntest_it.py:4: OSError" in second
 
 
 def test_every_outcome_is_reported_with_its_message(bench: ChildBench, tmp_path: Path) -> None:

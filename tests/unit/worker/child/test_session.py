@@ -146,6 +146,15 @@ def test_a_hook_of_a_conftest_comes_where_it_would_have_come(bench: SessionBench
     assert "terminalreporter" in runs["test_a.py"].output
 
 
+def test_pytest_writes_nothing_for_a_next_session(bench: SessionBench) -> None:
+    bench.write("test_a.py", "def test_a(): pass\n")
+
+    assert bench.run_forked("test_a.py").runs["test_a.py"].status == 0
+    assert list(Path(bench.temporary).iterdir()) == []
+    assert bench.run_spawned("test_a.py").status == 0
+    assert list(Path(bench.temporary).iterdir()) == []
+
+
 def test_nothing_of_one_file_is_seen_by_the_next(bench: SessionBench) -> None:
     bench.write("conftest.py", "import os\nos.environ['SEEN'] = os.environ.get('SEEN', '') + 'x'\n")
     text = "import os, sys\ndef test_a(): assert (os.environ['SEEN'], '{}' in sys.modules) == ('x', False)\n"

@@ -66,6 +66,17 @@ def test_files_with_conftests_and_settings_of_their_own_run_as_when_they_are_spa
     assert runs["other/test_it.py"].status == 0, runs["other/test_it.py"].output
 
 
+def test_a_conftest_that_appears_after_the_start_is_loaded_by_a_spawned_process(bench: SessionBench) -> None:
+    bench.write("test_a.py", "def test_a(): open('conftest.py', 'x').close()\n")
+    bench.write("test_b.py", TRIVIAL)
+
+    prepared = bench.run_forked("test_a.py", "test_b.py")
+
+    assert prepared.runs["test_a.py"].status == 0
+    assert "other initial conftests" in prepared.unsupported["test_b.py"]
+    assert prepared.runs["test_b.py"].output == ""
+
+
 def test_a_file_outside_of_the_root_is_refused(bench: SessionBench) -> None:
     bench.write("../outside/test_it.py", TRIVIAL)
 

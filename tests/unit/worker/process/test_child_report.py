@@ -61,18 +61,21 @@ def test_every_record_is_read() -> None:
     report = fed(
         b'{"runner": "pytest"}\n{"begin": 1}\n',
         b'{"case": "a::b", "outcome": "failed", "s": 1.25, "message": "why"}\n',
-        b'{"case": "a::c", "outcome": "passed", "s": 1}\n',
+        b'{"case": "a::c", "outcome": "passed", "s": 1, "shared": 0.5}\n',
         b'{"collect": "first"}\n{"collect": "second"}\n{"start": "no"}\n',
         b'{"defines": 3, "ran": 2}\n{"done": 1}\n',
+        b'{"part": "d", "of": 9, "start": 2, "stop": 5}\n{"uncut": "why"}\n',
     )
 
     assert report.runner is RunnerKind.PYTEST
     assert report.cases == [
         CaseResult(case_id="a::b", outcome=Outcome.FAILED, seconds=1.25, message="why"),
-        CaseResult(case_id="a::c", outcome=Outcome.PASSED, seconds=1.0),
+        CaseResult(case_id="a::c", outcome=Outcome.PASSED, seconds=1.0, shared_s=0.5),
     ]
     assert (report.collect_error, report.start_error) == ("first", "no")
     assert (report.defines, report.defined_ran) == (3, 2)
+    part = (report.part_digest, report.part_of, report.part_start, report.part_stop, report.part_problem)
+    assert part == ("d", 9, 2, 5, "why")
     assert not report.is_running
     assert report.stray_text == ""
 
@@ -115,6 +118,11 @@ def test_a_run_that_started_and_has_not_finished_is_running() -> None:
         b'{"case": "a", "outcome": "passed", "s": Infinity}',
         b'{"case": "a", "outcome": "passed", "s": 1e999}',
         b'{"case": "a", "outcome": "passed", "s": -1}',
+        b'{"case": "a", "outcome": "passed", "s": 1, "shared": -1}',
+        b'{"case": "a", "outcome": "passed", "s": 1, "shared": "1"}',
+        b'{"part": "d", "of": 2, "start": 2, "stop": 1}',
+        b'{"part": "d", "of": 2, "start": 0, "stop": 3}',
+        b'{"part": 1, "of": 2, "start": 0, "stop": 1}',
         b'{"case": "a", "outcome": "passed", "s": 1' + b"0" * 400 + b"}",
         b'{"runner": "rocket"}',
         b'{"defines": "3", "ran": 1}',

@@ -129,7 +129,7 @@ def test_an_output_follows_its_verdict_and_annotations_precede_the_summary() -> 
         "| one",
         "| two",
         "##[endgroup]",
-        "##vso[task.logissue type=error;sourcepath=a.py;]m.T.x: the test failed",
+        "##vso[task.logissue type=error;sourcepath=a.py;]m.T.x: failed without a message",
         "console: RunFinished",
         "",
     ]

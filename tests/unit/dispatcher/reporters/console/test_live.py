@@ -27,6 +27,7 @@ from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.live import REFRESH_S, FooterStream, LiveReporter
 from dispatcher.reporters.console.reporter import ConsoleReporter
+from dispatcher.terminal.stream import TextStream
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -116,28 +117,26 @@ def a_run() -> list[RunEvent]:
     return events
 
 
-def live(stream: Utf8Stream, *, clock: Sequence[float] = (), size: os.terminal_size = SIZE) -> LiveReporter:
-    times = iter(clock or [number * 1.0 for number in range(1000)])
-    return LiveReporter(
+def console(stream: TextStream) -> ConsoleReporter:
+    return ConsoleReporter(
         stream,
         color=True,
         verbosity=Verbosity.NORMAL,
         rerun=lambda record: f"again {record.file.label}",
-        warn_stream=io.StringIO(),
-        clock=lambda: next(times),
-        size=lambda: size,
+        warn_stream=stream,
+    )
+
+
+def live(stream: Utf8Stream, *, clock: Sequence[float] = (), size: os.terminal_size = SIZE) -> LiveReporter:
+    times = iter(clock or [number * 1.0 for number in range(1000)])
+    return LiveReporter(
+        stream, color=True, make_console=console, clock=lambda: next(times), size=lambda: size
     )
 
 
 def plain_report(events: Sequence[RunEvent]) -> str:
     out = io.StringIO()
-    reporter = ConsoleReporter(
-        out,
-        color=True,
-        verbosity=Verbosity.NORMAL,
-        rerun=lambda record: f"again {record.file.label}",
-        warn_stream=io.StringIO(),
-    )
+    reporter = console(out)
     for event in events:
         reporter.handle(event)
     return out.getvalue()
@@ -249,14 +248,11 @@ def test_a_terminal_that_is_too_small_gets_the_report_only() -> None:
 def test_without_utf_8_there_is_no_footer() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    reporter = LiveReporter(
-        stream, color=False, verbosity=Verbosity.NORMAL, rerun=lambda _: "", warn_stream=stream
-    )
+    reporter = LiveReporter(stream, color=False, make_console=console, size=lambda: SIZE)
     for event in a_run():
         reporter.handle(event)
     reporter.close()
     assert b" done" not in raw.getvalue()
-    assert b"\x1b" not in raw.getvalue()
 
 
 def test_rich_is_loaded_only_when_a_footer_is_drawn() -> None:
@@ -270,13 +266,14 @@ def test_rich_is_loaded_only_when_a_footer_is_drawn() -> None:
 PROGRAM = textwrap.dedent(
     """
     import importlib.util, sys
+    from dispatcher.terminal.stream import terminal_size
     spec = importlib.util.spec_from_file_location("model", sys.argv[1])
     model = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(model)
     times = iter(range(1000))
     reporter = model.LiveReporter(
-        sys.stdout, color=False, verbosity=model.Verbosity.NORMAL, rerun=lambda record: "again",
-        warn_stream=sys.stderr, clock=lambda: next(times))
+        sys.stdout, color=False, make_console=model.console, clock=lambda: next(times),
+        size=lambda: terminal_size(sys.stdout))
     try:
         for event in model.a_run()[: int(sys.argv[2])]:
             reporter.handle(event)
@@ -332,7 +329,7 @@ def test_a_real_terminal_ends_with_the_plain_report() -> None:
     screen = Screen(columns=80)
     screen.feed(received)
     expected = without_styles(plain_report(events))
-    assert screen.text() == re.sub(r"again tests/\S+", "again", expected)
+    assert screen.text() == expected
 
 
 def test_a_real_terminal_is_clean_after_an_interrupt() -> None:

@@ -117,7 +117,7 @@ def test_each_further_attempt_is_a_line_and_a_file_that_fails_when_forked_is_nam
     assert of(lines, "a") == [
         "[INFO] Running: a",
         "[WARN] a: FAIL; it was forked and will rerun spawned",
-        "[WARN] a: passed when spawned after it failed when forked; will rerun spawned",
+        "[WARN] a: passed when spawned, unlike when forked; will rerun spawned",
         "[WARN] a: passed twice when spawned after it failed when forked; will rerun forked",
         "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
         "[PASS] a completed successfully",
@@ -198,7 +198,7 @@ def test_a_failure_whose_exclusive_attempt_was_withdrawn_is_printed_once() -> No
 def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None:
     cases = tuple(CaseResult(case_id=f"t{number}", outcome=Outcome.PASSED) for number in range(12))
     script = {
-        "a": [Step(isolation=FORK, cases=cases), PASS],
+        "a": [Step(isolation=FORK, cases=cases), PASS, PASS],
         "b": [FORKED, PASS],
         "c": [Step(note="it says so")],
     }
@@ -213,6 +213,20 @@ def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None
         "  - it says so: 1 (c)",
         "[FAIL] 1 file(s) differ when forked",
     ]
+
+
+def test_a_verification_names_files_whose_tests_vary_by_themselves() -> None:
+    steps = [Step(isolation=FORK, cases=(CaseResult(case_id="at 1", outcome=Outcome.PASSED),))]
+    steps += [Step(cases=(CaseResult(case_id=f"at {time}", outcome=Outcome.PASSED),)) for time in (2, 3)]
+
+    lines, _, _ = run({"a": steps}, TestConfig(verify_isolation=True))
+
+    assert [line for line in lines if line.startswith(("[PASS]", "[WARN]"))] == [
+        "[PASS] a completed successfully",
+        "[WARN] a: passed when spawned, unlike when forked; will rerun spawned",
+        "[PASS] All tests passed! 🎉",
+    ]
+    assert "[INFO] 1 file(s) have tests that differ between spawned attempts too: 1 (a)" in lines
 
 
 @given(SCRIPTS, CONFIGS)

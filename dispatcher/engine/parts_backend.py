@@ -1,0 +1,118 @@
+"""A backend that runs some files in parts: a task for each part, and one result for the file.
+
+Everything above it knows files alone. What another backend says about parts becomes what it would have said
+about the file: it starts with its first part and ends with its last one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.engine.backend import Backend, BackendEvent, TaskFinished, TaskStarted, WrappedBackend
+from dispatcher.model.file_parts import join_parts
+from passmuster.model.executor import FileUsage, Usage
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+
+
+class _FileInParts(Struct):
+    """A file whose parts have not all ended."""
+
+    task: TestTask
+    results: list[TestResult]
+    is_started: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.results) == len(self.task.parts)
+
+
+class PartsBackend(WrappedBackend):
+    """Runs each task with parts as one task for each of them.
+
+    Args:
+        inner: runs the tasks.
+    """
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self._files: dict[str, _FileInParts] = {}
+        self._ended: list[BackendEvent] = []
+
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
+        """Queue tasks; the parts of a file follow each other."""
+        for task in tasks:
+            if task.parts:
+                self._files[task.file_path] = _FileInParts(task=task, results=[])
+        divided = [part for task in tasks for part in task.as_parts]
+        self._inner.submit(divided, urgent=urgent, best_effort=best_effort)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened to files."""
+        events, self._ended = self._ended, []
+        for event in self._inner.poll(0.0 if events else timeout_s):
+            if isinstance(event, TaskStarted | TaskFinished) and event.task.selection.part is not None:
+                events += self._of_file(event)
+            else:
+                events.append(event)
+        return tuple(events)
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Remove tasks that have not started. A file of which a part has started is not among them: its other
+        parts are cancelled, and it ends when those end that run.
+        """
+        tasks = self._inner.withdraw()
+        parts = Counter(task.file_path for task in tasks if task.selection.part is not None)
+        whole = [
+            self._files.pop(path).task for path, count in parts.items() if self._is_untouched(path, count)
+        ]
+        for task in tasks:
+            if task.selection.part is not None and task.file_path in self._files:
+                self._ended += self._end(self._files[task.file_path], _not_run(task))
+        return (*(task for task in tasks if task.selection.part is None), *whole)
+
+    def _is_untouched(self, path: str, withdrawn: int) -> bool:
+        """Whether no part of a file has started; the event of a start may not have been read yet."""
+        return withdrawn == len(self._files[path].task.parts)
+
+    def usage(self) -> Usage:
+        """Return the usage of the running files, that of the parts of each added up."""
+        usage = self._inner.usage()
+        if not self._files:
+            return usage
+        by_path = sorted(usage.files, key=lambda file: file.file_path)
+        groups = (tuple(group) for _, group in groupby(by_path, key=lambda file: file.file_path))
+        files = sorted(map(_added_up, groups), key=lambda file: -file.seconds)
+        return replace(usage, files=tuple(files))
+
+    def _of_file(self, event: TaskStarted | TaskFinished) -> Sequence[BackendEvent]:
+        """Return what an event of a part means for its file."""
+        file = self._files[event.task.file_path]
+        if isinstance(event, TaskFinished):
+            return self._end(file, event.result)
+        if file.is_started:
+            return ()
+        file.is_started = True
+        return (TaskStarted(task=file.task, worker=event.worker),)
+
+    def _end(self, file: _FileInParts, result: TestResult) -> Sequence[BackendEvent]:
+        file.results.append(result)
+        if not file.is_complete:
+            return ()
+        del self._files[file.task.file_path]
+        return (TaskFinished(task=file.task, result=join_parts(file.results)),)
+
+
+def _not_run(task: TestTask) -> TestResult:
+    return TestResult.without_run(task, Status.CANCELLED, "not run: the run was stopped")
+
+
+def _added_up(parts: Sequence[FileUsage]) -> FileUsage:
+    oldest = max(parts, key=lambda part: part.seconds)
+    return replace(oldest, used_bytes=sum(part.used_bytes for part in parts))

@@ -1,0 +1,178 @@
+"""Prints a run for a person at a terminal: a row for each file that did not pass, then what failed and why.
+
+Every further attempt at a file has a row too, except one that only verifies a pass. `rows` lays out the rows,
+`failure_report` formats the failed files, `compact_summary` the end. `live` adds the footer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import assert_never
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.events import (
+    AttemptFinished,
+    AttemptStarted,
+    FileSlow,
+    Notice,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    UsageSampled,
+    VerdictSettled,
+)
+from dispatcher.model.plan import TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.console.compact_summary import compact_summary_lines
+from dispatcher.reporters.console.line_reporter import LineReporter
+from dispatcher.reporters.console.lines import (
+    BUDGET_LIMIT,
+    PASSED_EXCLUSIVELY,
+    RERUN_TAGS,
+    SLOTS_LIMIT,
+    layout_lines,
+    limits_lines,
+    overruled_text,
+    rerun_text,
+    shard_lines,
+    status_text,
+)
+from dispatcher.reporters.console.rows import row
+from dispatcher.terminal.stream import TextStream
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.executor import Limit
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.text import one_line
+from passmuster.model.units import format_seconds
+
+
+class CompactReporter(LineReporter):
+    """Prints the rows and the summary.
+
+    Args:
+        verbosity: quiet prints the end only; verbose adds a row for each file that passed.
+        rerun: returns the command that reruns one file.
+        log: returns the path of a file's output in the run with an ID; empty: it is not kept.
+        size: returns the terminal's size.
+    """
+
+    def __init__(
+        self,
+        stream: TextStream,
+        *,
+        color: bool,
+        verbosity: Verbosity,
+        rerun: Callable[[FileAttempts], str],
+        log: Callable[[str, FileAttempts], str],
+        size: Callable[[], os.terminal_size],
+        warn_stream: TextStream,
+        warn_color: bool | None = None,
+    ) -> None:
+        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
+        self._verbosity = verbosity
+        self._rerun = rerun
+        self._log = log
+        self._size = size
+        self._limits: Sequence[Limit] = ()
+        self._run_id = ""
+
+    def lines(self, event: RunEvent) -> Sequence[str]:
+        """Return the lines of an event."""
+        match event:
+            case RunStarted():
+                self._limits, self._run_id = event.limits, event.plan.run_id
+                return self._unless_quiet(self._started_lines(event))
+            case FileSlow(file=file, seconds=seconds):
+                text = f"still running after {format_seconds(seconds)}"
+                return self._unless_quiet([tagged(Tag.WARN, f"{one_line(file.label)}: {text}")])
+            case AttemptFinished():
+                return self._unless_quiet(self._finished_rows(event))
+            case VerdictSettled(file=file, result=result):
+                # The verdict before a verification of a pass is printed already.
+                is_new = event.attempt_reason is not RerunReason.VERIFY_PASS
+                return self._unless_quiet(self._verdict_rows(file, result) if is_new else [])
+            case RunStopping():
+                return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
+            case RunFinished():
+                return compact_summary_lines(
+                    event.results,
+                    limits=self._limits,
+                    rerun=self._rerun,
+                    log=partial(self._log, self._run_id),
+                    verbosity=self._verbosity,
+                    size=self._size(),
+                )
+            case AttemptStarted() | UsageSampled() | Notice():
+                return []
+            case _:
+                assert_never(event)
+
+    @property
+    def _is_verbose(self) -> bool:
+        return self._verbosity is Verbosity.VERBOSE
+
+    def _unless_quiet(self, lines: list[str]) -> list[str]:
+        return [] if self._verbosity is Verbosity.QUIET else lines
+
+    def _started_lines(self, event: RunStarted) -> list[str]:
+        values = {limit.name: limit.value for limit in event.limits}
+        parts = [f"{len(event.plan.files)} file(s)"]
+        parts += [f"{values[SLOTS_LIMIT]} at once"] if SLOTS_LIMIT in values else []
+        parts += [f"memory budget {values[BUDGET_LIMIT]}"] if BUDGET_LIMIT in values else []
+        if not self._is_verbose:
+            return [tagged(Tag.INFO, one_line(", ".join(parts))), *shard_lines(event.plan)]
+        return [
+            *layout_lines(event.plan.layout),
+            tagged(Tag.INFO, parts[0]),
+            *limits_lines(event.limits),
+            *shard_lines(event.plan),
+        ]
+
+    def _finished_rows(self, event: AttemptFinished) -> list[str]:
+        file, result, following = event.file, event.result, event.rerun_reason
+        match following:
+            case RerunReason.SETTLED:
+                return [self._row(Tag.WARN, file, result, overruled_text(result, event.attempt_reason))]
+            case RerunReason.VERIFY_PASS:
+                return self._verdict_rows(file, result)
+            case None if event.attempt_reason is RerunReason.VERIFY_PASS and result.status.is_pass:
+                text = "passed when spawned too"
+                return [self._row(Tag.CHECK, file, result, text)] if self._is_verbose else []
+            case None if event.attempt_reason is RerunReason.EXCLUSIVE and result.status.is_pass:
+                return [self._row(Tag.PASS, file, result, PASSED_EXCLUSIVELY)]
+            case None:
+                return self._verdict_rows(file, result)
+            case _:
+                return [self._row(RERUN_TAGS[following], file, result, rerun_text(result, following))]
+
+    def _verdict_rows(self, file: TestFile, result: TestResult) -> list[str]:
+        """Return the row of a verdict; none for a pass that needs no attention."""
+        if result.status.is_pass:
+            is_shown = self._is_verbose or result.attempt > 1
+            text = f"passed in attempt {result.attempt}" if result.attempt > 1 else one_line(result.note)
+            return [self._row(Tag.PASS, file, result, text)] if is_shown else []
+        tag = Tag.WARN if result.status.is_cancelled else Tag.FAIL
+        return [self._row(tag, file, result, verdict_remark(result))]
+
+    def _row(self, tag: Tag, file: TestFile, result: TestResult, remark: str) -> str:
+        return row(
+            tag,
+            one_line(file.label),
+            remark,
+            seconds=result.duration,
+            peak_bytes=result.peak_bytes,
+            columns=self._size().columns - 1,
+        )
+
+
+def verdict_remark(result: TestResult) -> str:
+    """Return why a file did not pass: the number of its failed tests, or its status and the reason."""
+    failed = len(result.bad_cases)
+    if result.status is Status.FAIL and failed:
+        return f"{failed} of {len(result.cases)} test(s) failed"
+    return status_text(result)

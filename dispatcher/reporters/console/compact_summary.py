@@ -1,0 +1,126 @@
+"""Formats the end of the compact report: what failed and why, then a summary that fits a screen. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.console.lines import BUDGET_LIMIT
+from dispatcher.reporters.console.rows import clipped
+from dispatcher.reporters.console.summary import attention_lines, cpu_text, last_line, ranking_lines
+from dispatcher.reporters.console.totals import Summary, by_path, summarize
+from dispatcher.terminal.tags import Tag, bulleted, tagged
+from passmuster.model.executor import Limit
+from passmuster.model.status import Outcome, Status
+from passmuster.model.text import one_line
+from passmuster.model.units import format_bytes, format_seconds
+
+MAX_FAILURE_LINES = 400
+"""Lines about failed files, which a person still scrolls through; more failures have less detail each."""
+
+MAX_LISTED = 5
+"""Items of each list in the summary; the rest is counted."""
+
+_NEEDED_ROWS = 8
+"""Rows of the screen for everything but the list of failed files."""
+
+
+def compact_summary_lines(
+    results: TestResults,
+    *,
+    limits: Sequence[Limit],
+    rerun: Callable[[FileAttempts], str],
+    log: Callable[[FileAttempts], str],
+    verbosity: Verbosity,
+    size: os.terminal_size,
+) -> list[str]:
+    """Return all lines after the last file.
+
+    Args:
+        limits: the limits at the start of the run; the memory budget is quoted from them.
+        rerun: returns the command that reruns one file.
+        log: returns the path of its output; empty: it is not kept.
+        verbosity: verbose adds the slowest and the biggest files.
+    """
+    summary, failed = summarize(results), by_path(results.failed)
+    lines: list[str] = []
+    if failed:
+        # Only a run with failures waits for this.
+        from dispatcher.reporters.failure_report import Hints, failed_files_lines
+
+        hints = Hints(rerun=rerun, log=log)
+        lines += ["", *failed_files_lines(failed, hints, max_lines=MAX_FAILURE_LINES), ""]
+    is_scrolled = len(lines) > size.lines - _NEEDED_ROWS
+    if verbosity is Verbosity.VERBOSE:
+        lines += ranking_lines(results, summary)
+    lines += shortened_lists(attention_lines(results), MAX_LISTED)
+    if is_scrolled:
+        # The rows of the failed files are no longer on the screen.
+        labels = [clipped(one_line(record.file.label), size.columns - 5) for record in failed]
+        shown = max(1, size.lines - _NEEDED_ROWS)
+        lines.append(tagged(Tag.FAIL, "Failed files:"))
+        lines += shortened_lists(map(bulleted, labels), shown)
+    lines += _totals_lines(results, summary, limits)
+    return [*lines, *_verdict_lines(results, summary)]
+
+
+def shortened_lists(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Yield lines with at most `most` items of each list; the last line of a longer one counts the rest."""
+    items = 0
+    for line in lines:
+        is_item = line.startswith(bulleted(""))
+        if not is_item:
+            yield from _further(items, most)
+        items = items + 1 if is_item else 0
+        if items <= most:
+            yield line
+    yield from _further(items, most)
+
+
+def _further(items: int, most: int) -> Iterator[str]:
+    if items > most:
+        yield bulleted(f"and {items - most} more")
+
+
+def _totals_lines(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> Iterator[str]:
+    text = format_seconds(results.duration_s)
+    if results.peak_bytes:
+        text += f", peak memory {format_bytes(results.peak_bytes)}"
+        budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
+        text += f" of {one_line(budgets[0])}" if budgets else ""
+    yield tagged(Tag.INFO, f"In {text}")
+    if results.tests_cpu_s:
+        yield tagged(Tag.INFO, cpu_text(results))
+
+
+def _verdict_lines(results: TestResults, summary: Summary) -> Iterator[str]:
+    """Yield the counts of tests and of files; if no file failed but not all passed, the reason is last."""
+    yield tagged(Tag.INFO, tests_text(summary))
+    line = last_line(results, summary)
+    is_pass = not results.failed and line.startswith(tagged(Tag.PASS, ""))
+    yield tagged(Tag.FAIL if results.failed else Tag.PASS if is_pass else Tag.INFO, files_text(summary))
+    if not (results.failed or is_pass):
+        yield line
+
+
+def files_text(summary: Summary) -> str:
+    """Return how the files ended: `300 file(s): 297 passed, 3 failed (TIMEOUT 1)`."""
+    special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
+    kinds = f" ({', '.join(f'{status} {count}' for status, count in special)})" if special else ""
+    parts = [f"{summary.passed} passed"]
+    parts += [f"{summary.failed} failed{kinds}"] if summary.failed else []
+    parts += [f"{summary.not_run} not run"] if summary.not_run else []
+    parts += [f"{summary.without_tests} without tests"] if summary.without_tests else []
+    parts += [f"{summary.flaky} flaky"] if summary.flaky else []
+    total = summary.total + summary.without_tests
+    return f"{total} file(s): {', '.join(parts)}"
+
+
+def tests_text(summary: Summary) -> str:
+    """Return how the tests inside the files ended: `1,204 test(s): 1,201 passed, 3 failed`."""
+    total = sum(count for _, count in summary.cases)
+    parts = [f"{count:,} {outcome}" for outcome, count in summary.cases if outcome is not Outcome.PASSED]
+    passed = dict(summary.cases).get(Outcome.PASSED, 0)
+    return f"{total:,} test(s): {', '.join([f'{passed:,} passed', *parts])}"
