@@ -9,7 +9,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,15 +108,23 @@ class Place:
             backend.close()
 
 
-@pytest.fixture(params=SITES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    root = tmp_path / "project"
+@contextmanager
+def opened(site: str, folder: Path) -> Iterator[Place]:
+    root = folder / "project"
     root.mkdir()
     for name, text in FILES.items():
         (root / name).write_text(text, encoding="utf-8")
-    place = Place(SITES[request.param](), root)
-    yield place
-    place.close()
+    place = Place(SITES[site](), root)
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+@pytest.fixture(params=SITES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with opened(request.param, tmp_path) as place:
+        yield place
 
 
 def task(name: str, **changes: object) -> TestTask:
@@ -137,51 +146,58 @@ def results(events: Sequence[BackendEvent]) -> dict[str, TestResult]:
     return {event.task.file_path: event.result for event in events if isinstance(event, TaskFinished)}
 
 
-def test_every_ending_has_its_status(place: Place) -> None:
-    expected = {
-        "ok.py": Status.PASS,
-        "fail.py": Status.FAIL,
-        "crash.py": Status.CRASH,
-        "quits.py": Status.CRASH,
-        "empty.py": Status.NO_TESTS,
-        "broken.py": Status.COLLECT_ERROR,
-        "missing.py": Status.START_ERROR,
-        "cases.py": Status.FAIL,
-    }
-
-    found = place.run(*(task(name) for name in expected))
-
-    assert {name: result.status for name, result in found.items()} == expected
-    assert all((result.error == "") is result.status.is_pass for result in found.values())
-    assert (found["fail.py"].exit_code, found["crash.py"].signal) == (3, 6)
-
-
-def test_a_file_that_is_too_slow_is_ended(place: Place) -> None:
-    limits = Limits(timeout_s=0.5, grace_s=0.5)
-
-    [result] = place.run(task("hangs.py", limits=limits)).values()
-
-    assert (result.status, result.stop_reason) == (Status.TIMEOUT, StopReason.TIMEOUT)
+ENDINGS = {
+    "ok.py": Status.PASS,
+    "fail.py": Status.FAIL,
+    "crash.py": Status.CRASH,
+    "quits.py": Status.CRASH,
+    "empty.py": Status.NO_TESTS,
+    "broken.py": Status.COLLECT_ERROR,
+    "missing.py": Status.START_ERROR,
+    "cases.py": Status.FAIL,
+    "hangs.py": Status.TIMEOUT,
+    "loud.py": Status.PASS,
+    "slot.py": Status.PASS,
+}
+CHANGES: dict[str, dict[str, object]] = {
+    "hangs.py": {"limits": Limits(timeout_s=0.5, grace_s=0.5)},
+    "loud.py": {"limits": Limits(output_bytes=100)},
+    "slot.py": {"attempt": 3, "environment": (("PASSMUSTER_X", "x"),)},
+}
 
 
-def test_the_output_comes_with_both_streams_in_order(place: Place) -> None:
-    found = place.run(task("fail.py"), task("loud.py", limits=Limits(output_bytes=100)))
+@pytest.fixture(scope="module", params=SITES)
+def ended(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, TestResult]:
+    """The result of each of `ENDINGS`, from one run."""
+    with opened(request.param, tmp_path_factory.mktemp("ended")) as place:
+        return place.run(*(task(name, **CHANGES.get(name, {})) for name in ENDINGS))
 
-    assert found["fail.py"].output == "on stdout\non stderr\n"
-    assert found["loud.py"].output.startswith("head...")
-    assert found["loud.py"].output.endswith("...tail")
-    assert found["loud.py"].output_dropped_bytes == 300_008 - 100
+
+def test_every_ending_has_its_status(ended: Mapping[str, TestResult]) -> None:
+    assert {name: result.status for name, result in ended.items()} == ENDINGS
+    assert all((result.error == "") is result.status.is_pass for result in ended.values())
+    assert (ended["fail.py"].exit_code, ended["crash.py"].signal) == (3, 6)
+    assert ended["hangs.py"].stop_reason is StopReason.TIMEOUT
 
 
-def test_every_case_comes_with_its_outcome(place: Place) -> None:
-    [result] = place.run(task("cases.py")).values()
+def test_the_output_comes_with_both_streams_in_order(ended: Mapping[str, TestResult]) -> None:
+    assert ended["fail.py"].output == "on stdout\non stderr\n"
+    assert ended["loud.py"].output.startswith("head...")
+    assert ended["loud.py"].output.endswith("...tail")
+    assert ended["loud.py"].output_dropped_bytes == 300_008 - 100
+
+
+def test_every_case_comes_with_its_outcome(ended: Mapping[str, TestResult]) -> None:
+    result = ended["cases.py"]
 
     assert [case.outcome for case in result.cases] == [Outcome.PASSED, Outcome.FAILED, Outcome.SKIPPED]
     assert "AssertionError: b" in result.cases[1].message
 
 
-def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
-    [result] = place.run(task("slot.py", attempt=3, environment=(("PASSMUSTER_X", "x"),))).values()
+def test_a_result_tells_where_and_how_it_was_made(ended: Mapping[str, TestResult]) -> None:
+    result = ended["slot.py"]
 
     assert result.output == f"{result.slot} x\n"
     assert result.worker != ""
@@ -190,10 +206,8 @@ def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
     assert result.started_at > 1.7e9
 
 
-def test_a_result_names_the_interpreter_that_ran_it(place: Place) -> None:
-    found = place.run(task("ok.py"), task("fail.py"), task("missing.py"))
-
-    [ok, fail, missing] = [found[name].interpreter for name in ("ok.py", "fail.py", "missing.py")]
+def test_a_result_names_the_interpreter_that_ran_it(ended: Mapping[str, TestResult]) -> None:
+    [ok, fail, missing] = [ended[name].interpreter for name in ("ok.py", "fail.py", "missing.py")]
     assert ok.startswith(f"{platform.python_implementation()} {platform.python_version()}")
     assert fail == ok
     assert missing == ""

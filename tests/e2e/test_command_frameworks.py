@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,23 +10,14 @@ import pytest
 from dispatcher.discovery.project_signs import COMMAND
 from tests.docs.pages import REPOSITORY, blocks_of
 from tests.e2e.support.project import Project
+from tests.support.pip_environment import make_environment
 
 REQUIREMENTS = Path(__file__).parent / "support" / "command_requirements.txt"
 
 
 @pytest.fixture(scope="module")
 def python(request: pytest.FixtureRequest) -> Path:
-    """An interpreter with the frameworks, made once and kept in pytest's cache."""
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = Path(request.config.cache.mkdir("command-environments")) / digest
-    python = folder / "bin" / "python"
-    mark = folder / "complete"
-    if not mark.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        words = ("-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check")
-        subprocess.run([python, *words, "-r", REQUIREMENTS], check=True)
-        mark.touch()
-    return python
+    return make_environment(REQUIREMENTS, request.config.cache)
 
 
 def documented(runner: str) -> str:

@@ -93,7 +93,7 @@ def test_a_changed_file_is_compared_as_it_ran_and_marked(project: Project) -> No
 
 def test_a_file_that_ran_again_is_explained(project: Project) -> None:
     project.write({A: ONCE, "tests/test_b.py": PASSING})
-    ran = project.run("--retries", "1", "--isolation", "spawn")
+    ran = project.run("--retries", "1", "--isolation", "spawn", "--jobs", "1")
     (run_id,) = [event["run_id"] for event in ran.of_kind("run-started")]
 
     outcome = project.run("explain", A, events=False)
@@ -151,6 +151,15 @@ OVERRIDE = """\
 """
 
 
+@pytest.fixture(scope="module")
+def two_that_ran(shared_project: Project) -> Project:
+    """A project of two files that ran, and one that never did."""
+    shared_project.write({A: PASSING, "tests/sub/test_b.py": FAILING})
+    shared_project.run()
+    shared_project.write({"tests/test_new.py": PASSING, "tests/helper.py": "x = 1\n"})
+    return shared_project
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "text"),
     [
@@ -168,13 +177,9 @@ OVERRIDE = """\
     ids=str,
 )
 def test_what_cannot_be_explained_is_one_line(
-    project: Project, argv: tuple[str, ...], code: int, text: str
+    two_that_ran: Project, argv: tuple[str, ...], code: int, text: str
 ) -> None:
-    project.write({A: PASSING, "tests/sub/test_b.py": FAILING})
-    project.run()
-    project.write({"tests/test_new.py": PASSING, "tests/helper.py": "x = 1\n"})
-
-    outcome = project.run("explain", *argv, events=False)
+    outcome = two_that_ran.run("explain", *argv, events=False)
 
     lines = outcome.lines + outcome.stderr.splitlines()
     assert (outcome.code, len(lines)) == (code, 1), str(outcome)

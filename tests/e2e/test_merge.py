@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
+from tests.e2e.support.sources import PASSING as SCRIPT
 from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 LIBRARY = """\
@@ -60,20 +61,33 @@ FILES = {
     "tests/test_failing.py": FAILING,
     "tests/test_flaky.py": FLAKY,
 }
+SCRIPTS = {f"tests/test_{number}.py": SCRIPT for number in range(6)}
+"""What is enough where it does not matter what runs; runs of pytest take several times as long."""
+
 COUNTED = re.compile(r"^  (?:Total tests|Passed|Failed|Flaky|Test cases): .*$", re.MULTILINE)
 PYTHON = {"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), "PYTHONPATH": "."}
+
+
+def three_machines(project: Project, files: Mapping[str, str]) -> list[Project]:
+    found = []
+    for name in ("one", "two", "three"):
+        (project.base / name).mkdir()
+        machine = Project(base=project.base / name, python_home=project.python_home)
+        machine.write(files)
+        found.append(machine)
+    return found
 
 
 @pytest.fixture
 def machines(project: Project) -> list[Project]:
     """Three machines with a checkout each."""
-    found = []
-    for name in ("one", "two", "three"):
-        (project.base / name).mkdir()
-        machine = Project(base=project.base / name, python_home=project.python_home)
-        machine.write(FILES)
-        found.append(machine)
-    return found
+    return three_machines(project, FILES)
+
+
+@pytest.fixture
+def plain_machines(project: Project) -> list[Project]:
+    """The same, with files that are no tests of pytest."""
+    return three_machines(project, SCRIPTS)
 
 
 def run(machine: Project, *arguments: str) -> Outcome:
@@ -157,21 +171,21 @@ def test_a_demanded_coverage_is_demanded_of_the_whole(machines: list[Project], t
     assert "is below the required 90%" in merged.stdout
 
 
-def test_a_shard_that_was_killed_is_red_by_name(machines: list[Project], tmp_path: Path) -> None:
+def test_a_shard_that_was_killed_is_red_by_name(plain_machines: list[Project], tmp_path: Path) -> None:
     records = tmp_path / "records"
-    run_shards(machines, records)
+    run_shards(plain_machines, records)
     record = records / "shard-2-of-3" / "run.record"
     record.write_bytes(record.read_bytes()[:-100])
-    told = run(machines[0], "merge", str(records))
+    told = run(plain_machines[0], "merge", str(records))
     assert told.code == 3
     assert "the record of shard 2/3 in " in told.stderr
     shutil.rmtree(record.parent)
-    told = run(machines[0], "merge", str(records), "--events", str(tmp_path / "events.jsonl"))
+    told = run(plain_machines[0], "merge", str(records), "--events", str(tmp_path / "events.jsonl"))
     assert told.code == 3
     assert "shard 2 of 3 left no record: " in told.stderr
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     ended = {event["path"] for event in events if event["event"] == "file-finished"}
-    assert len(ended) == 8
+    assert len(ended) == len(SCRIPTS)
     assert [event["status"] for event in events if event.get("status") == "LOST"]
 
 
@@ -203,18 +217,18 @@ def test_what_a_killed_run_had_told_is_merged(machines: list[Project], tmp_path:
     assert "SUMMARY: 0 passed, 2 failed" in told.stdout
 
 
-def test_files_that_differ_between_machines_are_named(machines: list[Project], tmp_path: Path) -> None:
-    machines[1].write({"tests/test_extra.py": PASSING.format(number=1, size="small")})
+def test_files_that_differ_between_machines_are_named(plain_machines: list[Project], tmp_path: Path) -> None:
+    plain_machines[1].write({"tests/test_extra.py": SCRIPT})
     records = tmp_path / "records"
-    run_shards(machines, records)
-    told = run(machines[0], "merge", str(records))
+    run_shards(plain_machines, records)
+    told = run(plain_machines[0], "merge", str(records))
     assert (told.code, told.stdout) == (3, "")
     assert "the plans differ" in told.stderr
     assert "tests/test_extra.py" in told.stderr
 
 
-def test_more_shards_than_files_are_merged_too(machines: list[Project], tmp_path: Path) -> None:
-    records, machine = tmp_path / "records", machines[0]
+def test_more_shards_than_files_are_merged_too(plain_machines: list[Project], tmp_path: Path) -> None:
+    records, machine = tmp_path / "records", plain_machines[0]
     for number in range(1, 5):
         shard = ("--shard", f"{number}/4", "--record", str(records))
         assert run(machine, *shard, "tests/test_1.py", "tests/test_2.py").code == 0

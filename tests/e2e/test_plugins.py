@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.plugin_projects import PROJECTS
 from tests.e2e.support.project import Project
+from tests.support.pip_environment import make_environment
 
 REQUIREMENTS = Path(__file__).parent / "support" / "plugin_requirements.txt"
 
@@ -75,16 +74,7 @@ class Comparison:
 
 @pytest.fixture(scope="module")
 def python(request: pytest.FixtureRequest) -> Path:
-    """An interpreter with the plugins, made once and kept in pytest's cache."""
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = Path(request.config.cache.mkdir("plugin-environments")) / digest
-    found = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        words = ("-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check")
-        subprocess.run([found, *words, "-r", REQUIREMENTS], check=True)
-        (folder / "complete").touch()
-    return found
+    return make_environment(REQUIREMENTS, request.config.cache)
 
 
 SPAWNED = (

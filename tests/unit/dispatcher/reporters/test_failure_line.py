@@ -75,26 +75,44 @@ def output_of(project: Path, *arguments: str, cwd: str = "") -> str:
     return ended.stdout
 
 
-PYTEST = ("pytest", "-p", "no:cacheprovider", "tests/test_it.py::Case::test_{}")
+BY_PYTEST = """\
+import sys
+import pytest
+*options, names = sys.argv[1:]
+for name in names.split():
+    pytest.main(["-p", "no:cacheprovider", *options, f"tests/test_it.py::Case::test_{name}"])
+    print("\\n<end>", flush=True)
+sys.exit(1)
+"""
+BY_UNITTEST = """\
+import sys
+import unittest
+for name in sys.argv[1].split():
+    unittest.main("test_it", argv=["", f"Case.test_{name}"], exit=False)
+    print("\\n<end>", flush=True)
+sys.exit(1)
+"""
 EVERY = ("plain", "library", "chain", "helper", "text")
 
 
 @pytest.mark.parametrize(
-    ("framework", "marks"),
+    ("program", "options", "marks"),
     [
-        (("unittest", "test_it.Case.test_{}"), EVERY),
-        (PYTEST, EVERY),
-        ((*PYTEST, "--tb=short"), EVERY),
-        ((*PYTEST, "--tb=native"), EVERY),
-        ((*PYTEST, "--tb=line"), ("chain", "helper")),  # Else it names the library's line alone.
+        (BY_UNITTEST, (), EVERY),
+        (BY_PYTEST, (), EVERY),
+        (BY_PYTEST, ("--tb=short",), EVERY),
+        (BY_PYTEST, ("--tb=native",), EVERY),
+        (BY_PYTEST, ("--tb=line",), ("chain", "helper")),  # Else it names the library's line alone.
     ],
     ids=["unittest", "pytest", "short", "native", "line"],
 )
 def test_the_innermost_line_inside_the_file_is_found(
-    project: Path, framework: tuple[str, ...], marks: tuple[str, ...]
+    project: Path, program: str, options: tuple[str, ...], marks: tuple[str, ...]
 ) -> None:
-    for mark in marks:
-        output = output_of(project, "-m", *(word.format(mark) for word in framework))
+    *outputs, rest = output_of(project, "-c", program, *options, " ".join(marks)).split("<end>\n")
+
+    assert rest == ""
+    for mark, output in zip(marks, outputs, strict=True):
         assert failure_line(output, "tests/test_it.py", "tests/test_it.py") == line_of(mark), output
 
 

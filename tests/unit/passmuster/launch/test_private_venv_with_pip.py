@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,15 +18,9 @@ from passmuster.launch import environment
 REPOSITORY = Path(__file__).resolve().parents[4]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    (folder / "requirements").mkdir(parents=True)
-    return folder
-
-
 def checkout_with_a_wheel(home: Path) -> dict[str, str]:
     """Make `home` startable with a package that pip can install without a network; return its variables."""
+    (home / "requirements").mkdir(parents=True)
     (home / "passmuster").symlink_to(REPOSITORY / "passmuster")
     (home / "requirements" / "runtime.txt").write_text("tiny-thing==1.0\n")
     (home / "start.py").write_text(
@@ -62,8 +57,18 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
-def test_with_the_real_pip_a_killed_start_is_repaired_and_two_at_once_share_the_work(home: Path) -> None:
+class Started(NamedTuple):
+    """A checkout whose first start was killed, and that two starts at once then made ready."""
+
+    home: Path
+    environ: dict[str, str]
+    statuses: list[int]
+    said: list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Started:
+    home = tmp_path_factory.mktemp("started") / "home"
     environ = checkout_with_a_wheel(home)
     killed = begin(home, environ)
     wait_until((home / ".venv" / "pyvenv.cfg").exists, "the environment to be begun")
@@ -72,23 +77,28 @@ def test_with_the_real_pip_a_killed_start_is_repaired_and_two_at_once_share_the_
 
     both = [begin(home, environ), begin(home, environ)]
     said = [process.communicate(timeout=100) for process in both]
-
-    assert [process.returncode for process in both] == [0, 0], said
-    [installed] = (home / ".venv").glob("lib/python*/site-packages/tiny_thing.py")
-    assert [out for out, _ in said] == [f"{installed}\n"] * 2
-    assert sum("Private environment ready" in err for _, err in said) == 1
-    assert sum("waiting for it" in err for _, err in said) >= 1
-    assert not (home / "elsewhere").exists()
+    return Started(home, environ, [process.returncode for process in both], said)
 
 
 @pytest.mark.slow
-def test_with_the_real_pip_an_unavailable_package_is_one_line(home: Path) -> None:
-    environ = checkout_with_a_wheel(home)
-    next((home / "wheels").iterdir()).unlink()
+def test_with_the_real_pip_a_killed_start_is_repaired_and_two_at_once_share_the_work(
+    started: Started,
+) -> None:
+    assert started.statuses == [0, 0], started.said
+    [installed] = (started.home / ".venv").glob("lib/python*/site-packages/tiny_thing.py")
+    assert [out for out, _ in started.said] == [f"{installed}\n"] * 2
+    assert sum("Private environment ready" in err for _, err in started.said) == 1
+    assert sum("waiting for it" in err for _, err in started.said) >= 1
+    assert not (started.home / "elsewhere").exists()
 
-    start = begin(home, environ)
+
+@pytest.mark.slow
+def test_with_the_real_pip_an_unavailable_package_is_one_line(started: Started) -> None:
+    (started.home / "requirements" / "runtime.txt").write_text("tiny-thing==2.0\n")
+
+    start = begin(started.home, started.environ)
     _, said = start.communicate(timeout=100)
 
     assert start.returncode == 3
     [line] = [line for line in said.splitlines() if not line.startswith("[INFO] ")]
-    assert line.startswith("passmuster: could not install tiny-thing==1.0: ")
+    assert line.startswith("passmuster: could not install tiny-thing==2.0: ")

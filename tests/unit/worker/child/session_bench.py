@@ -121,19 +121,25 @@ class SessionBench(ChildBench):
     """A project whose files are run in both ways.
 
     Attributes:
-        holds_conftests: whether the server loads the initial conftests before it is forked.
-        late_conftests: others that it executes after that, one server after another.
+        ways: how `compare` forks files: whether the server loads the initial conftests before it is forked.
+        late_conftests: others that the server executes after that, one level after another.
     """
 
-    holds_conftests = False
+    ways: tuple[bool, ...] = (False,)
     late_conftests: tuple[str, ...] = ()
 
-    def run_forked(self, *names: str, **variables: str) -> Prepared:
-        """Prepare a session, and run files in forks of it."""
+    def run_forked(self, *names: str, holds_conftests: bool | None = None, **variables: str) -> Prepared:
+        """Prepare a session, and run files in forks of it.
+
+        Args:
+            holds_conftests: None: as the last of `ways`.
+        """
+        if holds_conftests is None:
+            holds_conftests = self.ways[-1]
         folder = self.root.parent / "forked"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        holds = "yes" if self.holds_conftests else ""
+        holds = "yes" if holds_conftests else ""
         late = os.pathsep.join(str(self.root / name) for name in self.late_conftests)
         arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, holds, late, *names]
         variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
@@ -168,15 +174,17 @@ class SessionBench(ChildBench):
         return str(self.root.parent / "temporary")
 
     def compare(self, *names: str, **variables: str) -> dict[str, Ran]:
-        """Run files in both ways and assert that nothing differs; return the forked ones."""
-        prepared = self.run_forked(*names, **variables)
-        assert prepared.refused == "", prepared.refused
-        assert not any(prepared.findings), prepared.findings
-        assert prepared.unsupported == {}, prepared.unsupported
-        assert set(prepared.why_not.values()) == {""}, prepared.why_not
-        for name in names:
-            spawned, forked = self.run_spawned(name, **variables), prepared.runs[name]
-            assert not _differences(name, spawned, forked), "\n".join(_differences(name, spawned, forked))
+        """Assert that files run the same spawned, and forked in each way; return how they ran forked last."""
+        spawned = {name: self.run_spawned(name, **variables) for name in names}
+        for holds_conftests in self.ways:
+            prepared = self.run_forked(*names, holds_conftests=holds_conftests, **variables)
+            assert prepared.refused == "", prepared.refused
+            assert not any(prepared.findings), prepared.findings
+            assert prepared.unsupported == {}, prepared.unsupported
+            assert set(prepared.why_not.values()) == {""}, prepared.why_not
+            for name, forked in prepared.runs.items():
+                differences = _differences(name, spawned[name], forked)
+                assert not differences, "\n".join([f"holds conftests: {holds_conftests}", *differences])
         return prepared.runs
 
 

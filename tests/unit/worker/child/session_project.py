@@ -7,7 +7,6 @@ from pathlib import Path
 FILES = {
     "conftest.py": """
         import sys, pytest
-        print("the upper conftest is loaded")
         def pytest_addoption(parser):
             parser.addoption("--mood", default="fine")
             parser.addini("colour", "a setting", default="none")
@@ -37,7 +36,7 @@ FILES = {
         def always(request):
             yield
     """,
-    "unit/__init__.py": "print('the package is imported')\nimported = True\n",
+    "unit/__init__.py": "imported = True\n",
     "unit/conftest.py": """
         import pytest, warnings
         warnings.warn("the lower conftest warns")

@@ -16,7 +16,7 @@ TRIVIAL = "def test_a(): pass\n"
 def bench(tmp_path: Path) -> SessionBench:
     (tmp_path / "project").mkdir()
     made = SessionBench(tmp_path / "project", str(PYTEST_PYTHON))
-    made.holds_conftests = True
+    made.ways = (True,)
     made.write("pytest.ini", "[pytest]\n")
     made.write("test_a.py", TRIVIAL)
     return made

@@ -51,7 +51,7 @@ TEST = """
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> SessionBench:
     (tmp_path / "project").mkdir()
     made = SessionBench(tmp_path / "project", str(request.param))
-    made.holds_conftests = True
+    made.ways = (True,)
     made.write("pytest.ini", "[pytest]\naddopts = -s\n")
     made.write("conftest.py", UPPER)
     made.write("pkg/conftest.py", LOWER)
@@ -77,14 +77,14 @@ def test_a_conftest_that_a_server_has_executed_is_registered_as_ever(
     bench.write("pkg/deep/test_a.py", TEST.format(lower=package + "conftest").split("    def test_origin")[0])
     bench.write("pkg/deep/test_b.py", TEST.format(lower=package + "conftest"))
     bench.late_conftests = ("pkg/conftest.py", "pkg/deep/conftest.py")
-    options = {"PYTEST_ADDOPTS": f"--import-mode={mode}"}
+    options = f"--import-mode={mode}"
 
-    runs = bench.compare("pkg/deep/test_a.py", **options)
+    runs = bench.compare("pkg/deep/test_a.py", PYTEST_ADDOPTS=options)
 
     assert "upper lower deep" in runs["pkg/deep/test_a.py"].output
-    forked = bench.run_forked("pkg/deep/test_b.py", **options).runs["pkg/deep/test_b.py"]
+    forked = bench.run_forked("pkg/deep/test_b.py", PYTEST_ADDOPTS=options).runs["pkg/deep/test_b.py"]
     assert _origins(forked.output), forked.output
-    assert not _origins(bench.run_spawned("pkg/deep/test_b.py", **options).output)
+    assert not _origins(bench.run_spawned("pkg/deep/test_b.py", PYTEST_ADDOPTS=options).output)
 
 
 @pytest.mark.parametrize(

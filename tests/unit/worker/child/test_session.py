@@ -9,33 +9,28 @@ import pytest
 from tests.unit.worker.child.session_bench import SessionBench, find_pythons
 from tests.unit.worker.child.session_project import FILES, INI, NAMES
 
+TRIVIAL = "def test_a(): pass\ndef test_b(): assert [1] == [2]\n"
+
 
 @pytest.fixture(params=find_pythons())
 def python(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[False, True], ids=["own conftests", "held conftests"])
-def bench(tmp_path: Path, python: str, request: pytest.FixtureRequest) -> SessionBench:
+@pytest.fixture
+def bench(tmp_path: Path, python: str) -> SessionBench:
     (tmp_path / "project").mkdir()
     made = SessionBench(tmp_path / "project", python)
-    made.holds_conftests = request.param
+    made.ways = (False, True)
     made.write("pytest.ini", "[pytest]\n")
     return made
 
 
-@pytest.fixture
-def project(bench: SessionBench) -> SessionBench:
+def test_every_file_ends_as_when_it_is_spawned(bench: SessionBench) -> None:
     for name, text in {"pytest.ini": INI, **FILES}.items():
-        if bench.holds_conftests:  # A conftest that prints is not loaded before the fork.
-            text = text.replace('print("the upper conftest is loaded")', "")
-            text = text.replace("print('the package is imported')", "")
         bench.write(name, text)
-    return bench
 
-
-def test_every_file_ends_as_when_it_is_spawned(project: SessionBench) -> None:
-    runs = project.compare(*NAMES)
+    runs = bench.compare(*NAMES)
 
     statuses = {name: run.status for name, run in runs.items()}
     assert statuses["test_exits.py"] == 7
@@ -45,7 +40,17 @@ def test_every_file_ends_as_when_it_is_spawned(project: SessionBench) -> None:
     assert statuses["deep/er/test_deep.py"] == 0
 
 
-TRIVIAL = "def test_a(): pass\ndef test_b(): assert [1] == [2]\n"
+def test_conftests_that_print_are_loaded_and_print_where_they_would_have(bench: SessionBench) -> None:
+    bench.ways = (False,)  # No server holds them.
+    bench.write("conftest.py", "print('the upper conftest is loaded')\n")
+    bench.write("unit/__init__.py", "print('the package is imported')\n")
+    bench.write("unit/conftest.py", "print('the lower conftest is loaded')\n")
+    bench.write("unit/test_a.py", TRIVIAL)
+
+    runs = bench.compare("unit/test_a.py")
+
+    assert "the lower conftest is loaded" in runs["unit/test_a.py"].output
+
 
 SETTINGS = {
     "no terminal": "-p no:terminal",
