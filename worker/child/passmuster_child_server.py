@@ -38,7 +38,7 @@ from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
 from passmuster_child_entropy import EntropyWatch
-from passmuster_child_frozen import freeze, pause, watch_collector
+from passmuster_child_frozen import freeze, pause, resume, watch_collector
 from passmuster_child_procs import all_below, become_subreaper, children_of
 from passmuster_child_start import become_module, load
 from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
@@ -139,7 +139,10 @@ class Server:
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
         answer.update(conftests=[], files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
-        pause()
+        if setup["conftests"] or setup.get("own"):
+            resume()
+        else:
+            pause()
         try:
             with EntropyWatch() as watch:
                 self.import_all(setup, answer, watch)

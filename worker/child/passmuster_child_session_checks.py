@@ -92,7 +92,7 @@ class InterpreterState:
 
     def __init__(self) -> None:
         self._filters = list(warnings.filters)
-        self._hooks = (sys.unraisablehook, threading.excepthook)
+        self._hooks = exception_hooks()
 
     def restore(self) -> None:
         """Make it so again."""
@@ -100,6 +100,11 @@ class InterpreterState:
         with warnings.catch_warnings():
             pass  # Has the interpreter notice.
         sys.unraisablehook, threading.excepthook = self._hooks
+
+
+def exception_hooks() -> "tuple[Any, Any]":
+    """Return what handles exceptions that nobody can catch."""
+    return sys.unraisablehook, threading.excepthook
 
 
 class Silence:

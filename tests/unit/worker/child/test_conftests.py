@@ -32,6 +32,7 @@ SEEN_BY_BOTH = {
     "changes the umask": "import os; os.umask(0)",
     "changes the locale": "import locale; locale.setlocale(locale.LC_ALL, 'C.UTF-8')",
     "TMPDIR": "import os; os.environ['TMPDIR'] = '/tmp'",
+    "replaces sys.unraisablehook": "import sys; sys.unraisablehook = print",
     "replaces sys.excepthook": "import sys; sys.excepthook = print",
     "takes a finder out of sys.meta_path": "import sys; sys.meta_path.pop()",
     "reads PYTEST_XDIST_WORKER": "import os; os.environ.get('PYTEST_XDIST_WORKER')",

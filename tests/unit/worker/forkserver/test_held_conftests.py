@@ -75,7 +75,7 @@ def test_files_are_forked_behind_the_conftests_once_they_are_loaded(bench: Pytes
 
 SEES = """
 import gc, os, sys
-SEEN = [os.environ.get("PYTEST_VERSION"), sys.argv[0], sys.modules["__main__"].__file__, gc.isenabled()]
+SEEN = [os.environ.get("PYTEST_VERSION"), sys.argv[0], sys.modules["__main__"].__file__, gc.get_threshold()]
 LOADED_BY = os.readlink("/proc/self")
 gc.disable()
 """
