@@ -116,6 +116,7 @@ class Override(Struct, frozen=True, kw_only=True):
     memory: Amount | None = None
     retries: int | None = None
     group: str | None = None  # the files' concurrency group; empty: none
+    cached: bool | None = None  # whether `--cached` may report an earlier pass of them
     command: tuple[str, ...] | None = None
     pytest_arguments: tuple[str, ...] | None = None  # instead of those of all files
     split: Split | None = None

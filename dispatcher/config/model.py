@@ -275,6 +275,23 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             is_on=True,
         ),
     ] = True
+    cached: Annotated[
+        bool,
+        switch(
+            "cached",
+            "report files as passed without running them if all that they read is as when they last passed",
+            group=Group.EXECUTION,
+            in_file=False,
+            whole_run=True,
+            per_file="cached",
+            needs=(Requirement(name="history", what="the history"),),
+            conflicts=(
+                Conflict(name="coverage", why="a file that does not run has no coverage data"),
+                Conflict(name="verify-isolation", why="it compares runs of every file"),
+                Conflict(name="join", why="each machine has its own history"),
+            ),
+        ),
+    ] = False
     input_variables: Annotated[
         tuple[str, ...],
         _execution(

@@ -121,10 +121,10 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         _shards(
             "history-from",
             optional(PATH),
-            "balance shards, and select by --changed, with this history file; with shards it must be"
-            " identical on every machine",
+            "balance shards, and compare files for --changed and --cached, with this history file; shards"
+            " need the same one on every machine",
             default="none: shards are balanced by the number of files",
-            only_with=("shard", "changed"),
+            only_with=("shard", "changed", "cached"),
         ),
     ] = None
     record: Annotated[

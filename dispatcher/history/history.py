@@ -299,6 +299,8 @@ class HistoryReporter:
             results = event.results
             for path, record in make_records(self._plan, results.records, results.inputs):
                 self._history.record_inputs(path, record)
+        elif isinstance(event, AttemptFinished) and event.result.is_cached:
+            return
         elif isinstance(event, AttemptFinished | VerdictSettled) and not event.file.selection.is_whole_file:
             # Only the attempt that counts: the others say nothing about the file as a whole.
             if isinstance(event, VerdictSettled) or event.rerun_reason is None:

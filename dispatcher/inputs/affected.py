@@ -62,6 +62,17 @@ class AffectedFiles:
                 return ()
         return found
 
+    def is_cached(self, file: Candidate) -> bool:
+        """Return whether an earlier pass of a file still counts, so that it need not run."""
+        return (
+            file.last_status is not None
+            and file.last_status.is_pass
+            and any(
+                record.is_self_contained and next(self._differences(file, record), None) is None
+                for record in file.records
+            )
+        )
+
     def _differences(self, file: Candidate, record: InputRecord) -> Iterator[str]:
         if record.inputs.unsure:
             yield record.inputs.unsure

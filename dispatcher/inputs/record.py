@@ -33,6 +33,13 @@ class InputRecord(Struct, frozen=True, kw_only=True):
     settings: str
     """A digest of how the file ran, see `settings_digest`."""
 
+    @property
+    def is_self_contained(self) -> bool:
+        """Whether the file read nothing outside the project, and did not use the network."""
+        inputs = self.inputs
+        places = (*inputs.read, *inputs.absent, *(one.folder for one in inputs.listed))
+        return not inputs.has_network and not any(place.startswith("/") for place in places)
+
     def keys(self, path: str, tree: TreeState) -> dict[str, None]:
         """Return the keys of all inputs of the file at `path`, then and now, each once."""
         return dict.fromkeys((*keys_of(path, self.inputs, tree.modules_in), *self.states))

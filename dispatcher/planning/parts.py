@@ -84,15 +84,18 @@ def with_parts(plan: RunPlan, known: Mapping[str, FileHistory], config: TestConf
     if config.verify_isolation or all(split is Split.OFF for split in wanted.values()):
         return plan
     groups = dict(plan.groups)
+    work_s = _work_s(plan)
+    forced = {path for path, split in wanted.items() if split is Split.FORCE}
     divisible = {
         one.file.path: found
         for one in plan.files
         if wanted[one.file.path] is not Split.OFF
         and one.task.group not in groups
+        and (one.file.path in forced or (one.task.predicted_s or 0.0) > work_s / slots)
         and (found := find_divisible(one, known.get(one.file.path))) is not None
     }
-    counts = _count_parts(plan, divisible, slots)
-    forced = {path for path in divisible if wanted[path] is Split.FORCE}
+    counts = _count_parts(plan, divisible, work_s=work_s, slots=slots)
+    forced &= divisible.keys()
     counts |= {path: max(2, counts.get(path, 0), min(slots, MAX_PARTS)) for path in forced}
     return replace(
         plan,
@@ -152,16 +155,39 @@ def _fill(pieces: Sequence[TimedTest], limit_s: float) -> list[Sequence[TimedTes
     return [pieces[start:stop] for start, stop in zip(cuts, [*cuts[1:], len(pieces)], strict=True)]
 
 
-def _count_parts(plan: RunPlan, divisible: Mapping[str, Divisible], slots: int) -> dict[str, int]:
-    """Return, for the files that bound the run, into how many parts they should be cut."""
+def _work_s(plan: RunPlan) -> float:
+    """Return the seconds of all files together; one that never ran takes the median of the others."""
     known_s = [one.task.predicted_s for one in plan.files if one.task.predicted_s is not None]
     usual_s = median(known_s) if known_s else 0.0
-    work_s = math.fsum(known_s) + usual_s * (len(plan.files) - len(known_s))
+    return math.fsum(known_s) + usual_s * (len(plan.files) - len(known_s))
+
+
+def _count_parts(
+    plan: RunPlan, divisible: Mapping[str, Divisible], *, work_s: float, slots: int
+) -> dict[str, int]:
+    """Return, for the files that bound the run, into how many parts they should be cut.
+
+    To cut one of several long files helps only if the others are cut too, so a file that turns out not to be
+    worth it bounds the others.
+    """
     whole_s = [one.task.predicted_s or 0.0 for one in plan.files if one.file.path not in divisible]
-    shortest_s = [max(file.parts_s(_most_parts(file, slots))) for file in divisible.values()]
-    least_s = max([*whole_s, *shortest_s], default=0.0)  # of the run, whatever is cut
+    left = dict(divisible)
+    while True:
+        shortest_s = [max(file.parts_s(_most_parts(file, slots))) for file in left.values()]
+        least_s = max([*whole_s, *shortest_s], default=0.0)
+        counts = _best_counts(left, work_s=work_s, least_s=least_s, slots=slots)
+        uncut = [path for path, file in left.items() if path not in counts and file.seconds > least_s]
+        if not uncut:
+            return counts
+        whole_s += [left.pop(path).seconds for path in uncut]
+
+
+def _best_counts(
+    files: Mapping[str, Divisible], *, work_s: float, least_s: float, slots: int
+) -> dict[str, int]:
+    """Return into how many parts to cut each file that is worth it; see `_best_count`."""
     counts: dict[str, int] = {}
-    for path, file in sorted(divisible.items(), key=lambda item: (-item[1].seconds, item[0])):
+    for path, file in sorted(files.items(), key=lambda item: (-item[1].seconds, item[0])):
         count = _best_count(file, work_s=work_s, least_s=least_s, slots=slots)
         if count > 1:
             counts[path] = count

@@ -182,6 +182,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
 def _result(result: TestResult) -> dict[str, JsonValue]:
     return {
         **_values(result, "attempt", "status", "error", "note"),
+        "cached": result.is_cached,
         "duration_s": _plain(result.duration),
         **_values(result, "started_at", "runner", "exit_code", "signal", "stop_reason", "peak_bytes"),
         **_values(result, "cpu_s", "worker", "interpreter", "slot", "start_delayed_by", "leaked"),
@@ -235,7 +236,9 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
         **_values(results, "duration_s", "peak_bytes", "tests_cpu_s", "own_cpu_s", "interrupted"),
-        **_values(summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked"),
+        **_values(
+            summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked", "cached"
+        ),
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),
         "flaky_paths": _paths(results.flaky),

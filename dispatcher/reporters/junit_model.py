@@ -120,7 +120,7 @@ def split_case_id(case_id: str) -> tuple[str, str]:
 def _properties(record: FileAttempts) -> list[tuple[str, str]]:
     result = record.final
     properties = [
-        ("status", str(result.status)),
+        ("status", result.status_text),
         ("note", result.note),
         ("attempt", str(result.attempt)),
         ("runner", str(result.runner)),

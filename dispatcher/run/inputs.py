@@ -41,6 +41,7 @@ class ProjectInputs:
         self._config, self._interpreter = config, interpreter
         self._environ, self._cache_dir = environ, cache_dir
         self._history_origin = history_origin
+        self._rules = Overrides(config.overrides)
         self.tree = TreeState(config.root)
 
     def environment(self) -> str:
@@ -92,43 +93,55 @@ class ProjectInputs:
                     notices.append(f"all files run: {why}")
                     return lambda _: (why,)
                 notices.append(f"{error}: --changed compares with the last passing runs only")
-        known, rules = self._known_runs(notices), Overrides(config.overrides)
-        judge = AffectedFiles(self.tree, self.environment(), changes)
-
-        def reasons(file: TestFile) -> tuple[str, ...]:
-            return judge.reasons(_candidate(file, config, rules, workdir, known))
-
-        return reasons
-
-    def _known_runs(self, notices: list[str]) -> list[KnownRuns]:
-        """Return the histories that count: that of this machine, and a shared one.
-
-        Shards have only a shared one, because all machines must select the same files.
-        """
-        config, known = self._config, []
-        if config.history_from is not None:
-            known.append(read_shared_history(config.history_from, origin=self._history_origin))
-        if config.shard is None:
-            with closing(History(config.root)) as history:
-                notices += history.notices
-                known.append(history.load_runs())
-        elif not known:
+        known = self._known_runs(notices)
+        if config.shard is not None and config.history_from is None:
             raise ConfigurationError(
                 "--changed with shards needs a history that is the same on all machines: "
                 "name one with --history-from"
             )
+        judge = AffectedFiles(self.tree, self.environment(), changes)
+        return lambda file: judge.reasons(self._candidate(file, workdir, known))
+
+    def cached(self, files: Sequence[TestFile], *, workdir: str) -> frozenset[str]:
+        """Return the paths of the files that need not run, because an earlier pass still counts.
+
+        Args:
+            workdir: of the tests, relative to the root.
+
+        Raises:
+            ConfigurationError: a shared history cannot be used.
+        """
+        known = self._known_runs([])
+        judge = AffectedFiles(self.tree, self.environment(), None)
+        return frozenset(
+            file.path
+            for file in files
+            if file.selection.is_whole_file
+            and self._rules.rule_for(file.path).cached is not False
+            and judge.is_cached(self._candidate(file, workdir, known))
+        )
+
+    def _known_runs(self, notices: list[str]) -> list[KnownRuns]:
+        """Return the histories that count: that of this machine, and a shared one.
+
+        Shards that select files have only a shared one, because all machines must select the same files.
+        """
+        config, known = self._config, []
+        if config.history_from is not None:
+            known.append(read_shared_history(config.history_from, origin=self._history_origin))
+        if config.shard is None or config.changed is None:
+            with closing(History(config.root)) as history:
+                notices += history.notices
+                known.append(history.load_runs())
         return known
 
-
-def _candidate(
-    file: TestFile, config: TestConfig, rules: Overrides, workdir: str, known: Sequence[KnownRuns]
-) -> Candidate:
-    statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
-    failed = [status for status in statuses if not status.is_pass]
-    runner = runner_of(file, rules.rule_for(file.path), config)
-    return Candidate(
-        path=file.path,
-        settings=settings_digest(runner, file.selection, workdir),
-        last_status=next(iter((*failed, *statuses)), None),
-        records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
-    )
+    def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
+        statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
+        failed = [status for status in statuses if not status.is_pass]
+        runner = runner_of(file, self._rules.rule_for(file.path), self._config)
+        return Candidate(
+            path=file.path,
+            settings=settings_digest(runner, file.selection, workdir),
+            last_status=next(iter((*failed, *statuses)), None),
+            records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """Those of the selection too."""
     history: History | None
     """None: it is switched off."""
+    cached: frozenset[str] = frozenset()
+    """Paths of the files that are reported as passed without running."""
 
 
 class Preparation:
@@ -173,11 +175,13 @@ class Preparation:
         validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
         plan = self._plan(selection, history, capacity)
         check_selections(plan.files, self._origins)
+        cached = self._cached(selection)
         return Prepared(
             selection=selection,
             interpreter=interpreter,
             capacity=capacity,
-            plan=plan,
+            plan=_without_parts(plan, cached),
+            cached=cached,
             notices=(
                 *selection.notices,
                 *(history.notices if history is not None else ()),
@@ -206,7 +210,7 @@ class Preparation:
             environ=self._environ,
             capacity=prepared.capacity,
             coverage_dir=coverage_dir,
-            tasks=tuple(planned.task for planned in plan.files),
+            tasks=tuple(one.task for one in plan.files if one.file.path not in prepared.cached),
             is_resumed=self._config.resume is not None or self._joined is not None,
         )
 
@@ -272,6 +276,13 @@ class Preparation:
         notices.append(f"--changed: {len(found)} of {len(files)} files may be affected")
         return found
 
+    def _cached(self, selection: Selection) -> frozenset[str]:
+        """Return the files that need not run, because an earlier pass still counts."""
+        if not self._config.cached:
+            return frozenset()
+        workdir = os.path.relpath(selection.workdir, self._config.root)
+        return self.inputs.cached(selection.files, workdir=workdir)
+
     def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:
         config, shard = self._config, selection.shard
         known = history.load() if history is not None else {}
@@ -327,6 +338,17 @@ class Preparation:
                     f"(from {command.origin}): begin it with {{python}} and a script or "
                     "-m MODULE, or let it run coverage"
                 )
+
+
+def _without_parts(plan: RunPlan, cached: Collection[str]) -> RunPlan:
+    """Return a plan in which cached files have no parts, because one answer counts for each."""
+    if not cached:
+        return plan
+    files = (
+        structs.replace(one, task=structs.replace(one.task, parts=())) if one.file.path in cached else one
+        for one in plan.files
+    )
+    return structs.replace(plan, files=tuple(files))
 
 
 def new_run_id(now_ns: int) -> str:

@@ -19,7 +19,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, ExecutionTarget
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
-from dispatcher.engine.journaled_backend import JournaledBackend
+from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
 from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.parts_backend import PartsBackend
 from dispatcher.engine.signals import watch_interrupts
@@ -157,6 +157,8 @@ class TestRunner:
             stack.callback(backend.close)
             if opened.journal is not None:
                 backend = JournaledBackend(backend, opened.journal, opened.finished)
+            if prepared.cached:
+                backend = CachedBackend(backend, prepared.cached)
             if any(planned.task.parts for planned in plan.files):
                 backend = PartsBackend(backend)
             run = RunLoop(

@@ -115,6 +115,8 @@ class TestResult(Struct, frozen=True, kw_only=True):
     whole."""
     inputs: FileInputs | None = None
     """What it read; None: it did not pass, or that was not recorded."""
+    is_cached: bool = False
+    """Whether it did not run, because it passed before with all that it reads as it is now."""
     was_alone: bool = True
     """Whether no other file of this run ran on the same worker at the same time."""
     was_extra: bool = False
@@ -152,6 +154,11 @@ class TestResult(Struct, frozen=True, kw_only=True):
     def indivisible_because(self) -> str:
         """Why the file cannot run in parts; empty: it ran as a whole, or nothing is known against it."""
         return next((run.problem for run in self.parts if run.problem), "")
+
+    @property
+    def status_text(self) -> str:
+        """The status, as reports show it."""
+        return f"{self.status} (cached)" if self.is_cached else str(self.status)
 
     @property
     def is_evicted(self) -> bool:

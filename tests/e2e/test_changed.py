@@ -31,6 +31,7 @@ def shop(project: Project) -> Project:
     """A project under git: two modules, each with a test, and a test that reads a data file."""
     project.write(
         {
+            "pyproject.toml": OVERRIDE,
             "tests/prices.py": "cent = 1\n",
             "tests/stock.py": "many = 2\n",
             "tests/data.txt": "3\n",
@@ -47,6 +48,13 @@ def shop(project: Project) -> Project:
     return project
 
 
+OVERRIDE = "[[tool.passmuster.overrides]]\nfiles = ['tests/test_data.py']\ncached = false\n"
+
+
+def shop_files() -> list[str]:
+    return [f"tests/test_{name}.py" for name in ("data", "prices", "stock")]
+
+
 def selected(outcome: Outcome) -> set[str]:
     assert outcome.code == 0, outcome
     return {Path(line).stem.removeprefix("test_") for line in outcome.stdout.splitlines() if line[:1] != "["}
@@ -59,6 +67,12 @@ def test_files_run_whose_inputs_changed_since_they_passed(shop: Project) -> None
     assert listed() == {"prices", "stock", "data"}
     assert shop.run().code == 0
     assert listed() == set()
+    cached = shop.run("--cached", "--junitxml", "report.xml")
+    assert cached.statuses() == dict.fromkeys(shop_files(), "PASS")
+    others = [event["path"] for event in cached.of_kind("file-finished") if not event["cached"]]
+    assert set(others) == {"tests/test_data.py"}  # Its override says so.
+    assert "Cached: 2 file(s)" in cached.stdout
+    assert (shop.root / "report.xml").read_text().count("PASS (cached)") == 2
     none = shop.run("--changed", events=False)
     assert (none.code, "No file can be affected by a change" in none.stdout) == (0, True)
 

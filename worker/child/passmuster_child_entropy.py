@@ -35,6 +35,9 @@ _CLOCK_UNITS = (1, 10**3, 10**6, 10**9)
 _CLOCK_S = 60.0
 """A seed as near to the clock's time as this was taken from it."""
 
+_get_objects = gc.get_objects
+"""Without thawing what a server has frozen (`passmuster_child_frozen`)."""
+
 _generators: "list[ref[Any]]" = []
 _bit_generators: "list[Any]" = []
 _global_state: "Any" = None
@@ -50,6 +53,7 @@ class EntropyWatch:
         self._by_chance: "dict[int, ref[Any]]" = {}
         self._is_global_by_chance = True
         self._modules = set(sys.modules)
+        self._known_modules = self._modules - {"os", "random"}
 
     def __enter__(self) -> "EntropyWatch":
         import random
@@ -70,7 +74,8 @@ class EntropyWatch:
         random = self._random
         replaced = {id(os.urandom): self._urandom, id(random.seed): self._module_seed}
         random.Random.seed = self._seed
-        for module in list(sys.modules.values()):  # Some have taken them by name.
+        for module_name in set(sys.modules) - self._known_modules:  # Some have taken them by name.
+            module = sys.modules.get(module_name)
             if type(module) is type(sys):
                 names = vars(module)
                 for name in [name for name, value in names.items() if id(value) in replaced]:
@@ -96,7 +101,8 @@ class EntropyWatch:
         _global_state = None if self._is_global_by_chance else self._global.getstate()
         _generators.extend(self._by_chance.values())
         kind: "Any" = getattr(sys.modules.get("numpy.random"), "BitGenerator", None)
-        for each in gc.get_objects() if kind is not None else ():
+        # What is frozen was remembered by the server that this one was forked from.
+        for each in _get_objects() if kind is not None else ():
             if issubclass(type(each), kind) and _entropy(each) in self._entropies:
                 _bit_generators.append(each)
 

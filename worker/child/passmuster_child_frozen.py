@@ -19,26 +19,26 @@ _frozen: "list[bool]" = []
 """Empty if the server froze nothing: objects that a test itself freezes stay frozen."""
 
 
-_thresholds: "list[tuple[int, int, int]]" = []
-"""Those that are in force again in a forked process; empty if a server never paused collections."""
+_paused: "list[tuple[int, int, int]]" = []
+"""The thresholds that are in force again when collections resume; empty while they are not paused."""
 
 
 def pause() -> None:
-    """Have no collection start by itself.
+    """Have no collection start by itself while libraries are imported.
 
-    The collector stays enabled: code that asks, or that disables it for its process, must find what it finds
-    without a server.
+    The collector stays enabled: a library may disable it for a moment and enable it again.
     """
-    first, second, third = gc.get_threshold()
-    if first:
-        _thresholds[:] = [(first, second, third)]
-        gc.set_threshold(0, second, third)
+    if not _paused:
+        _paused.append(gc.get_threshold())
+        gc.set_threshold(0, *_paused[0][1:])
 
 
 def resume() -> None:
-    """Have collections start again, unless imported code has set thresholds of its own since."""
-    if _thresholds and not gc.get_threshold()[0]:
-        gc.set_threshold(*_thresholds[0])
+    """Have collections start again, before code of the project runs that may look at the thresholds."""
+    if _paused:
+        thresholds = _paused.pop()
+        if not gc.get_threshold()[0]:  # Else a library has set its own.
+            gc.set_threshold(*thresholds)
 
 
 def freeze() -> None:

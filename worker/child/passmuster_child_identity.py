@@ -15,8 +15,11 @@ WORKER = "PYTEST_XDIST_WORKER"
 IDENTITY = (WORKER, "PASSMUSTER_SLOT")
 """Variables with a value that no other running file has."""
 
-BY_FILE = (*IDENTITY, "PASSMUSTER_ATTEMPT", "PASSMUSTER_FILE_MEMORY", "TMPDIR", "TMP", "TEMP")
-"""Variables that differ from file to file, or say where temporary files belong."""
+BY_FILE = (
+    *(*IDENTITY, "PYTEST_XDIST_TESTRUNUID", "PASSMUSTER_ATTEMPT", "PASSMUSTER_FILE_MEMORY"),
+    *("TMPDIR", "TMP", "TEMP"),
+)
+"""Variables that differ from file to file, are set for files alone, or say where temporary files belong."""
 
 _RENEWED = "wsgiref.handlers"
 """A module that copies the environment when it is imported, for example by `django.test`. A forked process

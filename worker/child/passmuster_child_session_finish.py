@@ -62,6 +62,7 @@ def load_conftests(made: Preparation, on_capture: "Callable[[], object]" = bool)
     history = config.hook.pytest_configure._call_history
     config.hook.pytest_configure._call_history = []  # They are configured when the options are known.
     pluginmanager._configured = False
+    hooks = checks.exception_hooks()
     with warnings.catch_warnings():
         warnings.filters[:] = made.filters  # type: ignore[index]
         with _catch_warnings(config):
@@ -76,6 +77,9 @@ def load_conftests(made: Preparation, on_capture: "Callable[[], object]" = bool)
     config.hook.pytest_configure._call_history = history
     conftests = [plugin for plugin in pluginmanager.get_plugins() if plugin not in made.registered]
     reason = checks.why_late(conftests)
+    if checks.exception_hooks() != hooks:
+        # pytest puts its own in their place when it configures, which it has done.
+        reason = "a conftest replaces sys.unraisablehook or threading.excepthook"
     if reason:
         raise Unsupported(reason)
     return conftests

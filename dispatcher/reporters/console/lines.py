@@ -93,7 +93,8 @@ def verdict_lines(file: TestFile, result: TestResult) -> list[str]:
     reason = file_line(Tag.WARN, file, status_text(result))
     match result.status:
         case Status.PASS:
-            return [*note_lines(file, result), tagged(Tag.PASS, f"{label} completed successfully")]
+            cached = " (cached)" if result.is_cached else ""
+            return [*note_lines(file, result), tagged(Tag.PASS, f"{label} completed successfully{cached}")]
         case Status.CANCELLED:
             return [reason]
         case Status.FAIL:
@@ -140,8 +141,6 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
-        case RerunReason.EXCLUSIVE:
-            return f"{status_text(result)}; will rerun alone"
         case _:
             return f"{status_text(result)}; will rerun"
 
@@ -164,7 +163,7 @@ PASSED_EXCLUSIVELY = "failed in parallel, passed when run alone"
 def status_text(result: TestResult) -> str:
     """Return the status with the reason, if it is known: `TIMEOUT: no end after 300 s`."""
     reason = one_line(result.error)
-    return f"{result.status}: {reason}" if reason else str(result.status)
+    return f"{result.status_text}: {reason}" if reason else result.status_text
 
 
 def attempts_text(record: FileAttempts) -> str:

@@ -125,6 +125,8 @@ def _count_lines(summary: Summary) -> Iterator[str]:
         yield f"  Without tests: {summary.without_tests} file(s)"
     if summary.flaky:
         yield f"  Flaky: {summary.flaky}"
+    if summary.cached:
+        yield f"  Cached: {summary.cached} file(s) that did not run"
     special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
     if special:
         yield "  Of the failed: " + ", ".join(f"{status} {count}" for status, count in special)

@@ -25,6 +25,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         without_tests: files that contain no tests; not part of `total`.
         flaky: files that passed and failed in this run without a known cause, whatever their verdict.
         forked: files whose attempt that counts was forked.
+        cached: files that passed without running, because an earlier pass still counts.
         cases: the number of tests inside the files by outcome, without zeros.
         statuses: the number of files by status, without zeros.
     """
@@ -36,6 +37,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     without_tests: int
     flaky: int
     forked: int
+    cached: int
     cases: tuple[tuple[Outcome, int], ...]
     statuses: tuple[tuple[Status, int], ...]
 
@@ -59,6 +61,7 @@ def summarize(results: TestResults) -> Summary:
         without_tests=len(results.without_tests),
         flaky=len(results.flaky),
         forked=sum(record.final.isolation is Isolation.FORK for record in results.records),
+        cached=sum(record.final.is_cached for record in results.records),
         cases=tuple((outcome, outcomes[outcome]) for outcome in Outcome if outcomes[outcome]),
         statuses=tuple((status, statuses[status]) for status in Status if statuses[status]),
     )

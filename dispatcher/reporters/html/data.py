@@ -345,7 +345,7 @@ def _table(model: ReportModel, with_entry: set[int]) -> Values:
                 "label": _label(record),
                 "link": f"#file-{at}" if at in with_entry else "",
                 "look": "again" if is_flaky else look(record.status),
-                "status": "flaky" if is_flaky else _status_text(record.status),
+                "status": "flaky" if is_flaky else _text_of(record.final.status_text),
                 "duration": format_seconds(record.final.duration) if record.started else "",
                 "peak": format_bytes(record.final.peak_bytes) if record.final.peak_bytes else "",
                 "cpu": "" if record.final.cpu_s is None else format_seconds(record.final.cpu_s),
@@ -366,8 +366,8 @@ def _attempts(record: FileAttempts) -> int:
     return len(record.attempts) if record.started else 0
 
 
-def _status_text(status: Status) -> str:
-    return status.value.replace("_", " ").lower()
+def _text_of(status: str) -> str:
+    return status.replace("_", " ").lower()
 
 
 def _script_data(
@@ -409,7 +409,7 @@ def _script_data(
         for bar in bars
     ]
     return {
-        "statuses": [_status_text(status) for status in Status],
+        "statuses": [_text_of(status.value) for status in Status],
         "looks": [look(status) for status in Status],
         "workers": [one_line(worker)[:200] for worker in workers],
         "slots": [[*sorted(model.machines[worker])] for worker in workers],

@@ -170,16 +170,25 @@ class ReportModelBuilder(Struct):
             for result in record.attempts:
                 if result.started_at <= 0:
                     continue
-                start_s = self._start_s(result)
-                if start_s is None:
+                span_s = self._span_s(result)
+                if span_s is None:
                     earlier += 1
                     continue
-                end_s = start_s + max(result.duration, 0.0)
+                start_s, end_s = span_s
                 is_verdict = result is record.final
                 bars.append(
                     Bar(file=position, result=result, start_s=start_s, end_s=end_s, is_verdict=is_verdict)
                 )
         return sorted(bars, key=lambda bar: (bar.result.worker, bar.result.slot, bar.start_s)), earlier
+
+    def _span_s(self, result: TestResult) -> tuple[float, float] | None:
+        """Return when an attempt started and ended, in seconds of the run; None: before its start."""
+        key = (result.file_path, result.attempt)
+        if result.parts and key in self.started_s and key in self.finished_s:
+            # Its time is that of the whole file, and its parts ran beside each other.
+            return self.started_s[key], self.finished_s[key]
+        start_s = self._start_s(result)
+        return None if start_s is None else (start_s, start_s + max(result.duration, 0.0))
 
     def _start_s(self, result: TestResult) -> float | None:
         """Return when an attempt started, in seconds since the start of the run; None: before it.

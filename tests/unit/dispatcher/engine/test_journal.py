@@ -17,13 +17,14 @@ from dispatcher.engine.journal import (
     has_coverage_data,
     open_journal,
     read_journal,
+    resume_message,
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.run.prepare import new_run_id
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.result import TestResult
+from passmuster.model.result import PartRun, TestResult
 from passmuster.model.status import Status
-from passmuster.model.test_selection import TestSelection
+from passmuster.model.test_selection import FilePart, TestSelection
 
 A = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=1)
 B = TestFile(path="test_b.py", label="test_b.py", size_bytes=2, mtime_ns=2)
@@ -52,6 +53,23 @@ def test_written_results_are_read(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
 
     assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A, ("test_b.py", 2): FAIL_B}, 0)
+
+
+def test_a_file_in_parts_has_run_when_all_its_parts_have(path: Path) -> None:
+    parts = [FilePart(number=number, total=2, first="test_2" if number == 2 else "") for number in (1, 2)]
+    one, two = (replace(PASS_A, parts=(PartRun(part=part),)) for part in parts)
+    written(path, one, FAIL_B)
+
+    finished, _ = read_journal(path, [A, B])
+    assert finished == {(f"test_a.py/{parts[0].name}", 1): one, ("test_b.py", 2): FAIL_B}
+    assert resume_message("r", finished, 2) == "resuming run r: 1 of 2 files have already run"
+    assert "2 of 2 files" in resume_message("r", {**finished, (two.key, 1): two}, 2)
+
+
+def test_a_part_that_was_cut_elsewhere_is_another_part() -> None:
+    cuts = [FilePart(number=1, total=2, until=until).name for until in ("test_1", "test_2")]
+
+    assert len(set(cuts)) == 2
 
 
 def test_a_journal_is_continued(path: Path) -> None:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, merge_attempt, read_outcomes
 from dispatcher.model.plan import TestFile
-from passmuster.model.result import CaseResult, TestResult
+from dispatcher.model.results import Finding
+from passmuster.model.result import CaseResult, PartRun, TestResult
 from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
-from passmuster.model.test_selection import TestSelection
+from passmuster.model.test_selection import FilePart, TestSelection
 
 FILE = TestFile(path="tests/test_a.py", label="test_a.py", size_bytes=10, mtime_ns=20)
 
@@ -176,3 +177,59 @@ def test_an_attempt_at_some_tests_changes_only_which_tests_fail() -> None:
     assert crashed == replace(old, last_status=Status.CRASH, failing_tests=())
     unknown = merge_attempt(crashed, some_tests(passing=("c",), status=Status.PASS))
     assert unknown == crashed  # Something else than a test failed: the whole file must run.
+
+
+def in_parts(*numbers: int, status: Status = Status.PASS, finding: Finding | None = None) -> AttemptSample:
+    """Return a sample of a file in two parts of one test each, of which some ran."""
+    part_runs = tuple(PartRun(part=FilePart(number=number, total=2)) for number in numbers)
+    cases = tuple(
+        CaseResult(case_id=f"{FILE.path}::test_{number}", outcome=Outcome.PASSED, seconds=2.0)
+        for number in numbers
+    )
+    result = TestResult(
+        file_path=FILE.path,
+        status=status,
+        runner=RunnerKind.PYTEST,
+        cases=cases,
+        duration=5.0,
+        peak_bytes=60,
+        parts=part_runs,
+    )
+    return AttemptSample.of(FILE, result, run_id="r2", finding=finding)
+
+
+def test_the_times_of_tests_are_those_of_the_last_pass_of_the_whole_file() -> None:
+    passed = after(attempt(), in_parts(1, 2))
+
+    assert passed.test_times == "2.0000 test_1\n2.0000 test_2"
+    assert after(in_parts(1, 2), attempt(Status.FAIL)).test_times == passed.test_times
+    assert after(in_parts(1, 2), attempt()).test_times == ""
+
+
+def test_parts_say_what_the_file_takes_and_not_that_it_needs_less_memory() -> None:
+    file = after(attempt(seconds=5, peak=100), in_parts(1, 2))
+
+    assert (file.spawned.duration_s, file.spawned.peak_bytes, file.spawned.runs) == (5.0, 100, 2)
+
+
+def test_some_parts_of_a_file_say_only_which_tests_fail() -> None:
+    whole = after(attempt())
+
+    assert after(attempt(), in_parts(2)) == whole
+    assert merge_attempt(None, in_parts(2)) is None
+    assert after(attempt(), in_parts(2, status=Status.CRASH)) == replace(whole, last_status=Status.CRASH)
+
+
+@pytest.mark.parametrize("finding", [Finding.FAILS_IN_PARTS, Finding.INDIVISIBLE])
+def test_a_file_is_indivisible_until_its_size_changes(finding: Finding) -> None:
+    found = after(in_parts(1, 2, status=Status.FAIL, finding=finding))
+    touched = AttemptSample.of(
+        replace(FILE, mtime_ns=99), TestResult(file_path=FILE.path, status=Status.PASS), run_id="r3"
+    )
+    changed = AttemptSample.of(
+        replace(FILE, size_bytes=99), TestResult(file_path=FILE.path, status=Status.PASS), run_id="r3"
+    )
+
+    assert found.is_indivisible
+    assert (merge_attempt(found, touched) or found).is_indivisible
+    assert not (merge_attempt(found, changed) or found).is_indivisible

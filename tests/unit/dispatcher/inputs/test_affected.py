@@ -160,6 +160,39 @@ def test_other_differences_from_the_commit_are_none(root: Path) -> None:
     assert reasons(root, candidate(record_of(root)), changes) == ()
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"has_network": True},
+        {"read": (*INPUTS.read, "/etc/hosts")},
+        {"absent": ("/etc/none",)},
+        {"listed": (Listing("/etc", "*"),)},
+    ],
+    ids=str,
+)
+def test_a_file_that_depends_on_more_than_the_project_is_never_cached(
+    root: Path, more: dict[str, object]
+) -> None:
+    record = record_of(root)
+    judge = AffectedFiles(TreeState(root), "e", None)
+    other = structs.replace(record, inputs=structs.replace(INPUTS, **more))
+
+    assert judge.is_cached(candidate(record))
+    assert not judge.is_cached(candidate(other))
+    assert judge.is_cached(candidate(other, record))
+
+
+def test_only_a_file_whose_last_run_passed_is_cached(root: Path) -> None:
+    record = record_of(root)
+    write("package/a.py")(root)
+    judge = AffectedFiles(TreeState(root), "e", None)
+
+    assert not judge.is_cached(candidate(record))
+    assert not judge.is_cached(candidate())
+    assert not judge.is_cached(candidate(record_of(root), status=Status.FAIL))
+    assert not judge.is_cached(candidate(record_of(root), status=None))
+
+
 def test_a_line_names_the_first_reason_and_counts_the_others() -> None:
     said = [("a.py", ["x changed", "y changed", "z changed"]), ("b.py", ["x changed"]), ("c.py", [])]
 

@@ -89,6 +89,12 @@ def test_nothing_is_cut_while_another_file_that_cannot_be_cut_takes_as_long() ->
     assert not any(one.task.parts for one in plan_of({"long.py": LONG, "script.py": script}).values())
 
 
+def test_nothing_is_cut_while_cutting_another_long_file_costs_more_than_it_saves() -> None:
+    slow_start = known("slow.py", timed(*[1.0] * 6), start_s=6.0)
+
+    assert not any(one.task.parts for one in plan_of({"long.py": LONG, "slow.py": slow_start}).values())
+
+
 def test_a_split_that_costs_more_than_it_saves_is_not_made() -> None:
     slow_start = known("long.py", timed(*[1.0] * 4), start_s=20.0)
     medium_start = known("long.py", timed(*[1.0] * 12), start_s=5.0)

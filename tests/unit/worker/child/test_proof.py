@@ -58,6 +58,8 @@ FINDINGS = {
     "import sys; WORDS = ' '.join(sys.argv)": "reads the arguments in sys.argv",
     "import sys; FILE = sys.argv[1:]": "reads the arguments in sys.argv",
     "import argparse; argparse.ArgumentParser().parse_known_args()": "reads the arguments in sys.argv",
+    "import signal; OLD = signal.getsignal(signal.SIGINT)": "looks at the handler of a signal",
+    "import os; RUN = os.environ.get('PYTEST_XDIST_TESTRUNUID')": "reads PYTEST_XDIST_TESTRUNUID",
     "import os; SIZE = os.getenv('PASSMUSTER_FILE_MEMORY')": "reads PASSMUSTER_FILE_MEMORY",
 }
 

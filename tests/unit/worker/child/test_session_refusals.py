@@ -95,6 +95,7 @@ LATE_CONFTESTS = {
         def pytest_configure(config):
             config.pluginmanager.unregister(name="terminalreporter")
         """,
+    "threading.excepthook": "import threading\nthreading.excepthook = print\n",
     "RuntimeError: in vain": "print('shown')\nraise RuntimeError('in vain')\n",
     "SystemExit": "import sys\nsys.exit(3)\n",
     "UsageError": "import pytest\ndef pytest_configure(): raise pytest.UsageError('no')\n",

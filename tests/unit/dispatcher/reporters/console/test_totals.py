@@ -49,6 +49,7 @@ def test_every_outcome_is_counted() -> None:
         not_run=1,
         without_tests=0,
         flaky=1,
+        cached=0,
         forked=0,
         cases=((Outcome.PASSED, 3),),
         statuses=((Status.PASS, 2), (Status.FAIL, 1), (Status.TIMEOUT, 1), (Status.CANCELLED, 1)),

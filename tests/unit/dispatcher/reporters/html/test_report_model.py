@@ -8,7 +8,9 @@ from msgspec import structs
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunFinished
 from dispatcher.reporters.html.report_model import ReportModel, ReportModelBuilder, group_counts
 from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
+from passmuster.model.result import PartRun
 from passmuster.model.status import Status
+from passmuster.model.test_selection import FilePart
 from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
 
 
@@ -43,6 +45,21 @@ def test_if_that_clock_is_wrong_the_runs_clock_is_used(wrong_by_s: float) -> Non
     found = placed(started_at=STARTED_AT + 10 + wrong_by_s, duration=5, began_s=9.7, ended_s=15.4)
 
     assert found == ([15.4 - 5], 0)
+
+
+def test_a_file_in_parts_is_drawn_from_its_first_start_to_its_last_end() -> None:
+    runs = tuple(PartRun(part=FilePart(number=number, total=2)) for number in (1, 2))
+    one = structs.replace(result("t.py", duration=30), started_at=STARTED_AT + 10, parts=runs)
+    first, *_, last = told(record(one), duration_s=100.0)
+
+    (bar,) = listened(
+        first,
+        AttemptStarted(at_s=10.1, file=file("t.py"), attempt=1),
+        AttemptFinished(at_s=25.2, file=file("t.py"), result=one),
+        last,
+    ).bars
+
+    assert (bar.start_s, bar.end_s) == (10.1, 25.2)
 
 
 def test_an_attempt_from_before_the_run_was_resumed_is_counted_and_not_drawn() -> None:
