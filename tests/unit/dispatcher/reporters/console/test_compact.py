@@ -170,7 +170,7 @@ def test_every_second_attempt_has_a_row_except_one_that_verifies_a_pass() -> Non
     }
     assert rerun_row(RerunReason.VERIFY_PASS, good) == []
     assert rerun_row(RerunReason.EXCLUSIVE, bad) == [
-        "[CHECK] tests/test_good.py FAIL: exit status 1; will rerun alone 1.5s 24 MiB"
+        "[CHECK] tests/test_good.py in parallel: FAIL: exit status 1 1.5s 24 MiB"
     ]
 
 
