@@ -53,7 +53,7 @@ def _update_process_facts() -> None:
     if handlers is not None:
         handlers.BaseHandler.os_environ = handlers.read_environ()
     support: Any = sys.modules.get("test.support.os_helper")
-    if support is not None and getattr(support, "TESTFN_ASCII", ""):
+    if support is not None and hasattr(support, "TESTFN_ASCII"):
         _rename_test_files(support)
 
 
