@@ -23,8 +23,9 @@ first), `session` (whether to prepare a pytest session), `conftests` (whether to
 into the session that it has inherited), `project` (the project's folders), `probe` (whether it ends when it
 has answered, so that it can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not`
 (why it is not usable; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all
-that a server with a framework or conftests has), `conftests` (whether a session has any to load), `files`
-(path, size, and time of the project's files that it has imported), `rss_bytes`, `anon_bytes`.
+that a server with a framework or conftests has), `conftests` (the paths of a session's initial ones), `files`
+(path, size, and time of the project's files that it has imported, and of pytest's configuration),
+`rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from passmuster_child_supervisor import Job
@@ -135,7 +137,7 @@ class Server:
         """Import this server's modules and report the results; the first step of a new server."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
-        answer.update(conftests=False, files=[])
+        answer.update(conftests=[], files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
         if setup["conftests"] or setup.get("own"):
             resume()
@@ -151,7 +153,7 @@ class Server:
             )
         if setup.get("project"):
             self.files.update(own_files(setup["project"], self.files))
-            answer["files"] = list(self.files.values())
+        answer["files"] = list(self.files.values())
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
         load("passmuster_child_inputs").settle()
@@ -184,13 +186,10 @@ class Server:
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession()
-            answer["conftests"] = self.session.has_initial_conftests()
+            answer["conftests"] = self.session.initial_conftests()
+            self.files.update(held_files([self.session.inifile]))
         if setup["conftests"]:
-            conftests = load("passmuster_child_conftests")
-            self.control.send("importing", "conftest")
-            answer["why_not"] = conftests.hold_conftests(
-                self.session, setup["project"], watch.take, is_probe=setup["probe"]
-            )
+            self.hold_conftests(setup, answer, watch)
 
     def import_modules(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Import what the files need; note the verdicts."""
@@ -200,7 +199,10 @@ class Server:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
             finders.append(proof.take)
         path = list(sys.path)
-        sys.path[:0] = [folder for folder in setup["path"] if folder not in path]
+        conftests = None if self.session is None else self.session.executed_conftests
+        if conftests is not None:
+            conftests.resume()
+        sys.path[:0] = [folder for folder in setup["path"] if folder not in sys.path]
         verdicts = preload.preload(
             setup["modules"],
             preload.interpreter_roots(),
@@ -209,11 +211,25 @@ class Server:
             every_warning="_pytest" in sys.modules,
             on_import=lambda name: self.control.send("importing", name),
             finders=finders,
+            conftests=conftests,
         )
+        if conftests is not None:
+            conftests.suspend()
+            self.files.update(held_files(conftests.paths()))
         sys.path[:] = path
         answer["verdicts"] = verdicts
         if not preload.is_clean(verdicts):
             answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
+
+    def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
+        """Load the initial conftests, and say what came of it."""
+        self.control.send("importing", "conftest")
+        began, held = time.perf_counter(), resident_bytes()[1]
+        answer["why_not"] = load("passmuster_child_conftests").hold_conftests(
+            self.session, setup["project"], watch.take, is_probe=setup["probe"]
+        )
+        seconds, grown = time.perf_counter() - began, max(0, resident_bytes()[1] - held)
+        answer["verdicts"] = [("conftest", seconds, grown, answer["why_not"] or "ok")]
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a supervisor that was killed."""
@@ -270,17 +286,26 @@ def own_files(project: list[str], known: dict[str, HeldFile]) -> dict[str, HeldF
     installed = tuple(
         os.path.join(folder, "") for folder in load("passmuster_child_preload").interpreter_roots()
     )
+    imported = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return held_files(
+        file
+        for file in imported
+        if isinstance(file, str)
+        and file not in known
+        and file.startswith(roots)
+        and not file.startswith(installed)
+    )
+
+
+def held_files(paths: Iterable[str]) -> dict[str, HeldFile]:
+    """Return files as they are now; those that do not exist are left out."""
     found = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or file in known:
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
             continue
-        if file.startswith(roots) and not file.startswith(installed):
-            try:
-                status = os.stat(file)
-            except OSError:
-                continue
-            found[file] = (file, status.st_size, status.st_mtime_ns)
+        found[path] = (path, status.st_size, status.st_mtime_ns)
     return found
 
 
