@@ -4,7 +4,8 @@
 
 Runs a copy of the example project, in which a file fails, on a pseudo-terminal, follows what the terminal
 shows, live footer included, and draws two moments with rich: `running.svg` in the middle of the run, and
-`failure.svg` at its end. The folder of the copy is shown as `~/passmuster`, and no file counts as slow.
+`failure.svg` at its end. The folder of the copy is shown as `~/passmuster`, two files
+run at once, and none counts as slow.
 
 `tests/docs/test_pictures.py` makes such a run and compares what it shows with the pictures, except for
 times, sizes, and the files that happened to run: `shapes`.
@@ -119,7 +120,8 @@ def frames(folder: Path) -> Iterator[list[str]]:
     """Run the command on a terminal in `folder`; yield the terminal's lines after everything it writes."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     environ = {**kept, "SHOP_SHOW_FAILURE": "1", "TERM": "xterm-256color", "PYTHONUTF8": "1"}
-    environ["PASSMUSTER_SLOW_TIMEOUT"] = "1h"  # Which files are slow depends on what else the machine does.
+    # What depends on the machine, and on what else it does.
+    environ |= {"PASSMUSTER_JOBS": "2", "PASSMUSTER_SLOW_TIMEOUT": "1h"}
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
