@@ -155,6 +155,7 @@ class CompactReporter(LineReporter):
         if result.status.is_pass:
             is_shown = self._is_verbose or result.attempt > 1
             text = f"passed in attempt {result.attempt}" if result.attempt > 1 else one_line(result.note)
+            text = "cached" if result.is_cached else text
             return [self._row(Tag.PASS, file, result, text)] if is_shown else []
         tag = Tag.WARN if result.status.is_cancelled else Tag.FAIL
         return [self._row(tag, file, result, verdict_remark(result))]
