@@ -141,8 +141,6 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
-        case RerunReason.EXCLUSIVE:
-            return f"{status_text(result)}; will rerun alone"
         case _:
             return f"{status_text(result)}; will rerun"
 
