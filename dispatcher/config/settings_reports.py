@@ -129,6 +129,9 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             "print less or more",
             option="",
             constants=(("-q", "quiet"), ("--quiet", "quiet"), ("-v", "verbose"), ("--verbose", "verbose")),
-            values_help=(("quiet", "print less"), ("verbose", "print more")),
+            values_help=(
+                ("quiet", "print failures and the summary only"),
+                ("verbose", "print a line for each file; with --output contract also what it printed"),
+            ),
         ),
     ] = Verbosity.NORMAL

@@ -76,6 +76,7 @@ class FileEntry(Struct, frozen=True, kw_only=True):
     note: str
     attempts: Annotated[list[Status], Meta(description="How each attempt ended, in their order.")]
     flaky: bool
+    cached: Annotated[bool, Meta(description="It did not run: an earlier pass counts.")]
     finding: Finding | None
     duration_s: float
     cpu_s: float | None
@@ -96,6 +97,7 @@ class FileCounts(Struct, frozen=True, kw_only=True):
     not_run: int
     without_tests: int
     flaky: int
+    cached: Annotated[int, Meta(description="Files that passed without running: an earlier pass counts.")]
 
 
 class RunDocument(Struct, frozen=True, kw_only=True):
@@ -172,6 +174,7 @@ class DocumentReporter(LineReporter):
                 not_run=summary.not_run,
                 without_tests=summary.without_tests,
                 flaky=summary.flaky,
+                cached=summary.cached,
             ),
             tests=dict(summary.cases),
             files=list(map(self._file, results.records)),
@@ -186,6 +189,7 @@ class DocumentReporter(LineReporter):
             note=result.note,
             attempts=[attempt.status for attempt in record.attempts],
             flaky=record.is_flaky,
+            cached=result.is_cached,
             finding=record.finding,
             duration_s=result.duration,
             cpu_s=result.cpu_s,

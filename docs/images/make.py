@@ -1,10 +1,14 @@
-"""Makes the pictures of this folder from what the real command shows on a real terminal.
+"""Makes the pictures of the terminal from what the real command shows on a real one.
 
     .venv/bin/python docs/images/make.py
 
-Runs the example project on a pseudo-terminal, follows what the terminal shows, live footer included, and
-draws two moments with rich: `running.svg` in the middle of a run, `failure.svg` at the end of one in which
-a file failed. The only thing changed is the folder of this checkout, which is shown as `~/passmuster`.
+Runs a copy of the example project, in which a file fails, on a pseudo-terminal, follows what the terminal
+shows, live footer included, and draws two moments with rich: `running.svg` in the middle of the run, and
+`failure.svg` at its end. The folder of the copy is shown as `~/passmuster`, two files
+run at once, and none counts as slow.
+
+`tests/docs/test_pictures.py` makes such a run and compares what it shows with the pictures, except for
+times, sizes, and the files that happened to run: `shapes`.
 """
 
 from __future__ import annotations
@@ -16,10 +20,13 @@ import io
 import os
 import pty
 import re
+import shutil
 import struct
 import sys
+import tempfile
 import termios
-from collections.abc import Iterator, Mapping
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,8 +38,9 @@ HOME = HERE.parent.parent
 
 COLUMNS, ROWS = 120, 34
 COMMAND = ("./run_tests.py", "--root", "examples/shop")
+TITLE = f"$ SHOP_SHOW_FAILURE=1 {' '.join(COMMAND)}"
 
-_FOOTER = re.compile(r"(\d+)/\d+ done.*2 running.*\n.*memory ([0-9.]+) MiB.*\n.*iB.*\n.*iB")
+_FOOTER = re.compile(r"[1-9]\d*/\d+ done.*2 running.*left\n.*memory ([0-9.]+) MiB.*\n.*iB.*\n.*iB")
 _HALF = re.compile(r"\x1b(\[[0-9;]*)?$")
 _STEP = re.compile(r"\x1b\[(\d*)A|\x1b\[J|\r|\n|\x1b\[[0-9;]*m|[^\x1b\r\n]+")
 
@@ -100,13 +108,25 @@ class Screen:
                 self.lines[self._row] += step
 
 
-def frames(environ: Mapping[str, str]) -> Iterator[list[str]]:
-    """Run the command on a terminal; yield its lines after everything it writes."""
+def make_copy(folder: Path) -> Path:
+    """Return a folder that looks like a fresh clone as far as the command needs one."""
+    (folder / "run_tests.py").symlink_to(HOME / "run_tests.py")
+    ignored = shutil.ignore_patterns(".passmuster", "__pycache__")
+    shutil.copytree(HOME / "examples", folder / "examples", ignore=ignored)
+    return folder
+
+
+def frames(folder: Path) -> Iterator[list[str]]:
+    """Run the command on a terminal in `folder`; yield the terminal's lines after everything it writes."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
+    environ = {**kept, "SHOP_SHOW_FAILURE": "1", "TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    # What depends on the machine, and on what else it does.
+    environ |= {"PASSMUSTER_JOBS": "2", "PASSMUSTER_SLOW_TIMEOUT": "1h"}
     child, terminal = pty.fork()
     if child == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        os.chdir(HOME)
-        os.execve(COMMAND[0], COMMAND, {**environ, "TERM": "xterm-256color", "PYTHONUTF8": "1"})
+        os.chdir(folder)
+        os.execve(COMMAND[0], COMMAND, environ)
     screen, decoder, rest = Screen(), codecs.getincrementaldecoder("utf-8")(), ""
     while True:
         try:
@@ -122,39 +142,71 @@ def frames(environ: Mapping[str, str]) -> Iterator[list[str]]:
         half = _HALF.search(text)
         rest = half[0] if half is not None else ""
         screen.feed(text.removesuffix(rest))
-        yield list(screen.lines)
+        yield [line.replace(str(folder), "~/passmuster") for line in screen.lines]
     os.waitpid(child, 0)
 
 
-def draw(lines: list[str], name: str, *, title: str) -> None:
+def run() -> tuple[list[str], list[str]]:
+    """Return what the terminal shows in the middle of a run, with its colours, and at its end."""
+    best, middle, end = (0, 0.0), list[str](), list[str]()
+    with tempfile.TemporaryDirectory(prefix="picture-") as folder:
+        for end in frames(make_copy(Path(folder).resolve())):
+            text = _plain("\n".join(end))
+            footer = _FOOTER.search(text)
+            # The fewest rows above the footer, as most runs have none; then the most memory.
+            rank = (-text.count("\n["), float(footer[1])) if footer is not None else (0, 0.0)
+            if footer is not None and (not middle or rank >= best):
+                best, middle = rank, end
+    return middle, end
+
+
+_VARYING = (
+    (re.compile(r"(?m)^\[CHECK\] .*\n|^.*passed in a forked process.*\n"), ""),
+    (re.compile(r"(?m)^  \S+\.py (?=.*iB)"), "  FILE "),
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]+"), "RUN"),
+    (re.compile(r"[━╸╺]+"), "BAR"),
+    (re.compile(r"\d+(?:\.\d+)?(?:s| [KMG]?i?B|m \d\ds)?\b"), "N"),
+    (re.compile(r" (?:retry|check)$", re.MULTILINE), ""),
+    (re.compile(r"[ \xa0]+"), " "),
+)
+
+
+def shapes(lines: Sequence[str]) -> list[str]:
+    """Return the different lines without what differs from run to run, sorted."""
+    text = _plain("\n".join(lines)) + "\n"
+    for pattern, replacement in _VARYING:
+        text = pattern.sub(replacement, text)
+    return sorted({line.strip() for line in text.splitlines()} - {""})
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def lines_in(picture: Path) -> list[str]:
+    """Return the lines that a picture shows."""
+    rows: dict[float, dict[float, str]] = {}
+    for text in ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text"):
+        if "clip-path" in text.attrib:
+            row = rows.setdefault(float(text.attrib["y"]), {})
+            row[float(text.attrib["x"])] = text.text or ""
+    return ["".join(part for _, part in sorted(rows[y].items())).replace("\xa0", " ") for y in sorted(rows)]
+
+
+def draw(lines: list[str], name: str) -> None:
     """Draw the end of what a terminal shows."""
     while lines and not lines[-1]:
         lines.pop()
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for line in lines[-ROWS:]:
-        shown = Text.from_ansi(line.replace(str(HOME), "~/passmuster"))
-        console.print(shown, no_wrap=True, overflow="crop", crop=True)
+        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop", crop=True)
     console.print()  # rich cuts the lower edge of the last line.
-    svg = console.export_svg(title=title, theme=THEME, code_format=SVG_FORMAT, unique_id=name)
+    svg = console.export_svg(title=TITLE, theme=THEME, code_format=SVG_FORMAT, unique_id=name)
     (HERE / f"{name}.svg").write_text(svg + "\n", encoding="utf-8")
     sys.stdout.write(f"{HERE / name}.svg\n")
 
 
-def main() -> None:
-    """Make both pictures."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
-    command = " ".join(COMMAND)
-    best_mib, shown = 0.0, list[str]()
-    for lines in frames(environ):
-        footer = _FOOTER.search("\n".join(lines))
-        passed = sum("completed successfully" in line for line in lines)
-        # Between two footers the lines above know more: take a moment at which both agree.
-        if footer is not None and int(footer[1]) == passed > 0 and float(footer[2]) >= best_mib:
-            best_mib, shown = float(footer[2]), lines
-    draw(shown, "running", title=f"$ {command}")
-    *_, end = frames({**environ, "SHOP_SHOW_FAILURE": "1"})
-    draw(end, "failure", title=f"$ SHOP_SHOW_FAILURE=1 {command}")
-
-
 if __name__ == "__main__":
-    main()
+    _middle, _end = run()
+    draw(_middle, "running")
+    draw(_end, "failure")

@@ -22,6 +22,7 @@ MODULES = (
     "socket",
     "subprocess",
     "tempfile",
+    "test.support.os_helper",
     "uuid",
     "wsgiref.handlers",
 )
@@ -220,6 +221,15 @@ PROGRAMS = {
         import os
         print(os.environ["TESTING"], os.environ["TEST_MODE"], os.path.isdir(os.environ["TMPDIR"]))
         print(os.listdir(os.environ["TMPDIR"]))
+    """,
+    "names of temporary files of CPython's tests": """
+        import os
+        try:
+            from test.support import os_helper
+        except ImportError:  # Some distributions leave it out.
+            os_helper = None
+        names = {name: getattr(os_helper, name) for name in dir(os_helper) if name.startswith("TESTFN")}
+        print({name: str(os.getpid()) in str(value) for name, value in names.items()})
     """,
     "copy of the environment": """
         import os, wsgiref.handlers

@@ -71,19 +71,30 @@ CRASH = "import faulthandler, os\nprint(faulthandler.is_enabled(), flush=True)\n
 PROGRAMS = {"look": LOOK, "text": TEXT, "order": ORDER, "leaks": LEAKS, "loop": ASYNC, "crash": CRASH}
 
 ENVIRONMENTS: dict[str, dict[str, str | None]] = {
-    "unbuffered": {"PYTHONUNBUFFERED": "1"},
-    "latin": {"PYTHONIOENCODING": "latin-1:backslashreplace"},
     "plain C": {"LC_ALL": None, "LANG": "C", "PYTHONCOERCECLOCALE": "0"},
     # A Python in the C locale hands this on, so the runner does.
     "coerced C": {"LC_ALL": None, "LANG": "C", "LC_CTYPE": "C.UTF-8"},
     "utf-8 mode": {"PYTHONUTF8": "1", "LC_ALL": "C"},
     "no utf-8 mode": {"PYTHONUTF8": "0", "LC_ALL": "POSIX"},
-    "every warning": {"PYTHONWARNINGS": "default", "PYTHONTRACEMALLOC": "0"},
+    "every warning, no crash handler": {
+        "PYTHONWARNINGS": "default",
+        "PYTHONTRACEMALLOC": "0",
+        "PYTHONFAULTHANDLER": "",
+    },
     "warnings are errors": {"PYTHONWARNINGS": "error::DeprecationWarning"},
     "development": {"PYTHONDEVMODE": "1"},
-    "optimised": {"PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
-    "safe": {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "PYTHONINTMAXSTRDIGITS": "5000"},
-    "no crash handler": {"PYTHONFAULTHANDLER": ""},
+    "optimised, unbuffered": {
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    },
+    "safe, latin": {
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONINTMAXSTRDIGITS": "5000",
+        "PYTHONIOENCODING": "latin-1:backslashreplace",
+    },
 }
 
 

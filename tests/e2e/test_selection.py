@@ -137,6 +137,8 @@ def test_the_command_that_runs_a_failing_test_again_works_as_printed(shop: Proje
 
 def test_failed_runs_the_tests_that_failed_until_they_pass(shop: Project) -> None:
     shop.run()
+    # It says nothing about the tests that it does not run.
+    shop.run(f"{A}::test_empty", f"{U}::TestUnits::test_one")
     assert ran(shop, "--failed") == {"test_total[2]", "test_two"}
 
     shop.write({U: UNITS.replace('self.fail("two")', "pass")})
@@ -145,12 +147,6 @@ def test_failed_runs_the_tests_that_failed_until_they_pass(shop: Project) -> Non
 
     shop.write({A: CART.replace("test_total", "test_sum")})
     assert ran(shop, "--failed") >= {"test_sum[2]", "test_none"}  # It has none of the failed tests any more.
-
-
-def test_a_selected_run_says_nothing_about_the_tests_that_did_not_run(shop: Project) -> None:
-    shop.run()
-    shop.run(f"{A}::test_empty", f"{U}::TestUnits::test_one")
-    assert ran(shop, "--failed") == {"test_total[2]", "test_two"}
 
 
 def test_a_selection_that_matches_nothing_is_named_and_no_success(shop: Project) -> None:
@@ -221,9 +217,9 @@ def order(project: Project, *words: str) -> list[str]:
 
 def test_a_shuffled_order_is_repeated_by_its_seed(shop: Project) -> None:
     usual = order(shop)
-    orders = [order(shop, f"--shuffle={seed}") for seed in range(3)]
+    orders = [order(shop, f"--shuffle={seed}") for seed in (1, 2)]
 
-    assert order(shop, "--shuffle=1", "--isolation", "spawn") == orders[1]
+    assert order(shop, "--shuffle=1", "--isolation", "spawn") == orders[0]
     assert any(one != usual for one in orders)
     for one in orders:
         assert sorted(one) == sorted(usual)

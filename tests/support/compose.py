@@ -13,7 +13,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILE = REPOSITORY / "docker-compose.yml"
 PROFILES = ("run", "flower")
-CALL_S = 280.0
+CALL_S = 500.0
 
 
 def why_no_compose() -> str:

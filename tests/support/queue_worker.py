@@ -142,8 +142,8 @@ class Run:
         )
         return Envelope(secret).sign(SPEC_KIND, encode_run_spec(structs.replace(plain, **changes)))
 
-    def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
-        self.publish_text(Envelope(secret).sign("task", encode_task(task), str(take)))
+    def publish(self, task: TestTask, take: int) -> None:
+        self.publish_text(Envelope(SECRET).sign("task", encode_task(task), str(take)))
 
     def publish_for(self, worker: str, task: TestTask, take: int) -> None:
         """Put a message on one worker's queue."""

@@ -1,9 +1,9 @@
-"""Records which installed modules the project's code imports in the process of a test file.
+"""Records which installed modules are imported in the process of a test file.
 
-The next run then knows which modules are worth preloading. Imports after the start of the first test are not
-recorded, because preloading them saves nothing, nor are imports within an installed module. A finder at the
-head of `sys.meta_path` observes each import by the code of the project, and lets the other finders find the
-module.
+The next run then knows which modules are worth preloading, also those that a library or pytest imports only
+when it is used. Imports after the start of the first test are not recorded, because preloading them saves
+nothing, nor are imports that another installed module makes when it is imported. A finder at the head of
+`sys.meta_path` observes each import, and lets the other finders find the module.
 """
 
 import os
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Iterable, Optional
 
-_MACHINERY = ("<frozen importlib", "<frozen zipimport")
-_ON_BEHALF = (os.path.join("importlib", "__init__.py"), os.path.join("_pytest", "outcomes.py"))
-"""Files that import what their caller named: `import_module`, `importorskip`."""
+_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
 class ImportRecorder:
@@ -51,7 +49,7 @@ class ImportRecorder:
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
         """Find a module by means of the other finders; None where nothing is to be recorded."""
-        if get_ident() != self._thread or not self._is_from_project():
+        if get_ident() != self._thread or self._is_nested():
             return None
         spec = self._ask(name, path, target)
         # Built-in and frozen modules have classes for loaders; they cost nothing.
@@ -77,14 +75,17 @@ class ImportRecorder:
 
     def _is_own(self, file: str) -> bool:
         real = realpath(file) if file else ""
-        return real.startswith(self._project) and not real.startswith(self._installed)
+        return self._is_project(real)
 
-    def _is_from_project(self) -> bool:
-        """Whether the code that imports is the project's; a framework that imports a test file is not."""
+    def _is_nested(self) -> bool:
+        """Return whether the import is part of the import of an installed module."""
         frame: "Optional[FrameType]" = _getframe(2)
         while frame is not None:
-            file = frame.f_code.co_filename
-            if not file.startswith(_MACHINERY) and not file.endswith(_ON_BEHALF):
-                return file.startswith(self._project) and not file.startswith(self._installed)
+            code = frame.f_code
+            if code.co_name == "<module>" and not code.co_filename.startswith("<"):
+                return not self._is_project(code.co_filename) and not code.co_filename.startswith(_HERE)
             frame = frame.f_back
         return False
+
+    def _is_project(self, file: str) -> bool:
+        return file.startswith(self._project) and not file.startswith(self._installed)

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from typing import Any, Callable, Iterable, Optional, Sequence
 
+    from passmuster_child_executed_conftests import ExecutedConftests
+
     Result = tuple[str, float, int, str]
     """A name as it was asked for, seconds, bytes of memory, and the verdict."""
 
 OK = "ok"
 ATTRIBUTE = "attribute"
 """`a:b` is no module: `from a import b` takes something out of `a`."""
+
+CONFTEST = "/"
+"""Starts the names of conftests, which are their paths below the root."""
 
 MISSING = "missing"
 OUTSIDE = "outside"
@@ -58,21 +63,24 @@ def preload(
     every_warning: bool = False,
     on_import: "Callable[[str], object]" = bool,
     finders: "Sequence[Callable[[], str]]" = (),
+    conftests: "Optional[ExecutedConftests]" = None,
 ) -> "list[Result]":
     """Import modules one after another until one is not clean.
 
     Args:
-        names: dotted names; `a:b` stands for what `from a import b` imports.
+        names: dotted names; `a:b` stands for what `from a import b` imports, `/a/conftest.py` for a conftest.
         allowed_roots: folders whose modules may be imported, see `interpreter_roots`.
         own: modules of the project that may be imported as well, each with the file that it must come from.
         on_import: called with each name before its import, so an import that never returns is known.
         every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
         finders: say after each import what it did, such as drawing random numbers; empty: nothing.
+        conftests: imports conftests; None: there is no session of pytest.
     """
     if not CAN_TELL:
         return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
     with Outputs() as outputs, _Warnings(every=every_warning) as warned:
-        return _Preload(allowed_roots, own or {}, outputs, (warned.take, *finders), on_import).run(names)
+        watches = (warned.take, *finders)
+        return _Preload(allowed_roots, own or {}, outputs, watches, on_import, conftests).run(names)
 
 
 class _Preload:
@@ -85,12 +93,14 @@ class _Preload:
         outputs: "Outputs",
         finders: "tuple[Callable[[], str], ...]",
         on_import: "Callable[[str], object]",
+        conftests: "Optional[ExecutedConftests]",
     ) -> None:
         self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
         self._own = own
         self._outputs = outputs
         self._finders = finders
         self._on_import = on_import
+        self._conftests = conftests
         self._results: "dict[str, Result]" = {}
         self._before = SideEffects(outputs.descriptor)
 
@@ -108,6 +118,8 @@ class _Preload:
         return list(self._results.values())
 
     def _one(self, step: str) -> "Result":
+        if step.startswith(CONFTEST):
+            return self._conftest(step)
         module, _, attribute = step.partition(":")
         if attribute:
             return self._attribute(step, module, attribute)
@@ -117,6 +129,15 @@ class _Preload:
         if verdict != OK:
             return (step, 0.0, 0, verdict)
         return self._watched(step, lambda: self._import(module))
+
+    def _conftest(self, step: str) -> "Result":
+        path, conftests = self._own[step], self._conftests
+        if conftests is None or conftests.has(path):
+            return (step, 0.0, 0, MISSING if conftests is None else OK)
+        if not conftests.extend_path(path):
+            return (step, 0.0, 0, "is imported by importlib, not by its name")
+        self._before.path = list(sys.path)
+        return self._watched(step, lambda: conftests.execute(path) or OK)
 
     def _attribute(self, step: str, module: str, attribute: str) -> "Result":
         dotted = module + "." + attribute
@@ -195,6 +216,8 @@ def _kept_streams() -> int:
 
 def _steps(name: str) -> "list[str]":
     """Return what has to be imported for a name, one after another, the name last."""
+    if name.startswith(CONFTEST):
+        return [name]
     module, _, attribute = name.partition(":")
     parts = module.split(".")
     steps = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]

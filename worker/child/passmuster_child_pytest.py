@@ -218,6 +218,7 @@ class Plugin:
         Not earlier, nor later: plugins that find `workerinput` when they are configured, or when the session
         ends, leave their work to a controller.
         """
+        self.reporter.tests_begin()
         config: "Any" = session.config
         config.workerinput = _worker_input()
         if hasattr(config.hook, "pytest_configure_node"):

@@ -84,9 +84,12 @@ class ReportWriter:
 
     def mark(self, key: str) -> None:
         """Report that a test framework's outermost run `begin`s or is `done`."""
-        if key == "begin" and self.on_begin is not None:
-            self.on_begin()
         self._send('{"%s": 1}' % key)
+
+    def tests_begin(self) -> None:
+        """Note that the first test is about to run: everything that the tests need has been imported."""
+        if self.on_begin is not None:
+            self.on_begin()
 
     def count(self, key: str, number: int) -> None:
         """Report how many tests pytest `collected` or `deselected`."""

@@ -42,7 +42,7 @@ def _forget_temporary_directory() -> None:
 
 
 def _update_process_facts() -> None:
-    """Update modules that store the thread ID, the start time, or the environment of their process."""
+    """Update modules that store the IDs, the start time, or the environment of their process."""
     threading: Any = sys.modules.get("threading")
     if threading is not None and hasattr(threading.Thread, "_set_native_id"):
         threading.main_thread()._set_native_id()
@@ -52,6 +52,19 @@ def _update_process_facts() -> None:
     handlers: Any = sys.modules.get("wsgiref.handlers")
     if handlers is not None:
         handlers.BaseHandler.os_environ = handlers.read_environ()
+    support: Any = sys.modules.get("test.support.os_helper")
+    if support is not None and hasattr(support, "TESTFN_ASCII"):
+        _rename_test_files(support)
+
+
+def _rename_test_files(support: Any) -> None:
+    """Put the ID of this process into the names of temporary files that CPython's own tests use."""
+    before, after = str(support.TESTFN_ASCII), "@test_%d_tmp" % os.getpid()
+    for name, value in list(vars(support).items()):
+        if name.startswith("TESTFN") and isinstance(value, str):
+            setattr(support, name, value.replace(before, after))
+        elif name.startswith("TESTFN") and isinstance(value, bytes):
+            setattr(support, name, value.replace(before.encode(), after.encode()))
 
 
 def _draw_new_randomness() -> None:

@@ -23,8 +23,9 @@ first), `session` (whether to prepare a pytest session), `conftests` (whether to
 into the session that it has inherited), `project` (the project's folders), `probe` (whether it ends when it
 has answered, so that it can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not`
 (why it is not usable; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all
-that a server with a framework or conftests has), `conftests` (whether a session has any to load), `files`
-(path, size, and time of the project's files that it has imported), `rss_bytes`, `anon_bytes`.
+that a server with a framework or conftests has), `conftests` (the paths of a session's initial ones), `files`
+(path, size, and time of the project's files that it has imported, and of pytest's configuration),
+`rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from passmuster_child_supervisor import Job
@@ -62,6 +64,8 @@ class Server:
         self.control = control
         self.session: Any = None
         self.children: set[int] = set()
+        self.servers: set[int] = set()
+        """Those of the children that are servers."""
         self.files: dict[str, HeldFile] = {}
         self.wakeup = Wakeup()
         become_subreaper()
@@ -71,7 +75,7 @@ class Server:
         while True:
             child = self.serve()
             if child is None:
-                self.end_children()
+                self.reap()
                 self.reap_all()
                 os._exit(0)
             if isinstance(child, Supervisor):
@@ -95,7 +99,7 @@ class Server:
             message, descriptors = self.control.receive()
             if not message:
                 return None
-            if not self.fork():
+            if not self.fork(message[0]):
                 for descriptor in descriptors:
                     os.close(descriptor)
                 continue
@@ -110,8 +114,8 @@ class Server:
             poll.register(self.control.fileno(), select.POLLIN)
             poll.register(self.wakeup.fileno(), select.POLLIN)
 
-    def fork(self) -> bool:
-        """Fork, and tell the runner; return whether this is the child."""
+    def fork(self, kind: str) -> bool:
+        """Fork a server or supervisor, and tell the runner; return whether this is the child."""
         try:
             pid = os.fork()
         except OSError as error:
@@ -120,6 +124,8 @@ class Server:
         if pid == 0:
             return True
         self.children.add(pid)
+        if kind == "server":
+            self.servers.add(pid)
         self.control.send("forked", pid)
         return False
 
@@ -127,7 +133,7 @@ class Server:
         """Take up a forked process's own ends of everything."""
         self.control.close()
         self.wakeup.close()
-        self.children = set()
+        self.children, self.servers = set(), set()
         self.control = Channel(control)
         os.setsid()
 
@@ -135,7 +141,7 @@ class Server:
         """Import this server's modules and report the results; the first step of a new server."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
-        answer.update(conftests=False, files=[])
+        answer.update(conftests=[], files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
         if setup["conftests"] or setup.get("own"):
             resume()
@@ -151,7 +157,7 @@ class Server:
             )
         if setup.get("project"):
             self.files.update(own_files(setup["project"], self.files))
-            answer["files"] = list(self.files.values())
+        answer["files"] = list(self.files.values())
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
         load("passmuster_child_inputs").settle()
@@ -184,13 +190,10 @@ class Server:
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession()
-            answer["conftests"] = self.session.has_initial_conftests()
+            answer["conftests"] = self.session.initial_conftests()
+            self.files.update(held_files([self.session.inifile]))
         if setup["conftests"]:
-            conftests = load("passmuster_child_conftests")
-            self.control.send("importing", "conftest")
-            answer["why_not"] = conftests.hold_conftests(
-                self.session, setup["project"], watch.take, is_probe=setup["probe"]
-            )
+            self.hold_conftests(setup, answer, watch)
 
     def import_modules(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Import what the files need; note the verdicts."""
@@ -200,7 +203,10 @@ class Server:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
             finders.append(proof.take)
         path = list(sys.path)
-        sys.path[:0] = [folder for folder in setup["path"] if folder not in path]
+        conftests = None if self.session is None else self.session.executed_conftests
+        if conftests is not None:
+            conftests.resume()
+        sys.path[:0] = [folder for folder in setup["path"] if folder not in sys.path]
         verdicts = preload.preload(
             setup["modules"],
             preload.interpreter_roots(),
@@ -209,14 +215,35 @@ class Server:
             every_warning="_pytest" in sys.modules,
             on_import=lambda name: self.control.send("importing", name),
             finders=finders,
+            conftests=conftests,
         )
+        if conftests is not None:
+            conftests.suspend()
+            self.files.update(held_files(conftests.paths()))
         sys.path[:] = path
         answer["verdicts"] = verdicts
         if not preload.is_clean(verdicts):
             answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
 
+    def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
+        """Load the initial conftests, and say what came of it."""
+        self.control.send("importing", "conftest")
+        began, held = time.perf_counter(), resident_bytes()[1]
+        answer["why_not"] = load("passmuster_child_conftests").hold_conftests(
+            self.session, setup["project"], watch.take, is_probe=setup["probe"]
+        )
+        seconds, grown = time.perf_counter() - began, max(0, resident_bytes()[1] - held)
+        answer["verdicts"] = [("conftest", seconds, grown, answer["why_not"] or "ok")]
+
     def reap(self) -> None:
-        """Collect ended children, and end what they left behind: orphans of a supervisor that was killed."""
+        """Collect ended children, and take care of the processes that they left behind.
+
+        Those of a supervisor that was killed are ended. Those of a server are its supervisors, which may run
+        files, and its servers: they live until their sockets close.
+        """
+        # Seen first: a server that ends after this leaves processes that are not among them.
+        orphans = set(children_of(os.getpid())) - self.children
+        has_lost_server = False
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -224,8 +251,12 @@ class Server:
                 break
             if pid == 0:
                 break
+            has_lost_server |= pid in self.servers
             self.children.discard(pid)
-        for pid in set(children_of(os.getpid())) - self.children:
+            self.servers.discard(pid)
+        if has_lost_server:
+            self.children.update(children_of(os.getpid()))
+        for pid in orphans - self.children:
             kill_tree(pid)
 
     def reap_all(self) -> None:
@@ -237,12 +268,6 @@ class Server:
                     time.sleep(0.001)
             except ChildProcessError:
                 return
-
-    def end_children(self) -> None:
-        """Kill what is below: supervisors whose sockets closed do the same, and this leaves no doubt."""
-        for pid in children_of(os.getpid()):
-            if pid not in self.children:
-                kill_tree(pid)
 
 
 def serve(control: int) -> Job:
@@ -270,17 +295,26 @@ def own_files(project: list[str], known: dict[str, HeldFile]) -> dict[str, HeldF
     installed = tuple(
         os.path.join(folder, "") for folder in load("passmuster_child_preload").interpreter_roots()
     )
+    imported = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return held_files(
+        file
+        for file in imported
+        if isinstance(file, str)
+        and file not in known
+        and file.startswith(roots)
+        and not file.startswith(installed)
+    )
+
+
+def held_files(paths: Iterable[str]) -> dict[str, HeldFile]:
+    """Return files as they are now; those that do not exist are left out."""
     found = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or file in known:
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
             continue
-        if file.startswith(roots) and not file.startswith(installed):
-            try:
-                status = os.stat(file)
-            except OSError:
-                continue
-            found[file] = (file, status.st_size, status.st_mtime_ns)
+        found[path] = (path, status.st_size, status.st_mtime_ns)
     return found
 
 

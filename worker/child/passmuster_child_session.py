@@ -17,6 +17,7 @@ import tempfile
 
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import CollectionPath
+from passmuster_child_executed_conftests import ExecutedConftests
 from passmuster_child_identity import IdentityReads
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import (
@@ -48,6 +49,7 @@ class PreparedSession:
     Attributes:
         rootdir: pytest's root directory.
         inifile: the configuration file; empty: there is none.
+        executed_conftests: those that pytest finds executed when it loads them.
 
     Raises:
         Unsupported: this version of pytest, its plugins or the configuration do not allow it.
@@ -86,8 +88,10 @@ class PreparedSession:
         self._conftest_folders = self._find_conftest_folders()
         self._conftests: "list[str] | None" = None
         """The initial conftests that are loaded; None: each file loads them itself."""
+        self._streams = checks.StreamWatch()
+        self.executed_conftests = ExecutedConftests(made.config, self.initial_conftests())
         interpreter.restore()
-        if not self.has_initial_conftests():
+        if not self.initial_conftests():
             self._load_ahead(IdentityReads())  # What pytest itself does then is the same for each file.
 
     def hold_conftests(self, reads: IdentityReads) -> str:
@@ -106,15 +110,12 @@ class PreparedSession:
         reason = self._why_conftests()
         if reason:
             raise Unsupported(reason)
-        streams = checks.StreamWatch()
-        self._load_ahead(reads, streams.note)
+        self._load_ahead(reads, self._streams.note)
         return (
-            "keeps standard output or error as they are while pytest captures" if streams.are_kept() else ""
+            "keeps standard output or error as they are while pytest captures"
+            if self._streams.are_kept()
+            else ""
         )
-
-    def has_initial_conftests(self) -> bool:
-        """Return whether there is one at all."""
-        return bool(self._initial_conftests())
 
     def _load_ahead(self, reads: IdentityReads, on_capture: "Callable[[], object]" = bool) -> None:
         """Load the initial conftests for all files that will be forked from this process."""
@@ -122,7 +123,7 @@ class PreparedSession:
         self._interpreter.restore()
         with running(), reads:
             self._load_conftests(on_capture)
-        self._conftests = self._initial_conftests()
+        self._conftests = self.initial_conftests()
         if self._made.capture is not None:
             self._made.capture.stop_global_capturing()
         self._environment.update(checks.changed_environment(environment))
@@ -196,10 +197,10 @@ class PreparedSession:
 
     def _why_conftests(self) -> str:
         """Return which initial conftest does what must happen before the session is configured."""
-        return next(filter(None, map(checks.why_conftest, self._initial_conftests())), "")
+        return next(filter(None, map(checks.why_conftest, self.initial_conftests())), "")
 
-    def _initial_conftests(self) -> "list[str]":
-        """Return the conftests that pytest loads before it configures."""
+    def initial_conftests(self) -> "list[str]":
+        """Return the conftests that pytest loads before it configures, as they are now."""
         if self._made.initial["noconftest"]:
             return []
         paths = (os.path.join(folder, "conftest.py") for folder in self._conftest_folders)
@@ -249,9 +250,10 @@ class PreparedSession:
             tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
         adopt(self._made)
         if self._conftests is not None:
-            if self._conftests != self._initial_conftests():
+            if self._conftests != self.initial_conftests():
                 raise Unsupported("there are other initial conftests than when the run started")
             start_capture(self._made)
+            self._streams.renew()
             if self._made.capture is not None:
                 self._made.capture.suspend_global_capture()
         else:

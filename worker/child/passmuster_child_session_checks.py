@@ -129,21 +129,44 @@ class Silence:
 
 
 class StreamWatch:
-    """Finds out whether code has kept a stream that pytest installs while it captures."""
+    """Finds out what has kept the streams that pytest installs while it captures.
+
+    Modules that have one as a variable, such as by `from sys import stdout`, can get another one.
+    """
 
     def __init__(self) -> None:
-        self._streams: "list[weakref.ref[Any]]" = []
+        self._streams: "dict[str, weakref.ref[Any]]" = {}
+        self._variables: "list[tuple[dict[str, Any], str, str]]" = []
 
     def note(self) -> None:
         """Remember the streams that are in place now."""
-        self._streams = [weakref.ref(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)]
+        self._streams = {name: weakref.ref(getattr(sys, name)) for name in ("stdin", "stdout", "stderr")}
 
     def are_kept(self) -> bool:
-        """Return whether one of them still exists although it is not in place any more."""
+        """Return whether anything but variables of modules refers to a stream that was replaced."""
         gc.collect()
         in_place = (sys.stdin, sys.stdout, sys.stderr)
-        kept = [reference() for reference in self._streams]
-        return any(stream is not None and stream not in in_place for stream in kept)
+        namespaces = {id(vars(module)) for module in list(sys.modules.values())}
+        for stream_name, reference in self._streams.items():
+            stream = reference()
+            if stream is None or stream in in_place:
+                continue
+            for referrer in gc.get_referrers(stream):
+                if id(referrer) in namespaces:
+                    names = _names_of(stream, referrer)
+                    self._variables += [(referrer, name, stream_name) for name in names]
+                elif referrer is not sys._getframe():
+                    return True
+        return False
+
+    def renew(self) -> None:
+        """Give the variables the streams that are in place now."""
+        for namespace, name, stream_name in self._variables:
+            namespace[name] = getattr(sys, stream_name)
+
+
+def _names_of(value: object, namespace: "dict[str, Any]") -> "list[str]":
+    return [name for name in namespace if namespace[name] is value]
 
 
 def why_foreign(config: "Any", ours: object) -> str:

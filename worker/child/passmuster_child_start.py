@@ -10,6 +10,7 @@ and some never restore them. The child scripts therefore bind, when they are loa
 call after the file has started, and import nothing later.
 """
 
+import faulthandler
 import os
 import sys
 
@@ -71,7 +72,7 @@ def begin(argv: "list[str]") -> "FileRun":
         return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
-    for name in ("report", "reset", "preload", "imports"):
+    for name in ("report", "reset", "preload", "imports", "select", "defined"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
@@ -311,8 +312,6 @@ class FileRun:
 
     def _watch_stacks(self) -> None:
         if sys.platform == "linux":
-            import faulthandler
-
             try:
                 faulthandler.register(STACK_SIGNAL, file=REPORT_FD, all_threads=True)
             except (OSError, RuntimeError, ValueError):

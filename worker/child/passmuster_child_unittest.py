@@ -158,6 +158,7 @@ def watch_suites(suite_module: "ModuleType", reporter: "ReportWriter") -> None:
         depths[thread] = depth + 1
         if depth == 0:
             reporter.mark("begin")
+            reporter.tests_begin()
         is_left = False
         try:
             return original_run(self, result, debug)  # type: ignore[no-any-return]

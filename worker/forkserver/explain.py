@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
 from passmuster.model.units import format_bytes
+from worker.forkserver.file_imports import CONFTEST
 from worker.forkserver.fork_advice import ForkAdvisor
 from worker.forkserver.server_pool import ServerPool
 
@@ -53,7 +54,7 @@ def _sets(advisor: ForkAdvisor) -> Iterator[str]:
         files = sum(1 for path in advisor.needs() if advisor.base_of(path) == base)
         yield f"{base}: {files} file(s), of which {len(choice.places)} get more than the framework"
         for chosen in choice.sets:
-            modules = [name for name in chosen.modules if ":" not in name]
+            modules = [name.removeprefix(CONFTEST) for name in chosen.modules if ":" not in name]
             known = [facts[name] for name in chosen.modules if name in facts]
             seconds, size = sum(fact.seconds for fact in known), sum(fact.bytes for fact in known)
             cost = f"{seconds:.2f} s, {format_bytes(size)}" if known else "cost not known yet"
@@ -66,11 +67,13 @@ def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     for place, files in sorted(Counter(each.ends_at for each in found if each.ends_at).items()):
         why = "which writes to the environment, or registers modules for assertion rewriting"
         yield f"left out: what {files} file(s) import after {place}, {why}"
+    for place, files in sorted(Counter(each.own_ends_at for each in found if each.own_ends_at).items()):
+        yield f"left out: modules of the project that {files} file(s) import after {place}"
     needed = {name for needs in advisor.needs().values() for name in needs.modules}
     held = {name for choice in advisor.choices().values() for each in choice.sets for name in each.modules}
     for name, fact in sorted(advisor.facts().items()):
         if name in needed and not fact.is_allowed:
-            yield f"left out: {name}: {fact.verdict}"
+            yield f"left out: {name.removeprefix(CONFTEST)}: {fact.verdict}"
         elif name in advisor.named and name in needed - held:
             yield f"left out: {name} ({fact.seconds:.3f} s): a server with it would save too little"
 

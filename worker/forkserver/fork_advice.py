@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
+from passmuster.model.version import VERSION
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.forkserver.file_imports import FileImports, Preloadable, preloadable, with_learned
+from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ModuleCost, is_allowed
@@ -37,7 +38,7 @@ SERVERS_SHARE = 8
 """All servers together may take this fraction (one eighth) of the memory budget."""
 
 _TESTS = ("test_*.py", "*_test.py", "conftest.py")
-"""Files of the project that are never imported before a fork: each is run, or loaded, by pytest."""
+"""Files of the project that are never imported by name before a fork: each is run, or loaded, by pytest."""
 
 
 class ForkAdvice(Struct, frozen=True, kw_only=True):
@@ -205,6 +206,25 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) for each in verdicts):
                 self._choose(base)
 
+    def conftest_verdict(self, conftests: tuple[str, ...]) -> str:
+        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+
+        Earlier runs count as long as no file has changed that was imported.
+        """
+        with self._lock:
+            self._open()
+            assert self._store is not None
+            return self._store.conftest_verdict(self._identity, self._conftest_key(conftests))
+
+    def learn_conftests(self, conftests: tuple[str, ...], answer: ServerInfo) -> None:
+        """Record what loading the initial conftests showed; an error that they raised may be transient."""
+        with self._lock:
+            if self._store is None:
+                return
+            for each in answer.verdicts:
+                key = self._conftest_key(conftests)
+                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
         with self._lock:
@@ -222,10 +242,12 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
-        answer = self._answer_of(base)
-        is_held = self._holder(base)
+        answer, ground = self._answer_of(base), self._ground_of(base)
+        is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
+        # pytest loads these before every file, also one that is not below them.
+        first = self._conftest_names(ground.conftests if ground is not None else ())
         found = {
-            path: preloadable(needs, is_held)
+            path: preloadable(needs, is_held if first <= needs.own.keys() else _is_installed, loaded)
             for path, needs in self._needs.items()
             if self._bases[path] == base and not needs.why_spawn
         }
@@ -233,7 +255,7 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base=answer.modules,
+            base={*answer.modules, *loaded},
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -270,26 +292,27 @@ class ForkAdvisor:
         facts = self.facts()
         return any(name not in facts and not self._is_named(name) for name in modules)
 
-    def _holder(self, base: str) -> Callable[[str], bool]:
-        """Return a function that tells whether a server may hold a module, by name, or a conftest, by path.
+    def _holder(self, ground: ServerInfo | None) -> Callable[[str], bool]:
+        """Return a function that tells whether a server may hold a module or a conftest on top of the ground.
 
         Only under pytest is a server in the state that the file would be in before its own imports. For
         other servers the user has to name the packages (`preload`). With coverage, servers hold none,
         because imports in a server are not measured.
         """
-        ground = self._ground_of(base)
         is_measured = self._settings.coverage_dir is not None
         loaded = {file.path for file in ground.files} if ground is not None else set()
         facts = self.facts()
 
         def is_held(name: str) -> bool:
-            if name in loaded:
-                return True
             file = self._own.get(name)
+            if file in loaded:
+                return True
             if is_measured or file is None or not (ground is not None or self._is_named(name)):
                 return False
             is_test = any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
-            return not is_test and (name not in facts or facts[name].is_allowed)
+            return not (is_test and not name.startswith(CONFTEST)) and (
+                name not in facts or facts[name].is_allowed
+            )
 
         return is_held
 
@@ -332,5 +355,20 @@ class ForkAdvisor:
         self._scanner = self._new_scanner(store)
         self._store = store
 
+    def _conftest_names(self, paths: Iterable[str]) -> set[str]:
+        """Return the names of the conftests among files."""
+        assert self._scanner is not None
+        conftests = (path for path in paths if os.path.basename(path) == "conftest.py")
+        return {self._scanner.conftest_name(path) for path in conftests}
+
+    def _conftest_key(self, conftests: tuple[str, ...]) -> str:
+        """Return what findings depend on in addition to the interpreter and the project's files."""
+        return "\n".join((VERSION, self._settings.environ.get("PYTEST_ADDOPTS", ""), *conftests))
+
     def _new_scanner(self, store: ImportStore) -> Scanner:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
+
+
+def _is_installed(_own: str) -> bool:
+    """Return False for each module of the project."""
+    return False

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from worker.forkserver.file_imports import CONFTEST
+
 UNKNOWN_S = 0.1
 UNKNOWN_PART_S = 0.01
 UNKNOWN_STDLIB_S = 0.002
@@ -73,7 +75,7 @@ class ModuleIndex:
                 self._facts.setdefault(name.replace(":", "."), fact)
         self._base = frozenset(base)
         self._writers = {name for need in needs.values() for name in need.writers}
-        self._undecided = _undecided(needs.values())
+        self._undecided = _undecided(needs.values(), self._base)
         asked = {name for need in needs.values() for name in need.modules}
         self._modules = {part for name in asked | set(facts) if ":" not in name for part in parents_of(name)}
         self._bits: dict[str, int] = {}
@@ -90,7 +92,9 @@ class ModuleIndex:
             for part in self._parts(name):
                 if not self._is_allowed(part):
                     break
-                is_worth_it = self.cost(part) >= _MIN_MODULE_S or part in self._writers
+                # What follows these may depend on them, whatever they cost.
+                has_effects = part in self._writers or part.startswith(CONFTEST)
+                is_worth_it = self.cost(part) >= _MIN_MODULE_S or has_effects
                 if part not in self._base and is_worth_it:
                     found[part] = None
         return tuple(found)
@@ -146,7 +150,7 @@ class ModuleIndex:
         return known is None or known.is_allowed
 
 
-def _undecided(needs: Iterable[HasModules]) -> set[str]:
+def _undecided(needs: Iterable[HasModules], base: Collection[str]) -> set[str]:
     """Return the modules that some files import before a module that writes to the environment, others after.
 
     One server cannot import them for both.
@@ -158,13 +162,15 @@ def _undecided(needs: Iterable[HasModules]) -> set[str]:
         for name in need.modules:
             if written.setdefault(name, before) != before:
                 undecided.add(name)
-            if name in need.writers:
+            if name in need.writers and name not in base:
                 before |= {name}
     return undecided
 
 
 def parents_of(name: str) -> list[str]:
-    """Return the packages that a dotted name lies in, the outermost first, and the name."""
+    """Return the packages around a dotted name, the outermost first, and the name; a conftest has none."""
+    if name.startswith(CONFTEST):
+        return [name]
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from worker.forkserver.file_imports import ENVIRONMENT, FileImports
+from worker.forkserver.file_imports import CONFTEST, ENVIRONMENT, FileImports
 from worker.forkserver.source import SourceAnalysis, read, why_imports
 
 _SUFFIXES = (".py", ".so", ".pyd")
@@ -230,12 +230,7 @@ class Scanner:
         before = tuple(self._imported_by_pytest(folder)) if by_pytest else ()
         hinted = self._hinted(folder, (file, *(path for _, path in before)))
         steps: list[tuple[str, _Step]] = []
-        for name, path in before:
-            if name:
-                steps.append((path, (name, path)))
-            else:
-                steps += ((path, step) for step in self._steps_of_module(hinted, path))
-                token += self._source(path)[1]
+        steps += ((path, (name, path)) for name, path in before)
         steps += ((file, step) for step in self._steps(self._search(folder, hinted), file, source))
         merged = self._merge(hinted, steps, token)
         why = source.why_spawn or why_imports(merged.modules) or self._why_hidden(folder, source)
@@ -246,6 +241,7 @@ class Scanner:
             modules=merged.modules,
             own=merged.own,
             writes=merged.writes,
+            hooks={name: self._source(path)[0].hooks for name, path in before if name.startswith(CONFTEST)},
             stamp=merged.token.hex(),
             why_spawn=why,
             note=", ".join(notes),
@@ -254,6 +250,10 @@ class Scanner:
     def stamp(self, file: str) -> str:
         """Return a text that changes whenever one of the files does that importing an own module runs."""
         return self._closure((), file).token.hex()
+
+    def conftest_name(self, path: str) -> str:
+        """Return the name of a conftest among modules: its path below the root, behind a slash."""
+        return CONFTEST + os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def _merge(self, hinted: tuple[str, ...], steps: list[tuple[str, _Step]], token: bytes) -> _Closure:
         """Return what the steps of several importers import, one after another."""
@@ -322,7 +322,7 @@ class Scanner:
         return tuple(found)
 
     def _imported_by_pytest(self, folder: str) -> Iterator[_Own]:
-        """Yield the conftests from the root down to a folder, without a name, and the packages before each.
+        """Yield the conftests from the root down to a folder, and the packages before each.
 
         The packages of the folder come last.
         """
@@ -332,7 +332,8 @@ class Scanner:
         for place in places:
             if "conftest" in self.folders.listing(place).sources:
                 yield from self._packages(place)
-                yield "", os.path.join(place, "conftest.py")
+                path = os.path.join(place, "conftest.py")
+                yield self.conftest_name(path), path
         yield from self._packages(folder)
 
     def _packages(self, folder: str) -> Iterator[_Own]:

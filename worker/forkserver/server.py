@@ -146,8 +146,8 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
         has_pytest: whether pytest is installed for its interpreter.
         version: of its interpreter, such as `3.12.1`.
         modules: names of all imported modules; only for a server with nothing but a framework or conftests.
-        has_conftests: whether there are initial conftests; only for a server with nothing but a session.
-        files: the project's own files that it has imported.
+        conftests: the paths of the initial conftests; only for a server with nothing but a session.
+        files: the project's own files that it has imported, and pytest's configuration.
         rss_bytes: resident bytes of the process.
         anon_bytes: those of them that are not pages of files.
     """
@@ -157,7 +157,7 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
     has_pytest: bool = False
     version: str = ""
     modules: tuple[str, ...] = ()
-    has_conftests: bool = False
+    conftests: tuple[str, ...] = ()
     files: tuple[HeldFile, ...] = ()
     rss_bytes: int = 0
     anon_bytes: int = 0
@@ -238,6 +238,8 @@ class ForkServer(Struct):
                 raise ServerBusyError(text)
             case _:
                 link.close()
+                # Its socket is open, so the process exists; it would not notice that the socket closes.
+                os.kill(self._pid, signal.SIGKILL)
                 raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
 
 
@@ -328,7 +330,7 @@ def _answer(answer: Mapping[str, Any]) -> ServerInfo:
         has_pytest=bool(answer["pytest"]),
         version=str(answer["version"]),
         modules=tuple(map(str, answer["modules"])),
-        has_conftests=bool(answer["conftests"]),
+        conftests=tuple(map(str, answer["conftests"])),
         files=tuple(HeldFile(*each) for each in answer["files"]),
         rss_bytes=int(answer["rss_bytes"]),
         anon_bytes=int(answer["anon_bytes"]),

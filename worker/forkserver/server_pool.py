@@ -25,8 +25,17 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
-from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
-from worker.forkserver.tree import ServerKey, ServerTree
+from worker.forkserver.module_costs import is_allowed
+from worker.forkserver.server import (
+    PYTEST,
+    SCRIPT,
+    ForkServer,
+    ServerBusyError,
+    ServerError,
+    ServerGoneError,
+    ServerInfo,
+)
+from worker.forkserver.tree import UNSUPPORTED, ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import WorkerSettings
 from worker.process.supervisor_client import SupervisorClient, start_supervisor
@@ -94,7 +103,7 @@ class ServerPool:
             settings,
             self._environment,
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
-            on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+            on_answer=self._learn_answer,
             needs_proof=self._needs_proof,
             code_dir=self.code_dir,
         )
@@ -128,11 +137,11 @@ class ServerPool:
         """Return why no pytest session could be prepared, each reason once."""
         refusals = self._tree.refusals.items()
         reasons = (why for place, why in refusals if place.session and not (place.conftests or place.modules))
-        return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
+        return list(dict.fromkeys(why.removeprefix(UNSUPPORTED) for why in reasons))
 
     def why_no_conftests(self) -> str:
         """Return why each file loads the initial conftests itself, or "" if there is no reason."""
-        return self._tree.refusals.get(_CONFTESTS, "").removeprefix("Unsupported: ")
+        return self._tree.refusals.get(_CONFTESTS, "").removeprefix(UNSUPPORTED)
 
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return the advisor with the results."""
@@ -278,14 +287,17 @@ class ServerPool:
         session = replace(plain, session=advice.base == PYTEST and is_shared)
         # A server configures its conftests before the expressions of the file are known.
         has_expression = bool(task.selection.keyword or task.selection.marker)
-        may_have_conftests = session.session and not has_expression and self._has_conftests()
-        deepest = replace(session, conftests=may_have_conftests)
+        has_conftests = session.session and self._has_conftests()
+        deepest = replace(session, conftests=has_conftests and not has_expression)
         places = [deepest, session]
         # Under pytest, modules come after the session, because plugins must import their own modules first.
         if advice.base != PYTEST or session.session:
             installed = tuple(name for name in advice.modules if name not in dict(advice.own))
             has_all = replace(deepest, modules=advice.modules, own=advice.own)
-            if waits or self._is_ready(has_all):
+            # Modules of the project come after the conftests, if servers can load these.
+            is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
+            may_have_all = advice.base != PYTEST or is_ground
+            if may_have_all and (waits or self._is_ready(has_all)):
                 places.insert(0, has_all)
             else:
                 places.insert(0, replace(deepest, modules=installed))
@@ -316,10 +328,30 @@ class ServerPool:
             self._tree.server(place)
 
     def _needs_proof(self, place: ServerKey) -> bool:
-        """Return whether a probe has to import what a server is to import."""
+        """Return whether a probe has to import what a server is to import.
+
+        Raises:
+            ServerError: an earlier run has found why each file has to load the conftests itself.
+        """
         if place.modules:
             return self._advisor.needs_proof(name for name, _ in place.own)
-        return place.conftests
+        if not place.conftests:
+            return False
+        verdict = self._advisor.conftest_verdict(self._conftests())
+        if verdict and not is_allowed(verdict):
+            raise ServerError(verdict)
+        return not verdict
+
+    def _learn_answer(self, place: ServerKey, answer: ServerInfo) -> None:
+        """Record what a probe or a server reports of modules or conftests."""
+        if place.modules:
+            self._advisor.learn_verdicts(place.base, answer.verdicts)
+        else:
+            self._advisor.learn_conftests(self._conftests(), answer)
+
+    def _conftests(self) -> tuple[str, ...]:
+        """Return the paths of the initial conftests; the session is there."""
+        return self._tree.server(replace(_CONFTESTS, conftests=False)).answer.conftests
 
     def _count(self, pytest_files: Iterable[str]) -> None:
         """Count pytest files, and have a server load the conftests once there are enough of them."""
@@ -335,9 +367,9 @@ class ServerPool:
     def _load_conftests(self) -> None:
         """Create the server with the initial conftests, then choose again what is preloaded on top of it."""
         with contextlib.suppress(ServerError):
-            if self._tree.server(replace(_CONFTESTS, conftests=False)).answer.has_conftests:
+            if self._conftests():
                 self._tree.server(_CONFTESTS)
-            self._advisor.choose_again(PYTEST)
+        self._advisor.choose_again(PYTEST)
 
     def _has_conftests(self) -> bool:
         """Return whether a server holds the current conftests."""

@@ -38,6 +38,10 @@ _HOSTILE_LINE = re.compile(
     % b"|".join(re.escape(name).encode() for name, _ in HOSTILE if name != "twisted.internet.reactor"),
     re.MULTILINE,
 )
+EARLY_HOOKS = ("pytest_configure", "pytest_sessionstart", "pytest_collection")
+"""Hooks of a conftest by which it acts after it was imported, and before pytest imports a test file."""
+
+_EARLY_HOOK = re.compile(rb"\b(?:%s)\b" % "|".join(EARLY_HOOKS).encode())
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
@@ -51,6 +55,7 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
         folders: strings that may name directories which it adds to `sys.path`.
         is_script: whether it has `if __name__ == "__main__":`.
         is_readable: False if this Python cannot parse it.
+        hooks: those of `EARLY_HOOKS` that it names.
     """
 
     imports: tuple[str, ...] = ()
@@ -58,6 +63,7 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
     folders: tuple[str, ...] = ()
     is_script: bool = False
     is_readable: bool = True
+    hooks: tuple[str, ...] = ()
 
 
 def read(text: bytes) -> SourceAnalysis:
@@ -75,6 +81,7 @@ def read(text: bytes) -> SourceAnalysis:
         why_spawn=_why_text(text) or reader.why or why_imports(reader.imports),
         folders=tuple(dict.fromkeys(reader.folders)),
         is_script=reader.is_script,
+        hooks=tuple(sorted({name.decode() for name in _EARLY_HOOK.findall(text)})),
     )
 
 

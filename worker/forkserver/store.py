@@ -1,4 +1,4 @@
-"""Stores, from run to run, the imports of files, the costs of modules, and the observed imports of files.
+"""Stores, from run to run, the imports of files, the costs of modules, and the findings of probes.
 
 The file is only a cache: if it is damaged, missing, or not writable, runs are slower. Concurrent runs may
 both write it: each first reads the other's additions, then replaces the file atomically.
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from worker.forkserver.module_costs import ModuleCost
+from worker.forkserver.server import HeldFile
 from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 2
+_VERSION = 3
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000
 _MAX_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
-_PARTS = ("sources", "learned", "facts")
+_PARTS = ("sources", "learned", "facts", "conftests")
 
 
 class ImportStore:
@@ -42,7 +43,15 @@ class ImportStore:
     def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
         """Return the analysis of a file with this size in bytes and modification time; None: unknown."""
         match self._find("sources", path):
-            case [int(known_size), int(known_time), str(imports), str(why), list(folders), int(flags)]:
+            case [
+                int(known_size),
+                int(known_time),
+                str(imports),
+                str(why),
+                list(folders),
+                str(hooks),
+                int(flags),
+            ]:
                 if (known_size, known_time) != (size, mtime_ns):
                     return None
                 return SourceAnalysis(
@@ -51,6 +60,7 @@ class ImportStore:
                     folders=tuple(str(folder) for folder in folders),
                     is_script=bool(flags & 1),
                     is_readable=bool(flags & 2),
+                    hooks=tuple(hooks.split()),
                 )
         return None
 
@@ -63,6 +73,7 @@ class ImportStore:
             " ".join(source.imports),
             source.why_spawn,
             list(source.folders),
+            " ".join(source.hooks),
             flags,
         ]
 
@@ -110,6 +121,25 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
+    def conftest_verdict(self, identity: str, key: str) -> str:
+        """Return what was found when an interpreter loaded the initial conftests, or "" if it is unknown.
+
+        Nothing is known any more if one of the files has changed that were imported then.
+
+        Args:
+            identity: of the interpreter.
+            key: what the verdict depends on in addition to files.
+        """
+        match self._find("conftests", identity):
+            case [str(known), str(verdict), list(files)] if known == key:
+                return verdict if all(map(_is_current, files)) else ""
+        return ""
+
+    def record_conftests(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
+        """Remember what was found when an interpreter loaded the initial conftests, which import files."""
+        entries = [[file.path, file.size, file.mtime_ns] for file in files]
+        self._added["conftests"][identity] = [key, verdict[:_LONGEST_VERDICT], entries]
+
     def save(self) -> None:
         """Write the additions; a failure is ignored."""
         if self._path is None or not any(self._added.values()):
@@ -124,6 +154,8 @@ class ImportStore:
             facts.pop(identity, None)
             facts[identity] = dict(list(merged.items())[-_MAX_FACTS:])
         self._known["facts"] = dict(list(facts.items())[-_MAX_PYTHONS:])
+        conftests = {**self._known["conftests"], **self._added["conftests"]}
+        self._known["conftests"] = dict(list(conftests.items())[-_MAX_PYTHONS:])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 
@@ -142,6 +174,13 @@ def _fact(entry: object) -> ModuleCost | None:
         case [float() | int() as seconds, int(size), str(verdict)]:
             return ModuleCost(seconds=float(seconds), bytes=size, verdict=verdict)
     return None
+
+
+def _is_current(entry: object) -> bool:
+    match entry:
+        case [str(path), int(size), int(mtime_ns)]:
+            return HeldFile(path, size, mtime_ns).is_current
+    return False
 
 
 def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:

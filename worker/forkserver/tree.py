@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -51,6 +51,9 @@ class ServerKey(Struct, frozen=True, kw_only=True):
 
 ROOT = ServerKey()
 
+UNSUPPORTED = "Unsupported: "
+"""Starts a reason why no file can have a session that is prepared before its conftests are loaded."""
+
 
 class _Node:
     """A server that exists, is being created, or is unavailable."""
@@ -68,8 +71,9 @@ class ServerTree:
         settings: of the worker.
         environment: the variables of all tests, without those that differ from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_verdicts: called with the framework and the results of the imports.
-        needs_proof: returns whether a probe has to import modules of the project before a server does.
+        on_answer: called with the report of each probe and server that has modules or conftests.
+        needs_proof: returns whether a probe has to import what a server is to import. Raises `ServerError` if
+            it is known that the server would be unusable.
         code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
     """
 
@@ -78,14 +82,14 @@ class ServerTree:
         settings: WorkerSettings,
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
-        on_verdicts: Callable[[str, Sequence[ImportResult]], None],
+        on_answer: Callable[[ServerKey, ServerInfo], None],
         needs_proof: Callable[[ServerKey], bool],
         code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._modules_below = modules_below
-        self._on_verdicts = on_verdicts
+        self._on_answer = on_answer
         self._needs_proof = needs_proof
         self._code_dir = code_dir
         self._lock = threading.Lock()
@@ -162,24 +166,29 @@ class ServerTree:
     def own_ground(self, base: str) -> ServerInfo | None:
         """Return the report of the server on top of which modules of the project may be imported.
 
-        None if there is none: conftests come before modules, and each file loads the conftests itself.
+        None if there is none, as the initial conftests come before modules. If no server can load these, each
+        module is imported after those conftests that a server can at least execute.
         """
-        servers = self.servers
-        session = ServerKey(base=base, session=True)
-        ground = servers.get(replace(session, conftests=True)) or servers.get(session)
-        return None if ground is None or ground.answer.has_conftests else ground.answer
+        servers, session = self.servers, ServerKey(base=base, session=True)
+        loaded = replace(session, conftests=True)
+        if loaded in servers:
+            return servers[loaded].answer
+        answer = servers[session].answer if session in servers else None
+        may_be_loaded = self.refusals.get(loaded, UNSUPPORTED).startswith(UNSUPPORTED)
+        return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
         """Discard servers if a file that one of them holds has changed; return whether one has.
 
-        All servers with conftests or with modules are discarded: they may be forked from one another. The
+        All servers with a session or with modules are discarded: they may be forked from one another. The
         next request creates new ones.
         """
         server = self.servers.get(place)
         if server is None or all(file.is_current for file in server.answer.files):
             return False
         with self._lock:
-            gone = [self._nodes.pop(key) for key in list(self._nodes) if key.conftests or key.modules]
+            keys = [key for key in self._nodes if key.session or key.modules]
+            gone = self._latest_first(self._nodes.pop(key) for key in keys)
         for node in gone:
             if node.server is not None:
                 node.server.close()
@@ -194,14 +203,21 @@ class ServerTree:
         self.give_up()
         with self._lock:
             self._is_closed = True
-            # The last one first: a server counts the CPU time of those forked from it only while it lives.
-            age = {id(node): number for number, node in enumerate(self._made)}
-            nodes = sorted(self._nodes.values(), key=lambda node: -age.get(id(node), len(age)))
+            nodes = self._latest_first(self._nodes.values())
         for node in nodes:
             with node.lock:
                 if node.server is not None:
                     node.server.close()
                     node.server = None
+
+    def _latest_first(self, nodes: Iterable[_Node]) -> list[_Node]:
+        """Return nodes in the order in which their servers are to be stopped.
+
+        Only while a server lives does it count the CPU time of those forked from it, and take over the
+        supervisors that these leave running.
+        """
+        age = {id(node): number for number, node in enumerate(self._made)}
+        return sorted(nodes, key=lambda node: -age.get(id(node), len(age)))
 
     def _below(self, place: ServerKey) -> ServerKey:
         """Return the key of the server from which a server is forked."""
@@ -237,10 +253,11 @@ class ServerTree:
             raise
         except ImportStuckError as error:
             if place.modules:
-                self._on_verdicts(place.base, [ImportResult(name=error.module, verdict=error.reason)])
+                result = ImportResult(name=error.module, verdict=error.reason)
+                self._on_answer(place, ServerInfo(verdicts=(result,)))
             raise
-        if place.modules:
-            self._on_verdicts(place.base, server.answer.verdicts)
+        if place.modules or place.conftests:
+            self._on_answer(place, server.answer)
         if server.answer.why_not:
             server.close()
             raise ServerError(server.answer.why_not)
@@ -268,7 +285,6 @@ class ServerTree:
         """
         probe = parent.derive(replace(setup, probe=True), self._given_up)
         probe.close()
-        if place.modules:
-            self._on_verdicts(place.base, probe.answer.verdicts)
+        self._on_answer(place, probe.answer)
         if probe.answer.why_not:
             raise ServerError(probe.answer.why_not)

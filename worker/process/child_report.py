@@ -28,7 +28,7 @@ import json
 
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Outcome, RunnerKind
-from worker.process.input_report import InputReport
+from worker.process.input_report import PREFIX, InputReport
 
 LINE_LIMIT_BYTES = 256 * 1024
 """A longer line is cut: the child bounds its messages to far less."""
@@ -114,6 +114,8 @@ class ChildReport:
         """Process a line as a record; return False if it is not one."""
         if not line.startswith(b"{"):
             return False
+        if line.startswith(PREFIX):
+            return self.inputs.add(line)
         try:
             record = json.loads(line.decode())  # Given text, json need not detect the encoding.
         except (ValueError, RecursionError):  # RecursionError: nested thousands deep.
@@ -144,10 +146,6 @@ class ChildReport:
                 self.start_error = _encodable(message)
             case {"imports": str(words)}:
                 self.imports.extend(name for name in words.split() if _is_module(name))
-            case {"inputs": "end", "unsure": str(reason), "network": 0 | 1 as network}:
-                self.inputs.end(_encodable(reason), has_network=bool(network))
-            case {"inputs": str(kind), "values": list(values)}:
-                return self.inputs.add(kind, values)
             case {"stale": str(test)} if len(self.stale_quarantine) < STALE_LIMIT:
                 self.stale_quarantine.append(_encodable(test))
             case {"part": str(digest), "of": int(of), "start": int(start), "stop": int(stop)} if (

@@ -6,12 +6,34 @@ useless: the file then counts as one whose inputs are unknown.
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+
+from msgspec import Struct
+
 from passmuster.model.inputs import MAX_INPUT_CHARS, MAX_INPUTS, FileInputs, Listing
 
 KINDS = ("read", "absent", "listed", "modules", "path", "names")
 PATTERNS = ("*", "test*/conftest.py", "*-info")
 _LONGEST_PATH = 4096
 _LONGEST_REASON = 200
+
+PREFIX = b'{"inputs"'
+"""The start of each record of inputs."""
+
+_CACHED_RECORDS = 64
+"""How many records are kept parsed, of at most 16 KiB: most are the same for all files of one fork server."""
+
+
+class _Record(Struct, frozen=True, kw_only=True):
+    """A valid record: values of one kind, or the end, which has no kind."""
+
+    kind: str = ""
+    values: tuple[str, ...] = ()
+    chars: int = 0
+    """Characters of all values."""
+    unsure: str = ""
+    has_network: bool = False
 
 
 class InputReport:
@@ -23,21 +45,20 @@ class InputReport:
         self._unsure = ""
         self._has_network = self._is_complete = self._is_invalid = False
 
-    def add(self, kind: str, values: list[object]) -> bool:
-        """Add values of one kind; return False if they are not valid."""
-        if kind not in KINDS or self._is_complete or not all(_is_valid(kind, value) for value in values):
+    def add(self, line: bytes) -> bool:
+        """Add a record; return False if it is not valid."""
+        record = _parse(line)
+        if record is None or self._is_complete:
             self._is_invalid = True
             return False
-        texts = list(map(str, values))
-        self._count += len(texts)
-        self._chars += sum(map(len, texts))
+        if not record.kind:
+            self._unsure, self._has_network, self._is_complete = record.unsure, record.has_network, True
+            return True
+        self._count += len(record.values)
+        self._chars += record.chars
         if self._count <= MAX_INPUTS and self._chars <= MAX_INPUT_CHARS:
-            self._values[kind].extend(texts)
+            self._values[record.kind].extend(record.values)
         return True
-
-    def end(self, unsure: str, *, has_network: bool) -> None:
-        """Note that all values have arrived."""
-        self._unsure, self._has_network, self._is_complete = unsure[:_LONGEST_REASON], has_network, True
 
     def inputs(self) -> FileInputs | None:
         """Return the inputs; None: the process did not report them as a whole."""
@@ -56,6 +77,23 @@ class InputReport:
             unsure=self._unsure,
             has_network=self._has_network,
         )
+
+
+@lru_cache(maxsize=_CACHED_RECORDS)
+def _parse(line: bytes) -> _Record | None:
+    """Return the record in a line; None: it is not valid."""
+    try:
+        content = json.loads(line.decode())
+    except (ValueError, RecursionError):  # RecursionError: nested thousands deep.
+        return None
+    match content:
+        case {"inputs": "end", "unsure": str(reason), "network": 0 | 1 as network} if _is_encodable(reason):
+            return _Record(unsure=reason[:_LONGEST_REASON], has_network=bool(network))
+        case {"inputs": str(kind), "values": list(values)} if kind in KINDS:
+            if all(_is_valid(kind, value) for value in values):
+                texts = tuple(map(str, values))
+                return _Record(kind=kind, values=texts, chars=sum(map(len, texts)))
+    return None
 
 
 def _is_valid(kind: str, value: object) -> bool:

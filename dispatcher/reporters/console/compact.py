@@ -41,7 +41,7 @@ from dispatcher.reporters.console.lines import (
     shard_lines,
     status_text,
 )
-from dispatcher.reporters.console.rows import row
+from dispatcher.reporters.console.rows import MIN_COLUMNS, row, shortened_path
 from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.executor import Limit
@@ -88,8 +88,10 @@ class CompactReporter(LineReporter):
                 self._limits, self._run_id = event.limits, event.plan.run_id
                 return self._unless_quiet(self._started_lines(event))
             case FileSlow(file=file, seconds=seconds):
-                text = f"still running after {format_seconds(seconds)}"
-                return self._unless_quiet([tagged(Tag.WARN, f"{one_line(file.label)}: {text}")])
+                text = f": still running after {format_seconds(seconds)}"
+                room = self._size().columns - 1 - len(tagged(Tag.WARN, text))
+                line = tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)
+                return self._unless_quiet([line])
             case AttemptFinished():
                 return self._unless_quiet(self._finished_rows(event))
             case VerdictSettled(file=file, result=result):
@@ -121,7 +123,7 @@ class CompactReporter(LineReporter):
 
     def _started_lines(self, event: RunStarted) -> list[str]:
         values = {limit.name: limit.value for limit in event.limits}
-        parts = [f"{len(event.plan.files)} file(s)"]
+        parts = [f"{len(event.plan.files):,} file(s)"]
         parts += [f"{values[SLOTS_LIMIT]} at once"] if SLOTS_LIMIT in values else []
         parts += [f"memory budget {values[BUDGET_LIMIT]}"] if BUDGET_LIMIT in values else []
         if not self._is_verbose:
@@ -148,13 +150,14 @@ class CompactReporter(LineReporter):
             case None:
                 return self._verdict_rows(file, result)
             case _:
-                return [self._row(RERUN_TAGS[following], file, result, rerun_text(result, following))]
+                return [self._row(RERUN_TAGS[following], file, result, rerun_remark(result, following))]
 
     def _verdict_rows(self, file: TestFile, result: TestResult) -> list[str]:
         """Return the row of a verdict; none for a pass that needs no attention."""
         if result.status.is_pass:
             is_shown = self._is_verbose or result.attempt > 1
             text = f"passed in attempt {result.attempt}" if result.attempt > 1 else one_line(result.note)
+            text = "cached" if result.is_cached else text
             return [self._row(Tag.PASS, file, result, text)] if is_shown else []
         tag = Tag.WARN if result.status.is_cancelled else Tag.FAIL
         return [self._row(tag, file, result, verdict_remark(result))]
@@ -170,9 +173,25 @@ class CompactReporter(LineReporter):
         )
 
 
+_CONDITIONS = {
+    RerunReason.VERIFY_FAILURE: "when forked",
+    RerunReason.RECHECK: "when spawned",
+    RerunReason.EXCLUSIVE: "in parallel",
+    RerunReason.WHOLE: "in parts",
+}
+"""How a file ran in the attempt after which it runs again, where that may be the cause of its failure."""
+
+
+def rerun_remark(result: TestResult, reason: RerunReason) -> str:
+    """Return what an attempt gave after which the file runs again; the tag of the row says what for."""
+    if result.status.is_pass or result.is_evicted:
+        return rerun_text(result, reason)
+    return ": ".join(filter(None, (_CONDITIONS.get(reason), verdict_remark(result))))
+
+
 def verdict_remark(result: TestResult) -> str:
     """Return why a file did not pass: the number of its failed tests, or its status and the reason."""
     failed = len(result.bad_cases)
     if result.status is Status.FAIL and failed:
-        return f"{failed} of {len(result.cases)} test(s) failed"
+        return f"{failed} of {len(result.cases)} tests failed"
     return status_text(result)

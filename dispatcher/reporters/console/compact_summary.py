@@ -109,13 +109,14 @@ def files_text(summary: Summary) -> str:
     """Return how the files ended: `300 file(s): 297 passed, 3 failed (TIMEOUT 1)`."""
     special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
     kinds = f" ({', '.join(f'{status} {count}' for status, count in special)})" if special else ""
-    parts = [f"{summary.passed} passed"]
-    parts += [f"{summary.failed} failed{kinds}"] if summary.failed else []
-    parts += [f"{summary.not_run} not run"] if summary.not_run else []
-    parts += [f"{summary.without_tests} without tests"] if summary.without_tests else []
-    parts += [f"{summary.flaky} flaky"] if summary.flaky else []
+    cached = f" ({summary.cached:,} cached)" if summary.cached else ""
+    parts = [f"{summary.passed:,} passed{cached}"]
+    parts += [f"{summary.failed:,} failed{kinds}"] if summary.failed else []
+    parts += [f"{summary.not_run:,} not run"] if summary.not_run else []
+    parts += [f"{summary.without_tests:,} without tests"] if summary.without_tests else []
+    parts += [f"{summary.flaky:,} flaky"] if summary.flaky else []
     total = summary.total + summary.without_tests
-    return f"{total} file(s): {', '.join(parts)}"
+    return f"{total:,} file(s): {', '.join(parts)}"
 
 
 def tests_text(summary: Summary) -> str:

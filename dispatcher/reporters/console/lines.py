@@ -141,8 +141,6 @@ def rerun_text(result: TestResult, reason: RerunReason) -> str:
             return "passed when spawned, unlike when forked; will rerun spawned"
         case RerunReason.RECHECK:
             return f"{status_text(result)}; will rerun spawned"
-        case RerunReason.EXCLUSIVE:
-            return f"{status_text(result)}; will rerun alone"
         case _:
             return f"{status_text(result)}; will rerun"
 
@@ -160,6 +158,7 @@ def overruled_text(result: TestResult, reason: RerunReason | None) -> str:
 
 
 PASSED_EXCLUSIVELY = "failed in parallel, passed when run alone"
+PASSED_AS_A_WHOLE = "failed in parts, passed as a whole"
 
 
 def status_text(result: TestResult) -> str:

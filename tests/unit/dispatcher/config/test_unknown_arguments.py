@@ -73,7 +73,7 @@ def test_every_option_of_another_runner_is_refused() -> None:
 
 
 def test_other_words_are_ignored() -> None:
-    words = "--frobnicate --strange --with=value --ci --debug --fast --quick --skip --lint --test --output -Z"
+    words = "--frobnicate --strange --with=value --ci --debug --fast --quick --skip --lint --test -Z"
     refuse_options([*words.split(), "--verify", "--paralel", "--unitt", "--no-such-word", "-zx"])
 
 

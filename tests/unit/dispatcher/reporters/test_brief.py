@@ -52,7 +52,7 @@ def test_a_red_run() -> None:
 def test_however_much_failed_100_lines_say_it(count: int, cases: int) -> None:
     lines = lines_of(*many(count, cases))
     assert len(lines) <= MAX_LINES
-    assert lines[0].startswith(f"FAILED: {count} file(s): 0 passed, {count} failed")
+    assert lines[0].startswith(f"FAILED: {count:,} file(s): 0 passed, {count:,} failed")
     named = {line.removeprefix("[FAIL] ") for line in lines if line.startswith("[FAIL] ")}
     left_out = count - len(named)
     assert lines[-1] == f"and {left_out} more failed file(s)" or left_out == 0

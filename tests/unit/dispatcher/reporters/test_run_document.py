@@ -49,6 +49,7 @@ def test_a_red_run_has_every_file_and_what_failed() -> None:
         "not_run": 0,
         "without_tests": 0,
         "flaky": 1,
+        "cached": 0,
     }
     assert found["tests"] == {"passed": 3, "failed": 2}
     files = {one["path"]: one for one in found["files"]}

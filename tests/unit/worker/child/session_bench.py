@@ -20,7 +20,7 @@ from worker.process.command import CHILD_MAIN
 # and reports.
 SERVER = """
 import json, os, shutil, sys
-here, folder, temporary, holds, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
+here, folder, temporary, holds, late, files = *sys.argv[1:6], sys.argv[6:]
 sys.path[0] = here
 import passmuster_child_start, passmuster_child_report, passmuster_child_select
 sys.path[0] = os.getcwd()
@@ -47,6 +47,14 @@ if holds and prepared:
         os._exit(0)
     os.wait()
     told["findings"] = [open(os.path.join(folder, "finding")).read(), hold(False)]
+if late:
+    conftests = prepared.executed_conftests
+    for path in late.split(os.pathsep):
+        conftests.resume()
+        assert conftests.extend_path(path) and not conftests.has(path)
+        conftests.execute(path)
+        conftests.suspend()
+        assert conftests.has(path)
 for number, file in enumerate(files if prepared else ()):
     told["why_not"][file] = prepared.why_not(file)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -114,9 +122,11 @@ class SessionBench(ChildBench):
 
     Attributes:
         ways: how `compare` forks files: whether the server loads the initial conftests before it is forked.
+        late_conftests: others that the server executes after that, one level after another.
     """
 
     ways: tuple[bool, ...] = (False,)
+    late_conftests: tuple[str, ...] = ()
 
     def run_forked(self, *names: str, holds_conftests: bool | None = None, **variables: str) -> Prepared:
         """Prepare a session, and run files in forks of it.
@@ -130,7 +140,8 @@ class SessionBench(ChildBench):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         holds = "yes" if holds_conftests else ""
-        arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, holds, *names]
+        late = os.pathsep.join(str(self.root / name) for name in self.late_conftests)
+        arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, holds, late, *names]
         variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         done = self._execute([self.python, "-c", SERVER, *arguments], variables)
         assert done.returncode == 0, done.stdout

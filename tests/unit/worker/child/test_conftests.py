@@ -77,7 +77,7 @@ def test_a_probe_sees_what_leaves_no_trace(bench: SessionBench, reason: str) -> 
 
 
 def test_what_a_conftest_sets_up_for_its_process_is_inherited(bench: SessionBench) -> None:
-    bench.write("library/helper.py", "value = 1")
+    bench.write("library/helper.py", "from sys import stdout\nvalue = 1")
     bench.write(
         "conftest.py",
         """
@@ -85,6 +85,8 @@ def test_what_a_conftest_sets_up_for_its_process_is_inherited(bench: SessionBenc
         os.environ["WRITTEN"] = "early"
         os.environ.pop("GIVEN")
         sys.path.insert(0, os.path.join(os.path.dirname(__file__), "library"))
+        import helper
+        ODD = pytest.mark.odd  # No mark is checked before pytest is configured.
         logging.getLogger("shop").setLevel(logging.ERROR)
         warnings.warn("the conftest warns")
         def pytest_addoption(parser): parser.addoption("--mood", default="fine")
@@ -100,7 +102,9 @@ def test_what_a_conftest_sets_up_for_its_process_is_inherited(bench: SessionBenc
             assert (os.environ["WRITTEN"], os.environ.get("GIVEN")) == ("early", None)
             assert logging.getLogger("shop").level == logging.ERROR
             assert (helper.value, request.config.getoption("--mood")) == (1, "fine")
-        def test_b(): assert 0
+        def test_b():
+            helper.stdout.write("written to a kept stream")
+            assert 0
         """,
     )
 

@@ -2,83 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from passmuster.model.status import Isolation, RunnerKind, Status
-from passmuster.model.task import TestTask
-from tests.support.pytest_environment import PYTEST_PYTHON
-from tests.unit.worker.workbench import Workbench, until
-from worker.forkserver.explain import explain
-from worker.forkserver.fork_advice import ForkAdvisor
+from tests.unit.worker.forkserver.own_project import NAMES, SLOW, USES, Project
+from tests.unit.worker.workbench import until
 from worker.forkserver.server import ForkServer, Setup
-from worker.forkserver.server_pool import ServerPool
 
-SLOW = "import os\nLOADED_BY = os.readlink('/proc/self')\nSUM = sum(range(2_000_000))\n"
-"""A module that is worth importing once, and says which process has, by a way that nothing watches."""
-
-USES = """
-    import os
-    import {module} as used
-    def test_a():
-        print("loaded by", "itself" if used.LOADED_BY == os.readlink("/proc/self") else "a server")
-"""
-NAMES = [f"test_{number}.py" for number in range(4)]
-
-
-class Project(Workbench):
-    """A project whose files run by pytest."""
-
-    def use_module(self, module: str) -> None:
-        for name in NAMES:
-            self.write(name, USES.format(module=module))
-
-    @property
-    def pool(self) -> ServerPool:
-        fleet = self.executor._server_pool
-        assert isinstance(fleet, ServerPool)
-        return fleet
-
-    def start_servers(self) -> ForkAdvisor:
-        """Start every server that the files need, as a run does when it has had the time."""
-        return self.pool.probe([self.pytest_task(name) for name in NAMES])
-
-    def pytest_task(self, name: str) -> TestTask:
-        return structs.replace(self.task(name), runner=RunnerKind.PYTEST)
-
-    def loaders(self, *names: str) -> set[str]:
-        """Run files, all of them by default; return who has loaded the module that they use."""
-        found = set()
-        for name in names or NAMES:
-            result = self.run(self.pytest_task(name))
-            assert (result.status, result.isolation) == (Status.PASS, Isolation.FORK), result
-            lines = [line for line in result.output.splitlines() if "loaded by" in line]
-            found |= {line.partition("loaded by ")[2] for line in lines}
-        return found
-
-    def explanation(self) -> list[str]:
-        return list(explain(self.pool, [self.pytest_task(name) for name in NAMES]))
-
-    def begin_again(self) -> None:
-        """Start anew with what was learned."""
-        self.use(self.settings)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    project = Project(tmp_path, interpreter=str(PYTEST_PYTHON))
-    (tmp_path / "state").mkdir()
-    project.use(structs.replace(project.settings, state_dir=tmp_path / "state"))
-    project.write("pytest.ini", "[pytest]\naddopts = -s\n")
-    project.write("shop/__init__.py", "")
-    project.write("shop/cart.py", SLOW)
-    project.use_module("shop.cart")
-    yield project
-    project.executor.close()
+REWRITTEN = "        except AssertionError as error: assert 'At index 0 diff' in str(error)\n"
 
 
 def test_a_module_of_the_project_is_imported_once(project: Project) -> None:
@@ -200,16 +135,27 @@ def test_modules_are_not_imported_before_conftests_that_each_file_loads_itself(
 
 def test_a_module_comes_behind_a_conftest_that_has_its_asserts_rewritten(project: Project) -> None:
     project.write("sub/conftest.py", "import pytest\npytest.register_assert_rewrite('shop.cart')\n")
-    for name in NAMES:
-        project.write(f"sub/{name}", USES.format(module="shop.cart"))
-    tasks = [project.pytest_task(f"sub/{name}") for name in NAMES]
+    project.write("shop/cart.py", SLOW + "def check(): assert [1] == [2]\n")
+    names = [f"sub/{name}" for name in NAMES]
+    for name in names:
+        project.write(name, USES.format(module="shop.cart") + "        try: used.check()\n" + REWRITTEN)
 
-    lines = list(explain(project.pool, tasks))
+    [chosen] = project.start_servers(*names).choices()["pytest"].sets
 
-    assert any(
-        line.startswith("left out: what 4 file(s) import after sub/conftest.py:2") for line in lines
-    ), lines
-    assert project.pool.probe(tasks).choices()["pytest"].sets == ()
+    assert chosen.modules == ("/sub/conftest.py", "shop", "shop.cart")
+    assert project.loaders(*names) == {"a server"}
+
+
+def test_what_a_file_imports_while_it_is_collected_is_known_in_the_next_run(project: Project) -> None:
+    lazy = "def load():\n    import colorsys\nload()\ndef test_b():\n    import wave\n"
+    project.write(NAMES[0], lazy + textwrap.dedent(USES.format(module="shop.cart")))
+    project.loaders(NAMES[0])
+
+    project.begin_again()
+    modules = project.start_servers().needs()[NAMES[0]].modules
+
+    assert "colorsys" in modules
+    assert "wave" not in modules
 
 
 def test_under_coverage_each_file_imports_what_is_measured(project: Project, tmp_path: Path) -> None:

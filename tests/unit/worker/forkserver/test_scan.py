@@ -127,10 +127,10 @@ def test_what_a_conftest_or_the_file_itself_writes_no_module_of_a_server_carries
     by_conftest = project.scan("test_a.py", by_pytest=True)
     by_itself = with_learned(project.scan("test_b.py"), ["learned"])
 
-    conftest = str(project.root / "conftest.py")
-    found = preloadable(by_conftest, lambda name: name != conftest)
+    found = preloadable(by_conftest, lambda name: name != "/conftest.py")
     assert (found.modules, found.ends_at) == (("re",), "conftest.py:6")
-    assert preloadable(by_conftest, lambda name: name == conftest).modules == ("re", "one", "two")
+    held = preloadable(by_conftest, lambda name: name == "/conftest.py")
+    assert held.modules == ("re", "/conftest.py", "two")
     assert preloadable(by_itself, lambda name: "." not in name).modules == ("two",)
 
 
@@ -142,7 +142,8 @@ def test_under_pytest_conftests_and_packages_come_first(project: Project) -> Non
 
     found = project.scan("tests/test_a.py", by_pytest=True)
     assert preloadable(found, lambda name: False).modules == ("one", "three", "two", "four")
-    assert preloadable(found, lambda name: True).modules == ("one", "three", "tests", "two", "four")
+    in_order = ("one", "/conftest.py", "three", "tests", "two", "/tests/conftest.py", "four")
+    assert preloadable(found, lambda name: True).modules == in_order
     assert project.scan("tests/test_a.py").modules == ("four",)
 
 

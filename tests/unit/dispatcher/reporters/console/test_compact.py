@@ -144,6 +144,20 @@ def test_a_green_run_is_a_few_lines_and_verbose_adds_a_row_for_each_file() -> No
     assert show(*events, verbosity=Verbosity.QUIET) == end
 
 
+def test_the_line_about_a_slow_file_fits_the_terminal() -> None:
+    slow = file(LONG.path.replace("payment", "payment/and/many/other/directories"))
+    assert show(FileSlow(at_s=1.0, file=slow, seconds=60.0)) == (
+        "[WARN] services/…/providers/test_refunds.py: still running after 1m 00s\n"
+    )
+
+
+def test_a_pass_that_did_not_run_is_named_cached() -> None:
+    cached = result(GOOD, Status.PASS, is_cached=True)
+    lines = show(ended(GOOD, cached), finished(once(GOOD, cached)), verbosity=Verbosity.VERBOSE).splitlines()
+    assert lines[0].startswith("[PASS] tests/test_good.py  cached ")
+    assert lines[-1] == "[PASS] 1 file(s): 1 passed (1 cached)"
+
+
 def rerun_row(reason: RerunReason, attempt: TestResult, after: RerunReason | None = None) -> list[str]:
     event = AttemptFinished(at_s=1, file=GOOD, result=attempt, rerun_reason=reason, attempt_reason=after)
     return [" ".join(line.split()) for line in show(event, columns=120).splitlines()]
@@ -170,7 +184,7 @@ def test_every_second_attempt_has_a_row_except_one_that_verifies_a_pass() -> Non
     }
     assert rerun_row(RerunReason.VERIFY_PASS, good) == []
     assert rerun_row(RerunReason.EXCLUSIVE, bad) == [
-        "[CHECK] tests/test_good.py FAIL: exit status 1; will rerun alone 1.5s 24 MiB"
+        "[CHECK] tests/test_good.py in parallel: FAIL: exit status 1 1.5s 24 MiB"
     ]
 
 

@@ -1,0 +1,73 @@
+"""Which of a file's imports servers may preload, in view of what comes before them."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.forkserver.file_imports import FileImports, Preloadable, preloadable
+
+ROOT, DEEP = "/conftest.py", "/deep/conftest.py"
+
+
+def imports(*modules: str, **hooks: tuple[str, ...]) -> FileImports:
+    """Return the imports of a file; `own` and what begins with a slash are the project's."""
+    own = {name: name for name in modules if name.startswith(("own", "/"))}
+    return FileImports(
+        modules=modules,
+        own=own,
+        writes={"own.writer": "own/writer.py:1"},
+        hooks={name: hooks.get(name.split("/")[-2] or "root", ()) for name in own if name.startswith("/")},
+    )
+
+
+def found(needs: FileImports, *, unheld: str = "", loaded: tuple[str, ...] = ()) -> Preloadable:
+    return preloadable(needs, lambda name: name != unheld, loaded)
+
+
+def test_what_follows_a_conftest_is_preloaded_where_that_is_executed_too() -> None:
+    needs = imports("own.a", ROOT, "os", "own.b", DEEP, "own.c")
+
+    assert found(needs) == Preloadable(modules=needs.modules)
+
+
+@pytest.mark.parametrize(
+    ("unheld", "kept", "barrier"),
+    [
+        (ROOT, ("own.a", "os"), "conftest.py: each file executes it"),
+        (DEEP, ("own.a", ROOT, "os", "own.b"), "deep/conftest.py: each file executes it"),
+        ("own.b", ("own.a", ROOT, "os", DEEP, "own.c"), ""),
+    ],
+)
+def test_behind_a_conftest_that_each_file_executes_only_installed_modules_are_preloaded(
+    unheld: str, kept: tuple[str, ...], barrier: str
+) -> None:
+    needs = imports("own.a", ROOT, "os", "own.b", DEEP, "own.c")
+
+    assert found(needs, unheld=unheld) == Preloadable(modules=kept, own_ends_at=barrier)
+
+
+@pytest.mark.parametrize(
+    ("hook", "loaded", "is_barrier"),
+    [
+        ("pytest_configure", (), True),
+        ("pytest_configure", (ROOT,), False),
+        ("pytest_sessionstart", (), True),
+        ("pytest_sessionstart", (ROOT,), True),
+    ],
+)
+def test_modules_of_the_project_wait_for_hooks_that_are_called_before_them(
+    hook: str, loaded: tuple[str, ...], *, is_barrier: bool
+) -> None:
+    needs = imports("own.a", ROOT, "os", "own.b", root=(hook,))
+
+    kept = ("own.a", ROOT, "os") if is_barrier else needs.modules
+    barrier = f"conftest.py: {hook}" if is_barrier else ""
+    assert found(needs, loaded=loaded) == Preloadable(modules=kept, own_ends_at=barrier)
+
+
+def test_what_follows_a_write_to_the_environment_comes_with_the_writer_or_not_at_all() -> None:
+    needs = imports("os", "own.writer", "=own.writer", "re")
+
+    held = found(needs)
+    assert (held.modules, held.writers) == (("os", "own.writer", "re"), ("own.writer",))
+    assert found(needs, unheld="own.writer") == Preloadable(modules=("os",), ends_at="own/writer.py:1")
