@@ -8,11 +8,12 @@ configured.
 """
 
 import sys
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Optional
+    from typing import Any, Collection, Iterator, Optional
 
 _NAME = "conftest"
 """The module that each conftest outside of packages is, one after another."""
@@ -25,10 +26,12 @@ class ExecutedConftests:
 
     Args:
         config: pytest's `Config`.
+        initial: the paths of the initial conftests.
     """
 
-    def __init__(self, config: "Any") -> None:
+    def __init__(self, config: "Any", initial: "Collection[str]") -> None:
         self._config = config
+        self._initial = initial
         self._modules: "dict[str, ModuleType]" = {}
         self._collecting: "Optional[tuple[list[str], Optional[ModuleType]]]" = None
         self._before: "tuple[list[str], Optional[ModuleType]]" = ([], None)
@@ -82,7 +85,11 @@ class ExecutedConftests:
             named["consider_namespace_packages"] = self._config.getini("consider_namespace_packages")
         except ValueError:
             pass  # Before pytest 8.2.
-        self._modules[path] = config_module.import_path(Path(path), **named)
+        if path in self._initial:
+            with unchecked_marks():
+                self._modules[path] = config_module.import_path(Path(path), **named)
+        else:
+            self._modules[path] = config_module.import_path(Path(path), **named)
 
     def _wrap(self, config_module: "Any") -> None:
         original = config_module.import_path
@@ -95,6 +102,19 @@ class ExecutedConftests:
             return imported
 
         config_module.import_path = import_path
+
+
+@contextmanager
+def unchecked_marks() -> "Iterator[None]":
+    """Let code use any mark, as pytest does before it is configured: a conftest may add marks only then."""
+    from _pytest.mark.structures import MARK_GEN
+
+    marks: "Any" = MARK_GEN
+    config, marks._config = marks._config, None
+    try:
+        yield
+    finally:
+        marks._config = config
 
 
 def _state() -> "tuple[list[str], Optional[ModuleType]]":

@@ -64,6 +64,8 @@ class Server:
         self.control = control
         self.session: Any = None
         self.children: set[int] = set()
+        self.servers: set[int] = set()
+        """Those of the children that are servers."""
         self.files: dict[str, HeldFile] = {}
         self.wakeup = Wakeup()
         become_subreaper()
@@ -73,7 +75,7 @@ class Server:
         while True:
             child = self.serve()
             if child is None:
-                self.end_children()
+                self.reap()
                 self.reap_all()
                 os._exit(0)
             if isinstance(child, Supervisor):
@@ -97,7 +99,7 @@ class Server:
             message, descriptors = self.control.receive()
             if not message:
                 return None
-            if not self.fork():
+            if not self.fork(message[0]):
                 for descriptor in descriptors:
                     os.close(descriptor)
                 continue
@@ -112,8 +114,8 @@ class Server:
             poll.register(self.control.fileno(), select.POLLIN)
             poll.register(self.wakeup.fileno(), select.POLLIN)
 
-    def fork(self) -> bool:
-        """Fork, and tell the runner; return whether this is the child."""
+    def fork(self, kind: str) -> bool:
+        """Fork a server or supervisor, and tell the runner; return whether this is the child."""
         try:
             pid = os.fork()
         except OSError as error:
@@ -122,6 +124,8 @@ class Server:
         if pid == 0:
             return True
         self.children.add(pid)
+        if kind == "server":
+            self.servers.add(pid)
         self.control.send("forked", pid)
         return False
 
@@ -129,7 +133,7 @@ class Server:
         """Take up a forked process's own ends of everything."""
         self.control.close()
         self.wakeup.close()
-        self.children = set()
+        self.children, self.servers = set(), set()
         self.control = Channel(control)
         os.setsid()
 
@@ -232,7 +236,14 @@ class Server:
         answer["verdicts"] = [("conftest", seconds, grown, answer["why_not"] or "ok")]
 
     def reap(self) -> None:
-        """Collect ended children, and end what they left behind: orphans of a supervisor that was killed."""
+        """Collect ended children, and take care of the processes that they left behind.
+
+        Those of a supervisor that was killed are ended. Those of a server are its supervisors, which may run
+        files, and its servers: they live until their sockets close.
+        """
+        # Seen first: a server that ends after this leaves processes that are not among them.
+        orphans = set(children_of(os.getpid())) - self.children
+        has_lost_server = False
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -240,8 +251,12 @@ class Server:
                 break
             if pid == 0:
                 break
+            has_lost_server |= pid in self.servers
             self.children.discard(pid)
-        for pid in set(children_of(os.getpid())) - self.children:
+            self.servers.discard(pid)
+        if has_lost_server:
+            self.children.update(children_of(os.getpid()))
+        for pid in orphans - self.children:
             kill_tree(pid)
 
     def reap_all(self) -> None:
@@ -253,12 +268,6 @@ class Server:
                     time.sleep(0.001)
             except ChildProcessError:
                 return
-
-    def end_children(self) -> None:
-        """Kill what is below: supervisors whose sockets closed do the same, and this leaves no doubt."""
-        for pid in children_of(os.getpid()):
-            if pid not in self.children:
-                kill_tree(pid)
 
 
 def serve(control: int) -> Job:

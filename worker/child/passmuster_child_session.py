@@ -89,7 +89,7 @@ class PreparedSession:
         self._conftests: "list[str] | None" = None
         """The initial conftests that are loaded; None: each file loads them itself."""
         self._streams = checks.StreamWatch()
-        self.executed_conftests = ExecutedConftests(made.config)
+        self.executed_conftests = ExecutedConftests(made.config, self.initial_conftests())
         interpreter.restore()
         if not self.initial_conftests():
             self._load_ahead(IdentityReads())  # What pytest itself does then is the same for each file.

@@ -7,6 +7,7 @@ file cannot run in this session.
 import copy
 
 import passmuster_child_session_checks as checks
+from passmuster_child_executed_conftests import unchecked_marks
 from passmuster_child_pytest import cache_option
 from passmuster_child_session_prepare import CACHE_PLACEHOLDER, Preparation, Unsupported
 
@@ -69,7 +70,8 @@ def load_conftests(made: Preparation, on_capture: "Callable[[], object]" = bool)
             start_capture(made)
             on_capture()
             try:
-                made.load(pluginmanager, **made.initial)
+                with unchecked_marks():
+                    made.load(pluginmanager, **made.initial)
             finally:
                 if made.capture is not None:
                     made.capture.suspend_global_capture()

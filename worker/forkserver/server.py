@@ -238,6 +238,8 @@ class ForkServer(Struct):
                 raise ServerBusyError(text)
             case _:
                 link.close()
+                # Its socket is open, so the process exists; it would not notice that the socket closes.
+                os.kill(self._pid, signal.SIGKILL)
                 raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
 
 

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -187,7 +187,8 @@ class ServerTree:
         if server is None or all(file.is_current for file in server.answer.files):
             return False
         with self._lock:
-            gone = [self._nodes.pop(key) for key in list(self._nodes) if key.session or key.modules]
+            keys = [key for key in self._nodes if key.session or key.modules]
+            gone = self._latest_first(self._nodes.pop(key) for key in keys)
         for node in gone:
             if node.server is not None:
                 node.server.close()
@@ -202,14 +203,21 @@ class ServerTree:
         self.give_up()
         with self._lock:
             self._is_closed = True
-            # The last one first: a server counts the CPU time of those forked from it only while it lives.
-            age = {id(node): number for number, node in enumerate(self._made)}
-            nodes = sorted(self._nodes.values(), key=lambda node: -age.get(id(node), len(age)))
+            nodes = self._latest_first(self._nodes.values())
         for node in nodes:
             with node.lock:
                 if node.server is not None:
                     node.server.close()
                     node.server = None
+
+    def _latest_first(self, nodes: Iterable[_Node]) -> list[_Node]:
+        """Return nodes in the order in which their servers are to be stopped.
+
+        Only while a server lives does it count the CPU time of those forked from it, and take over the
+        supervisors that these leave running.
+        """
+        age = {id(node): number for number, node in enumerate(self._made)}
+        return sorted(nodes, key=lambda node: -age.get(id(node), len(age)))
 
     def _below(self, place: ServerKey) -> ServerKey:
         """Return the key of the server from which a server is forked."""

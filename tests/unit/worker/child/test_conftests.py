@@ -86,6 +86,7 @@ def test_what_a_conftest_sets_up_for_its_process_is_inherited(bench: SessionBenc
         os.environ.pop("GIVEN")
         sys.path.insert(0, os.path.join(os.path.dirname(__file__), "library"))
         import helper
+        ODD = pytest.mark.odd  # No mark is checked before pytest is configured.
         logging.getLogger("shop").setLevel(logging.ERROR)
         warnings.warn("the conftest warns")
         def pytest_addoption(parser): parser.addoption("--mood", default="fine")

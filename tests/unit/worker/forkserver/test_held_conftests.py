@@ -15,7 +15,7 @@ from passmuster.model.status import Isolation, RunnerKind, Status
 from passmuster.model.task import TestTask
 from passmuster.model.test_selection import TestSelection
 from tests.support.pytest_environment import PYTEST_PYTHON
-from tests.unit.worker.workbench import Workbench
+from tests.unit.worker.workbench import Workbench, until
 from worker.forkserver.server import PYTEST, ForkServer, Setup
 from worker.forkserver.server_pool import ServerPool
 from worker.forkserver.tree import ServerKey
@@ -133,6 +133,24 @@ def test_a_file_of_the_project_that_changes_makes_its_server_unusable(
     assert ("changed" in (mood, value), is_own) == (True, "False")
 
 
+def test_a_file_runs_on_when_another_server_takes_the_place_of_its_own(bench: PytestBench) -> None:
+    waiting = "def test_a():\n    import pathlib, time\n    pathlib.Path('ready').touch()\n"
+    waiting += "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+    bench.write(NAMES[1], waiting)
+    bench.load()
+    started = bench.start(bench.tasks()[1])
+    until((bench.root / "ready").exists, "the file runs")
+
+    bench.write("conftest.py", CONFTEST.format(mood="changed"))
+    assert bench.shown()[0] == "changed"
+    bench.load()
+    assert bench.shown() == ["changed", "1", "False"]
+    (bench.root / "go").touch()
+
+    result = started.result()
+    assert (result.status, result.isolation) == (Status.PASS, Isolation.FORK), result
+
+
 @pytest.mark.parametrize(("act", "reason"), [("os._exit(3)", "ends the process"), ("time.sleep(600)", "1 s")])
 def test_a_conftest_that_ends_or_stops_its_server_is_loaded_by_each_file(
     bench: PytestBench, monkeypatch: pytest.MonkeyPatch, act: str, reason: str
@@ -178,6 +196,27 @@ def test_what_a_probe_has_found_is_known_in_the_next_run_until_a_file_changes(
 
     bench.write("pytest.ini", "[pytest]\naddopts = -s -v\n")
     assert [load_again(), load_again()] == [("", 1), ("", 0)]
+
+
+def test_an_import_that_differs_between_probe_and_server_keeps_the_server_from_use(
+    bench: PytestBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    derive = ForkServer.derive
+
+    def derive_and_change(server: ForkServer, setup: Setup, given_up: threading.Event) -> ForkServer:
+        made = derive(server, setup, given_up)
+        bench.write("weather.txt", "bad" if setup.probe else "good")
+        return made
+
+    monkeypatch.setattr(ForkServer, "derive", derive_and_change)
+    signals = "import signal\nif open('weather.txt').read() == 'bad': signal.signal(signal.SIGUSR2, print)\n"
+    bench.write("weather.txt", "good")
+    bench.write("conftest.py", CONFTEST.format(mood="fine") + signals)
+
+    fleet = bench.load()
+
+    assert "changes the handler of signal 12" in fleet.why_no_conftests()
+    assert HELD not in fleet._tree.servers
 
 
 def test_a_change_of_the_configuration_makes_another_session(bench: PytestBench) -> None:

@@ -120,6 +120,27 @@ def test_a_server_that_dies_is_replaced(bench: Workbench) -> None:
     assert how(started.result()) == (Status.PASS, Isolation.FORK, "")
 
 
+def test_a_server_that_hangs_is_killed_and_replaced(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench.run_text("pass\n").isolation is Isolation.FORK
+    monkeypatch.setattr("worker.forkserver.server.FORK_WAIT_S", 1.0)
+    *others, deepest = servers(bench)
+    os.kill(deepest, signal.SIGSTOP)
+    # The supervisor of this slot lives on; another slot needs a new one.
+    bench.write("waits.py", WAITS)
+    started = bench.start(bench.task("waits.py"))
+    until((bench.root / "ready").exists, "the first file runs")
+
+    result = bench.run_text("pass\n")
+    (bench.root / "go").touch()
+
+    assert how(result) == (Status.PASS, Isolation.FORK, "")
+    assert how(started.result()) == (Status.PASS, Isolation.FORK, "")
+    until(lambda: not is_alive(deepest), "the server is killed")
+    assert all(map(is_alive, others))
+
+
 def test_a_running_file_is_not_harmed_when_servers_die(bench: Workbench) -> None:
     bench.write("waits.py", WAITS)
     started = bench.start(bench.task("waits.py"))
