@@ -68,6 +68,10 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 """Operators, each with the one that takes its place."""
 
 
+USAGE_ERROR = 4
+"""The exit status of pytest if a conftest cannot be imported."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
     """What one fault led to; numbers of test files.
@@ -123,7 +127,7 @@ class _Bench:
     def __init__(self, setting: Setting, product: Product) -> None:
         self._setting, self._product = setting, product
         suite = write_suite(setting.cache / "suites" / "packages", product.package)
-        home = setting.cache / "recall" / _name(product)
+        self._home = home = setting.cache / "recall" / _name(product)
         self._root = home / "source"
         shutil.rmtree(self._root, ignore_errors=True)
         shutil.copytree(suite.root, self._root)
@@ -132,7 +136,8 @@ class _Bench:
         (self._root / ".gitignore").write_text("__pycache__/\n*.egg-info/\n.testmondata*\n.hypothesis/\n")
         for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "all")):
             self._git(*words)
-        self._whole = self._ours().failing
+        first = self._ours()
+        self._files, self._whole = first.all_files, first.failing
         self._ours()  # The second run verifies forked passes, and has nothing new beside the sources.
         self._pytest("--testmon")
 
@@ -168,7 +173,7 @@ class _Bench:
         return FaultRecord(
             suite=_name(self._product),
             place=place,
-            files=ran.files,
+            files=len(self._files),
             failing=len(failing),
             selected=len(selected),
             missed=tuple(sorted(failing - selected)),
@@ -181,14 +186,17 @@ class _Bench:
         done = subprocess.run(
             words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
-        return set(done.stdout.split("\n")) - {""} if "No file can" not in done.stdout else set()
+        if done.returncode != 0:  # The fault keeps pytest from collecting anything: the run fails as a whole.
+            return set(self._files)
+        return set(done.stdout.split("\n")) & self._files
 
     def _peer_selected(self) -> set[str]:
         words = (*self._pytest_words("--testmon-nocollect"), "--collect-only")
         done = subprocess.run(
             words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
         )
+        if done.returncode == USAGE_ERROR:  # A conftest cannot be imported, and the run fails as a whole.
+            return set(self._files)
         errors = re.findall(r"^ERROR (\S+\.py)", done.stdout, re.MULTILINE)
         return {*re.findall(r"^(\S+?\.py)::", done.stdout, re.MULTILINE), *errors}
 
@@ -202,27 +210,30 @@ class _Bench:
             self._pytest_words(*options),
             cwd=self._root,
             environment=plain_environment(),
-            output=self._setting.work / "recall-pytest.log",
+            output=self._home / "pytest.log",
         )
 
     def _pytest_words(self, *options: str) -> list[str]:
         return [str(self._python), "-m", "pytest", "-q", *options, *self._product.tests]
 
     def _ours(self, *options: str) -> _Ran:
-        events = self._setting.work / "recall.events"
+        events = self._home / "events"
+        events.write_text("")  # A run that cannot start writes none.
         measured = measure(
             self._words(*options, "--events", str(events)),
             cwd=self._root,
             environment=plain_environment(),
-            output=self._setting.work / "recall-ours.log",
+            output=self._home / "ours.log",
         )
         final = read_record(events).final
         failing = {path for path, one in final.items() if one.status != "PASS"}
-        return _Ran(measured=measured, files=len(final), failing=failing)
+        if not final:
+            failing = set(self._files)
+        return _Ran(measured=measured, all_files=set(final), failing=failing)
 
     def _words(self, *options: str) -> list[str]:
         jobs = [] if self._setting.jobs is None else ["--jobs", str(self._setting.jobs)]
-        words = our_command(self._root, interpreter=self._python, events=self._setting.work / "unused")
+        words = our_command(self._root, interpreter=self._python, events=self._home / "unused")
         return [*words, *jobs, *self._setting.ours_options, *options, *self._product.tests]
 
     def _git(self, *words: str) -> None:
@@ -235,7 +246,7 @@ class _Ran:
     """How one run ended."""
 
     measured: Measured
-    files: int
+    all_files: set[str]
     failing: set[str]
 
 

@@ -66,8 +66,11 @@ class Package:
         return (*self.environment, ("PYTHONDONTWRITEBYTECODE", "1"))
 
 
+FAST_MARK = "PYTEST_FAST_MARK"
+"""pytest-fast puts this, by default nothing, in the place of the `-m` that is in the project's `addopts`."""
+
 CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
-NEWER_CLICK = replace(CLICK, name="click==8.4.2")
+NEWER_CLICK = replace(CLICK, name="click==8.4.2", environment=((FAST_MARK, "not stress"),))
 """For runners that spread a file's tests: the older one's tests of pagers collide, as they share a file."""
 
 JINJA2 = Package(
@@ -159,6 +162,7 @@ SYMPY = Package(
         "unify/tests",
     ),
     own_package="sympy",
+    environment=((FAST_MARK, "not slow and not tooslow"),),
 )
 PYDANTIC = Package(
     name="pydantic==2.14.4",

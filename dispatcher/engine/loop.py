@@ -53,7 +53,7 @@ IDLE_POLL_S = 1.0
 """The longest wait for an event; bounds how late a slow file is reported."""
 
 
-InputMeasurement = Callable[[Sequence[FileAttempts], float], tuple[MeasuredInputs, ...]]
+InputMeasurement = Callable[[Sequence[FileAttempts]], tuple[MeasuredInputs, ...]]
 
 
 class RunLoop:
@@ -67,8 +67,7 @@ class RunLoop:
         clock: monotonic seconds.
         wall_clock: Unix time in seconds.
         cpu_clock: CPU seconds of this process and of everything that it started; None: unknown.
-        measure_inputs: returns the state of what passed files have read, given the results and the start of
-            the run in Unix time.
+        measure_inputs: returns the state of what passed files have read, given the results.
     """
 
     def __init__(
@@ -84,16 +83,16 @@ class RunLoop:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         cpu_clock: Callable[[], float | None] = lambda: None,
-        measure_inputs: InputMeasurement = lambda records, started_at: (),
+        measure_inputs: InputMeasurement = lambda _: (),
     ) -> None:
         self._plan, self._backend, self._config = plan, backend, config
         self._policy = RetryPolicy(retries=config.retries, verifies_forks=config.verify_isolation)
         self._samples_usage, self._notices = samples_usage, tuple(notices)
-        self._clock, self._cpu_clock = clock, cpu_clock
+        self._clock, self._wall_clock, self._cpu_clock = clock, wall_clock, cpu_clock
         self._state = RunState(plan.files, retries=config.retries)
         self._emit = EventBus(reporters, keepers)
         self._measure_inputs = measure_inputs
-        self._start_s, self._started_at = clock(), wall_clock()
+        self._start_s = clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
@@ -114,7 +113,7 @@ class RunLoop:
             self._emit(
                 RunStarted(
                     at_s=0.0,
-                    started_at=self._started_at,
+                    started_at=self._wall_clock(),
                     plan=self._plan,
                     limits=self._backend.limits(),
                 )
@@ -144,7 +143,7 @@ class RunLoop:
             fails_on_regression=config.fail_on_regression,
             # Other shards may have all the tests.
             allows_no_tests=config.allow_no_tests or config.shard is not None,
-            inputs=self._measure_inputs(records, self._started_at),
+            inputs=self._measure_inputs(records),
         )
         return structs.replace(results, own_cpu_s=self._own_cpu_s(results))
 

@@ -55,8 +55,9 @@ class PartsBackend(WrappedBackend):
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened to files."""
-        events, self._ended = self._ended, []
-        for event in self._inner.poll(0.0 if events else timeout_s):
+        found = self._inner.poll(0.0 if self._ended else timeout_s)
+        events, self._ended = self._ended, []  # Only now: the other backend may have raised.
+        for event in found:
             if isinstance(event, TaskStarted | TaskFinished) and event.task.selection.part is not None:
                 events += self._of_file(event)
             else:

@@ -34,7 +34,7 @@ from passmuster.model.status import Status
 from passmuster.settings.values import on_one_line
 
 MAX_FILES = 20_000
-"""The maximum number of files, about 6 MB; beyond that the longest unseen are dropped."""
+"""The maximum number of files, about 20 MB if each has 15 tests; beyond it the longest unseen are dropped."""
 
 _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 

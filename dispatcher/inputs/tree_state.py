@@ -66,6 +66,8 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     """
     yield from (FILE + each for each in (path, *inputs.read, *inputs.absent))
     yield from (f"{NAMES}{each.folder}{_SEPARATOR}{each.pattern}" for each in inputs.listed)
+    anchors = (each.folder for each in inputs.listed if each.pattern.endswith("/conftest.py"))
+    yield from (MODULE + _join(folder, "conftest") for folder in anchors)
     yield from (MODULE + place for place in inputs.modules)
     names = frozenset(inputs.names)
     for folder in inputs.path:

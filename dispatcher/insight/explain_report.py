@@ -131,6 +131,8 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
         yield _line(
             "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
         )
+    elif what.known is not None and what.known.is_indivisible:
+        yield _line("parts", "none: in parts it was not the file that it is as a whole")
     if task.predicted_s is not None:
         waits = "; I/O-bound" if task.is_io_bound else ""
         yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")

@@ -43,11 +43,13 @@ class Divisible(Struct, frozen=True, kw_only=True):
         seconds: of the whole file.
         start_s: the seconds of it that each part takes too.
         pieces: its tests, with those added up that are not separated; at least two.
+        at_once: how many of its parts fit into the memory of the run.
     """
 
     seconds: float
     start_s: float
     pieces: tuple[TimedTest, ...]
+    at_once: int
 
     def parts_s(self, count: int) -> list[float]:
         """Return the seconds of each part if there are at most `count`."""
@@ -72,17 +74,21 @@ class Divisible(Struct, frozen=True, kw_only=True):
         )
 
 
-def with_parts(plan: RunPlan, known: Mapping[str, FileHistory], config: TestConfig, *, slots: int) -> RunPlan:
+def with_parts(
+    plan: RunPlan, known: Mapping[str, FileHistory], config: TestConfig, *, slots: int, budget_bytes: int
+) -> RunPlan:
     """Return the plan with the parts of the files that should run in parts.
 
     Args:
         known: the history, by path.
         slots: how many files run at once, on all machines of the run.
+        budget_bytes: the memory budget of all machines together.
     """
+    asked = {config.split, *(override.split for override in config.overrides)}
+    if config.verify_isolation or asked.isdisjoint((Split.AUTO, Split.FORCE)):
+        return plan
     rules = Overrides(config.overrides)
     wanted = {one.file.path: rules.rule_for(one.file.path).split or config.split for one in plan.files}
-    if config.verify_isolation or all(split is Split.OFF for split in wanted.values()):
-        return plan
     groups = dict(plan.groups)
     work_s = _work_s(plan)
     forced = {path for path, split in wanted.items() if split is Split.FORCE}
@@ -92,7 +98,7 @@ def with_parts(plan: RunPlan, known: Mapping[str, FileHistory], config: TestConf
         if wanted[one.file.path] is not Split.OFF
         and one.task.group not in groups
         and (one.file.path in forced or (one.task.predicted_s or 0.0) > work_s / slots)
-        and (found := find_divisible(one, known.get(one.file.path))) is not None
+        and (found := find_divisible(one, known.get(one.file.path), budget_bytes=budget_bytes)) is not None
     }
     counts = _count_parts(plan, divisible, work_s=work_s, slots=slots)
     forced &= divisible.keys()
@@ -108,7 +114,7 @@ def with_parts(plan: RunPlan, known: Mapping[str, FileHistory], config: TestConf
     )
 
 
-def find_divisible(planned: PlannedFile, known: FileHistory | None) -> Divisible | None:
+def find_divisible(planned: PlannedFile, known: FileHistory | None, *, budget_bytes: int) -> Divisible | None:
     """Return where a file can be cut; None: it must run as a whole.
 
     It must have passed as a whole when it had the same size, in the same order of its tests. Which of its
@@ -128,7 +134,12 @@ def find_divisible(planned: PlannedFile, known: FileHistory | None) -> Divisible
     usage = known.spawned if known.spawned.runs or known.forked is None else known.forked
     tests_s = math.fsum(test.seconds for test in tests)
     start_s = max(0.0, usage.duration_s - tests_s)
-    return Divisible(seconds=start_s + tests_s, start_s=start_s, pieces=pieces)
+    return Divisible(
+        seconds=start_s + tests_s,
+        start_s=start_s,
+        pieces=pieces,
+        at_once=max(1, budget_bytes // max(1, task.predicted_bytes or 0)),
+    )
 
 
 def balance(pieces: Sequence[TimedTest], count: int) -> list[Sequence[TimedTest]]:
@@ -196,7 +207,7 @@ def _best_counts(
 
 
 def _most_parts(file: Divisible, slots: int) -> int:
-    return min(len(file.pieces), slots, MAX_PARTS)
+    return min(len(file.pieces), slots, file.at_once, MAX_PARTS)
 
 
 def _best_count(file: Divisible, *, work_s: float, least_s: float, slots: int) -> int:

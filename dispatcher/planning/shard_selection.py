@@ -76,6 +76,7 @@ def select_shard(
         known,
         config,
         slots=slots * shard.total,
+        budget_bytes=budget_bytes * shard.total,
     )
     tasks = [task for planned in everything.files for task in planned.task.as_parts]
     numbers = assign_shards(

@@ -295,7 +295,13 @@ class Preparation:
             budget_bytes=capacity.budget_bytes,
         )
         if self._joined is None and shard is None:
-            plan = with_parts(plan, known, selection.config, slots=capacity.slots)
+            plan = with_parts(
+                plan,
+                known,
+                selection.config,
+                slots=capacity.slots,
+                budget_bytes=capacity.budget_bytes,
+            )
         bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
         if named := named_files(config.paths, bases=bases):
             marked = (

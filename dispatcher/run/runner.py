@@ -140,6 +140,7 @@ class TestRunner:
             ConfigurationError: the configuration is invalid; nothing was run.
             InfrastructureError: the run could not be started.
         """
+        began_at = time.time()
         with ExitStack() as stack:
             # From before the first process to after the last file is removed.
             stack.enter_context(watch_interrupts())
@@ -172,7 +173,7 @@ class TestRunner:
                 clock=time.monotonic,
                 wall_clock=time.time,
                 cpu_clock=self._cpu_s,
-                measure_inputs=partial(self._measure_inputs, prepared),
+                measure_inputs=partial(self._measure_inputs, prepared, began_at),
             )
             self.results = run.execute()
             self._cpu_before_s = run_cpu_s()
@@ -184,14 +185,18 @@ class TestRunner:
         return self.results
 
     def _measure_inputs(
-        self, prepared: Prepared, records: Sequence[FileAttempts], started_at: float
+        self, prepared: Prepared, began_at: float, records: Sequence[FileAttempts]
     ) -> tuple[MeasuredInputs, ...]:
-        """Return what passed files have read, as it is now; empty: it is not recorded."""
+        """Return what passed files have read, as it is now; empty: it is not recorded.
+
+        Args:
+            began_at: Unix time from before the first fork server of the run.
+        """
         config = prepared.selection.config
         if not config.record_inputs or not (config.history or config.record is not None):
             return ()
         workdir = os.path.relpath(prepared.selection.workdir, config.root)
-        return self._preparation.inputs.measure(records, started_at, workdir=workdir)
+        return self._preparation.inputs.measure(records, began_at, workdir=workdir)
 
     def _cpu_s(self) -> float | None:
         """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""

@@ -54,10 +54,9 @@ def covered_lines(report: Path) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("isolation", ["fork", "spawn"])
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_terminated_child_process_ends_and_is_measured_as_by_coverage_run(
-    project: Project, start_method: str, isolation: str
+    project: Project, start_method: str
 ) -> None:
     python = str(PYTEST_ENVIRONMENT / "bin" / "python")
     project.write(
@@ -79,15 +78,16 @@ def test_a_terminated_child_process_ends_and_is_measured_as_by_coverage_run(
     coverage("combine")
     coverage("xml", "-o", "plain.xml")
     plain_lines = covered_lines(project.root / "plain.xml")
-    exit_code.unlink()
-
-    outcome = project.run(
-        *("--isolation", isolation, "--coverage", "--coverage-xml", "ours.xml"),
-        *("--coverage-dir", str(project.base / "reports")),
-        env={"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT)},
-    )
-
-    assert outcome.code == 0, outcome
-    assert exit_code.read_text() == plain_code
-    assert covered_lines(project.root / "ours.xml") == plain_lines
     assert 5 in plain_lines  # The child's own.
+
+    for isolation in ("fork", "spawn"):
+        exit_code.unlink()
+        outcome = project.run(
+            *("--isolation", isolation, "--coverage", "--coverage-xml", "ours.xml"),
+            *("--coverage-dir", str(project.base / "reports")),
+            env={"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT)},
+        )
+
+        assert outcome.code == 0, outcome
+        assert exit_code.read_text() == plain_code
+        assert covered_lines(project.root / "ours.xml") == plain_lines, isolation

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _HASH_KEY = int.from_bytes(MAGIC_NUMBER, "little")
 _HASH_BYTES = 8
 _CODE = type(compile("", "", "exec"))
+_FUNCTION: "Any" = type(lambda: None)
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 _access, _close, _fspath, _getpid, _isdir = os.access, os.close, os.fspath, os.getpid, os.path.isdir
@@ -173,26 +174,34 @@ def keep_rewritten(module: "ModuleType") -> None:
 
 def _wrap_loader(folder: str) -> None:
     original: "Any" = SourceFileLoader.source_to_code
+    # Local, because the function below gets the globals of the import system.
+    is_wanted, make_entry, watch_warnings, get_tracer = _is_wanted, Entry, WarningsWatch, sys.gettrace
 
     def source_to_code(self: "Any", data: "Any", path: "Any", *others: "Any", **options: "Any") -> "CodeType":
-        if type(data) is not bytes or type(path) is not str or not _is_wanted(path):
+        # A debugger that steps over the import system must not find itself in this module.
+        is_traced = get_tracer() is not None
+        if is_traced or type(data) is not bytes or type(path) is not str or not is_wanted(path):
             return original(self, data, path, *others, **options)  # type: ignore[no-any-return]
-        entry = Entry(folder, path, data, "%r %r" % (others, options))
+        entry = make_entry(folder, path, data, "%r %r" % (others, options))
         code = entry.read()
         if code is None:
-            with WarningsWatch() as watch:
+            with watch_warnings() as watch:
                 code = original(self, data, path, *others, **options)
             if not watch.has_seen:
                 entry.keep(code)
         return code
 
-    # The interpreter leaves its import system out of tracebacks by this name, and so this frame.
-    source_to_code.__code__ = source_to_code.__code__.replace(
-        co_filename="<frozen importlib._bootstrap_external>"
+    # The interpreter leaves its import system out of tracebacks by the file, a debugger by the name in the
+    # globals: neither shows this frame.
+    replaced = _FUNCTION(
+        source_to_code.__code__.replace(co_filename="<frozen importlib._bootstrap_external>"),
+        original.__globals__,
+        original.__name__,
+        None,
+        source_to_code.__closure__,
     )
-    source_to_code.__doc__, source_to_code.__module__ = original.__doc__, original.__module__
-    source_to_code.__qualname__ = original.__qualname__
-    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign]
+    replaced.__doc__, replaced.__qualname__ = original.__doc__, original.__qualname__
+    SourceFileLoader.source_to_code = replaced  # type: ignore[method-assign]
 
 
 def _is_wanted(path: str) -> bool:

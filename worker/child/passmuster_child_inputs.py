@@ -84,8 +84,8 @@ class InputRecorder:
         # An environment inside the project is no part of it; a project below /usr is no part of Python.
         self._installed = tuple(installed)
         self._installed_within = tuple(one for one in installed if one.startswith(self._roots))
-        own = (os.path.join(code_folder, ""),) if code_folder else ()
-        self._elsewhere: "tuple[str, ...]" = (*installed, _HERE, *own, *_SYSTEM)
+        compiled = [os.path.join(one, "") for one in (code_folder, sys.pycache_prefix) if one]
+        self._elsewhere: "tuple[str, ...]" = (*installed, _HERE, *compiled, *_SYSTEM)
         self._read: "set[str]" = set()
         self._absent: "set[str]" = set()
         self._written: "set[str]" = set()
@@ -128,7 +128,10 @@ class InputRecorder:
         def hook(event: str, args: "tuple[Any, ...]") -> None:
             handler = get(event)
             if handler is not None:
-                handler(args)
+                try:
+                    handler(args)
+                except (AttributeError, LookupError, TypeError, ValueError):
+                    return  # An event of the test's own making, with other arguments.
 
         sys.addaudithook(hook)
 

@@ -10,7 +10,12 @@ from msgspec import Struct
 
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, Finding, Regression, TestResults
-from dispatcher.reporters.console.lines import PASSED_EXCLUSIVELY, attempts_text, status_text
+from dispatcher.reporters.console.lines import (
+    PASSED_AS_A_WHOLE,
+    PASSED_EXCLUSIVELY,
+    attempts_text,
+    status_text,
+)
 from dispatcher.reporters.console.summary import regression_text
 from dispatcher.reporters.console.totals import by_path
 from dispatcher.reporters.failures import count_failures, failed_tests, failures_of, first_line
@@ -97,14 +102,17 @@ def _bounded(
 
 
 def passed_after_failure(results: TestResults) -> list[FileAttempts]:
-    """Return the files that passed and failed in this run: without a known cause, or only in parallel."""
-    return by_path([*results.flaky, *results.found(Finding.FAILS_IN_PARALLEL)])
+    """Return the files that passed and failed: without a known cause, in parallel, or in parts."""
+    found = (Finding.FAILS_IN_PARALLEL, Finding.FAILS_IN_PARTS)
+    return by_path([*results.flaky, *(record for one in found for record in results.found(one))])
 
 
 def how_it_ended(record: FileAttempts) -> str:
     """Return how the attempts at such a file ended."""
     if record.finding is Finding.FAILS_IN_PARALLEL:
         return PASSED_EXCLUSIVELY
+    if record.finding is Finding.FAILS_IN_PARTS:
+        return PASSED_AS_A_WHOLE
     return f"passed and failed: {attempts_text(record)}"
 
 

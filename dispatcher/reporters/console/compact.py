@@ -41,7 +41,7 @@ from dispatcher.reporters.console.lines import (
     shard_lines,
     status_text,
 )
-from dispatcher.reporters.console.rows import row
+from dispatcher.reporters.console.rows import MIN_COLUMNS, row, shortened_path
 from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.executor import Limit
@@ -88,8 +88,10 @@ class CompactReporter(LineReporter):
                 self._limits, self._run_id = event.limits, event.plan.run_id
                 return self._unless_quiet(self._started_lines(event))
             case FileSlow(file=file, seconds=seconds):
-                text = f"still running after {format_seconds(seconds)}"
-                return self._unless_quiet([tagged(Tag.WARN, f"{one_line(file.label)}: {text}")])
+                text = f": still running after {format_seconds(seconds)}"
+                room = self._size().columns - 1 - len(tagged(Tag.WARN, text))
+                line = tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)
+                return self._unless_quiet([line])
             case AttemptFinished():
                 return self._unless_quiet(self._finished_rows(event))
             case VerdictSettled(file=file, result=result):

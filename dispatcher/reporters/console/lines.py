@@ -158,6 +158,7 @@ def overruled_text(result: TestResult, reason: RerunReason | None) -> str:
 
 
 PASSED_EXCLUSIVELY = "failed in parallel, passed when run alone"
+PASSED_AS_A_WHOLE = "failed in parts, passed as a whole"
 
 
 def status_text(result: TestResult) -> str:

@@ -1,7 +1,7 @@
-"""Prints a run as lines of text, in the order of its events; on a pipe this is the whole report.
+"""Prints a run as the lines of the shell scripts, in the order of its events: the report on a pipe.
 
-`lines` and `summary` format the lines, `stream` writes them. On a terminal `live` keeps a footer below what
-this reporter prints.
+`lines` and `summary` format the lines. On a terminal `compact` prints another report, unless the user wants
+this one, and `live` keeps a footer below either.
 """
 
 from __future__ import annotations

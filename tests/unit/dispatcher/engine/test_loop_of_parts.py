@@ -10,10 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
+from dispatcher.engine.backend import TaskFinished
 from dispatcher.engine.parts_backend import PartsBackend
 from dispatcher.model.events import AttemptFinished, AttemptStarted
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding, TestResults
+from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import FileUsage
 from passmuster.model.status import Isolation, Status, StopReason
 from passmuster.model.test_selection import FilePart
@@ -156,6 +158,21 @@ def test_an_interrupt_before_any_part_has_started_cancels_the_file_once() -> Non
 
     assert [one.started for one in results.records] == [True, False]
     assert results.records[1].final.error == "not run: interrupted"
+
+
+def test_a_backend_that_fails_loses_no_file_whose_parts_were_cancelled() -> None:
+    backend = ScriptedBackend(script={"a/1": [Step(seconds=1)]}, slots=1)
+    parts = PartsBackend(backend)
+    parts.submit([replace(plan_of("a").files[0].task, parts=PARTS)])
+    for _ in range(2):
+        parts.poll(9)  # The first part starts, and ends.
+    assert parts.withdraw() == ()
+    backend.trouble = InfrastructureError("no worker")
+
+    with pytest.raises(InfrastructureError):
+        parts.poll(0)
+
+    assert [type(event) for event in parts.poll(0)] == [TaskFinished]
 
 
 def test_the_use_of_parts_is_added_up() -> None:

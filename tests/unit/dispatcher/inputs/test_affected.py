@@ -27,7 +27,7 @@ PATH = "tests/test_a.py"
 INPUTS = FileInputs(
     read=(PATH, "package/a.py", "data/one.txt"),
     absent=("local.ini",),
-    listed=(Listing("data", "*"), Listing(".", "*-info")),
+    listed=(Listing("data", "*"), Listing(".", "*-info"), Listing("more", "test*/conftest.py")),
     modules=("package/a", "package/optional"),
     path=(".", "tests"),
     names=("package", "json", "helpers"),
@@ -95,6 +95,8 @@ def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
         (write("package/a/b.py"), "module package/a was .py and is .py, folder"),
         (write("tests/conftest.py"), "module tests/conftest was missing and is .py"),
         (write("conftest.py"), "module conftest was missing and is .py"),
+        (write("more/conftest.py"), "module more/conftest was missing and is .py"),
+        (write("more/tests/conftest.py"), "the names test*/conftest.py in more changed"),
         (write("tests/__init__.py"), "module tests/__init__ was missing and is .py"),
         (write("pyproject.toml"), "pyproject.toml is new"),
         (write("tests/pytest.ini"), "tests/pytest.ini is new"),

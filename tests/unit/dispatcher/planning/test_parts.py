@@ -48,7 +48,9 @@ def planned(
     files: list[TestFile], history: Mapping[str, FileHistory], config: TestConfig = AUTO, *, slots: int = 4
 ) -> dict[str, PlannedFile]:
     plan: RunPlan = make_plan(files, history, config, run_id="r", slots=slots, budget_bytes=1000)
-    return {one.file.path: one for one in with_parts(plan, history, config, slots=slots).files}
+    return {
+        one.file.path: one for one in with_parts(plan, history, config, slots=slots, budget_bytes=1000).files
+    }
 
 
 LONG = known("long.py", timed(*[1.0] * 12))
@@ -113,6 +115,12 @@ def test_no_more_parts_are_made_than_help() -> None:
         ("test_1", "test_2"),
         ("test_2", ""),
     ]
+
+
+def test_no_more_parts_are_made_than_fit_into_the_memory_at_once() -> None:
+    large = replace(LONG, spawned=replace(LONG.spawned, peak_bytes=400))
+
+    assert len(plan_of({"long.py": large})["long.py"].task.parts) == 2
 
 
 def test_a_class_is_never_cut() -> None:

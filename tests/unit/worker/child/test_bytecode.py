@@ -201,6 +201,23 @@ def test_an_error_in_a_source_is_shown_without_a_frame_of_passmuster(bench: Benc
     assert result.output == plain
 
 
+TRACES = """
+import sys
+NAMES = set()
+sys.settrace(lambda frame, event, argument: NAMES.add(frame.f_globals["__name__"]))
+import shared
+sys.settrace(None)
+print(shared.VALUE, "passmuster_child_bytecode" in NAMES)
+"""
+
+
+def test_a_debugger_finds_itself_in_no_code_that_keeps_code(bench: Bench) -> None:
+    bench.choose(Isolation.SPAWN)
+    bench.write("trace.py", TRACES)
+
+    assert bench.output_of("trace.py", RunnerKind.SCRIPT) == "first False\n"
+
+
 def test_kept_code_is_private_and_goes_with_the_run(bench: Bench) -> None:
     bench.choose(Isolation.SPAWN)
     bench.write("show.py", FILES[RunnerKind.SCRIPT])

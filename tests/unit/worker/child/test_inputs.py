@@ -67,6 +67,9 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
         open("written.txt").close()
         with tempfile.TemporaryFile() as file, open("/dev/null") as null:
             pass
+        for event in ("open", "import", "os.rename", "subprocess.Popen", "exec", "os.listdir"):
+            sys.audit(event)
+        sys.audit("open", 1, 2)
         if __name__ == "__main__":
             print("done")
         """,

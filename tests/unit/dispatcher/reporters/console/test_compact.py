@@ -144,6 +144,13 @@ def test_a_green_run_is_a_few_lines_and_verbose_adds_a_row_for_each_file() -> No
     assert show(*events, verbosity=Verbosity.QUIET) == end
 
 
+def test_the_line_about_a_slow_file_fits_the_terminal() -> None:
+    slow = file(LONG.path.replace("payment", "payment/and/many/other/directories"))
+    assert show(FileSlow(at_s=1.0, file=slow, seconds=60.0)) == (
+        "[WARN] services/…/providers/test_refunds.py: still running after 1m 00s\n"
+    )
+
+
 def test_a_pass_that_did_not_run_is_named_cached() -> None:
     cached = result(GOOD, Status.PASS, is_cached=True)
     lines = show(ended(GOOD, cached), finished(once(GOOD, cached)), verbosity=Verbosity.VERBOSE).splitlines()
