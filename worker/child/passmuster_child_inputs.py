@@ -58,6 +58,9 @@ _ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
 _OF_VERSION_CONTROL = ("git", "hg")
 """Installed packages ask these for the name or version of the project, as pytest-benchmark does."""
 
+_WALKERS = ("/shutil.py", "/os.py", "<frozen os>")
+"""The standard library's code that opens folders in order to walk them."""
+
 STARTS_PROGRAM = "it starts a program, whose reads are not seen"
 FORKS = "it forks a process, whose reads are not seen"
 OPENS_BELOW = "it opens files below a descriptor, whose folder is not seen"
@@ -155,8 +158,10 @@ class InputRecorder:
                 return
             if not flags & os.O_RDWR:
                 return
-        elif mode is None and type(flags) is int and flags & _FOLDER:
-            return
+        elif mode is None and type(flags) is int:
+            # `shutil.rmtree` opens folders without saying so, relative to the descriptor of the one above.
+            if flags & _FOLDER or _getframe(2).f_code.co_filename.endswith(_WALKERS):
+                return
         self._note(path, may_be_below=mode is None)
 
     def _note(self, path: "Any", *, may_be_below: bool = False) -> None:

@@ -41,7 +41,7 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
     bench.write(
         "test_it.py",
         f"""
-        import glob, os, pathlib, sys, tempfile, threading
+        import glob, os, pathlib, shutil, sys, tempfile, threading
         import package, removed
         del sys.modules["removed"]
         try:
@@ -65,6 +65,9 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
         with open("written.txt", "w") as file:
             file.write("x")
         open("written.txt").close()
+        made = tempfile.mkdtemp()
+        os.mkdir(made + "/inner")
+        shutil.rmtree(made)
         with tempfile.TemporaryFile() as file, open("/dev/null") as null:
             pass
         for event in ("open", "import", "os.rename", "subprocess.Popen", "exec", "os.listdir"):
