@@ -200,7 +200,7 @@ class RunState:
         file = self._files[path]
         rerun_reason = following.reason if following is not None else None
         file.last_attempt = result.attempt
-        file.attempts.append(trim_output(result))
+        file.attempts.append(_compact(result))
         file.reasons.append(file.reason)
         is_verified = rerun_reason in (RerunReason.VERIFY_FAILURE, RerunReason.WHOLE)
         if rerun_reason is RerunReason.VERIFY_FAILURE:
@@ -277,6 +277,13 @@ class RunState:
         if self._open:
             raise RuntimeError(f"{len(self._open)} planned files have no result")
         return tuple(file.record() for file in self._files.values())
+
+
+def _compact(result: TestResult) -> TestResult:
+    """Return a result as it is kept until the run ends."""
+    if result.inputs is not None:
+        result = structs.replace(result, inputs=result.inputs.shared())
+    return trim_output(result)
 
 
 def trim_output(result: TestResult) -> TestResult:

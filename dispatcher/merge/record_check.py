@@ -7,12 +7,13 @@ count as lost, by name, so that the report of the rest cannot be mistaken for th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from dispatcher.merge.reader import RecordedRun
 from dispatcher.merge.record_format import Header
+from dispatcher.model.plan import PlannedFile
 from passmuster.model.task import path_of
 from passmuster.model.text import first_texts
 
@@ -132,11 +133,26 @@ def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
         expected = _files(record.header, record.header.shard.number)
         started, results = record.started, record.results
         files = started.plan.files if started else ()
-        planned = sorted(task.key for item in files for task in item.task.as_parts) if started else expected
+        planned = sorted(_planned_keys(files, expected)) if started else expected
         counted = sorted(item.file.path for item in results.records) if results else None
         if expected != planned or counted not in (None, sorted(set(map(path_of, expected)))):
             found.append(f"the record of {_named(record)} contains other files than its plan")
     return found
+
+
+def _planned_keys(files: Sequence[PlannedFile], expected: Sequence[str]) -> Iterator[str]:
+    """Yield the planned files and parts of files; a file without parts stands for all its parts.
+
+    A file whose parts are planned runs as a whole if its result is known already.
+    """
+    by_path: dict[str, list[str]] = defaultdict(list)
+    for key in expected:
+        by_path[path_of(key)].append(key)
+    for item in files:
+        if item.task.parts:
+            yield from (task.key for task in item.task.as_parts)
+        else:
+            yield from by_path.get(item.file.path, [item.file.path])
 
 
 def _files(header: Header, number: int) -> list[str]:

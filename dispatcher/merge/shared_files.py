@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from dispatcher.model.events import AttemptFinished, AttemptStarted, FileSlow, RunEvent, VerdictSettled
 from dispatcher.model.file_parts import join_parts
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts
+from passmuster.model.status import Status
 
 _OF_ONE_FILE = (AttemptStarted, AttemptFinished, FileSlow, VerdictSettled)
 
@@ -51,6 +54,8 @@ def _join(records: Sequence[FileAttempts]) -> FileAttempts:
     if failed or whole:
         return (failed or whole)[0]
     joined = join_parts([record.final for record in records])
+    if joined.is_partial:
+        joined = replace(joined, status=Status.START_ERROR, error="not all its parts ran")
     return FileAttempts(file=records[0].file, attempts=(joined,), reasons=(None,))
 
 

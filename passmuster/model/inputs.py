@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import intern
+
 from msgspec import Struct
 
 MAX_INPUTS = 20_000
@@ -42,3 +44,16 @@ class FileInputs(Struct, frozen=True, kw_only=True):
     """Why it may have read more than this; empty: nothing is known that says so."""
     has_network: bool = False
     """Whether it used the network."""
+
+    def shared(self) -> FileInputs:
+        """Return the same inputs with strings that other files share: a run keeps those of all its files."""
+        return FileInputs(
+            read=tuple(map(intern, self.read)),
+            absent=tuple(map(intern, self.absent)),
+            listed=self.listed,
+            modules=tuple(map(intern, self.modules)),
+            path=tuple(map(intern, self.path)),
+            names=tuple(map(intern, self.names)),
+            unsure=intern(self.unsure),
+            has_network=self.has_network,
+        )

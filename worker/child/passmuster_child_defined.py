@@ -84,7 +84,10 @@ def _loose(namespace: "dict[str, object]", classes: "list[Any]") -> "Iterator[_D
     for name, value in list(namespace.items()):
         if type(value) is _FUNCTION and name.startswith("test_") and value.__name__ == name:
             is_fixture = hasattr(value, "_pytestfixturefunction")
-            if value.__module__ == "__main__" and getattr(value, "__test__", True) and not is_fixture:
+            # Its examples are the test, and no test framework reports them under its name.
+            is_doctest = "doctest" in namespace and ">>>" in str(value.__doc__)
+            is_own = value.__module__ == "__main__" and getattr(value, "__test__", True)
+            if is_own and not (is_fixture or is_doctest):
                 yield 0, name
     for kind in classes:
         is_test = kind.__name__.startswith("Test") and kind.__init__ is object.__init__

@@ -115,3 +115,8 @@ def test_a_result_of_another_interpreter_makes_the_record_unsure(root: Path) -> 
 )
 def test_only_an_undisputed_pass_of_the_whole_file_is_stored(root: Path, record: FileAttempts) -> None:
     assert stored(root, record) == {}
+
+
+def test_shared_inputs_are_the_same_ones() -> None:
+    assert INPUTS.shared() == INPUTS
+    assert FileInputs(names=("".join(["js", "on"]),)).shared().names[0] is INPUTS.shared().names[1]

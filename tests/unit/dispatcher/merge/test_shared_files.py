@@ -14,9 +14,15 @@ from passmuster.model.test_selection import FilePart
 A, B = (TestFile(path=path, label=path) for path in ("a.py", "b.py"))
 
 
-def part(number: int, *, status: Status = Status.PASS, digest: str = "d", attempt: int = 1) -> TestResult:
+def part(
+    number: int, *, status: Status = Status.PASS, digest: str = "d", attempt: int = 1, total: int = 2
+) -> TestResult:
     run = PartRun(
-        part=FilePart(number=number, total=2), collected=2, digest=digest, start=number - 1, stop=number
+        part=FilePart(number=number, total=total),
+        collected=total,
+        digest=digest,
+        start=number - 1,
+        stop=number,
     )
     return TestResult(
         file_path="a.py", status=status, attempt=attempt, worker=f"shard {number}", parts=(run,)
@@ -48,6 +54,12 @@ def test_shards_that_collected_different_tests_pass_nothing() -> None:
     (record,) = join_shared([of(part(1)), of(part(2, digest="e"))]).values()
 
     assert record.status is Status.START_ERROR
+
+
+def test_a_file_of_which_a_part_is_missing_does_not_pass() -> None:
+    (record,) = join_shared([of(part(1, total=3)), of(part(3, total=3))]).values()
+
+    assert (record.status, record.final.error) == (Status.START_ERROR, "not all its parts ran")
 
 
 def test_a_failure_of_one_shard_is_that_of_the_file() -> None:

@@ -61,6 +61,11 @@ SCRIPTS: dict[str, tuple[str, tuple[int, int]]] = {
         (0, 0),
     ),
     "a test that only another test calls": ("def test_a(): pass\ndef test_b(): test_a()\n", (2, 0)),
+    "functions whose examples doctest runs": (
+        "import doctest\ndef test_a():\n    '>>> 1 + 1\\n    2'\ndef test_b(): pass\ndoctest.testmod()\n",
+        (1, 0),
+    ),
+    "examples that nothing runs": ("def test_a():\n    '>>> 1 + 1\\n    2'\n", (1, 0)),
     "a plain test class": ("class TestA:\n    def test_a(self): pass\n    test_b = 1\n", (1, 0)),
     "a plain test class used by hand": (
         "class TestA:\n    def test_a(self): pass\nTestA().test_a()\n",
