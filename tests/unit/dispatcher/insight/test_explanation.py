@@ -172,6 +172,7 @@ def whole() -> Explanation:
         overrides=(("tests/*", "group db"),),
         group_max=2,
         start_method="spawned: so",
+        affected=("shop/prices.py differs", "it failed when it last ran"),
     )
 
 
@@ -182,6 +183,8 @@ def test_everything_known_is_printed_in_aligned_lines() -> None:
     assert explain_lines(whole()) == [
         "tests/test_a.py",
         "  changed           yes, since it last ran",
+        "  affected          shop/prices.py differs",
+        "                    it failed when it last ran",
         "",
         "Last run: 20260101-1, interrupted or still running, 2 attempt(s)",
         "  attempt 1         FAIL: exit status 1",
