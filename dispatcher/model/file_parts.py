@@ -1,8 +1,8 @@
 """Puts the results of a file's parts together to the result of the file. Pure.
 
 This is the only place that does: reporters, records, coverage and history know files alone. The parts prove
-together that each test ran once: each names the tests that it collected in the whole file by a digest, and
-the stretch of them that it ran.
+together that each test ran once: each names the tests that it collected in the whole file by a digest of
+their names and parameters, and the stretch of them that it ran.
 """
 
 from __future__ import annotations
@@ -138,7 +138,11 @@ def _problem(results: Sequence[TestResult]) -> str:
     runs = sorted(_all(result.parts for result in results), key=lambda run: run.part.number)
     if len({(run.collected, run.digest) for run in runs}) > 1:
         counts = sorted({run.collected for run in runs})
-        what = f"{counts[0]} and {counts[-1]} tests" if len(counts) > 1 else "other names or another order"
+        what = (
+            f"{counts[0]} and {counts[-1]} tests"
+            if len(counts) > 1
+            else "other names, other parameters, or another order"
+        )
         return f"they collected different tests ({what})"
     first, last = runs[0], runs[-1]
     is_cut_short = last.part.number == last.part.total and last.stop != last.collected

@@ -93,7 +93,10 @@ def test_a_file_of_which_a_part_was_forked_was_forked() -> None:
     ("second", "problem"),
     [
         (changed(part(2), collected=3), "they collected different tests (2 and 3 tests)"),
-        (changed(part(2), digest="e"), "they collected different tests (other names or another order)"),
+        (
+            changed(part(2), digest="e"),
+            "they collected different tests (other names, other parameters, or another order)",
+        ),
         (changed(part(2), start=0), "they left tests out, or ran some twice"),
         (changed(part(2), start=2), "they left tests out, or ran some twice"),
         (changed(part(2), stop=1), "they left tests out"),
