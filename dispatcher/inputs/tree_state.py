@@ -4,7 +4,7 @@ A key names an input, and its state is a short text that differs when the input 
 
     file PATH             a digest of the content; empty: there is no such file
     names FOLDER PATTERN  a digest of the names that match; empty: there is no such folder
-    module PLACE          the forms in which a module exists there (`.py`, a folder); empty: in none
+    module PLACE          the forms in which a module exists there (`.py`, folder, package); empty: in none
     above the root        a digest of what pytest may read in the folders above it; empty: nothing
 """
 
@@ -216,12 +216,15 @@ class TreeState:
         forms, changed_at = [], 0.0
         for entry in self._entries(folder).get(name, ()):
             try:
-                is_folder = entry.is_dir()
-                # A folder changes with each file in it; what matters is that it is there.
-                changed_at = max(changed_at, 0.0 if is_folder else entry.stat().st_ctime)
+                if entry.is_dir():
+                    # It changes with each file in it; what matters is whether it is a regular package.
+                    form, at = _form_of_folder(entry.path)
+                else:
+                    form, at = entry.name[len(name) :], entry.stat().st_ctime
             except OSError:
                 continue
-            forms.append("folder" if is_folder else entry.name[len(name) :])
+            forms.append(form)
+            changed_at = max(changed_at, at)
         return ", ".join(sorted(forms)), changed_at
 
     def _above(self, _: str) -> tuple[str, float]:
@@ -254,6 +257,16 @@ class TreeState:
                 if name not in GENERATED and (not dot or entry.name.endswith(_MODULE_SUFFIXES)):
                     found.setdefault(name, []).append(entry)
         return found
+
+
+def _form_of_folder(path: str) -> tuple[str, float]:
+    """Return whether a folder is a regular package, and the time at which it became one or was edited."""
+    for suffix in _MODULE_SUFFIXES:
+        try:
+            return "package", os.stat(os.path.join(path, f"__init__{suffix}")).st_ctime
+        except OSError:
+            continue
+    return "folder", 0.0
 
 
 def _hash_file(path: str) -> str:

@@ -96,7 +96,8 @@ class InputRecorder:
         self._last_module = ""
         """The newest module then; empty: nothing is settled."""
         self._listed: "set[tuple[str, str]]" = set()
-        self._names: "set[str]" = set()
+        self._names = {"sitecustomize", "usercustomize"}
+        """Modules that were looked for; Python has done so for these before it was asked."""
         self._search_path: "list[str]" = []
         self._folders: "set[str]" = set()
         self._holds_folder = False

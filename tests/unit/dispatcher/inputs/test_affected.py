@@ -102,6 +102,7 @@ def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
         (write("tests/helpers/anything.txt"), "module tests/helpers was missing and is folder"),
         (write("package/optional.py"), "module package/optional was missing and is .py"),
         (write("package/a/b.py"), "module package/a was .py and is .py, folder"),
+        (write("package/__init__.py"), "module package was folder and is package"),
         (write("tests/conftest.py"), "module tests/conftest was missing and is .py"),
         (write("conftest.py"), "module conftest was missing and is .py"),
         (write("more/conftest.py"), "module more/conftest was missing and is .py"),
