@@ -109,6 +109,7 @@ def test_the_set_up_of_shared_fixtures_is_timed_apart(bench: ChildBench, tmp_pat
     [
         (["first=", "until=test_gone"], "it was to be cut at test_gone, which it does not have any more"),
         (["first=test_a", "until=TestD::test_e"], "its tests run in another order than before"),
+        (["first=", "until=TestD::test_f[[]"], "its tests run in another order than before"),
     ],
 )
 def test_a_part_that_cannot_be_found_runs_nothing(
