@@ -1,8 +1,8 @@
 """Puts the results of a file's parts together to the result of the file. Pure.
 
 This is the only place that does: reporters, records, coverage and history know files alone. The parts prove
-together that each test ran once: each names the tests that it collected in the whole file by a digest, and
-the stretch of them that it ran.
+together that each test ran once: each names the tests that it collected in the whole file by a digest of
+their names and parameters, and the stretch of them that it ran.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORST_FIRST = (
 def join_parts(results: Sequence[TestResult]) -> TestResult:
     """Return the result of a file from one attempt at its parts, as if it had run as a whole.
 
-    The status is the worst of the parts; but parts that pass without being the whole file are a
+    The status is the worst of the parts; but parts that do not fail without being the whole file are a
     `START_ERROR`.
 
     Args:
@@ -48,7 +48,8 @@ def join_parts(results: Sequence[TestResult]) -> TestResult:
         inputs=_inputs(ordered),
         parts=_all(result.parts for result in ordered),
     )
-    if not worst.status.is_pass or not (problem := _problem(ordered)):
+    seems_whole = worst.status.is_pass or worst.status is Status.NO_TESTS
+    if not seems_whole or not (problem := _problem(ordered)):
         return joined
     first, *others = joined.parts
     return replace(
@@ -134,11 +135,20 @@ def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
 
 
 def _problem(results: Sequence[TestResult]) -> str:
-    """Return why passed parts are not their file; empty: each test belongs to exactly one of them."""
+    """Return why parts that did not fail are not their file; empty: each test belongs to exactly one of them.
+
+    A file of which a part ran no test is not one without tests, which would pass.
+    """
+    if (empty := next((one for one in results if one.status is Status.NO_TESTS), None)) is not None:
+        return f"{_named(empty)} ran no test"
     runs = sorted(_all(result.parts for result in results), key=lambda run: run.part.number)
     if len({(run.collected, run.digest) for run in runs}) > 1:
         counts = sorted({run.collected for run in runs})
-        what = f"{counts[0]} and {counts[-1]} tests" if len(counts) > 1 else "other names or another order"
+        what = (
+            f"{counts[0]} and {counts[-1]} tests"
+            if len(counts) > 1
+            else "other names, other parameters, or another order"
+        )
         return f"they collected different tests ({what})"
     first, last = runs[0], runs[-1]
     is_cut_short = last.part.number == last.part.total and last.stop != last.collected

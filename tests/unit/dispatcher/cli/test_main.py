@@ -203,7 +203,7 @@ DIFFERS = Step(cases=(CaseResult(case_id="T.a", outcome=Outcome.PASSED),))
 
 
 def test_a_difference_that_was_to_be_found_makes_the_run_fail(root: Path) -> None:
-    target = ScriptedTarget(script={PATHS[0]: [FORKED, DIFFERS], PATHS[1]: [FORKED, Step()]})
+    target = ScriptedTarget(script={PATHS[0]: [FORKED, DIFFERS, DIFFERS], PATHS[1]: [FORKED, Step()]})
 
     ran = run(root, "--verify-isolation", "--no-history", target=target)
 

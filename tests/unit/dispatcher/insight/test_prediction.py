@@ -21,6 +21,7 @@ from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.planning.simulation import simulate_run
 from passmuster.host.capacity import Capacity
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import FilePart
 
 MIB = 1024**2
 MACHINE = MachineSpec(slots=2, budget_bytes=1000 * MIB, cpus=2)
@@ -124,6 +125,15 @@ def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> N
 
 def test_more_machines_than_files_are_no_trouble() -> None:
     assert predict([task("a", 1.0)], MACHINE, nodes=5, groups={}).wall_s == 1.0
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_parts_of_a_file_are_predicted_as_tasks_of_their_own(nodes: int) -> None:
+    parts = tuple(FilePart(number=number, total=2, share=0.5) for number in (1, 2))
+
+    found = predict(replace(task("a", 4.0), parts=parts).as_parts, MACHINE, nodes=nodes, groups={})
+
+    assert (found.wall_s, found.longest.lower_bound_s) == (2.0, 2.0)
 
 
 def test_other_jobs_and_other_memory_are_tried() -> None:

@@ -109,6 +109,7 @@ def test_the_set_up_of_shared_fixtures_is_timed_apart(bench: ChildBench, tmp_pat
     [
         (["first=", "until=test_gone"], "it was to be cut at test_gone, which it does not have any more"),
         (["first=test_a", "until=TestD::test_e"], "its tests run in another order than before"),
+        (["first=", "until=TestD::test_f[[]"], "its tests run in another order than before"),
     ],
 )
 def test_a_part_that_cannot_be_found_runs_nothing(
@@ -116,7 +117,7 @@ def test_a_part_that_cannot_be_found_runs_nothing(
 ) -> None:
     ran = bench.run("test_it.py", "pytest", selection=words, TMPDIR=str(tmp_path))
 
-    assert (ran.report.start_error, ran.report.part_problem, ids(ran)) == (error, "", [])
+    assert (ran.report.start_error, ran.report.part_problem, ids(ran)) == ("", error, [])
 
 
 def test_a_file_with_two_tests_of_one_name_cannot_run_in_parts(bench: ChildBench, tmp_path: Path) -> None:
@@ -125,6 +126,86 @@ def test_a_file_with_two_tests_of_one_name_cannot_run_in_parts(bench: ChildBench
     ran = bench.run("test_it.py", "pytest", selection=["first=", "until=test_a"], TMPDIR=str(tmp_path))
 
     assert (ran.report.part_problem, ids(ran)) == ("several of its tests have the same name", [])
+
+
+SAME_NAMES = """
+import collections, dataclasses, enum, pytest
+
+WORDS = {"one", "two", "three", "four", "five", "six"}
+Color = enum.Enum("Color", "RED GREEN")
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    word: str
+"""
+
+
+@pytest.mark.parametrize(
+    ("tests", "is_fixed"),
+    [
+        ("@pytest.mark.parametrize('p', [(w, 1) for w in WORDS])\ndef test_a(p): pass\n", False),
+        ("@pytest.mark.parametrize('p', [Case(w) for w in WORDS])\ndef test_a(p): pass\n", False),
+        (
+            "@pytest.mark.parametrize('p', [[WORDS, Color.RED, object(), 9 ** 9999]])\ndef test_a(p): pass\n",
+            True,
+        ),
+        (
+            "for i, w in enumerate(WORDS):\n    def it(w=w): assert w\n    globals()[f'test_{i}'] = it\n",
+            False,
+        ),
+    ],
+)
+def test_tests_of_one_name_that_differ_from_process_to_process_are_other_tests(
+    bench: ChildBench, tmp_path: Path, tests: str, is_fixed: bool
+) -> None:
+    bench.write("test_same.py", SAME_NAMES + tests)
+
+    digests = {
+        bench.run(
+            "test_same.py",
+            "pytest",
+            selection=["first=", "until="],
+            TMPDIR=str(tmp_path),
+            PYTHONHASHSEED=seed,
+        ).report.part_digest
+        for seed in "123"
+    }
+
+    assert "" not in digests
+    assert (len(digests) == 1) is is_fixed
+
+
+def test_unittest_methods_made_from_a_set_are_other_tests_in_each_process(
+    bench: ChildBench, tmp_path: Path
+) -> None:
+    bench.write(
+        "test_made.py",
+        """
+        import unittest
+
+        class A(unittest.TestCase):
+            pass
+
+        def make(word):
+            return lambda self: self.assertTrue(word)
+
+        for number, word in enumerate({"one", "two", "three", "four", "five", "six"}):
+            setattr(A, f"test_{number}", make(word))
+        """,
+    )
+
+    digests = [
+        bench.run(
+            "test_made.py",
+            "unittest",
+            selection=["first=", "until="],
+            TMPDIR=str(tmp_path),
+            PYTHONHASHSEED=seed,
+        ).report.part_digest
+        for seed in "112"
+    ]
+
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_script_cannot_run_in_parts(bench: ChildBench, tmp_path: Path) -> None:
