@@ -19,6 +19,7 @@ NEVER_RAN = "it has no recorded run"
 NOT_RECORDED = "what it reads is not recorded"
 OTHER_ENVIRONMENT = "the interpreter, its packages, or a variable of input-variables changed"
 OTHER_SETTINGS = "it ran with another runner or other arguments"
+FORKED = "it passed in a forked process, and isolation is spawn now"
 
 MAX_REASONS = 20
 """Reasons that are given for one file at most."""
@@ -32,6 +33,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """A digest of how it would run now, as `InputRecord.settings`."""
     seed: str
     """Of the order in which its tests would run now, as `InputRecord.seed`."""
+    is_spawned: bool
+    """Whether it must run in a fresh interpreter."""
     last_status: Status | None
     """The verdict of its last run; None: it never ran."""
     records: tuple[InputRecord, ...]
@@ -85,6 +88,8 @@ class AffectedFiles:
             yield OTHER_ENVIRONMENT
         if record.settings != file.settings:
             yield OTHER_SETTINGS
+        if file.is_spawned and record.was_forked:
+            yield FORKED
         for key in record.keys(file.path, self._tree):
             before, now = record.states.get(key, ""), self._tree(key)
             if before != now:

@@ -13,7 +13,7 @@ from dispatcher.model.plan import RunPlan
 from dispatcher.model.results import FileAttempts, MeasuredInputs
 from passmuster.model.inputs import FileInputs
 from passmuster.model.result import TestResult
-from passmuster.model.status import RunnerKind
+from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import TestSelection
 
 CHANGED_MEANWHILE = "what it reads changed while it ran"
@@ -35,6 +35,7 @@ class InputRecord(Struct, frozen=True, kw_only=True):
     """A digest of how the file ran, see `settings_digest`."""
     seed: str = ""
     """Of the random order in which its tests ran; empty: in its own order."""
+    was_forked: bool = False
 
     @property
     def is_self_contained(self) -> bool:
@@ -128,14 +129,14 @@ def make_records(
             flaky = FileInputs(unsure=FLAKY)
             yield record.file.path, InputRecord(inputs=flaky, states={}, environment="", settings="")
     tasks = {planned.file.path: planned.task for planned in plan.files}
-    passed = {path: inputs for path, _, inputs in _passed(records)}
+    passed = {path: (result, inputs) for path, result, inputs in _passed(records)}
     for part in measured:
         states, unsure_of = dict(part.states), dict(part.unsure)
         modules_in = modules_of(states)
         for path in part.files:
-            inputs, task = passed.get(path), tasks.get(path)
-            if inputs is None or task is None:
+            if path not in passed or path not in tasks:
                 continue
+            (result, inputs), task = passed[path], tasks[path]
             unsure = inputs.unsure or unsure_of.get(path, "")
             if unsure:  # Nothing is compared.
                 inputs = FileInputs(unsure=unsure, has_network=inputs.has_network)
@@ -148,6 +149,7 @@ def make_records(
                     environment=part.environment,
                     settings=settings_digest(task.runner, task.selection, part.workdir),
                     seed=task.selection.seed,
+                    was_forked=result.isolation is Isolation.FORK,
                 ),
             )
 

@@ -19,6 +19,7 @@ from dispatcher.planning.planner import runner_of
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.host.interpreter_probe import probe_content, probe_packages
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import Isolation
 
 _VARIABLES = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONWARNINGS"),
@@ -148,11 +149,13 @@ class ProjectInputs:
     def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
         statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
         failed = [status for status in statuses if not status.is_pass]
-        runner = runner_of(file, self._rules.rule_for(file.path), self._config)
+        rule = self._rules.rule_for(file.path)
+        runner = runner_of(file, rule, self._config)
         return Candidate(
             path=file.path,
             settings=settings_digest(runner, file.selection, workdir),
             seed=file.selection.seed,
+            is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
             last_status=next(iter((*failed, *statuses)), None),
             records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
         )

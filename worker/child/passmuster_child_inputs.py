@@ -45,8 +45,8 @@ _ON_BEHALF = ("<frozen os>", "/os.py", "/glob.py", "/fnmatch.py", "/pathlib.py",
 ALL, CONFTESTS, INSTALLED = "*", "test*/conftest.py", "*-info"
 """What depends on a listing: all names; where pytest looks for conftests; what is installed there."""
 
-_SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
-"""Modules that start processes without an audit event."""
+_SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver", ".popen_loky_posix")
+"""How the names of modules end that start processes without an audit event; joblib has a loky of its own."""
 
 _ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
 """What the standard library starts to describe the machine."""
@@ -374,10 +374,10 @@ class InputRecorder:
             new.append(name)
         for name in new:
             module = sys.modules.get(name)
-            if name in _SPAWNING:
-                self._unsure = self._unsure or STARTS_PROGRAM
             if type(name) is not str or not issubclass(type(module), type(sys)):
                 continue
+            if name.endswith(_SPAWNING):
+                self._unsure = self._unsure or STARTS_PROGRAM
             self._names.add(name)
             self._note_code(vars(module).get("__file__"))
         self._folders.update(entry for entry in sys.path if type(entry) is str)

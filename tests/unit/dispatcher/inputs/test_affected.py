@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.inputs.affected import (
+    FORKED,
     NEVER_RAN,
     NOT_RECORDED,
     OTHER_ENVIRONMENT,
@@ -56,7 +57,7 @@ def record_of(root: Path) -> InputRecord:
 
 
 def candidate(*records: InputRecord, status: Status | None = Status.PASS) -> Candidate:
-    return Candidate(path=PATH, settings="s", seed="", last_status=status, records=records)
+    return Candidate(path=PATH, settings="s", seed="", is_spawned=False, last_status=status, records=records)
 
 
 def reasons(root: Path, file: Candidate, changes: Changes | None = None) -> tuple[str, ...]:
@@ -132,6 +133,10 @@ def test_what_is_not_known_is_a_reason(root: Path) -> None:
     assert reasons(root, candidate(structs.replace(record, environment="f"))) == (OTHER_ENVIRONMENT,)
     assert reasons(root, candidate(structs.replace(record, environment=""))) == (OTHER_ENVIRONMENT,)
     assert reasons(root, candidate(structs.replace(record, settings="t"))) == (OTHER_SETTINGS,)
+    forked = candidate(structs.replace(record, was_forked=True))
+    assert reasons(root, forked) == ()
+    assert reasons(root, structs.replace(forked, is_spawned=True)) == (FORKED,)
+    assert reasons(root, structs.replace(candidate(record), is_spawned=True)) == ()
 
 
 def test_one_of_several_passes_with_these_inputs_is_enough(root: Path) -> None:

@@ -23,7 +23,7 @@ from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.results import FileAttempts
 from passmuster.model.inputs import FileInputs, Listing
 from passmuster.model.result import TestResult
-from passmuster.model.status import Status
+from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
 from passmuster.model.test_selection import TestSelection
 
@@ -78,7 +78,9 @@ def test_the_state_of_each_input_is_stored_and_survives_encoding(root: Path) -> 
         *("names package\0*", "module package"),
     }
     assert record.inputs == INPUTS
-    assert record.environment == "e"
+    assert (record.environment, record.was_forked) == ("e", False)
+    forked = attempts(passed(isolation=Isolation.FORK))
+    assert stored(root, forked)[FILE.path].was_forked
     assert decode_record(encode_record(record)) == record
     assert decode_record(b"damaged") is None
 

@@ -149,6 +149,10 @@ def test_a_file_is_recorded_however_it_is_named(bench: ChildBench) -> None:
         ),
         ("import os; os.system('true')", "starts a program"),
         ("import os; os.fork() or os._exit(0)", "forks a process"),
+        (
+            "import sys, types; sys.modules['x.popen_loky_posix'] = types.ModuleType('x.popen_loky_posix')",
+            "starts a program",
+        ),
         ("import platform; platform.processor()", ""),
         ("import subprocess; subprocess.run(['git', '--version'], check=True)", "starts a program"),
         (
