@@ -17,7 +17,7 @@ from passmuster.model.status import Status
 
 NEVER_RAN = "it has no recorded run"
 NOT_RECORDED = "what it reads is not recorded"
-OTHER_ENVIRONMENT = "the interpreter, its packages, or a variable of input-variables changed"
+OTHER_ENVIRONMENT = "the interpreter, its packages, or a variable that counts as an input changed"
 OTHER_SETTINGS = "it ran with another runner or other arguments"
 FORKED = "it passed in a forked process, and isolation is spawn now"
 
