@@ -82,11 +82,13 @@ def take_over(
             else:
                 config = structs.replace(config, junit_xml=path)
         elif option.name == "maxfail":
+            if not isinstance(option.value, int) or option.value <= 0:
+                continue  # No limit. pytest has both 0 and None as its default.
             shown = f"--maxfail={option.value}"
             if config.max_fail is not None:
                 why = f"--max-fail says {config.max_fail}"
                 lines.append(_line(shown, option, f"holds within a file; for the run {why}"))
-            elif isinstance(option.value, int) and option.value > 0:
+            else:
                 config = structs.replace(config, max_fail=option.value)
                 what = f"nothing further starts after {option.value} failed file(s)"
                 lines.append(_line(shown, option, f"holds within a file, and for the run: {what}"))

@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from dispatcher.inputs.record import InputRecord
 from dispatcher.inputs.reference import Changes
-from dispatcher.inputs.tree_state import FILE, MODULE, TreeState, input_of, kind_of, names_of
+from dispatcher.inputs.tree_state import ABOVE, FILE, MODULE, TreeState, input_of, kind_of, names_of
 from passmuster.model.status import Status
 
 NEVER_RAN = "it has no recorded run"
 NOT_RECORDED = "what it reads is not recorded"
-OTHER_ENVIRONMENT = "the interpreter, its packages, or a variable of input-variables changed"
+OTHER_ENVIRONMENT = "the interpreter, its packages, or a variable that counts as an input changed"
 OTHER_SETTINGS = "it ran with another runner or other arguments"
+FORKED = "it passed in a forked process, and isolation is spawn now"
 
 MAX_REASONS = 20
 """Reasons that are given for one file at most."""
@@ -30,6 +31,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
     path: str
     settings: str
     """A digest of how it would run now, as `InputRecord.settings`."""
+    seed: str
+    """Of the order in which its tests would run now, as `InputRecord.seed`."""
+    is_spawned: bool
+    """Whether it must run in a fresh interpreter."""
     last_status: Status | None
     """The verdict of its last run; None: it never ran."""
     records: tuple[InputRecord, ...]
@@ -68,7 +73,9 @@ class AffectedFiles:
             file.last_status is not None
             and file.last_status.is_pass
             and any(
-                record.is_self_contained and next(self._differences(file, record), None) is None
+                record.is_self_contained
+                and record.seed == file.seed
+                and next(self._differences(file, record), None) is None
                 for record in file.records
             )
         )
@@ -81,6 +88,8 @@ class AffectedFiles:
             yield OTHER_ENVIRONMENT
         if record.settings != file.settings:
             yield OTHER_SETTINGS
+        if file.is_spawned and record.was_forked:
+            yield FORKED
         for key in record.keys(file.path, self._tree):
             before, now = record.states.get(key, ""), self._tree(key)
             if before != now:
@@ -100,6 +109,8 @@ class AffectedFiles:
 
 def _difference(key: str, before: str, now: str) -> str:
     what = input_of(key)
+    if kind_of(key) == ABOVE:
+        return f"a configuration file of pytest above {what} changed"
     if kind_of(key) == FILE:
         return f"{what} is new" if not before else f"{what} is gone" if not now else f"{what} changed"
     if kind_of(key) == MODULE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import DecodeError, Struct, json
 
@@ -13,10 +13,11 @@ from dispatcher.model.plan import RunPlan
 from dispatcher.model.results import FileAttempts, MeasuredInputs
 from passmuster.model.inputs import FileInputs
 from passmuster.model.result import TestResult
-from passmuster.model.status import RunnerKind
+from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import TestSelection
 
 CHANGED_MEANWHILE = "what it reads changed while it ran"
+FLAKY = "its last run passed only when it was repeated"
 OTHER_INTERPRETER = "a worker ran it whose interpreter or packages this machine does not have"
 CLOCK_SLACK_S = 0.05
 """File systems store times of their own clock, which is up to 10 ms late."""
@@ -32,6 +33,9 @@ class InputRecord(Struct, frozen=True, kw_only=True):
     """A digest of the interpreter, its packages, and variables that the user named."""
     settings: str
     """A digest of how the file ran, see `settings_digest`."""
+    seed: str = ""
+    """Of the random order in which its tests ran; empty: in its own order."""
+    was_forked: bool = False
 
     @property
     def is_self_contained(self) -> bool:
@@ -114,18 +118,25 @@ def measure_inputs(
 
 
 def make_records(
-    plan: RunPlan, records: Iterable[FileAttempts], measured: Iterable[MeasuredInputs]
+    plan: RunPlan, records: Sequence[FileAttempts], measured: Iterable[MeasuredInputs]
 ) -> Iterator[tuple[str, InputRecord]]:
-    """Yield the record of each file that passed, by its path."""
+    """Yield the record of each file that passed, by its path.
+
+    That of a flaky file replaces an earlier one, which an undisputed pass has left.
+    """
+    for record in records:
+        if record.is_flaky and record.file.selection.is_whole_file:
+            flaky = FileInputs(unsure=FLAKY)
+            yield record.file.path, InputRecord(inputs=flaky, states={}, environment="", settings="")
     tasks = {planned.file.path: planned.task for planned in plan.files}
-    passed = {path: inputs for path, _, inputs in _passed(records)}
+    passed = {path: (result, inputs) for path, result, inputs in _passed(records)}
     for part in measured:
         states, unsure_of = dict(part.states), dict(part.unsure)
         modules_in = modules_of(states)
         for path in part.files:
-            inputs, task = passed.get(path), tasks.get(path)
-            if inputs is None or task is None:
+            if path not in passed or path not in tasks:
                 continue
+            (result, inputs), task = passed[path], tasks[path]
             unsure = inputs.unsure or unsure_of.get(path, "")
             if unsure:  # Nothing is compared.
                 inputs = FileInputs(unsure=unsure, has_network=inputs.has_network)
@@ -137,6 +148,8 @@ def make_records(
                     states={key: states[key] for key in keys if key in states},
                     environment=part.environment,
                     settings=settings_digest(task.runner, task.selection, part.workdir),
+                    seed=task.selection.seed,
+                    was_forked=result.isolation is Isolation.FORK,
                 ),
             )
 

@@ -8,7 +8,16 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from dispatcher.inputs.tree_state import FILE, GENERATED, MODULE, folder_and_name, input_of, kind_of, names_of
+from dispatcher.inputs.tree_state import (
+    ABOVE,
+    FILE,
+    GENERATED,
+    MODULE,
+    folder_and_name,
+    input_of,
+    kind_of,
+    names_of,
+)
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.settings.values import MERGE_BASE, on_one_line
 from passmuster.source.git import git_prefix, run_git
@@ -47,6 +56,8 @@ class Changes:
     def concern(self, key: str) -> bool:
         """Return whether an input differs; the modules of a `sys.path` are asked for by `modules_in`."""
         kind = kind_of(key)
+        if kind == ABOVE:
+            return False  # It is the same as in the last passing run.
         if kind == FILE:
             path = input_of(key)
             return path in self._changed or path.startswith(self._folders)

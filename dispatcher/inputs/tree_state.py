@@ -4,7 +4,8 @@ A key names an input, and its state is a short text that differs when the input 
 
     file PATH             a digest of the content; empty: there is no such file
     names FOLDER PATTERN  a digest of the names that match; empty: there is no such folder
-    module PLACE          the forms in which a module exists there (`.py`, a folder); empty: in none
+    module PLACE          the forms in which a module exists there (`.py`, folder, package); empty: in none
+    above the root        a digest of what pytest may read in the folders above it; empty: nothing
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from passmuster.model.inputs import FileInputs
 
-FILE, NAMES, MODULE = "file ", "names ", "module "
+FILE, NAMES, MODULE, ABOVE = "file ", "names ", "module ", "above "
 """How keys begin."""
 
 _SEPARATOR = "\0"
@@ -44,6 +45,8 @@ _CONFIGURATION = (
 
 _LOOKED_FOR = ("conftest", "__init__", "setup")
 """Modules whose existence in these folders decides how pytest loads a file."""
+
+_ABOVE_THE_ROOT = f"{ABOVE}the root"
 
 
 ModulesIn = Callable[[str], Set[str]]
@@ -75,6 +78,7 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     for folder in _folders_of(path):
         yield from (FILE + _join(folder, name) for name in _CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
+    yield _ABOVE_THE_ROOT
 
 
 def modules_of(states: Mapping[str, str]) -> ModulesIn:
@@ -89,7 +93,7 @@ def modules_of(states: Mapping[str, str]) -> ModulesIn:
 
 
 def kind_of(key: str) -> str:
-    """Return which of `FILE`, `NAMES`, `MODULE` a key is."""
+    """Return which of `FILE`, `NAMES`, `MODULE`, `ABOVE` a key is."""
     return _split(key)[0]
 
 
@@ -131,7 +135,7 @@ class _Known(Struct):
     """A digest, and the state of the file that it belongs to."""
 
     status: tuple[int, int, int]
-    """Size in bytes, time of modification in nanoseconds, inode."""
+    """Size in bytes, time of the last change in nanoseconds, inode. No program can set that time."""
     digest: str
 
 
@@ -165,7 +169,7 @@ class TreeState:
         known = self._states.get(key)
         if known is None:
             kind, rest = _split(key)
-            read = {FILE: self._file, NAMES: self._names, MODULE: self._module}[kind]
+            read = {FILE: self._file, NAMES: self._names, MODULE: self._module, ABOVE: self._above}[kind]
             known = self._states[key] = read(rest)
         return known
 
@@ -185,11 +189,11 @@ class TreeState:
             return f"unreadable: {type(error).__name__}", 0.0
 
     def _digest(self, path: str, status: os.stat_result) -> str:
-        now = (status.st_size, status.st_mtime_ns, status.st_ino)
+        now = (status.st_size, status.st_ctime_ns, status.st_ino)
         known = self._digests.get(path)
         if known is None or known.status != now:
             if status.st_size > _MAX_HASHED_BYTES:
-                return f"{status.st_size} bytes, {status.st_mtime_ns}"
+                return f"{status.st_size} bytes, {status.st_ctime_ns}"
             known = self._digests[path] = _Known(now, _hash_file(path))
         return known.digest
 
@@ -201,7 +205,7 @@ class TreeState:
             if pattern == "*":
                 names = sorted(name for name in os.listdir(full) if name not in GENERATED)
                 return _hash_names(names), changed_at
-            names = sorted(glob.glob(pattern, root_dir=full))
+            names = sorted(glob.glob(pattern, root_dir=full, include_hidden=True))
             times = [os.stat(os.path.join(full, name)).st_ctime for name in names]
             return _hash_names(names), max(times, default=0.0)
         except OSError:
@@ -212,13 +216,28 @@ class TreeState:
         forms, changed_at = [], 0.0
         for entry in self._entries(folder).get(name, ()):
             try:
-                is_folder = entry.is_dir()
-                # A folder changes with each file in it; what matters is that it is there.
-                changed_at = max(changed_at, 0.0 if is_folder else entry.stat().st_ctime)
+                if entry.is_dir():
+                    # It changes with each file in it; what matters is whether it is a regular package.
+                    form, at = _form_of_folder(entry.path)
+                else:
+                    form, at = entry.name[len(name) :], entry.stat().st_ctime
             except OSError:
                 continue
-            forms.append("folder" if is_folder else entry.name[len(name) :])
+            forms.append(form)
+            changed_at = max(changed_at, at)
         return ", ".join(sorted(forms)), changed_at
+
+    def _above(self, _: str) -> tuple[str, float]:
+        places = (
+            os.path.join(folder, name)
+            for folder in Path(self._root).parents
+            for name in (*_CONFIGURATION, "conftest.py", "setup.py")
+        )
+        found = [(place, state, at) for place in places for state, at in (self._file(place),) if state]
+        if not found:
+            return "", 0.0
+        relative = [f"{os.path.relpath(place, self._root)} {state}" for place, state, _ in found]
+        return _hash_names(relative), max(at for _, _, at in found)
 
     def modules_in(self, folder: str) -> Set[str]:
         """Return the names of the modules and packages in a folder."""
@@ -238,6 +257,16 @@ class TreeState:
                 if name not in GENERATED and (not dot or entry.name.endswith(_MODULE_SUFFIXES)):
                     found.setdefault(name, []).append(entry)
         return found
+
+
+def _form_of_folder(path: str) -> tuple[str, float]:
+    """Return whether a folder is a regular package, and the time at which it became one or was edited."""
+    for suffix in _MODULE_SUFFIXES:
+        try:
+            return "package", os.stat(os.path.join(path, f"__init__{suffix}")).st_ctime
+        except OSError:
+            continue
+    return "folder", 0.0
 
 
 def _hash_file(path: str) -> str:

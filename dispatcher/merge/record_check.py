@@ -44,7 +44,7 @@ def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
     there = {record.header.shard.number for record in records}
     missing = tuple(number for number in range(1, header.shard.total + 1) if number not in there)
     incomplete = [
-        f"shard {number} of {header.shard.total} left no record: {_counted(_files(header, number))}"
+        f"shard {number} of {header.shard.total} left no record: {_counted(_paths(header, number))}"
         for number in missing
     ]
     for record in records:
@@ -157,6 +157,11 @@ def _planned_keys(files: Sequence[PlannedFile], expected: Sequence[str]) -> Iter
 
 def _files(header: Header, number: int) -> list[str]:
     return sorted(path for path, shard in header.whole if shard == number)
+
+
+def _paths(header: Header, number: int) -> list[str]:
+    """Return the files of a shard, also those of which it ran only a part."""
+    return sorted({path_of(key) for key in _files(header, number)})
 
 
 def _named(record: RecordedRun) -> str:

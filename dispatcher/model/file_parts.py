@@ -27,7 +27,7 @@ _WORST_FIRST = (
 def join_parts(results: Sequence[TestResult]) -> TestResult:
     """Return the result of a file from one attempt at its parts, as if it had run as a whole.
 
-    The status is the worst of the parts; but parts that pass without being the whole file are a
+    The status is the worst of the parts; but parts that do not fail without being the whole file are a
     `START_ERROR`.
 
     Args:
@@ -48,7 +48,8 @@ def join_parts(results: Sequence[TestResult]) -> TestResult:
         inputs=_inputs(ordered),
         parts=_all(result.parts for result in ordered),
     )
-    if not worst.status.is_pass or not (problem := _problem(ordered)):
+    seems_whole = worst.status.is_pass or worst.status is Status.NO_TESTS
+    if not seems_whole or not (problem := _problem(ordered)):
         return joined
     first, *others = joined.parts
     return replace(
@@ -134,7 +135,12 @@ def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
 
 
 def _problem(results: Sequence[TestResult]) -> str:
-    """Return why passed parts are not their file; empty: each test belongs to exactly one of them."""
+    """Return why parts that did not fail are not their file; empty: each test belongs to exactly one of them.
+
+    A file of which a part ran no test is not one without tests, which would pass.
+    """
+    if (empty := next((one for one in results if one.status is Status.NO_TESTS), None)) is not None:
+        return f"{_named(empty)} ran no test"
     runs = sorted(_all(result.parts for result in results), key=lambda run: run.part.number)
     if len({(run.collected, run.digest) for run in runs}) > 1:
         counts = sorted({run.collected for run in runs})

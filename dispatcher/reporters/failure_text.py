@@ -77,7 +77,7 @@ def marked_lines(message: str) -> list[str]:
     """Return the lines that pytest marks with an E, those of the last exception alone, without the mark."""
     groups: list[list[str]] = [[]]
     is_cut = False
-    for line in message.splitlines():
+    for line in message.split("\n"):  # A carriage return in a line does not end it.
         if line.startswith("E ") or line.rstrip() == "E":
             groups[-1].append(line[1:].rstrip())
         elif groups[-1] and (line == _CUT or is_cut):
@@ -111,7 +111,7 @@ def exception_lines(message: str) -> list[str]:
 
 def _after_frames(message: str) -> Iterator[str]:
     """Return a message from the line on that follows the frames of its last traceback."""
-    lines = [line.rstrip() for line in message.splitlines()]
+    lines = [line.rstrip() for line in message.split("\n")]
     headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
     after = lines[headings[-1] + 1 :] if headings else lines
     text = [number for number, line in enumerate(after) if line]

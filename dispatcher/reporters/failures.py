@@ -111,14 +111,16 @@ def _test_failure(file: TestFile, case: CaseResult, message: str) -> Failure:
 
 def _file_failure(file: TestFile, result: TestResult) -> Failure:
     cases = result.bad_cases
+    message = status_text(result)
     detail = tuple(stack_lines(result.stacks, file.path)) if result.stacks else ()
     if result.status is Status.COLLECT_ERROR and cases:
-        detail = _shown(exception_lines(cases[0].message))
+        first, *others = exception_lines(cases[0].message)
+        detail = _shown(others if message.endswith(one_line(first)) else (first, *others))
     # Where the file as a whole names no line, a failing test may.
     texts = (result.stacks, result.output, *(case.message for case in cases))
     line = first_line(file, texts)
     return Failure(
-        message=status_text(result),
+        message=message,
         detail=detail,
         line=line,
         place=one_line(f"{file.label}:{line}") if line else "",

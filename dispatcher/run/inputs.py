@@ -19,6 +19,14 @@ from dispatcher.planning.planner import runner_of
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.host.interpreter_probe import probe_content, probe_packages
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import Isolation
+
+_VARIABLES = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONWARNINGS"),
+    *("PYTHONHASHSEED", "PYTHONDEVMODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONASYNCIODEBUG"),
+    *("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+)
+"""Variables by which Python and pytest run the same code differently."""
 
 
 class ProjectInputs:
@@ -45,9 +53,12 @@ class ProjectInputs:
         self.tree = TreeState(config.root)
 
     def environment(self) -> str:
-        """Return a digest of the interpreter, its packages, and the variables that the user named."""
+        """Return a digest of the interpreter, its packages, their variables, and those the user named."""
         content = probe_content(self._interpreter.path, self._environ, cache_dir=self._cache_dir)
-        variables = [(name, self._environ.get(name)) for name in self._config.input_variables]
+        names = (*_VARIABLES, *self._config.input_variables)
+        root = str(self._config.root)  # PYTHONPATH often names it, and other machines have another one.
+        values = [(name, self._environ.get(name)) for name in names]
+        variables = [(name, value and value.replace(root, ".")) for name, value in values]
         return digest_of(repr((self._interpreter.identity, content, variables)))
 
     def measure(
@@ -138,10 +149,13 @@ class ProjectInputs:
     def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
         statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
         failed = [status for status in statuses if not status.is_pass]
-        runner = runner_of(file, self._rules.rule_for(file.path), self._config)
+        rule = self._rules.rule_for(file.path)
+        runner = runner_of(file, rule, self._config)
         return Candidate(
             path=file.path,
             settings=settings_digest(runner, file.selection, workdir),
+            seed=file.selection.seed,
+            is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
             last_status=next(iter((*failed, *statuses)), None),
             records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
         )

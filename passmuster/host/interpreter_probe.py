@@ -68,15 +68,18 @@ _CONTENT_CODE = """
 import glob, hashlib, json, os, sys
 digest = hashlib.sha256()
 folders = [os.path.abspath(one) for one in sys.path[1:] if os.path.isdir(one)]
+links = []
 for folder in folders:
     for pattern in ("*-info/RECORD", "*-info/PKG-INFO", "*.pth", "*.egg-link"):
         for path in sorted(glob.glob(os.path.join(glob.escape(folder), pattern))):
+            if not path.endswith(("/RECORD", "/PKG-INFO")):
+                links.append(path)
             try:
                 with open(path, "rb") as file:
                     digest.update(os.path.basename(path).encode() + file.read())
             except OSError:
                 continue
-print("\\npassmuster-content", json.dumps([digest.hexdigest()[:20], folders]))
+print("\\npassmuster-content", json.dumps([digest.hexdigest()[:20], folders + links]))
 """
 _CONTENT = re.compile(rb"^passmuster-content (\[.*\])\r?$", re.MULTILINE)
 
@@ -194,7 +197,7 @@ def probe_pytest(
 def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | None = None) -> str:
     """Return a digest of the content of all installed packages; empty: the interpreter gave no answer.
 
-    It comes from the cache while no package was installed since.
+    It comes from the cache while no package was installed, and no link to another folder changed since.
 
     Args:
         cache_dir: the directory of `interpreters.json`; None: do not cache.
@@ -204,7 +207,7 @@ def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | No
         variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
         key = f"content|{path}|{key}|{variables}"
     match _load_entry(cache_dir, key):
-        case [str(digest), dict(times)] if all(_mtime_ns(folder) == times[folder] for folder in times):
+        case [str(digest), dict(times)] if all(_mtime_ns(place) == times[place] for place in times):
             return digest
     try:
         reply = _ask([path, "-c", _CONTENT_CODE], environ, _CONTENT)
@@ -213,7 +216,7 @@ def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | No
         return ""
     match content:
         case [str(digest), [*found]]:
-            _store_entry(cache_dir, key, [digest, {folder: _mtime_ns(folder) for folder in map(str, found)}])
+            _store_entry(cache_dir, key, [digest, {place: _mtime_ns(place) for place in map(str, found)}])
             return digest
     return ""
 

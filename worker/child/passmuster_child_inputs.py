@@ -15,6 +15,7 @@ import os
 import sys
 from os import fsdecode, getcwd, getpid, readlink, stat
 from os.path import normpath, realpath
+from stat import S_ISDIR
 from sys import _getframe
 
 from passmuster_child_report import input_records
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _WRITES = os.O_WRONLY | os.O_RDWR
 _REPLACES = os.O_TRUNC | os.O_EXCL
-_FOLDER = os.O_NONBLOCK | os.O_DIRECTORY | getattr(os, "O_PATH", 0)
-"""How folders are opened to walk them, or to remove what is below them."""
-
 _SYSTEM = ("/proc/", "/dev/", "/sys/", "/nonexistent/passmuster/")
 """Places of the system, and the one that a prepared pytest session has for its cache."""
-
-_STANDARD = os.path.join(os.path.dirname(os.__file__), "")
 
 _CACHES = ("/__pycache__/", "/.pytest_cache/", "/.hypothesis/", "/.passmuster/")
 """Parts of paths below which programs keep what they can make again."""
@@ -49,8 +45,8 @@ _ON_BEHALF = ("<frozen os>", "/os.py", "/glob.py", "/fnmatch.py", "/pathlib.py",
 ALL, CONFTESTS, INSTALLED = "*", "test*/conftest.py", "*-info"
 """What depends on a listing: all names; where pytest looks for conftests; what is installed there."""
 
-_SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
-"""Modules that start processes without an audit event."""
+_SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver", ".popen_loky_posix")
+"""How the names of modules end that start processes without an audit event; joblib has a loky of its own."""
 
 _ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
 """What the standard library starts to describe the machine."""
@@ -58,12 +54,13 @@ _ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
 _OF_VERSION_CONTROL = ("git", "hg")
 """Installed packages ask these for the name or version of the project, as pytest-benchmark does."""
 
-_WALKERS = ("/shutil.py", "/os.py", "<frozen os>")
-"""The standard library's code that opens folders in order to walk them."""
+_REMOVER, _WALKERS = "/shutil.py", ("/os.py", "<frozen os>")
+"""The standard library's code that opens folders to remove what is below them, or to walk them."""
 
 STARTS_PROGRAM = "it starts a program, whose reads are not seen"
 FORKS = "it forks a process, whose reads are not seen"
 OPENS_BELOW = "it opens files below a descriptor, whose folder is not seen"
+LINKS_FOLDER = "it links or moves a folder, whose files are then read at another place"
 
 _LIMIT = 20_000
 """Paths and names that are recorded at most: a file that reads more is not worth comparing."""
@@ -79,13 +76,17 @@ class InputRecorder:
 
     def __init__(self, root: str, code_folder: str) -> None:
         self._roots = tuple(dict.fromkeys(os.path.join(one, "") for one in (root, realpath(root))))
+        self._caches = tuple(part for part in _CACHES if not any(part in one for one in self._roots))
         places = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)]
+        # A folder of that name in the project is its own code, unless it belongs to an environment.
         places += [
-            entry for entry in sys.path if os.path.basename(entry) in ("site-packages", "dist-packages")
+            entry
+            for entry in sys.path
+            if os.path.basename(entry) in ("site-packages", "dist-packages")
+            and (not entry.startswith(self._roots) or _is_of_environment(entry))
         ]
         installed = {os.path.join(one, "") for place in places for one in (place, realpath(place))}
         # An environment inside the project is no part of it; a project below /usr is no part of Python.
-        self._installed = tuple(installed)
         self._installed_within = tuple(one for one in installed if one.startswith(self._roots))
         compiled = [os.path.join(one, "") for one in (code_folder, sys.pycache_prefix) if one]
         self._elsewhere: "tuple[str, ...]" = (*installed, _HERE, *compiled, *_SYSTEM)
@@ -100,9 +101,12 @@ class InputRecorder:
         self._last_module = ""
         """The newest module then; empty: nothing is settled."""
         self._listed: "set[tuple[str, str]]" = set()
-        self._names: "set[str]" = set()
+        self._names = {"sitecustomize", "usercustomize"}
+        """Modules that were looked for; Python has done so for these before it was asked."""
         self._search_path: "list[str]" = []
         self._folders: "set[str]" = set()
+        self._holds_folder = False
+        """Whether it opened a folder: what it opens by a relative path may be below that."""
         self._unsure = ""
         self._has_network = False
         self._pid = 0
@@ -115,17 +119,23 @@ class InputRecorder:
             "import": self._on_import,
             "os.listdir": self._on_list,
             "os.scandir": self._on_list,
-            "os.rename": self._on_rename,
-            "sqlite3.connect": lambda args: self._note(args[0]),
+            "glob.glob": lambda args: self._on_glob("", args[0]),
+            "glob.glob/2": lambda args: self._on_glob(args[2] or "", args[0]),
+            "pathlib.Path.glob": lambda args: self._on_glob(args[0], args[1]),
+            "os.rename": lambda args: self._on_link(args[0], args[1]),
+            "os.link": lambda args: self._on_link(args[0], args[1]),
+            "os.symlink": lambda args: self._on_link(_join(os.path.dirname(args[1]), args[0]), args[1]),
+            "sqlite3.connect": lambda args: self._note(_database(args[0])),
             "ctypes.dlopen": lambda args: self._note(args[0]),
             "os.fork": self._on_fork,
             "os.forkpty": self._on_fork,
-            "socket.connect": self._on_connect,
-            "socket.getaddrinfo": self._on_network,
-            "socket.sendto": self._on_connect,
         }
         for event in ("subprocess.Popen", "os.posix_spawn", "os.system", "os.spawn", "pty.spawn"):
             handlers[event] = self._on_program
+        for event in ("connect", "sendto", "sendmsg"):
+            handlers["socket." + event] = self._on_connect
+        for event in ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo"):
+            handlers["socket." + event] = self._on_network
         get = handlers.get
 
         def hook(event: str, args: "tuple[Any, ...]") -> None:
@@ -149,18 +159,20 @@ class InputRecorder:
     def _on_open(self, args: "tuple[Any, ...]") -> None:
         path, mode, flags = args
         if type(path) is str and path.startswith(self._elsewhere) and not path.startswith(self._roots):
-            return
+            if "/../" not in path:
+                return
         if type(flags) is int and flags & _WRITES:
             if flags & _REPLACES:
-                where = self._place(path)
-                if where and not self._is_read(where):
-                    self._written.add(where)
+                self._write(path, keeps=not flags & os.O_TRUNC)
                 return
             if not flags & os.O_RDWR:
                 return
-        elif mode is None and type(flags) is int:
-            # `shutil.rmtree` opens folders without saying so, relative to the descriptor of the one above.
-            if flags & _FOLDER or _getframe(2).f_code.co_filename.endswith(_WALKERS):
+        elif mode is None:
+            caller = _getframe(2).f_code.co_filename
+            if caller.endswith(_REMOVER):
+                return
+            if caller.endswith(_WALKERS):  # `os.fwalk` gives the descriptor to its caller.
+                self._holds_folder = True
                 return
         self._note(path, may_be_below=mode is None)
 
@@ -168,14 +180,28 @@ class InputRecorder:
         where = self._place(path)
         if not where or self._is_read(where) or where in self._written or where in self._absent:
             return
+        is_below = may_be_below and fsdecode(path)[:1] != "/"
         try:
-            stat(where)
+            is_folder = S_ISDIR(stat(where).st_mode)
         except (OSError, ValueError):
             self._absent.add(where)
-            if may_be_below and not str(path).startswith("/"):
-                self._unsure = self._unsure or OPENS_BELOW
         else:
+            if is_folder:
+                self._holds_folder = True
+                return
             self._read.add(where)
+            is_below = is_below and self._holds_folder
+        if is_below:
+            self._unsure = self._unsure or OPENS_BELOW
+
+    def _write(self, path: "Any", *, keeps: bool = False) -> None:
+        """Note that a file gets new content, unless it exists and the operation keeps it."""
+        where = self._place(path)
+        if where and not self._is_read(where):
+            if keeps and os.path.lexists(where) and where not in self._written:
+                self._note(path)
+            else:
+                self._written.add(where)
 
     def _is_read(self, where: str) -> bool:
         return where in self._read or where in self._settled_read
@@ -196,18 +222,23 @@ class InputRecorder:
                 path = getcwd() + "/" + path
             except OSError:
                 return ""
+        if "/../" in path:
+            path = _without_parents(path)
         if path.startswith(self._roots):
             if path.startswith(self._installed_within):
                 return ""
         elif path.startswith(self._elsewhere) or "/site-packages" in path:
             return ""
-        return "" if any(cache in path for cache in _CACHES) else str(path)
+        return "" if any(cache in path for cache in self._caches) else str(path)
 
     def _on_exec(self, args: "tuple[Any, ...]") -> None:
-        path = getattr(args[0], "co_filename", "")
-        if type(path) is str and path.startswith(self._roots) and not self._is_read(path):
+        self._note_code(getattr(args[0], "co_filename", ""))
+
+    def _note_code(self, path: "Any") -> None:
+        if type(path) is str and path.startswith("/") and not self._is_read(path):
             where = self._place(path)
-            if where:
+            # Code of elsewhere may have made up its name; that of the project may be gone already.
+            if where and (where.startswith(self._roots) or os.path.exists(where)):
                 self._read.add(where)
 
     def _on_import(self, args: "tuple[Any, ...]") -> None:
@@ -233,10 +264,27 @@ class InputRecorder:
         if where:
             self._listed.add((where, pattern))
 
-    def _on_rename(self, args: "tuple[Any, ...]") -> None:
-        where = self._place(args[1])
-        if where and not self._is_read(where):
-            self._written.add(where)
+    def _on_glob(self, folder: "Any", pattern: "Any") -> None:
+        """Note which names below the folders that a pattern lists are looked for by themselves."""
+        parts = [part for part in _join(getcwd(), _join(folder, pattern)).split("/") if part]
+        first = next((at for at, part in enumerate(parts) if _is_magic(part)), len(parts))
+        below = parts[first:]
+        if "**" in below:  # It lists all folders from there.
+            below = below[: below.index("**")]
+        if not all(map(_is_magic, below)):
+            where = self._place("/" + "/".join(parts[:first]))
+            if where:
+                self._listed.add((where, "/".join(below)))
+
+    def _on_link(self, source: "Any", target: "Any") -> None:
+        """Note a file that is read by another name from now on."""
+        where = self._place(source)
+        if where and where not in self._written:
+            if os.path.isdir(where):
+                self._unsure = self._unsure or LINKS_FOLDER
+            else:
+                self._note(where)
+        self._write(target)
 
     def _on_fork(self, args: "tuple[Any, ...]") -> None:
         if not _getframe(2).f_code.co_filename.startswith(_HERE):
@@ -251,14 +299,17 @@ class InputRecorder:
         name = program.rpartition("/")[2] if type(program) is str else ""
         if name not in _OF_VERSION_CONTROL:
             return name in _ABOUT_THE_MACHINE
-        while frame is not None and frame.f_code.co_filename.startswith(_STANDARD):
-            if "/site-packages/" in frame.f_code.co_filename:
-                break
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith("/") and self._place(file):  # The project asks, by means of a package.
+                return False
             frame = frame.f_back
-        return frame is not None and frame.f_code.co_filename.startswith(self._installed)
+        return True
 
     def _on_connect(self, args: "tuple[Any, ...]") -> None:
-        if not isinstance(args[1], (str, bytes)):  # The path of a Unix socket.
+        address = args[1]
+        # A Unix socket has a path: one in the temporary directory is the file's own.
+        if address is not None and (not isinstance(address, (str, bytes)) or self._place(address)):
             self._has_network = True
 
     def _on_network(self, args: "tuple[Any, ...]") -> None:
@@ -328,16 +379,12 @@ class InputRecorder:
             new.append(name)
         for name in new:
             module = sys.modules.get(name)
-            if name in _SPAWNING:
-                self._unsure = self._unsure or STARTS_PROGRAM
             if type(name) is not str or not issubclass(type(module), type(sys)):
                 continue
+            if name.endswith(_SPAWNING):
+                self._unsure = self._unsure or STARTS_PROGRAM
             self._names.add(name)
-            file = vars(module).get("__file__")
-            if type(file) is str and file.startswith(self._roots) and not self._is_read(file):
-                where = self._place(file)
-                if where:
-                    self._read.add(where)
+            self._note_code(vars(module).get("__file__"))
         self._folders.update(entry for entry in sys.path if type(entry) is str)
 
     def _submodules(self, names: "Iterable[str]", roots: "list[str]") -> "set[str]":
@@ -379,6 +426,40 @@ class InputRecorder:
             if path == root[:-1]:
                 return "."
         return path
+
+
+def _is_of_environment(packages: str) -> bool:
+    """Return whether a folder is the `lib/python3.x/site-packages` of a virtual environment."""
+    return os.path.exists(os.path.join(packages, "..", "..", "..", "pyvenv.cfg"))
+
+
+def _without_parents(path: str) -> str:
+    """Return a path in which no `..` follows a link: that leads to the folder above the link's target."""
+    folder, _, rest = path.rpartition("/../")
+    return os.path.join(realpath(folder + "/.."), rest)
+
+
+def _join(folder: "Any", path: "Any") -> str:
+    return os.path.join(fsdecode(folder), fsdecode(path))
+
+
+def _is_magic(part: str) -> bool:
+    return any(letter in part for letter in "*?[")
+
+
+def _database(path: "Any") -> str:
+    """Return the file of an SQLite database, which may be named by a URI."""
+    name = fsdecode(path)  # Python 3.9 gives it as bytes.
+    if not name.startswith("file:"):
+        return name
+    name = name[len("file:") :].partition("#")[0].partition("?")[0]
+    if name.startswith("//"):
+        name = "/" + name[2:].partition("/")[2]
+    if "%" in name:
+        from urllib.parse import unquote
+
+        return unquote(name)
+    return name
 
 
 def _pattern_of(frame: "FrameType | None") -> "str | None":

@@ -14,9 +14,10 @@ from msgspec import Struct
 from passmuster.model.inputs import MAX_INPUT_CHARS, MAX_INPUTS, FileInputs, Listing
 
 KINDS = ("read", "absent", "listed", "modules", "path", "names")
-PATTERNS = ("*", "test*/conftest.py", "*-info")
 _LONGEST_PATH = 4096
 _LONGEST_REASON = 200
+_MOST_PARTS = 8
+"""Levels of folders in a pattern, because the dispatcher expands it."""
 
 PREFIX = b'{"inputs"'
 """The start of each record of inputs."""
@@ -101,8 +102,17 @@ def _is_valid(kind: str, value: object) -> bool:
         return False
     if kind == "names":
         return value.isidentifier()
-    path, _, pattern = value.partition("\0") if kind == "listed" else (value, "", PATTERNS[0])
-    return bool(path) and "\0" not in path and ".." not in path.split("/") and pattern in PATTERNS
+    if kind == "listed":
+        value, _, pattern = value.partition("\0")
+        parts = pattern.split("/")
+        if (
+            not all(parts)
+            or len(parts) > _MOST_PARTS
+            or not {"..", "**"}.isdisjoint(parts)
+            or "\0" in pattern
+        ):
+            return False
+    return bool(value) and "\0" not in value and ".." not in value.split("/")
 
 
 def _is_encodable(text: str) -> bool:

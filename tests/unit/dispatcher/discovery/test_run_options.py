@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.run_options import NOT_HONOURED, OptionValue, ProjectOption, take_over
@@ -49,6 +50,12 @@ def test_the_run_stops_after_as_many_failed_files_as_a_session_after_tests(count
 
     assert config.max_fail == count
     assert line.startswith(f"pytest's --maxfail={count} (from PYTEST_ADDOPTS) holds within a file, and")
+
+
+def test_an_option_that_sets_no_limit_is_not_mentioned() -> None:
+    mine = structs.replace(PLAIN, max_fail=1)
+
+    assert take_over(mine, [option("maxfail", 0)], workdir=WORKDIR) == (mine, ())
 
 
 @pytest.mark.parametrize("name", NOT_HONOURED)

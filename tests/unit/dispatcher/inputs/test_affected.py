@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.inputs.affected import (
+    FORKED,
     NEVER_RAN,
     NOT_RECORDED,
     OTHER_ENVIRONMENT,
@@ -27,7 +28,12 @@ PATH = "tests/test_a.py"
 INPUTS = FileInputs(
     read=(PATH, "package/a.py", "data/one.txt"),
     absent=("local.ini",),
-    listed=(Listing("data", "*"), Listing(".", "*-info"), Listing("more", "test*/conftest.py")),
+    listed=(
+        Listing("data", "*"),
+        Listing(".", "*-info"),
+        Listing(".", "*/app.json"),
+        Listing("more", "test*/conftest.py"),
+    ),
     modules=("package/a", "package/optional"),
     path=(".", "tests"),
     names=("package", "json", "helpers"),
@@ -36,11 +42,12 @@ INPUTS = FileInputs(
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
     for name in (PATH, "package/a.py", "data/one.txt", "tests/other.py", "readme.md"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    return tmp_path
+    return root
 
 
 def record_of(root: Path) -> InputRecord:
@@ -50,7 +57,7 @@ def record_of(root: Path) -> InputRecord:
 
 
 def candidate(*records: InputRecord, status: Status | None = Status.PASS) -> Candidate:
-    return Candidate(path=PATH, settings="s", last_status=status, records=records)
+    return Candidate(path=PATH, settings="s", seed="", is_spawned=False, last_status=status, records=records)
 
 
 def reasons(root: Path, file: Candidate, changes: Changes | None = None) -> tuple[str, ...]:
@@ -89,10 +96,14 @@ def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
         (write("local.ini"), "local.ini is new"),
         (write("data/two.txt"), "the names * in data changed"),
         (write("x.egg-info/PKG-INFO"), "the names *-info in . changed"),
+        (write("data/app.json"), "the names */app.json in . changed"),
+        (write(".data/app.json"), "the names */app.json in . changed"),
+        (write("../pytest.ini"), "a configuration file of pytest above the root changed"),
         (write("json.py"), "module json was missing and is .py"),
         (write("tests/helpers/anything.txt"), "module tests/helpers was missing and is folder"),
         (write("package/optional.py"), "module package/optional was missing and is .py"),
         (write("package/a/b.py"), "module package/a was .py and is .py, folder"),
+        (write("package/__init__.py"), "module package was folder and is package"),
         (write("tests/conftest.py"), "module tests/conftest was missing and is .py"),
         (write("conftest.py"), "module conftest was missing and is .py"),
         (write("more/conftest.py"), "module more/conftest was missing and is .py"),
@@ -122,6 +133,10 @@ def test_what_is_not_known_is_a_reason(root: Path) -> None:
     assert reasons(root, candidate(structs.replace(record, environment="f"))) == (OTHER_ENVIRONMENT,)
     assert reasons(root, candidate(structs.replace(record, environment=""))) == (OTHER_ENVIRONMENT,)
     assert reasons(root, candidate(structs.replace(record, settings="t"))) == (OTHER_SETTINGS,)
+    forked = candidate(structs.replace(record, was_forked=True))
+    assert reasons(root, forked) == ()
+    assert reasons(root, structs.replace(forked, is_spawned=True)) == (FORKED,)
+    assert reasons(root, structs.replace(candidate(record), is_spawned=True)) == ()
 
 
 def test_one_of_several_passes_with_these_inputs_is_enough(root: Path) -> None:
@@ -139,6 +154,7 @@ def test_one_of_several_passes_with_these_inputs_is_enough(root: Path) -> None:
         ("data", "", "data/one.txt differs from main"),
         ("local.ini", "local.ini", "local.ini differs from main"),
         ("data/old.txt", "data/old.txt", "data/* differs from main"),
+        ("data/app.json", "data/app.json", "*/app.json differs from main"),
         ("json.py", "json.py", "module json in . differs from main"),
         (
             "tests/helpers/__init__.py",
@@ -193,6 +209,16 @@ def test_only_a_file_whose_last_run_passed_is_cached(root: Path) -> None:
     assert not judge.is_cached(candidate())
     assert not judge.is_cached(candidate(record_of(root), status=Status.FAIL))
     assert not judge.is_cached(candidate(record_of(root), status=None))
+
+
+def test_a_file_is_cached_only_if_its_tests_ran_in_the_same_order(root: Path) -> None:
+    record = record_of(root)
+    shuffled = structs.replace(candidate(record), seed="1")
+    judge = AffectedFiles(TreeState(root), "e", None)
+
+    assert not judge.is_cached(shuffled)
+    assert judge.is_cached(structs.replace(shuffled, records=(structs.replace(record, seed="1"),)))
+    assert judge.reasons(shuffled) == ()
 
 
 def test_a_line_names_the_first_reason_and_counts_the_others() -> None:

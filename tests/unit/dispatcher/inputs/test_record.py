@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec import structs
 
 from dispatcher.inputs.record import (
     CHANGED_MEANWHILE,
+    FLAKY,
     OTHER_INTERPRETER,
     InputRecord,
     decode_record,
@@ -21,7 +23,7 @@ from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.results import FileAttempts
 from passmuster.model.inputs import FileInputs, Listing
 from passmuster.model.result import TestResult
-from passmuster.model.status import Status
+from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
 from passmuster.model.test_selection import TestSelection
 
@@ -76,7 +78,9 @@ def test_the_state_of_each_input_is_stored_and_survives_encoding(root: Path) -> 
         *("names package\0*", "module package"),
     }
     assert record.inputs == INPUTS
-    assert record.environment == "e"
+    assert (record.environment, record.was_forked) == ("e", False)
+    forked = attempts(passed(isolation=Isolation.FORK))
+    assert stored(root, forked)[FILE.path].was_forked
     assert decode_record(encode_record(record)) == record
     assert decode_record(b"damaged") is None
 
@@ -108,13 +112,30 @@ def test_a_result_of_another_interpreter_makes_the_record_unsure(root: Path) -> 
     [
         attempts(passed(None)),
         attempts(passed(status=Status.FAIL)),
-        attempts(passed(status=Status.FAIL), passed()),
         attempts(passed(), file=structs.replace(FILE, selection=TestSelection(keyword="x"))),
     ],
-    ids=["not recorded", "failed", "flaky", "some tests only"],
+    ids=["not recorded", "failed", "some tests only"],
 )
 def test_only_an_undisputed_pass_of_the_whole_file_is_stored(root: Path, record: FileAttempts) -> None:
     assert stored(root, record) == {}
+
+
+def test_a_flaky_pass_replaces_an_earlier_undisputed_one(root: Path) -> None:
+    record = stored(root, attempts(passed(status=Status.FAIL), passed()))[FILE.path]
+
+    assert record.inputs == FileInputs(unsure=FLAKY)
+
+
+def test_an_edit_that_keeps_size_and_time_of_a_file_is_seen(root: Path) -> None:
+    path = root / "package/a.py"
+    tree, status = TreeState(root), path.stat()
+    before = tree("file package/a.py")
+
+    path.write_text("X" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    tree.refresh()
+
+    assert tree("file package/a.py") != before
 
 
 def test_shared_inputs_are_the_same_ones() -> None:

@@ -39,6 +39,13 @@ def test_a_missing_shard_is_named_with_its_files(first: RecordedRun) -> None:
     assert found.incomplete == ("shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)",)
 
 
+def test_a_file_of_which_a_missing_shard_ran_several_parts_is_named_once(tmp_path: Path) -> None:
+    parts = {f"a/tests/test_2.py/part-{number}-of-2-0123abcd": 2 for number in (1, 2)}
+    shards = shard_plan(1, {"a/tests/test_1.py": 1, **parts})
+    [line] = proof(record(tmp_path, shards)).incomplete
+    assert line == "shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)"
+
+
 def test_a_missing_shard_without_files_is_missing_too(tmp_path: Path) -> None:
     shards = shard_plan(1, {"a/tests/test_1.py": 1})
     assert proof(record(tmp_path, shards)).incomplete == ("shard 2 of 2 left no record: 0 files",)

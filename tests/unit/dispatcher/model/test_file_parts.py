@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher.model.file_parts import join_parts
-from passmuster.model.result import CaseResult, PartRun, TestResult
+from passmuster.model.result import HOLDS_NO_TESTS, CaseResult, PartRun, TestResult
 from passmuster.model.status import Isolation, Outcome, Status, StopReason
 from passmuster.model.test_selection import FilePart
 
@@ -101,6 +101,10 @@ def test_a_file_of_which_a_part_was_forked_was_forked() -> None:
         (changed(part(2), start=2), "they left tests out, or ran some twice"),
         (changed(part(2), stop=1), "they left tests out"),
         (replace(part(2), cases=part(1).cases), "one test ran in several of them"),
+        (
+            replace(changed(part(2), stop=1), status=Status.NO_TESTS, note=HOLDS_NO_TESTS, cases=()),
+            "part 2 of 2 ran no test",
+        ),
     ],
 )
 def test_parts_that_are_not_the_file_pass_nothing(second: TestResult, problem: str) -> None:

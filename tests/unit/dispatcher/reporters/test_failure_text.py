@@ -110,6 +110,15 @@ def test_a_message_that_was_cut_in_its_middle_stays_one() -> None:
     assert headline(cut) == "AssertionError: a"
 
 
+def test_a_carriage_return_in_a_message_does_not_hide_what_is_before_it() -> None:
+    marked = "E   AssertionError: wrong\nE     a\rb\nE   assert 0"
+    assert headline(marked) == "AssertionError: wrong"
+    assert lines_of(marked) == ["T.test_0: AssertionError: wrong", "  b", "  assert 0"]
+    assert headline("Traceback (most recent call last):\n  File 'x'\nValueError: a\rb\n").startswith(
+        "ValueError"
+    )
+
+
 def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
     message = 'E     File "/p/tests/test_shop.py", line 1\nE       def x(:\nE   SyntaxError: invalid syntax'
     assert lines_of(message)[0] == "T.test_0 (tests/test_shop.py:1): SyntaxError: invalid syntax"

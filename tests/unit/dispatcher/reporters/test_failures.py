@@ -72,6 +72,16 @@ def test_a_file_that_could_not_be_collected_is_one_failure() -> None:
     assert count_failures(broken) == 1
 
 
+def test_a_file_that_could_not_be_collected_says_why_once() -> None:
+    message = 'E     File "a.py", line 1\nE       def x(:\nE   SyntaxError: invalid syntax'
+    broken = result(Status.COLLECT_ERROR, case("tests/a.py", message), error="SyntaxError: invalid syntax")
+
+    [failure] = failures_of(FILE, broken)
+
+    assert failure.message == "COLLECT_ERROR: SyntaxError: invalid syntax"
+    assert failure.detail == ('  File "a.py", line 1', "    def x(:")
+
+
 def test_texts_of_tests_are_sanitized() -> None:
     [failure] = failures_of(FILE, result(Status.FAIL, case("a\nb", "\x1b[31mred\x00\nE  \x1b[2Jmore")))
     assert (failure.test, failure.message) == ("a\\nb", "more")

@@ -20,6 +20,7 @@ from passmuster.host.interpreter_probe import (
     PythonBuild,
     coverage_problem,
     probe,
+    probe_content,
     probe_packages,
     probe_pytest,
 )
@@ -240,3 +241,18 @@ def test_interpreters_with_other_packages_have_another_digest(tmp_path: Path) ->
     assert probe_packages(sys.executable, os.environ) not in (digest, None)
     assert probe_packages("/bin/false", os.environ) is None
     assert probe_packages("/nowhere/python", os.environ) is None
+
+
+def test_the_digest_of_packages_follows_an_edited_link_to_another_folder(tmp_path: Path) -> None:
+    packages, cache = tmp_path / "packages", tmp_path / "cache"
+    packages.mkdir()
+    cache.mkdir()
+    link = packages / "editable.pth"
+    link.write_text("/one")
+    environ = {"PYTHONPATH": str(packages)}
+    before = probe_content(sys.executable, environ, cache_dir=cache)
+
+    assert probe_content(sys.executable, environ, cache_dir=cache) == before != ""
+    link.write_text("/two")  # The time of the folder stays the same.
+    os.utime(link, ns=(1, 1))
+    assert probe_content(sys.executable, environ, cache_dir=cache) not in (before, "")

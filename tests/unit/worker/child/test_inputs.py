@@ -87,9 +87,78 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
     assert inputs.absent == ("absent.ini",)
     assert inputs.listed == (Listing("data", "*"),)
     assert {"package/inner", "package/late", "package/missing_two"} <= set(inputs.modules)
-    assert {"package", "removed", "missing_one", "json", "os"} - {"json"} <= set(inputs.names)
+    assert {"package", "removed", "missing_one", "sitecustomize", "os"} <= set(inputs.names)
     assert inputs.path == (".",)
     assert (inputs.unsure, inputs.has_network) == ("", False)
+
+
+def test_a_file_is_recorded_however_it_is_named(bench: ChildBench) -> None:
+    for name in ("linked", "moved", "kept", "data base", "above", "real/beside"):
+        bench.write(f"{name}.txt", "")
+    bench.write("apps/one/app.json", "{}")
+    bench.write("real/inner/code.txt", "")
+    (bench.root / "inner").symlink_to("real/inner")
+    library = bench.root.parent / "library.py"
+    library.write_text("")
+    bench.write(
+        "test_it.py",
+        f"""
+        import glob, os, pathlib, sqlite3, sys, tempfile
+        own = tempfile.mkdtemp()
+        os.symlink(os.path.abspath("linked.txt"), own + "/link")
+        open(own + "/link").close()
+        os.rename("moved.txt", "moved.tmp")
+        open("moved.tmp").close()
+        os.rename("moved.tmp", "moved.txt")
+        try:
+            open("kept.txt", "x")
+        except FileExistsError:
+            open("kept.txt").close()
+        sqlite3.connect("file:" + os.path.abspath("data%20base.txt") + "?mode=ro", uri=True).close()
+        open(os.path.join(sys.prefix, "..", "..", *([".."] * 20), os.path.abspath("above.txt")[1:])).close()
+        open("inner/../beside.txt").close()
+        assert glob.glob("apps/*/app.json") == [str(one) for one in pathlib.Path(".").glob("apps/*/app.json")]
+        assert len(list(pathlib.Path("apps").glob("*/app.*"))) == 1
+        sys.dont_write_bytecode = False
+        sys.path.insert(0, {str(library.parent)!r})
+        import library
+        if __name__ == "__main__":
+            print("done")
+        """,
+    )
+
+    recorded(bench, "test_it.py")
+    inputs = recorded(bench, "test_it.py")  # The library may come from its compiled form now.
+
+    assert set(inputs.read) == {
+        *("test_it.py", "linked.txt", "moved.txt", "kept.txt", "data base.txt", "above.txt"),
+        *("real/beside.txt", str(library)),
+    }
+    assert set(inputs.listed) == {
+        *(Listing("apps", "*"), Listing("apps", "*/app.json"), Listing("apps/one", "*")),
+    }
+    assert inputs.unsure == ""
+
+
+def test_the_names_of_a_projects_folders_do_not_hide_its_files(tmp_path: Path) -> None:
+    root = tmp_path / ".hypothesis" / "project"
+    (tmp_path / "tmp").mkdir()
+    (root / "vendored" / "site-packages").mkdir(parents=True)
+    bench = ChildBench(root, INTERPRETERS["running"])
+    bench.write("vendored/site-packages/theirs.py", "")
+    layered = (
+        root / "env" / "lib" / "python3" / "site-packages"
+    )  # Of another environment than the one that runs.
+    bench.write("env/pyvenv.cfg", "")
+    bench.write("env/lib/python3/site-packages/installed.py", "")
+    bench.write("it.py", "import theirs, installed\nif __name__ == '__main__': pass\n")
+
+    path = f"{root / 'vendored/site-packages'}:{layered}"
+    ran = bench.run("it.py", TMPDIR=str(tmp_path / "tmp"), PYTHONPATH=path)
+
+    inputs = ran.report.inputs.inputs()
+    assert inputs is not None, ran.output
+    assert set(inputs.read) == {"it.py", "vendored/site-packages/theirs.py"}
 
 
 @pytest.mark.parametrize(
@@ -101,12 +170,26 @@ def test_code_data_and_lookups_of_a_file_are_recorded(bench: ChildBench) -> None
         ),
         ("import os; os.system('true')", "starts a program"),
         ("import os; os.fork() or os._exit(0)", "forks a process"),
+        (
+            "import sys, types; sys.modules['x.popen_loky_posix'] = types.ModuleType('x.popen_loky_posix')",
+            "starts a program",
+        ),
         ("import platform; platform.processor()", ""),
+        ("import subprocess; subprocess.run(['git', '--version'], check=True)", "starts a program"),
+        (
+            "import os; os.open('same.txt', os.O_RDONLY, dir_fd=os.open('.', os.O_RDONLY))",
+            "below a descriptor",
+        ),
+        (
+            "import os, tempfile; os.symlink(os.getcwd(), tempfile.mkdtemp() + '/link')",
+            "links or moves a folder",
+        ),
     ],
 )
 def test_reads_of_other_processes_make_the_record_unsure(
     bench: ChildBench, statement: str, reason: str
 ) -> None:
+    bench.write("same.txt", "")
     bench.write("script.py", f"{statement}\nif __name__ == '__main__': pass\n")
 
     inputs = recorded(bench, "script.py")
@@ -115,17 +198,22 @@ def test_reads_of_other_processes_make_the_record_unsure(
     assert bool(reason) == bool(inputs.unsure)
 
 
-def test_use_of_the_network_is_recorded_and_unix_sockets_are_not(bench: ChildBench) -> None:
-    bench.write(
-        "local.py",
-        "import socket\na, b = socket.socketpair()\na.send(b'1')\nif __name__ == '__main__': pass\n",
-    )
-    bench.write(
-        "remote.py", "import socket\nsocket.getaddrinfo('127.0.0.1', 80)\nif __name__ == '__main__': pass\n"
-    )
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("a, b = socket.socketpair(); a.send(b'1'); a.sendmsg([b'1'])", False),
+        ("socket.socket(socket.AF_UNIX).connect_ex(tempfile.gettempdir() + '/own')", False),
+        ("socket.socket(socket.AF_UNIX).connect_ex('/run/passmuster-no-such-socket')", True),
+        ("socket.getaddrinfo('127.0.0.1', 80)", True),
+        ("socket.gethostbyname('127.0.0.1')", True),
+    ],
+)
+def test_use_of_the_network_and_of_sockets_of_other_programs_is_recorded(
+    bench: ChildBench, statement: str, expected: bool
+) -> None:
+    bench.write("it.py", f"import socket, tempfile\n{statement}\nif __name__ == '__main__': pass\n")
 
-    assert not recorded(bench, "local.py").has_network
-    assert recorded(bench, "remote.py").has_network
+    assert recorded(bench, "it.py").has_network == expected
 
 
 def test_a_read_in_an_exit_callback_counts_and_an_abrupt_end_leaves_no_record(bench: ChildBench) -> None:

@@ -109,6 +109,7 @@ def test_the_set_up_of_shared_fixtures_is_timed_apart(bench: ChildBench, tmp_pat
     [
         (["first=", "until=test_gone"], "it was to be cut at test_gone, which it does not have any more"),
         (["first=test_a", "until=TestD::test_e"], "its tests run in another order than before"),
+        (["first=", "until=TestD::test_f[[]"], "its tests run in another order than before"),
     ],
 )
 def test_a_part_that_cannot_be_found_runs_nothing(
@@ -117,6 +118,17 @@ def test_a_part_that_cannot_be_found_runs_nothing(
     ran = bench.run("test_it.py", "pytest", selection=words, TMPDIR=str(tmp_path))
 
     assert (ran.report.start_error, ran.report.part_problem, ids(ran)) == ("", error, [])
+
+
+def test_a_part_that_arguments_of_one_run_leave_out_says_nothing_about_the_file(
+    bench: ChildBench, tmp_path: Path
+) -> None:
+    words = ["argument=-k", "argument=test_a", "first=", "until=TestD::test_e"]
+
+    ran = bench.run("test_it.py", "pytest", selection=words, TMPDIR=str(tmp_path))
+
+    assert ran.report.start_error == "it was to be cut at TestD::test_e, which it does not have any more"
+    assert ran.report.part_problem == ""
 
 
 def test_a_file_with_two_tests_of_one_name_cannot_run_in_parts(bench: ChildBench, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from passmuster.model import inputs as limits
 from passmuster.model.inputs import FileInputs, Listing
 from worker.process.child_report import ChildReport
-from worker.process.input_report import PATTERNS
 
 
 def fed(*records: object) -> ChildReport:
@@ -31,7 +30,7 @@ def test_records_of_each_kind_add_up() -> None:
         of("read", "a.py", "/etc/hosts"),
         of("read", "b.py"),
         of("absent", "c.ini"),
-        of("listed", "data\0*"),
+        of("listed", "data\0*", ".\0*/app.json"),
         of("modules", "package/a"),
         of("path", "."),
         of("names", "json"),
@@ -42,21 +41,13 @@ def test_records_of_each_kind_add_up() -> None:
     assert report.inputs.inputs() == FileInputs(
         read=("a.py", "/etc/hosts", "b.py"),
         absent=("c.ini",),
-        listed=(Listing("data", "*"),),
+        listed=(Listing("data", "*"), Listing(".", "*/app.json")),
         modules=("package/a",),
         path=(".",),
         names=("json",),
         unsure="it forks",
         has_network=True,
     )
-
-
-def test_the_patterns_are_those_that_the_child_sends() -> None:
-    from tests.unit.worker.child.test_start import load  # It loads a child's module without its name.
-
-    child = load().load("passmuster_child_inputs")
-
-    assert set(PATTERNS) == {child.ALL, child.CONFTESTS, child.INSTALLED}
 
 
 def test_without_an_end_there_are_no_inputs() -> None:
@@ -75,6 +66,10 @@ def test_without_an_end_there_are_no_inputs() -> None:
         of("read", "\ud800"),
         of("listed", "data"),
         of("listed", "data\0**"),
+        of("listed", "data\0*/../.."),
+        of("listed", "data\0/etc/*"),
+        of("listed", "data\0" + "*/" * 8 + "*"),
+        of("listed", "data\0*\0*"),
         of("names", "a.b"),
     ],
 )
