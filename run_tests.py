@@ -396,9 +396,7 @@ def main(
         environ: None: this process's.
         program: as the user called the command; None: as this process was called.
     """
-    with Path(os.devnull).open(
-        "w", encoding="utf-8"
-    ) as nowhere:  # For closed streams (`>&-`).
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # For closed streams (`>&-`).
         command = Command(
             sys.argv[1:] if argv is None else argv,
             environ=os.environ if environ is None else environ,

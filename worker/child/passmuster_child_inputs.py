@@ -76,9 +76,14 @@ class InputRecorder:
 
     def __init__(self, root: str, code_folder: str) -> None:
         self._roots = tuple(dict.fromkeys(os.path.join(one, "") for one in (root, realpath(root))))
+        self._caches = tuple(part for part in _CACHES if not any(part in one for one in self._roots))
         places = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)]
+        # A folder of that name in the project is its own code, unless it belongs to an environment.
         places += [
-            entry for entry in sys.path if os.path.basename(entry) in ("site-packages", "dist-packages")
+            entry
+            for entry in sys.path
+            if os.path.basename(entry) in ("site-packages", "dist-packages")
+            and (not entry.startswith(self._roots) or _is_of_environment(entry))
         ]
         installed = {os.path.join(one, "") for place in places for one in (place, realpath(place))}
         # An environment inside the project is no part of it; a project below /usr is no part of Python.
@@ -224,7 +229,7 @@ class InputRecorder:
                 return ""
         elif path.startswith(self._elsewhere) or "/site-packages" in path:
             return ""
-        return "" if any(cache in path for cache in _CACHES) else str(path)
+        return "" if any(cache in path for cache in self._caches) else str(path)
 
     def _on_exec(self, args: "tuple[Any, ...]") -> None:
         self._note_code(getattr(args[0], "co_filename", ""))
@@ -421,6 +426,11 @@ class InputRecorder:
             if path == root[:-1]:
                 return "."
         return path
+
+
+def _is_of_environment(packages: str) -> bool:
+    """Return whether a folder is the `lib/python3.x/site-packages` of a virtual environment."""
+    return os.path.exists(os.path.join(packages, "..", "..", "..", "pyvenv.cfg"))
 
 
 def _without_parents(path: str) -> str:

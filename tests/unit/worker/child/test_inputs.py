@@ -140,6 +140,27 @@ def test_a_file_is_recorded_however_it_is_named(bench: ChildBench) -> None:
     assert inputs.unsure == ""
 
 
+def test_the_names_of_a_projects_folders_do_not_hide_its_files(tmp_path: Path) -> None:
+    root = tmp_path / ".hypothesis" / "project"
+    (tmp_path / "tmp").mkdir()
+    (root / "vendored" / "site-packages").mkdir(parents=True)
+    bench = ChildBench(root, INTERPRETERS["running"])
+    bench.write("vendored/site-packages/theirs.py", "")
+    layered = (
+        root / "env" / "lib" / "python3" / "site-packages"
+    )  # Of another environment than the one that runs.
+    bench.write("env/pyvenv.cfg", "")
+    bench.write("env/lib/python3/site-packages/installed.py", "")
+    bench.write("it.py", "import theirs, installed\nif __name__ == '__main__': pass\n")
+
+    path = f"{root / 'vendored/site-packages'}:{layered}"
+    ran = bench.run("it.py", TMPDIR=str(tmp_path / "tmp"), PYTHONPATH=path)
+
+    inputs = ran.report.inputs.inputs()
+    assert inputs is not None, ran.output
+    assert set(inputs.read) == {"it.py", "vendored/site-packages/theirs.py"}
+
+
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
