@@ -396,16 +396,17 @@ def main(
         environ: None: this process's.
         program: as the user called the command; None: as this process was called.
     """
-    command = Command(
-        sys.argv[1:] if argv is None else argv,
-        environ=os.environ if environ is None else environ,
-        cwd=Path.cwd(),
-        target=ConfiguredTarget(environ),
-        program=sys.argv[0] if program is None else program,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
-    )
-    return command.run()
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # For closed streams (`>&-`).
+        command = Command(
+            sys.argv[1:] if argv is None else argv,
+            environ=os.environ if environ is None else environ,
+            cwd=Path.cwd(),
+            target=ConfiguredTarget(environ),
+            program=sys.argv[0] if program is None else program,
+            stdout=sys.stdout or nowhere,
+            stderr=sys.stderr or nowhere,
+        )
+        return command.run()
 
 
 if __name__ == "__main__":

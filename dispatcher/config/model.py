@@ -456,7 +456,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "overrides",
             TABLES,
             "settings for files that match patterns: files, and any of isolation, runner,"
-            " command, timeout, memory, retries, group, serial",
+            " command, pytest-args, split, cached, timeout, memory, retries, group, serial",
             same_on_all=True,
         ),
     ] = ()

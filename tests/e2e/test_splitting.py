@@ -145,11 +145,12 @@ def test_a_file_whose_tests_depend_on_each_other_passes_is_named_and_is_not_cut_
     assert attempts == [("FAIL", None, "whole"), ("PASS", "whole", "repart"), ("FAIL", "repart", "settled")]
     finished = ran.events[-1]
     assert finished["fails_in_parts_paths"] == ["tests/test_dependent.py"]
-    assert finished["indivisible_paths"] == []
+    assert finished["indivisible_paths"] == ["tests/test_changing.py"]
     assert finished["flaky_paths"] == []
     assert "so that these tests seem to depend on others" in ran.stdout
     assert "tests/test_dependent.py (test_second)" in ran.stdout
     assert planned_parts(again)["tests/test_dependent.py"] == 0
+    assert planned_parts(again)["tests/test_changing.py"] == 0
     assert planned_parts(again)["tests/test_plain.py"] == 2
     assert again.code == 0
 

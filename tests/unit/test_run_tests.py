@@ -14,7 +14,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendRequest
 from passmuster.model.status import Isolation
 from passmuster.model.units import parse_amount
-from run_tests import LocalTarget
+from run_tests import LocalTarget, main
 from worker.executor.local import LocalExecutor
 from worker.forkserver.server_pool import ServerPool
 from worker.process.settings import WorkerSettings
@@ -103,3 +103,10 @@ def test_a_run_inside_a_test_stays_within_what_that_test_may_use(
     capacity = LocalTarget({"PASSMUSTER_FILE_MEMORY": "1000000"}).capacity(config)
 
     assert (capacity.slots, capacity.idle_cpus, capacity.budget_bytes) == (slots, idle_cpus, 800_000)
+
+
+def test_a_closed_output_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    assert main(["--version"], program="run_tests.py") == 0
