@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -119,10 +120,12 @@ def _below(pid: int, proc: Path) -> list[int] | None:
     """Return the pids of all processes below a process; None where the kernel does not tell."""
     found = [pid]
     for one in found:  # The list grows while it is walked, a generation at a time.
-        try:
-            for task in (proc / str(one) / "task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-        except OSError:
-            if one == pid:
-                return None
+        lists = []
+        with suppress(OSError):
+            for thread in (proc / str(one) / "task").iterdir():
+                with suppress(OSError):  # The thread has ended since.
+                    lists.append((thread / "children").read_text())
+        if one == pid and not lists:
+            return None
+        found += map(int, " ".join(lists).split())
     return found[1:]

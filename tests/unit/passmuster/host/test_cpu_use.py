@@ -81,6 +81,18 @@ def test_a_run_took_what_its_processes_took_whether_they_have_ended_or_not() -> 
     assert after_s - before_s >= 0.25
 
 
+@pytest.mark.parametrize(("children", "is_known"), [({"1": ""}, True), ({}, False)])
+def test_a_thread_that_has_just_ended_does_not_hide_what_the_others_started(
+    tmp_path: Path, children: dict[str, str], is_known: bool
+) -> None:
+    for thread in ("1", "2"):
+        (tmp_path / str(os.getpid()) / "task" / thread).mkdir(parents=True)
+    for thread, pids in children.items():
+        (tmp_path / str(os.getpid()) / "task" / thread / "children").write_text(pids)
+
+    assert (run_cpu_s(proc=tmp_path) is not None) is is_known
+
+
 def test_a_meter_tells_what_was_used_between_two_readings() -> None:
     meter = CpuMeter()
     assert meter.is_due(0.0)
