@@ -206,7 +206,7 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def conftest_verdict(self, conftests: tuple[str, ...]) -> str:
+    def conftest_verdict(self, session: ServerInfo) -> str:
         """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
 
         Earlier runs count as long as no file has changed that was imported.
@@ -214,15 +214,18 @@ class ForkAdvisor:
         with self._lock:
             self._open()
             assert self._store is not None
-            return self._store.conftest_verdict(self._identity, self._conftest_key(conftests))
+            return self._store.conftest_verdict(self._identity, _conftest_key(session, self._settings))
 
-    def learn_conftests(self, conftests: tuple[str, ...], answer: ServerInfo) -> None:
-        """Record what loading the initial conftests showed; an error that they raised may be transient."""
+    def learn_conftests(self, session: ServerInfo, answer: ServerInfo) -> None:
+        """Record what loading the initial conftests into a session showed.
+
+        If they raised an error, there is no verdict, because the error may be transient.
+        """
         with self._lock:
             if self._store is None:
                 return
+            key = _conftest_key(session, self._settings)
             for each in answer.verdicts:
-                key = self._conftest_key(conftests)
                 self._store.record_conftests(self._identity, key, answer.files, each.verdict)
 
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
@@ -361,12 +364,17 @@ class ForkAdvisor:
         conftests = (path for path in paths if os.path.basename(path) == "conftest.py")
         return {self._scanner.conftest_name(path) for path in conftests}
 
-    def _conftest_key(self, conftests: tuple[str, ...]) -> str:
-        """Return what findings depend on in addition to the interpreter and the project's files."""
-        return "\n".join((VERSION, self._settings.environ.get("PYTEST_ADDOPTS", ""), *conftests))
-
     def _new_scanner(self, store: ImportStore) -> Scanner:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
+
+
+def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
+    """Return what the verdict on conftests depends on in addition to the interpreter and to what files contain.
+
+    A file that appears or is no longer used, such as another configuration of pytest, makes another key.
+    """
+    files = (*session.conftests, *(file.path for file in session.files))
+    return "\n".join((VERSION, settings.environ.get("PYTEST_ADDOPTS", ""), *files))
 
 
 def _is_installed(_own: str) -> bool:

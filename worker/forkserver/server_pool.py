@@ -337,7 +337,7 @@ class ServerPool:
             return self._advisor.needs_proof(name for name, _ in place.own)
         if not place.conftests:
             return False
-        verdict = self._advisor.conftest_verdict(self._conftests())
+        verdict = self._advisor.conftest_verdict(self._session())
         if verdict and not is_allowed(verdict):
             raise ServerError(verdict)
         return not verdict
@@ -347,11 +347,15 @@ class ServerPool:
         if place.modules:
             self._advisor.learn_verdicts(place.base, answer.verdicts)
         else:
-            self._advisor.learn_conftests(self._conftests(), answer)
+            self._advisor.learn_conftests(self._session(), answer)
 
-    def _conftests(self) -> tuple[str, ...]:
-        """Return the paths of the initial conftests; the session is there."""
-        return self._tree.server(replace(_CONFTESTS, conftests=False)).answer.conftests
+    def _session(self) -> ServerInfo:
+        """Return the report of the server with a prepared pytest session.
+
+        Raises:
+            ServerError: it is unavailable.
+        """
+        return self._tree.server(replace(_CONFTESTS, conftests=False)).answer
 
     def _count(self, pytest_files: Iterable[str]) -> None:
         """Count pytest files, and have a server load the conftests once there are enough of them."""
@@ -367,7 +371,7 @@ class ServerPool:
     def _load_conftests(self) -> None:
         """Create the server with the initial conftests, then choose again what is preloaded on top of it."""
         with contextlib.suppress(ServerError):
-            if self._conftests():
+            if self._session().conftests:
                 self._tree.server(_CONFTESTS)
         self._advisor.choose_again(PYTEST)
 

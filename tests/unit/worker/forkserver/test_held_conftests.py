@@ -197,6 +197,12 @@ def test_what_a_probe_has_found_is_known_in_the_next_run_until_a_file_changes(
     bench.write("pytest.ini", "[pytest]\naddopts = -s -v\n")
     assert [load_again(), load_again()] == [("", 1), ("", 0)]
 
+    (bench.root / "pytest.ini").unlink()
+    assert [load_again(), load_again()] == [("", 1), ("", 0)]
+
+    bench.write("pytest.ini", "[pytest]\naddopts = -s\n")
+    assert load_again() == ("", 1)
+
 
 def test_an_import_that_differs_between_probe_and_server_keeps_the_server_from_use(
     bench: PytestBench, monkeypatch: pytest.MonkeyPatch
