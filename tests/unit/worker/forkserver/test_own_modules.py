@@ -23,8 +23,12 @@ def test_a_module_of_the_project_is_imported_once(project: Project) -> None:
     assert any("shop.cart" in line and line.startswith("  4 file(s)") for line in project.explanation())
 
 
-def test_a_module_that_a_server_imports_sees_that_pytest_runs(project: Project) -> None:
-    project.write("shop/cart.py", f"{SLOW}assert os.environ['PYTEST_VERSION']\n")
+def test_a_module_that_a_server_imports_sees_that_pytest_runs_and_garbage_is_collected(
+    project: Project,
+) -> None:
+    project.write(
+        "shop/cart.py", f"{SLOW}import gc\nassert os.environ['PYTEST_VERSION'] and gc.get_threshold()[0]\n"
+    )
 
     project.start_servers()
 
