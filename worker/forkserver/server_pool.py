@@ -292,7 +292,8 @@ class ServerPool:
         places = [deepest, session]
         # Under pytest, modules come after the session, because plugins must import their own modules first.
         if advice.base != PYTEST or session.session:
-            installed = tuple(name for name in advice.modules if name not in dict(advice.own))
+            own = dict(advice.own)
+            installed = tuple(name for name in advice.modules if name not in own)
             has_all = replace(deepest, modules=advice.modules, own=advice.own)
             # Modules of the project come after the conftests, if servers can load these.
             is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
