@@ -7,8 +7,9 @@ no server can load for good (`passmuster_child_conftests`), for example because 
 configured.
 """
 
+import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,12 +58,8 @@ class ExecutedConftests:
 
     def extend_path(self, path: str) -> bool:
         """Change `sys.path` as pytest does for a conftest; return False if it imports it in another way."""
-        from pathlib import Path
-
-        from _pytest.pathlib import resolve_package_path
-
         mode = str(self._config.getoption("importmode"))
-        folder = str((resolve_package_path(Path(path)) or Path(path)).parent)
+        folder = os.path.dirname(_package_of(path) or path)
         if mode == "prepend" and sys.path[0] != folder:
             sys.path.insert(0, folder)
         elif mode == "append" and folder not in sys.path:
@@ -73,22 +70,17 @@ class ExecutedConftests:
         """Import a conftest as pytest does, but do not register it."""
         from pathlib import Path
 
-        from _pytest.pathlib import resolve_package_path
-
         config_module: "Any" = sys.modules["_pytest.config"]
         if not self._modules:
             self._wrap(config_module)
-        if resolve_package_path(Path(path)) is None:
+        if not _package_of(path):
             sys.modules.pop(_NAME, None)
         named = {"mode": self._config.getoption("importmode"), "root": self._config.rootpath}
         try:
             named["consider_namespace_packages"] = self._config.getini("consider_namespace_packages")
         except ValueError:
             pass  # Before pytest 8.2.
-        if path in self._initial:
-            with unchecked_marks():
-                self._modules[path] = config_module.import_path(Path(path), **named)
-        else:
+        with unchecked_marks() if path in self._initial else nullcontext():
             self._modules[path] = config_module.import_path(Path(path), **named)
 
     def _wrap(self, config_module: "Any") -> None:
@@ -115,6 +107,15 @@ def unchecked_marks() -> "Iterator[None]":
         yield
     finally:
         marks._config = config
+
+
+def _package_of(path: str) -> str:
+    """Return the folder of the outermost package around a file, as pytest finds it; empty: there is none."""
+    from pathlib import Path
+
+    from _pytest.pathlib import resolve_package_path
+
+    return str(resolve_package_path(Path(path)) or "")
 
 
 def _state() -> "tuple[list[str], Optional[ModuleType]]":

@@ -191,8 +191,6 @@ class PreparedSession:
             return "the configuration has changed: %s" % self.inifile
         if os.path.join(folder, "").find(os.path.join(self.rootdir, "")) != 0:
             return "it is not below the root directory"
-        if made.initial["noconftest"]:
-            return ""
         return self._why_conftests()
 
     def _why_conftests(self) -> str:
