@@ -143,18 +143,15 @@ class ReportWriter:
 
 def input_records(kind: str, values: "list[str]") -> "list[str]":
     """Return records of what a process has read, of one kind (`passmuster_child_inputs`)."""
-    records: "list[str]" = []
-    line: "list[str]" = []
-    size = 0
+    lines: "list[list[str]]" = []
+    size = INPUTS_EACH + 1
     for value in values:
-        line.append(_quote(value))
-        size += len(line[-1])
         if size > INPUTS_EACH:
-            records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
-            line, size = [], 0
-    if line:
-        records.append('{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)))
-    return records
+            lines.append([])
+            size = 0
+        lines[-1].append(_quote(value))
+        size += len(lines[-1][-1])
+    return ['{"inputs": "%s", "values": [%s]}' % (kind, ", ".join(line)) for line in lines]
 
 
 def bound(message: str) -> str:

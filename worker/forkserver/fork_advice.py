@@ -250,7 +250,7 @@ class ForkAdvisor:
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
         found = {
-            path: preloadable(needs, is_held if first <= needs.own.keys() else _is_installed, loaded)
+            path: preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded)
             for path, needs in self._needs.items()
             if self._bases[path] == base and not needs.why_spawn
         }
@@ -312,10 +312,9 @@ class ForkAdvisor:
                 return True
             if is_measured or file is None or not (ground is not None or self._is_named(name)):
                 return False
-            is_test = any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
-            return not (is_test and not name.startswith(CONFTEST)) and (
-                name not in facts or facts[name].is_allowed
-            )
+            is_by_name = not name.startswith(CONFTEST)
+            is_test = is_by_name and any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
+            return not is_test and (name not in facts or facts[name].is_allowed)
 
         return is_held
 
@@ -377,6 +376,6 @@ def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
     return "\n".join((VERSION, settings.environ.get("PYTEST_ADDOPTS", ""), *files))
 
 
-def _is_installed(_own: str) -> bool:
-    """Return False for each module of the project."""
+def _holds_none(_own: str) -> bool:
+    """Return False: no server may hold a module of the project for the file."""
     return False
