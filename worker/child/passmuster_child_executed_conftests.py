@@ -1,10 +1,10 @@
 """Executes conftests before a fork, and hands them to pytest when it loads them.
 
-A server executes only the module, where it comes among the imports of the files that it is for. In the forked
-process pytest loads, registers, and configures the conftest as ever, but finds that the module has been
-executed. This suits conftests that pytest loads when it collects the folder of a file, and initial ones that
-no server can load for good (`passmuster_child_conftests`), for example because of what they do when they are
-configured.
+A server only executes the module, at its position among the imports of the files. In the forked process
+pytest loads, registers, and configures the conftest as usual, but finds that the module has been executed.
+This is done with conftests that pytest loads when it collects the folder of a file, and with initial ones that
+no server can load into its session (`passmuster_child_conftests`), for example because of what they do when
+they are configured.
 """
 
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Collection, Iterator, Optional
 
 _NAME = "conftest"
-"""The module that each conftest outside of packages is, one after another."""
+"""The name that the modules of all conftests outside of packages have."""
 
 
 class ExecutedConftests:
@@ -38,7 +38,7 @@ class ExecutedConftests:
         self._before: "tuple[list[str], Optional[ModuleType]]" = ([], None)
 
     def resume(self) -> None:
-        """Make way for imports that come after these conftests."""
+        """Make `sys.path` and `sys.modules` what imports find that come after these conftests."""
         self._before = _state()
         if self._collecting is not None:
             _restore(*self._collecting)

@@ -18,7 +18,6 @@ _get_objects, _get_referrers, _unfreeze = gc.get_objects, gc.get_referrers, gc.u
 _frozen: "list[bool]" = []
 """Empty if the server froze nothing: objects that a test itself freezes stay frozen."""
 
-
 _paused: "list[tuple[int, int, int]]" = []
 """The thresholds that are in force again when collections resume; empty while they are not paused."""
 

@@ -18,7 +18,7 @@ ANOTHER = "\n[... another failure of this test ...]\n"
 """Separates the messages of one test that failed more than once: in subtests, or in its tear-down too."""
 
 _MIN_SHARED_S = 0.001
-"""Shorter set-ups of shared fixtures are not told apart: most tests have some of microseconds."""
+"""Shorter set-ups of shared fixtures are not reported: most tests have some that take microseconds."""
 
 IMPORTS_EACH = 50
 """Imports in one record: far below the limit of a message."""

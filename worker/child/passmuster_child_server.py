@@ -226,7 +226,7 @@ class Server:
             answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
 
     def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
-        """Load the initial conftests, and say what came of it."""
+        """Load the initial conftests; note the verdict."""
         self.control.send("importing", "conftest")
         began, held = time.perf_counter(), resident_bytes()[1]
         answer["why_not"] = load("passmuster_child_conftests").hold_conftests(

@@ -103,7 +103,7 @@ class InterpreterState:
 
 
 def exception_hooks() -> "tuple[Any, Any]":
-    """Return what handles exceptions that nobody can catch."""
+    """Return the hooks that get the exceptions which no code can catch."""
     return sys.unraisablehook, threading.excepthook
 
 
