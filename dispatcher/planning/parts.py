@@ -1,9 +1,9 @@
 """Decides which long files run in parts, and where they are cut. Pure.
 
-A file bounds a run when it alone takes longer than all files take on all slots. Its parts are stretches of
-its tests in the order in which they last ran, so that only tests at a cut lose their neighbours; a class is
-never cut. Each part pays again for what is no test: the imports, and the fixtures of the module and the
-session. A file whose parts would cost more than they save runs as a whole.
+A file bounds a run when it alone takes longer than all files together take on all slots. Its parts are
+sequences of its tests in the order in which they last ran, so that only tests at a cut lose their neighbours;
+a class is never cut. Each part repeats the work outside the tests: the imports, and the fixtures of the
+module and the session. A file whose parts would repeat more than they save runs as a whole.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import FilePart
 
 MIN_SAVED_S = 0.5
-"""Seconds that a run must become shorter for a file to run in parts: predictions are no better than that."""
+"""Seconds by which parts must shorten a run: predictions are no more accurate than that."""
 
 MAX_PARTS = 64
-"""Parts of one file: more would be smaller than the start of their processes."""
+"""Maximum number of parts of a file: shorter parts would take less time than the start of their processes."""
 
 ALMOST = 1.03
 """With fewer parts, a run may take this many times as long as with the best number of them."""
@@ -236,7 +236,8 @@ def _best_count(file: Divisible, *, work_s: float, lower_bound_s: float, slots: 
 def in_parts(planned: PlannedFile, parts: tuple[FilePart, ...]) -> PlannedFile:
     """Return a planned file that runs in parts.
 
-    They are forked only if forking is known to give the same result: a pass in parts is no verification.
+    Unless the user chose how files start, parts are forked only if forking is known to give the same result:
+    a pass in parts verifies nothing.
     """
     task = replace(planned.task, parts=parts)
     if task.isolation is Isolation.AUTO and not planned.is_fork_verified:
