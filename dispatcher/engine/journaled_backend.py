@@ -7,6 +7,7 @@ decisions from the same results.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
 from dispatcher.engine.backend import (
@@ -23,7 +24,41 @@ from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 
 
-class JournaledBackend(WrappedBackend):
+class _AnsweringBackend(WrappedBackend, ABC):
+    """Answers for tasks whose result is known; another backend runs the others."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self._answers: list[BackendEvent] = []
+
+    @abstractmethod
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        """Return the result of a task; None: it must run."""
+
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
+        """Queue tasks; those whose result is known answer with the next `poll`."""
+        others = []
+        for task in tasks:
+            result = self._known_result(task)
+            if result is None:
+                others.append(task)
+            else:
+                self._answers += (TaskStarted(task=task), TaskFinished(task=task, result=result))
+        if others:
+            self._inner.submit(others, urgent=urgent, best_effort=best_effort)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return the answers, or what happened."""
+        if self._answers:
+            found, self._answers = tuple(self._answers), []
+            return found
+        return self._poll_inner(timeout_s)
+
+    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        return self._inner.poll(timeout_s)
+
+
+class JournaledBackend(_AnsweringBackend):
     """Journals what another backend returns.
 
     Args:
@@ -35,26 +70,13 @@ class JournaledBackend(WrappedBackend):
     def __init__(self, inner: Backend, journal: JournalWriter, finished: FinishedAttempts) -> None:
         super().__init__(inner)
         self._journal, self._finished = journal, finished
-        self._replayed: list[BackendEvent] = []
         self._is_broken = False
 
-    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
-        """Queue tasks; those that already finished answer with the next `poll`."""
-        new = []
-        for task in tasks:
-            result = self._finished.get((task.key, task.attempt))
-            if result is None:
-                new.append(task)
-            else:
-                self._replayed += (TaskStarted(task=task), TaskFinished(task=task, result=result))
-        if new:
-            self._inner.submit(new, urgent=urgent, best_effort=best_effort)
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        return self._finished.get((task.key, task.attempt))
 
-    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened, after journaling it."""
-        if self._replayed:
-            found, self._replayed = tuple(self._replayed), []
-            return found
         events = self._inner.poll(timeout_s)
         results = [event.result for event in events if isinstance(event, TaskFinished)]
         if not results or self._is_broken:
@@ -72,7 +94,7 @@ class JournaledBackend(WrappedBackend):
         return events
 
 
-class CachedBackend(WrappedBackend):
+class CachedBackend(_AnsweringBackend):
     """Reports cached files as passed.
 
     Args:
@@ -83,29 +105,14 @@ class CachedBackend(WrappedBackend):
     def __init__(self, inner: Backend, cached: Collection[str]) -> None:
         super().__init__(inner)
         self._cached = frozenset(cached)
-        self._answers: list[BackendEvent] = []
 
-    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
-        """Queue tasks; those of cached files answer with the next `poll`."""
-        others = []
-        for task in tasks:
-            if task.file_path in self._cached:
-                result = TestResult(
-                    file_path=task.file_path,
-                    status=Status.PASS,
-                    attempt=task.attempt,
-                    runner=task.runner,
-                    is_cached=True,
-                )
-                self._answers += (TaskStarted(task=task), TaskFinished(task=task, result=result))
-            else:
-                others.append(task)
-        if others:
-            self._inner.submit(others, urgent=urgent, best_effort=best_effort)
-
-    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return what happened."""
-        if self._answers:
-            found, self._answers = tuple(self._answers), []
-            return found
-        return self._inner.poll(timeout_s)
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        if task.file_path not in self._cached:
+            return None
+        return TestResult(
+            file_path=task.file_path,
+            status=Status.PASS,
+            attempt=task.attempt,
+            runner=task.runner,
+            is_cached=True,
+        )
