@@ -23,7 +23,41 @@ from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 
 
-class JournaledBackend(WrappedBackend):
+class _AnsweringBackend(WrappedBackend):
+    """Answers for the tasks whose result is known, with the next `poll`; another backend runs the others."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self._answers: list[BackendEvent] = []
+
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
+        """Queue tasks."""
+        others = []
+        for task in tasks:
+            result = self._known_result(task)
+            if result is None:
+                others.append(task)
+            else:
+                self._answers += (TaskStarted(task=task), TaskFinished(task=task, result=result))
+        if others:
+            self._inner.submit(others, urgent=urgent, best_effort=best_effort)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened."""
+        if self._answers:
+            found, self._answers = tuple(self._answers), []
+            return found
+        return self._poll_others(timeout_s)
+
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        """Return the result of a task; None: it has to run."""
+        raise NotImplementedError
+
+    def _poll_others(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        return self._inner.poll(timeout_s)
+
+
+class JournaledBackend(_AnsweringBackend):
     """Journals what another backend returns.
 
     Args:
@@ -35,26 +69,13 @@ class JournaledBackend(WrappedBackend):
     def __init__(self, inner: Backend, journal: JournalWriter, finished: FinishedAttempts) -> None:
         super().__init__(inner)
         self._journal, self._finished = journal, finished
-        self._replayed: list[BackendEvent] = []
         self._is_broken = False
 
-    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
-        """Queue tasks; those that already finished answer with the next `poll`."""
-        new = []
-        for task in tasks:
-            result = self._finished.get((task.key, task.attempt))
-            if result is None:
-                new.append(task)
-            else:
-                self._replayed += (TaskStarted(task=task), TaskFinished(task=task, result=result))
-        if new:
-            self._inner.submit(new, urgent=urgent, best_effort=best_effort)
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        return self._finished.get((task.key, task.attempt))
 
-    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+    def _poll_others(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened, after journaling it."""
-        if self._replayed:
-            found, self._replayed = tuple(self._replayed), []
-            return found
         events = self._inner.poll(timeout_s)
         results = [event.result for event in events if isinstance(event, TaskFinished)]
         if not results or self._is_broken:
@@ -72,7 +93,7 @@ class JournaledBackend(WrappedBackend):
         return events
 
 
-class CachedBackend(WrappedBackend):
+class CachedBackend(_AnsweringBackend):
     """Reports cached files as passed.
 
     Args:
@@ -83,29 +104,14 @@ class CachedBackend(WrappedBackend):
     def __init__(self, inner: Backend, cached: Collection[str]) -> None:
         super().__init__(inner)
         self._cached = frozenset(cached)
-        self._answers: list[BackendEvent] = []
 
-    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
-        """Queue tasks; those of cached files answer with the next `poll`."""
-        others = []
-        for task in tasks:
-            if task.file_path in self._cached:
-                result = TestResult(
-                    file_path=task.file_path,
-                    status=Status.PASS,
-                    attempt=task.attempt,
-                    runner=task.runner,
-                    is_cached=True,
-                )
-                self._answers += (TaskStarted(task=task), TaskFinished(task=task, result=result))
-            else:
-                others.append(task)
-        if others:
-            self._inner.submit(others, urgent=urgent, best_effort=best_effort)
-
-    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return what happened."""
-        if self._answers:
-            found, self._answers = tuple(self._answers), []
-            return found
-        return self._inner.poll(timeout_s)
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        if task.file_path not in self._cached:
+            return None
+        return TestResult(
+            file_path=task.file_path,
+            status=Status.PASS,
+            attempt=task.attempt,
+            runner=task.runner,
+            is_cached=True,
+        )
