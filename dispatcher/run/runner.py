@@ -192,10 +192,10 @@ class TestRunner:
         Args:
             began_at: Unix time from before the first fork server of the run.
         """
-        config = prepared.selection.config
-        if not config.record_inputs or not (config.history or config.record is not None):
+        selection = prepared.selection
+        if not selection.config.keeps_inputs:
             return ()
-        workdir = os.path.relpath(prepared.selection.workdir, config.root)
+        workdir = os.path.relpath(selection.workdir, selection.config.root)
         return self._preparation.inputs.measure(records, began_at, workdir=workdir)
 
     def _cpu_s(self) -> float | None:
