@@ -195,8 +195,7 @@ class TestRunner:
         selection = prepared.selection
         if not selection.config.keeps_inputs:
             return ()
-        workdir = os.path.relpath(selection.workdir, selection.config.root)
-        return self._preparation.inputs.measure(records, began_at, workdir=workdir)
+        return self._preparation.inputs.measure(records, began_at, workdir=selection.workdir)
 
     def _cpu_s(self) -> float | None:
         """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""
