@@ -12,7 +12,6 @@ from dispatcher.config.overrides import Overrides
 from dispatcher.history.history import History, KnownRuns, read_shared_history
 from dispatcher.inputs.affected import AffectedFiles, Candidate
 from dispatcher.inputs.record import digest_of, measure_inputs, settings_digest
-from dispatcher.inputs.reference import NoReferenceError, find_changes
 from dispatcher.inputs.tree_state import TreeState
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, MeasuredInputs
@@ -96,6 +95,8 @@ class ProjectInputs:
         Raises:
             ConfigurationError: git does not know the commit, or a shared history cannot be used.
         """
+        from dispatcher.inputs.reference import NoReferenceError, find_changes  # Few runs compare with git.
+
         config, changes = self._config, None
         try:
             changes = find_changes(config.root, reference, origin="--changed")

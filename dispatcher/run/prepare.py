@@ -33,7 +33,6 @@ from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
-from dispatcher.run.inputs import ProjectInputs
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -44,6 +43,7 @@ from passmuster.settings.values import RANDOM
 
 if TYPE_CHECKING:
     from dispatcher.planning.shard_selection import ShardSelection
+    from dispatcher.run.inputs import ProjectInputs
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -235,6 +235,8 @@ class Preparation:
     @cached_property
     def inputs(self) -> ProjectInputs:
         """What the files of the project read, on this machine."""
+        from dispatcher.run.inputs import ProjectInputs  # A plan needs it only to select files.
+
         return ProjectInputs(
             self._config,
             self.interpreter,
