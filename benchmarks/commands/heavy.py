@@ -173,12 +173,13 @@ def _print(records: list[HeavyRecord]) -> None:
             ]
         )
     head = (
-        "variant,wall s,x script,CPU s,idle %,peak MB,tests MB,said MB,own MB,kernel MB,evicted,waited,lost"
+        "variant,wall s,x script,CPU s,idle %,"
+        "peak MB,tests MB,said MB,own MB,kernel MB,evicted,waited,lost,oom"
     )
     title = (
         f"heavy: 60 files, budget {megabytes(BUDGET_BYTES)} MB; idle: at the start, in between, at the end"
     )
-    print_table(title, [*head.split(","), "oom"], rows)
+    print_table(title, head.split(","), rows)
     for record in records:
         for line in (*record.evicted, *record.not_passed):
             print(f"  {record.variant}: {line}")

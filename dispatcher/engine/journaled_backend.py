@@ -7,6 +7,7 @@ decisions from the same results.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
 from dispatcher.engine.backend import (
@@ -23,15 +24,19 @@ from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 
 
-class _AnsweringBackend(WrappedBackend):
-    """Answers for the tasks whose result is known, with the next `poll`; another backend runs the others."""
+class _AnsweringBackend(WrappedBackend, ABC):
+    """Answers for tasks whose result is known; another backend runs the others."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
         self._answers: list[BackendEvent] = []
 
+    @abstractmethod
+    def _known_result(self, task: TestTask) -> TestResult | None:
+        """Return the result of a task; None: it must run."""
+
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
-        """Queue tasks."""
+        """Queue tasks; those whose result is known answer with the next `poll`."""
         others = []
         for task in tasks:
             result = self._known_result(task)
@@ -43,17 +48,13 @@ class _AnsweringBackend(WrappedBackend):
             self._inner.submit(others, urgent=urgent, best_effort=best_effort)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return what happened."""
+        """Return the answers, or what happened."""
         if self._answers:
             found, self._answers = tuple(self._answers), []
             return found
-        return self._poll_others(timeout_s)
+        return self._poll_inner(timeout_s)
 
-    def _known_result(self, task: TestTask) -> TestResult | None:
-        """Return the result of a task; None: it has to run."""
-        raise NotImplementedError
-
-    def _poll_others(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         return self._inner.poll(timeout_s)
 
 
@@ -74,7 +75,7 @@ class JournaledBackend(_AnsweringBackend):
     def _known_result(self, task: TestTask) -> TestResult | None:
         return self._finished.get((task.key, task.attempt))
 
-    def _poll_others(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened, after journaling it."""
         events = self._inner.poll(timeout_s)
         results = [event.result for event in events if isinstance(event, TaskFinished)]

@@ -1,7 +1,7 @@
 """A backend that runs some files in parts: a task for each part, and one result for the file.
 
-Everything above it knows files alone. What another backend says about parts becomes what it would have said
-about the file: it starts with its first part and ends with its last one.
+Everything above it knows only files. It turns the events of parts into events of their file: a file starts
+with the first part that starts, and ends with the last part that ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from passmuster.model.task import TestTask
 
 
 class _FileInParts(Struct):
-    """A file whose parts have not all ended."""
+    """A file of which at least one part has not ended."""
 
     task: TestTask
     results: list[TestResult]
@@ -34,7 +34,7 @@ class _FileInParts(Struct):
 
 
 class PartsBackend(WrappedBackend):
-    """Runs each task with parts as one task for each of them.
+    """Submits a task for each part of a task that has parts.
 
     Args:
         inner: runs the tasks.
@@ -65,8 +65,10 @@ class PartsBackend(WrappedBackend):
         return tuple(events)
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Remove tasks that have not started. A file of which a part has started is not among them: its other
-        parts are cancelled, and it ends when those end that run.
+        """Remove tasks that have not started.
+
+        A file of which a part has started is not among them: its other parts are cancelled, and it ends when
+        its running parts end.
         """
         tasks = self._inner.withdraw()
         parts = Counter(task.file_path for task in tasks if task.selection.part is not None)
@@ -83,7 +85,7 @@ class PartsBackend(WrappedBackend):
         return withdrawn == len(self._files[path].task.parts)
 
     def usage(self) -> Usage:
-        """Return the usage of the running files, that of the parts of each added up."""
+        """Return the usage of the running files, each with the sum of its parts."""
         usage = self._inner.usage()
         if not self._files:
             return usage

@@ -19,6 +19,9 @@ MAX_TESTS = 500
 MAX_CHARS = 32 * 1024
 """Tests and characters kept of one file. Of a file with more, neighbours are added up."""
 
+MIN_TEST_S = 0.0001
+"""Seconds that a test takes at least: the history keeps no shorter times."""
+
 
 class TimedTest(Struct, frozen=True, kw_only=True):
     """A test, or several that follow each other and are never separated."""
@@ -57,7 +60,7 @@ def read_tests(text: str) -> tuple[TimedTest, ...]:
     for line in text.splitlines():
         seconds, _, name = line.partition(" ")
         if name and seconds.replace(".", "", 1).isdecimal():
-            found.append(TimedTest(name=name, seconds=float(seconds)))
+            found.append(TimedTest(name=name, seconds=max(MIN_TEST_S, float(seconds))))
     return tuple(found)
 
 

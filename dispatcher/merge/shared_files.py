@@ -1,7 +1,7 @@
-"""Puts together the files whose parts ran on several shards. Pure.
+"""Combines the records of files whose parts ran on several shards. Pure.
 
-Each shard has put its own parts together. If they all passed, the file is what they are together; otherwise
-it is what a shard found out that ran the whole file, or could not.
+Each shard has combined its own parts. If all of them passed, they are combined into the result of the file.
+Otherwise the result is that of a shard that ran the whole file, or whose parts did not pass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OF_ONE_FILE = (AttemptStarted, AttemptFinished, FileSlow, VerdictSettled)
 
 
 def join_shared(records: Iterable[FileAttempts]) -> dict[str, FileAttempts]:
-    """Return the files of which there are several records, put together, by path."""
+    """Return the combined record of each file that has several, by path."""
     by_path: dict[str, list[FileAttempts]] = defaultdict(list)
     for record in records:
         by_path[record.file.path].append(record)
@@ -37,7 +37,7 @@ def with_shared_records(
 
 
 def with_shared_events(events: Sequence[RunEvent], shared: Mapping[str, FileAttempts]) -> list[RunEvent]:
-    """Return the events with those of each shared file once: where the last shard has finished it."""
+    """Return the events, those of a shared file only once, at the time when the last shard finished it."""
     last: dict[str, float] = {}
     for event in events:
         if isinstance(event, _OF_ONE_FILE) and event.file.path in shared:
@@ -60,7 +60,7 @@ def _join(records: Sequence[FileAttempts]) -> FileAttempts:
 
 
 def _events_of(record: FileAttempts, at_s: float) -> Iterator[RunEvent]:
-    """Yield what happened to a file, as a single machine would have said it."""
+    """Yield the events of a file as a single machine would have reported them."""
     reasons = record.reasons or (None,) * len(record.attempts)
     is_settled = record.final is not record.attempts[-1]
     following = (*reasons[1:], RerunReason.SETTLED if is_settled else None)

@@ -1,8 +1,8 @@
-"""Puts the results of a file's parts together to the result of the file. Pure.
+"""Combines the results of a file's parts into the result of the file. Pure.
 
-This is the only place that does: reporters, records, coverage and history know files alone. The parts prove
-together that each test ran once: each names the tests that it collected in the whole file by a digest of
-their names and parameters, and the stretch of them that it ran.
+Reporters, records, coverage, and history know only files. The parts together prove that each test ran once:
+each reports a digest of the names and parameters of all tests that it collected in the file, and the
+positions of those that it ran.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORST_FIRST = (
 def join_parts(results: Sequence[TestResult]) -> TestResult:
     """Return the result of a file from one attempt at its parts, as if it had run as a whole.
 
-    The status is the worst of the parts; but parts that do not fail without being the whole file are a
+    The status is the worst of the parts. If none failed but together they are not the whole file, it is
     `START_ERROR`.
 
     Args:
@@ -70,7 +70,7 @@ def _all(values: Iterable[tuple[_Item, ...]]) -> tuple[_Item, ...]:
 def _with_usage(worst: TestResult, results: Sequence[TestResult]) -> TestResult:
     """Return a result with the time and the memory of the whole file.
 
-    The time is that of all tests, and of the longest start of a part; the CPU time is in proportion to it.
+    The time is that of all tests plus the longest start of a part. The CPU time is reduced in proportion.
     """
     tests_s = [math.fsum(case.seconds - case.shared_s for case in result.cases) for result in results]
     starts_s = [max(0.0, one.duration - own_s) for one, own_s in zip(results, tests_s, strict=True)]
@@ -94,7 +94,7 @@ def _with_usage(worst: TestResult, results: Sequence[TestResult]) -> TestResult:
 
 
 def _rank(result: TestResult) -> int:
-    """Return a number that is the lower, the more a result decides about its file."""
+    """Return the rank of a result; the one with the lowest rank gives the file its status."""
     return -1 if result.is_evicted else _WORST_FIRST.index(result.status)
 
 
@@ -104,7 +104,7 @@ def _named(result: TestResult) -> str:
 
 
 def _output(results: Sequence[TestResult]) -> str:
-    """Return the output of all parts, each below a line that names it."""
+    """Return the output of all parts; a line above that of each part names the part."""
     texts = []
     for result in results:
         if result.output:
@@ -114,7 +114,7 @@ def _output(results: Sequence[TestResult]) -> str:
 
 
 def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
-    """Return what all parts of a file read; None: that is not known of all of them."""
+    """Return what the parts of a file read together; None: it is unknown for at least one part."""
     inputs = [result.inputs for result in results if result.inputs is not None]
     if len(inputs) != results[0].parts[0].part.total:
         return None
@@ -135,9 +135,9 @@ def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
 
 
 def _problem(results: Sequence[TestResult]) -> str:
-    """Return why parts that did not fail are not their file; empty: each test belongs to exactly one of them.
+    """Return why parts that did not fail are not the whole file; empty: each test ran in exactly one of them.
 
-    A file of which a part ran no test is not one without tests, which would pass.
+    A part without tests is a problem too: otherwise its file could count as one without tests, and pass.
     """
     if (empty := next((one for one in results if one.status is Status.NO_TESTS), None)) is not None:
         return f"{_named(empty)} ran no test"

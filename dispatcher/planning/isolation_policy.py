@@ -118,11 +118,11 @@ class IsolationPolicy:
 
     def _as_run(self, known: FileHistory, file: TestFile) -> FileHistory:
         """Return the history of a file with the values of its start method."""
-        known = known.as_run(file, self.isolation(file))
-        if file.path not in self._verified or self._known[file.path].spawned.runs:
-            return known
+        found = known.as_run(file, self.isolation(file))
+        if file.path not in self._verified or known.spawned.runs:
+            return found
         # Spawned it shares no memory, so the peak of its forked attempts would be too low.
-        return structs.replace(known, spawned=structs.replace(known.spawned, peak_bytes=None))
+        return structs.replace(found, spawned=structs.replace(found.spawned, peak_bytes=None))
 
     def _is_unverified(self, file: TestFile) -> bool:
         """Whether a file may be spawned only to verify that it passes as it did when forked."""

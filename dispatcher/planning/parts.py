@@ -1,9 +1,9 @@
 """Decides which long files run in parts, and where they are cut. Pure.
 
-A file bounds a run when it alone takes longer than all files take on all slots. Its parts are stretches of
-its tests in the order in which they last ran, so that only tests at a cut lose their neighbours; a class is
-never cut. Each part pays again for what is no test: the imports, and the fixtures of the module and the
-session. A file whose parts would cost more than they save runs as a whole.
+A file bounds a run when it alone takes longer than all files together take on all slots. Its parts are
+sequences of its tests in the order in which they last ran, so that only tests at a cut lose their neighbours;
+a class is never cut. Each part repeats the work outside the tests: the imports, and the fixtures of the
+module and the session. A file whose parts would repeat more than they save runs as a whole.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import FilePart
 
 MIN_SAVED_S = 0.5
-"""Seconds that a run must become shorter for a file to run in parts: predictions are no better than that."""
+"""Seconds by which parts must shorten a run: predictions are no more accurate than that."""
 
 MAX_PARTS = 64
-"""Parts of one file: more would be smaller than the start of their processes."""
+"""Maximum number of parts of a file: shorter parts would take less time than the start of their processes."""
 
 ALMOST = 1.03
 """With fewer parts, a run may take this many times as long as with the best number of them."""
@@ -52,14 +52,11 @@ class Divisible(Struct, frozen=True, kw_only=True):
 
     def parts_s(self, count: int) -> list[float]:
         """Return the seconds of each part if there are at most `count`."""
-        return [
-            self.start_s + math.fsum(piece.seconds for piece in part) for part in balance(self.pieces, count)
-        ]
+        return [self._part_s(part) for part in balance(self.pieces, count)]
 
     def cut(self, count: int) -> tuple[FilePart, ...]:
         """Return the parts, at most `count`."""
         parts = balance(self.pieces, count)
-        seconds = self.parts_s(count)
         firsts = ["", *(part[0].name for part in parts[1:]), ""]
         return tuple(
             FilePart(
@@ -67,10 +64,13 @@ class Divisible(Struct, frozen=True, kw_only=True):
                 total=len(parts),
                 first=firsts[number - 1],
                 until=firsts[number],
-                share=min(1.0, part_s / self.seconds) if self.seconds > 0 else 1.0,
+                share=min(1.0, self._part_s(part) / self.seconds),
             )
-            for number, part_s in enumerate(seconds, start=1)
+            for number, part in enumerate(parts, start=1)
         )
+
+    def _part_s(self, part: Sequence[TimedTest]) -> float:
+        return self.start_s + math.fsum(piece.seconds for piece in part)
 
 
 def with_parts(
@@ -185,51 +185,50 @@ def _count_parts(
     whole_s = [one.task.predicted_s or 0.0 for one in plan.files if one.file.path not in divisible]
     left = dict(divisible)
     while True:
-        shortest_s = [max(file.parts_s(_most_parts(file, slots))) for file in left.values()]
-        least_s = max([*whole_s, *shortest_s], default=0.0)
-        counts = _best_counts(left, work_s=work_s, least_s=least_s, slots=slots)
-        uncut = [path for path, file in left.items() if path not in counts and file.seconds > least_s]
+        shortest_s = [max(file.parts_s(_max_parts(file, slots))) for file in left.values()]
+        lower_bound_s = max([*whole_s, *shortest_s], default=0.0)
+        counts = _best_counts(left, work_s=work_s, lower_bound_s=lower_bound_s, slots=slots)
+        uncut = [path for path, file in left.items() if path not in counts and file.seconds > lower_bound_s]
         if not uncut:
             return counts
         whole_s += [left.pop(path).seconds for path in uncut]
 
 
 def _best_counts(
-    files: Mapping[str, Divisible], *, work_s: float, least_s: float, slots: int
+    files: Mapping[str, Divisible], *, work_s: float, lower_bound_s: float, slots: int
 ) -> dict[str, int]:
     """Return into how many parts to cut each file that is worth it; see `_best_count`."""
     counts: dict[str, int] = {}
     for path, file in sorted(files.items(), key=lambda item: (-item[1].seconds, item[0])):
-        count = _best_count(file, work_s=work_s, least_s=least_s, slots=slots)
+        count = _best_count(file, work_s=work_s, lower_bound_s=lower_bound_s, slots=slots)
         if count > 1:
             counts[path] = count
             work_s += (count - 1) * file.start_s
     return counts
 
 
-def _most_parts(file: Divisible, slots: int) -> int:
+def _max_parts(file: Divisible, slots: int) -> int:
     return min(len(file.pieces), slots, file.at_once, MAX_PARTS)
 
 
-def _best_count(file: Divisible, *, work_s: float, least_s: float, slots: int) -> int:
+def _best_count(file: Divisible, *, work_s: float, lower_bound_s: float, slots: int) -> int:
     """Return into how many parts a file should be cut; 1: it should not be.
 
     Args:
         work_s: the seconds of all files of the run together.
-        least_s: what the run takes at least, because of the other files.
+        lower_bound_s: what the run takes at least, because of the other files.
     """
-    now_s = max(work_s / slots, file.seconds, least_s)
-    if file.seconds < now_s or now_s <= max(work_s / slots, least_s):
-        return 1
+    if file.seconds <= max(work_s / slots, lower_bound_s):
+        return 1  # It does not bound the run.
 
     def run_s(count: int) -> float:
-        return max((work_s + (count - 1) * file.start_s) / slots, max(file.parts_s(count)), least_s)
+        return max((work_s + (count - 1) * file.start_s) / slots, max(file.parts_s(count)), lower_bound_s)
 
-    runs_s = {count: run_s(count) for count in range(2, _most_parts(file, slots) + 1)}
+    runs_s = {count: run_s(count) for count in range(2, _max_parts(file, slots) + 1)}
     worthwhile = {
         count: seconds
         for count, seconds in runs_s.items()
-        if now_s - seconds >= max(MIN_SAVED_S, (count - 1) * file.start_s)
+        if file.seconds - seconds >= max(MIN_SAVED_S, (count - 1) * file.start_s)
     }
     best_s = min(worthwhile.values(), default=0.0)
     return next((count for count, seconds in worthwhile.items() if seconds <= ALMOST * best_s), 1)
@@ -238,7 +237,8 @@ def _best_count(file: Divisible, *, work_s: float, least_s: float, slots: int) -
 def in_parts(planned: PlannedFile, parts: tuple[FilePart, ...]) -> PlannedFile:
     """Return a planned file that runs in parts.
 
-    They are forked only if forking is known to give the same result: a pass in parts is no verification.
+    Unless the user chose how files start, parts are forked only if forking is known to give the same result:
+    a pass in parts verifies nothing.
     """
     task = replace(planned.task, parts=parts)
     if task.isolation is Isolation.AUTO and not planned.is_fork_verified:

@@ -128,7 +128,7 @@ class Selection:
         return items[start:stop]
 
 
-_MOST_VALUES = 100
+_MAX_VALUES = 100
 """How many values of one test are compared between the parts of a file."""
 
 
@@ -138,7 +138,7 @@ def _parameters(item: "Any") -> str:
     Names alone do not tell tests apart that were made from a set: `test[value0]` is another one in each
     process. A test that a function made has its parameters in its closure or its defaults.
     """
-    left = [_MOST_VALUES]
+    left = [_MAX_VALUES]
     method = getattr(item, "obj", None) or getattr(item, getattr(item, "_testMethodName", ""), None)
     function = getattr(method, "__func__", method)
     values = [getattr(getattr(item, "callspec", None), "params", None)]

@@ -51,8 +51,7 @@ def make_loader(
                 if deselected:
                     reporter.count("deselected", deselected)
                 if selection.is_part and not any(type(case).__name__ == "_FailedTest" for case in cases):
-                    names = ["::".join(case.id().split(".")[-2:]) for case in cases]
-                    cases = selection.cut(cases, names, reporter)
+                    cases = selection.cut(cases, list(map(_name, cases)), reporter)
                 return self.suiteClass(cases)
             except UnknownTestError as error:
                 reporter.text("collect", str(error))
@@ -86,7 +85,7 @@ def watch_cases(case_module: "ModuleType", reporter: "ReportWriter", selection: 
         if thread in depths or not _keeps_lists(result):
             return original(self, result)  # type: ignore[no-any-return]
         depths[thread] = 1
-        if selection.quarantined and selection.is_quarantined("::".join(self.id().split(".")[-2:])):
+        if selection.quarantined and selection.is_quarantined(_name(self)):
             _quarantine(self, skip)
         before = _lengths(result)
         started = perf_counter()
@@ -193,6 +192,11 @@ def watch_suites(suite_module: "ModuleType", reporter: "ReportWriter") -> None:
 def _keeps_lists(result: "unittest.TestResult | None") -> bool:
     """Whether a result's lists tell how a test ended; pytest's own object, for one, has none."""
     return result is None or hasattr(result, "failures")
+
+
+def _name(case: "unittest.TestCase") -> str:
+    """Return the name of a test inside its file, `Class::test`."""
+    return "::".join(case.id().split(".")[-2:])
 
 
 def _lengths(result: "unittest.TestResult | None") -> "list[int]":

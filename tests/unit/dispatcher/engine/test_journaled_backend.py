@@ -1,4 +1,4 @@
-"""Tests journaling of results when the disk is full."""
+"""Journaled results: they answer for their tasks in a resumed run, and a full disk loses none."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import cast
 
-from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished
+from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.engine.journaled_backend import JournaledBackend
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
+from passmuster.model.test_selection import FilePart, TestSelection
 
 
 class Ran:
@@ -19,6 +20,10 @@ class Ran:
 
     def __init__(self, *names: str) -> None:
         self._names = list(names)
+        self.submitted: list[tuple[str, int]] = []
+
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
+        self.submitted += [(task.key, task.attempt) for task in tasks]
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         name = self._names.pop(0)
@@ -56,3 +61,27 @@ def test_a_full_disk_loses_no_result_and_leaves_no_gap_in_the_journal() -> None:
         " --resume would rerun the files that finish from now on"
     )
     assert journal.kept == ["a"]
+
+
+def test_of_a_resumed_run_only_attempts_and_parts_without_a_result_run() -> None:
+    one, two = (FilePart(number=number, total=2) for number in (1, 2))
+    tasks = [
+        TestTask(run_id="run", file_path="a"),
+        TestTask(run_id="run", file_path="a", attempt=2),
+        *(TestTask(run_id="run", file_path="b", selection=TestSelection(part=part)) for part in (one, two)),
+    ]
+    results = [TestResult.without_run(tasks[number], Status.FAIL, "") for number in (0, 2)]
+    inner, journal = Ran("b"), FullDisk()
+    backend = JournaledBackend(
+        cast(Backend, inner), journal, {(result.key, result.attempt): result for result in results}
+    )
+
+    backend.submit(tasks)
+
+    assert inner.submitted == [("a", 2), (f"b/{two.name}", 1)]
+    assert backend.poll(1) == tuple(
+        event
+        for task, result in zip((tasks[0], tasks[2]), results, strict=True)
+        for event in (TaskStarted(task=task), TaskFinished(task=task, result=result))
+    )
+    assert journal.kept == []

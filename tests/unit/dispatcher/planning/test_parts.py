@@ -187,6 +187,15 @@ def test_force_cuts_a_file_that_is_short() -> None:
     assert len(plan_of({"short.py": short}, TestConfig(split=Split.FORCE))["short.py"].task.parts) == 3
 
 
+@pytest.mark.parametrize("seconds", [(0.0, 0.0, 0.0), (5.0, 0.0), (0.0, 5.0)])
+def test_force_cuts_a_file_whose_tests_take_no_measurable_time(seconds: tuple[float, ...]) -> None:
+    quick = known("quick.py", timed(*seconds))
+
+    parts = plan_of({"quick.py": quick}, TestConfig(split=Split.FORCE))["quick.py"].task.parts
+
+    assert len(parts) == len(seconds)
+
+
 def test_parts_are_forked_only_if_that_is_known_to_change_nothing() -> None:
     verified = replace(LONG, forking=ForkObservation.CONFIRMED)
 
