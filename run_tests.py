@@ -232,7 +232,7 @@ class LocalTarget:
             cpus=capacity.cpus,
             nice=NICE if config.nice else 0,
             state_dir=_state_dir(config),
-            records_inputs=config.record_inputs and (config.history or config.record is not None),
+            records_inputs=config.keeps_inputs,
         )
 
 

@@ -14,7 +14,6 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
 from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.engine.signals import watch_interrupts
-from dispatcher.inputs.affected import affected_lines
 from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
@@ -168,6 +167,8 @@ class Command:
             return self._report_no_files(selection, config, color=color)
         if config.mode is Mode.LIST:
             # Standard output has the files only.
+            from dispatcher.inputs.affected import affected_lines  # Imported only for a list.
+
             reasons = [(file.label, selection.reasons.get(file.path, ())) for file in files]
             for line in (f"Layout: {layout}", *command_lines(files, config), *affected_lines(reasons)):
                 self._say(line)

@@ -510,6 +510,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = False
 
     @property
+    def keeps_inputs(self) -> bool:
+        """Whether what files read is recorded: it was not switched off, and something stores it."""
+        return self.record_inputs and (self.history or self.record is not None)
+
+    @property
     def usual_runner(self) -> RunnerKind:
         """How a file without an override is executed: by the command, unless a runner was named."""
         if self.command and self.runner is RunnerKind.AUTO:

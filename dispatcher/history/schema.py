@@ -55,8 +55,22 @@ CREATE TABLE IF NOT EXISTS files (
     seen_at REAL NOT NULL
 ) WITHOUT ROWID
 """
-_ADDED: Mapping[int, Sequence[str]] = {
-    2: (
+_CREATE_INPUTS = """
+CREATE TABLE IF NOT EXISTS inputs (
+    path BLOB PRIMARY KEY,
+    record BLOB NOT NULL
+) WITHOUT ROWID
+"""
+"""What each file read when it last passed (`dispatcher.inputs.record`). A table of its
+own, because few runs read it, and it is ten times as large as the other one."""
+
+
+def _columns(*definitions: str) -> tuple[str, ...]:
+    return tuple(f"ALTER TABLE files ADD COLUMN {definition}" for definition in definitions)
+
+
+_UPDATES: Mapping[int, Sequence[str]] = {
+    2: _columns(
         "forking TEXT NOT NULL DEFAULT 'unknown'",
         "is_crowded INTEGER NOT NULL DEFAULT 0",
         "forked_duration_s REAL NOT NULL DEFAULT 0.0",
@@ -66,26 +80,14 @@ _ADDED: Mapping[int, Sequence[str]] = {
         "forked_runs INTEGER",
     ),
     # Null: it was not recorded yet.
-    3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
-    4: ("failing_tests TEXT NOT NULL DEFAULT ''",),
+    3: _columns("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
+    4: _columns("failing_tests TEXT NOT NULL DEFAULT ''"),
     # `forking` may be `unverified`.
     5: (),
-    # The table `inputs`.
-    6: (),
-    7: ("test_times TEXT NOT NULL DEFAULT ''", "is_indivisible INTEGER NOT NULL DEFAULT 0"),
+    6: (_CREATE_INPUTS,),
+    7: _columns("test_times TEXT NOT NULL DEFAULT ''", "is_indivisible INTEGER NOT NULL DEFAULT 0"),
 }
-"""The columns that came with each version after the first."""
-
-_INPUTS_VERSION = 6
-
-_CREATE_INPUTS = """
-CREATE TABLE IF NOT EXISTS inputs (
-    path BLOB PRIMARY KEY,
-    record BLOB NOT NULL
-) WITHOUT ROWID
-"""
-"""What each file read when it last passed (`dispatcher.inputs.record`). A table of its
-own, because few runs read it, and it is ten times as large as the other one."""
+"""The statements that lead from the version before to each version after the first."""
 
 _SEPARATOR = "\n"
 """Between the names of failing tests."""
@@ -174,17 +176,15 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Add the columns that the file's version lacks."""
+    """Add the columns and tables that the file's version lacks."""
     if _number(connection, "PRAGMA user_version") == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     with transaction_end(connection):
         # Asked again under the lock: two runs may start at once.
         for version in range(_number(connection, "PRAGMA user_version") + 1, SCHEMA_VERSION + 1):
-            for column in _ADDED[version]:
-                connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
-            if version == _INPUTS_VERSION:
-                connection.execute(_CREATE_INPUTS)
+            for statement in _UPDATES[version]:
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version}")
 
 

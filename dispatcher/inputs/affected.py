@@ -7,13 +7,16 @@ commit with which the tree is compared. Whatever is not known counts as a reason
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from dispatcher.inputs.record import InputRecord
-from dispatcher.inputs.reference import Changes
 from dispatcher.inputs.tree_state import ABOVE, FILE, MODULE, TreeState, input_of, kind_of, names_of
 from passmuster.model.status import Status
+
+if TYPE_CHECKING:
+    from dispatcher.inputs.reference import Changes
 
 NEVER_RAN = "it has no recorded run"
 NOT_RECORDED = "what it reads is not recorded"

@@ -14,6 +14,7 @@ from dispatcher.inputs.tree_state import (
     GENERATED,
     MODULE,
     folder_and_name,
+    folders_of,
     input_of,
     kind_of,
     names_of,
@@ -51,7 +52,8 @@ class Changes:
 
     def __init__(self, reference: str, changed: Iterable[str], moved: Iterable[str]) -> None:
         self.reference = reference
-        self._changed, self._moved = frozenset(changed), frozenset(moved)
+        # Git names a repository inside the project with a slash at its end.
+        self._changed, self._moved = frozenset(path.rstrip("/") for path in changed), frozenset(moved)
 
     def concern(self, key: str) -> bool:
         """Return whether an input differs; the modules of a `sys.path` are asked for by `modules_in`."""
@@ -60,7 +62,8 @@ class Changes:
             return False  # It is the same as in the last passing run.
         if kind == FILE:
             path = input_of(key)
-            return path in self._changed or path.startswith(self._folders)
+            # A changed submodule, or another repository, stands for everything in it.
+            return path in self._changed or not self._changed.isdisjoint(folders_of(path))
         if kind == MODULE:
             folder, name = folder_and_name(key)
             return name in self.modules_in(folder)
@@ -73,11 +76,6 @@ class Changes:
     def modules_in(self, folder: str) -> Set[str]:
         """Return the names of modules in a folder that exist only in the commit, or only in the tree."""
         return self._modules.get("" if folder == "." else folder, frozenset())
-
-    @cached_property
-    def _folders(self) -> tuple[str, ...]:
-        """What stands for everything in it, if it is a folder: a submodule, or another repository."""
-        return tuple(f"{path.rstrip('/')}/" for path in self._changed)
 
     @cached_property
     def _modules(self) -> dict[str, set[str]]:

@@ -75,7 +75,7 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     names = frozenset(inputs.names)
     for folder in inputs.path:
         yield from (MODULE + _join(folder, name) for name in modules_in(folder) & names)
-    for folder in _folders_of(path):
+    for folder in folders_of(path):
         yield from (FILE + _join(folder, name) for name in _CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
     yield _ABOVE_THE_ROOT
@@ -124,7 +124,7 @@ def _join(folder: str, name: str) -> str:
     return name if folder in ("", ".") else f"{folder}/{name}"
 
 
-def _folders_of(path: str) -> Iterator[str]:
+def folders_of(path: str) -> Iterator[str]:
     """Yield the folders from that of a file up to the root."""
     while path:
         path = path.rpartition("/")[0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -168,6 +167,8 @@ def _fill(pieces: Sequence[TimedTest], limit_s: float) -> list[Sequence[TimedTes
 
 def _work_s(plan: RunPlan) -> float:
     """Return the seconds of all files together; one that never ran takes the median of the others."""
+    from statistics import median  # Importing it takes longer than a small test runs; few runs have parts.
+
     known_s = [one.task.predicted_s for one in plan.files if one.task.predicted_s is not None]
     usual_s = median(known_s) if known_s else 0.0
     return math.fsum(known_s) + usual_s * (len(plan.files) - len(known_s))

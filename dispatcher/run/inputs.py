@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from dispatcher.config.overrides import Overrides
 from dispatcher.history.history import History, KnownRuns, read_shared_history
 from dispatcher.inputs.affected import AffectedFiles, Candidate
 from dispatcher.inputs.record import digest_of, measure_inputs, settings_digest
-from dispatcher.inputs.reference import NoReferenceError, find_changes
 from dispatcher.inputs.tree_state import TreeState
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, MeasuredInputs
@@ -62,7 +62,7 @@ class ProjectInputs:
         return digest_of(repr((self._interpreter.identity, content, variables)))
 
     def measure(
-        self, records: Sequence[FileAttempts], started_at: float, *, workdir: str
+        self, records: Sequence[FileAttempts], started_at: float, *, workdir: Path
     ) -> tuple[MeasuredInputs, ...]:
         """Return the inputs of the files that passed, as they are now; see `measure_inputs`."""
         if not any(record.final.inputs is not None for record in records):
@@ -77,33 +77,35 @@ class ProjectInputs:
             self.tree,
             started_at=started_at,
             environment=self.environment(),
-            workdir=workdir,
+            workdir=self._relative(workdir),
             is_interpreter_known=known.__contains__,
         )
         return (measured,)
 
-    def affected(self, *, workdir: str, notices: list[str]) -> Callable[[TestFile], tuple[str, ...]]:
-        """Return a function that says why a file may be affected by a change; empty: it is not.
+    def affected(
+        self, files: Sequence[TestFile], reference: str, *, workdir: Path, notices: list[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the files that a change may affect, by path, each with the reasons.
 
         Adds to `notices` what the user should know.
 
         Args:
-            workdir: of the tests, relative to the root.
+            reference: the commit to compare with, as `find_changes` takes it.
 
         Raises:
             ConfigurationError: git does not know the commit, or a shared history cannot be used.
         """
-        config = self._config
-        changes = None
-        if config.changed is not None:
-            try:
-                changes = find_changes(config.root, config.changed, origin="--changed")
-            except NoReferenceError as error:
-                why = str(error)
-                if error.has_git:
-                    notices.append(f"all files run: {why}")
-                    return lambda _: (why,)
-                notices.append(f"{error}: --changed compares with the last passing runs only")
+        from dispatcher.inputs.reference import NoReferenceError, find_changes  # Few runs compare with git.
+
+        config, changes = self._config, None
+        try:
+            changes = find_changes(config.root, reference, origin="--changed")
+        except NoReferenceError as error:
+            why = str(error)
+            if error.has_git:
+                notices.append(f"all files run: {why}")
+                return {file.path: (why,) for file in files}
+            notices.append(f"{why}: --changed compares with the last passing runs only")
         known = self._known_runs(notices)
         if config.shard is not None and config.history_from is None:
             raise ConfigurationError(
@@ -111,13 +113,11 @@ class ProjectInputs:
                 "name one with --history-from"
             )
         judge = AffectedFiles(self.tree, self.environment(), changes)
-        return lambda file: judge.reasons(self._candidate(file, workdir, known))
+        pairs = ((file.path, judge.reasons(self._candidate(file, workdir, known))) for file in files)
+        return {path: reasons for path, reasons in pairs if reasons}
 
-    def cached(self, files: Sequence[TestFile], *, workdir: str) -> frozenset[str]:
+    def cached(self, files: Sequence[TestFile], *, workdir: Path) -> frozenset[str]:
         """Return the paths of the files that need not run, because an earlier pass still counts.
-
-        Args:
-            workdir: of the tests, relative to the root.
 
         Raises:
             ConfigurationError: a shared history cannot be used.
@@ -146,14 +146,17 @@ class ProjectInputs:
                 known.append(history.load_runs())
         return known
 
-    def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
+    def _relative(self, workdir: Path) -> str:
+        return os.path.relpath(workdir, self._config.root)
+
+    def _candidate(self, file: TestFile, workdir: Path, known: Sequence[KnownRuns]) -> Candidate:
         statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
         failed = [status for status in statuses if not status.is_pass]
         rule = self._rules.rule_for(file.path)
         runner = runner_of(file, rule, self._config)
         return Candidate(
             path=file.path,
-            settings=settings_digest(runner, file.selection, workdir),
+            settings=settings_digest(runner, file.selection, self._relative(workdir)),
             seed=file.selection.seed,
             is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
             last_status=next(iter((*failed, *statuses)), None),

@@ -33,7 +33,6 @@ from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
-from dispatcher.run.inputs import ProjectInputs
 from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -44,6 +43,7 @@ from passmuster.settings.values import RANDOM
 
 if TYPE_CHECKING:
     from dispatcher.planning.shard_selection import ShardSelection
+    from dispatcher.run.inputs import ProjectInputs
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -127,7 +127,8 @@ class Preparation:
             files, total = failed[: config.limit], len(failed)
         reasons: dict[str, tuple[str, ...]] = {}
         if config.changed is not None:
-            reasons = self._affected(files, found.workdir, notices)
+            reasons = self.inputs.affected(files, config.changed, workdir=found.workdir, notices=notices)
+            notices.append(f"--changed: {len(reasons)} of {len(files)} files may be affected")
             affected = tuple(file for file in files if file.path in reasons)
             files, total = affected[: config.limit], len(affected)
         if len(files) < total and config.limit is not None:
@@ -175,7 +176,9 @@ class Preparation:
         validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
         plan = self._plan(selection, history, capacity)
         check_selections(plan.files, self._origins)
-        cached = self._cached(selection)
+        cached: frozenset[str] = frozenset()
+        if config.cached:
+            cached = self.inputs.cached(selection.files, workdir=selection.workdir)
         return Prepared(
             selection=selection,
             interpreter=interpreter,
@@ -232,6 +235,8 @@ class Preparation:
     @cached_property
     def inputs(self) -> ProjectInputs:
         """What the files of the project read, on this machine."""
+        from dispatcher.run.inputs import ProjectInputs  # A plan needs it only to select files.
+
         return ProjectInputs(
             self._config,
             self.interpreter,
@@ -265,23 +270,6 @@ class Preparation:
             for file in files
             if (row := known.get(file.path)) is not None and not row.last_status.is_pass
         )
-
-    def _affected(
-        self, files: Sequence[TestFile], workdir: Path, notices: list[str]
-    ) -> dict[str, tuple[str, ...]]:
-        """Return the files that a change may affect, by path, with the reasons."""
-        said = self.inputs.affected(workdir=os.path.relpath(workdir, self._config.root), notices=notices)
-        pairs = ((file.path, said(file)) for file in files)
-        found = {path: reasons for path, reasons in pairs if reasons}
-        notices.append(f"--changed: {len(found)} of {len(files)} files may be affected")
-        return found
-
-    def _cached(self, selection: Selection) -> frozenset[str]:
-        """Return the files that need not run, because an earlier pass still counts."""
-        if not self._config.cached:
-            return frozenset()
-        workdir = os.path.relpath(selection.workdir, self._config.root)
-        return self.inputs.cached(selection.files, workdir=workdir)
 
     def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:
         config, shard = self._config, selection.shard

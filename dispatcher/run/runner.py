@@ -21,7 +21,6 @@ from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
 from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
 from dispatcher.engine.loop import RunLoop
-from dispatcher.engine.parts_backend import PartsBackend
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, Storage, open_storage, prune_runs
 from dispatcher.history.history import History, HistoryReporter
@@ -161,6 +160,8 @@ class TestRunner:
             if prepared.cached:
                 backend = CachedBackend(backend, prepared.cached)
             if any(planned.task.parts for planned in plan.files):
+                from dispatcher.engine.parts_backend import PartsBackend  # Few runs have parts.
+
                 backend = PartsBackend(backend)
             run = RunLoop(
                 plan,
@@ -192,11 +193,10 @@ class TestRunner:
         Args:
             began_at: Unix time from before the first fork server of the run.
         """
-        config = prepared.selection.config
-        if not config.record_inputs or not (config.history or config.record is not None):
+        selection = prepared.selection
+        if not selection.config.keeps_inputs:
             return ()
-        workdir = os.path.relpath(prepared.selection.workdir, config.root)
-        return self._preparation.inputs.measure(records, began_at, workdir=workdir)
+        return self._preparation.inputs.measure(records, began_at, workdir=selection.workdir)
 
     def _cpu_s(self) -> float | None:
         """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""

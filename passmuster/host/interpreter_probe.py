@@ -171,27 +171,8 @@ def probe_pytest(
     Args:
         cache_dir: the directory of `interpreters.json`; None: do not cache.
     """
-    key = _program_key(path)
-    if key is not None:
-        variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
-        key = f"pytest|{path}|{key}|{workdir}|{variables}"
-    match _load_entry(cache_dir, key):
-        case [str(version), dict(times)] if all(_mtime_ns(folder) == times[folder] for folder in times):
-            return InstalledPytest(version=version, search_path=tuple(times))
-    try:
-        reply = _ask([path, "-c", _PYTEST_CODE], environ, _PYTEST, cwd=workdir)
-        content: object = json.loads(reply.match[1]) if reply.match is not None else None
-    except (OSError, ValueError):
-        return None
-    match content:
-        case [str(version), [*found]]:
-            folders = tuple(map(str, found))
-        case _:
-            return None
-    # The project's own directory changes with every run, and only pytest's own project has pytest in it.
-    times = {folder: _mtime_ns(folder) for folder in folders if folder != str(workdir)}
-    _store_entry(cache_dir, key, [version, times])
-    return InstalledPytest(version=version, search_path=folders)
+    found = _probe_installed("pytest", path, _PYTEST_CODE, environ, _PYTEST, cache_dir=cache_dir, cwd=workdir)
+    return InstalledPytest(version=found[0], search_path=found[1]) if found is not None else None
 
 
 def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | None = None) -> str:
@@ -202,23 +183,48 @@ def probe_content(path: str, environ: Mapping[str, str], *, cache_dir: Path | No
     Args:
         cache_dir: the directory of `interpreters.json`; None: do not cache.
     """
+    found = _probe_installed("content", path, _CONTENT_CODE, environ, _CONTENT, cache_dir=cache_dir)
+    return found[0] if found is not None else ""
+
+
+def _probe_installed(
+    question: str,
+    path: str,
+    code: str,
+    environ: Mapping[str, str],
+    pattern: re.Pattern[bytes],
+    *,
+    cache_dir: Path | None,
+    cwd: Path | None = None,
+) -> tuple[str, tuple[str, ...]] | None:
+    """Return an answer about what is installed, and the places that it depends on, from the cache while none
+    of them changed; None: the interpreter gave no answer.
+
+    Args:
+        question: distinguishes the entries of the cache.
+        cwd: where the interpreter starts; None: in the current directory.
+    """
     key = _program_key(path)
     if key is not None:
         variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
-        key = f"content|{path}|{key}|{variables}"
+        key = f"{question}|{path}|{key}|{cwd}|{variables}"
     match _load_entry(cache_dir, key):
-        case [str(digest), dict(times)] if all(_mtime_ns(place) == times[place] for place in times):
-            return digest
+        case [str(answer), dict(times)] if all(_mtime_ns(place) == times[place] for place in times):
+            return answer, tuple(times)
     try:
-        reply = _ask([path, "-c", _CONTENT_CODE], environ, _CONTENT)
+        reply = _ask([path, "-c", code], environ, pattern, cwd=cwd)
         content: object = json.loads(reply.match[1]) if reply.match is not None else None
     except (OSError, ValueError):
-        return ""
+        return None
     match content:
-        case [str(digest), [*found]]:
-            _store_entry(cache_dir, key, [digest, {place: _mtime_ns(place) for place in map(str, found)}])
-            return digest
-    return ""
+        case [str(answer), [*found]]:
+            places = tuple(map(str, found))
+        case _:
+            return None
+    # The project's own directory changes with every run, and only pytest's own project has pytest in it.
+    times = {place: _mtime_ns(place) for place in places if place != str(cwd)}
+    _store_entry(cache_dir, key, [answer, times])
+    return answer, places
 
 
 def probe_packages(path: str, environ: Mapping[str, str]) -> str | None:
