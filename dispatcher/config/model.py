@@ -185,8 +185,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         _execution(
             "split",
             choice(Split),
-            "run files in several parts, each in a process of its own: those that would make the run longer"
-            " than it has to be, all that can be, or none",
+            "run long files in several parts, each in its own process: auto, where that shortens the run;"
+            " force, wherever a file can be cut",
             same_on_all=True,
             per_file="split",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),

@@ -5,20 +5,17 @@ Every line that a test wrote stands behind a bar, and none can be a command to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
+from dispatcher.model.results import TestResults, exit_code_of
 from dispatcher.reporters.console.compact_summary import files_text, shortened_lists, tests_text
-from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.summary import attention_lines, last_line
 from dispatcher.reporters.console.totals import by_path, summarize
 from dispatcher.reporters.failure_report import LEVELS, Hints, failed_files_lines
-from dispatcher.terminal.stream import TextStream
+from dispatcher.reporters.final_reporter import FinalReporter
 from passmuster.model.units import format_seconds
 
 MAX_LINES = 100
@@ -34,34 +31,12 @@ BRIEF_LEVELS = tuple(replace(level, has_tails_of_tests=False) for level in LEVEL
 """The message of a test is enough, and the log is named."""
 
 
-class BriefReporter(LineReporter):
-    """Prints the counts and the failed files once the run has ended.
+class BriefReporter(FinalReporter):
+    """Prints the counts and the failed files."""
 
-    Args:
-        rerun: returns the command that reruns one file.
-        log: returns the path of a file's output in the run with an ID; empty: it is not kept.
-    """
-
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        rerun: Callable[[FileAttempts], str],
-        log: Callable[[str, FileAttempts], str],
-        warn_stream: TextStream,
-    ) -> None:
-        super().__init__(stream, color=False, warn_stream=warn_stream)
-        self._rerun = rerun
-        self._log = log
-        self._run_id = ""
-
-    def lines(self, event: RunEvent) -> Sequence[str]:
-        """Return the report for the end of the run, nothing for any other event."""
-        if isinstance(event, RunStarted):
-            self._run_id = event.plan.run_id
-        if not isinstance(event, RunFinished):
-            return []
-        return brief_lines(event.results, Hints(rerun=self._rerun, log=partial(self._log, self._run_id)))
+    def report_lines(self, results: TestResults) -> Sequence[str]:
+        """Return the report."""
+        return brief_lines(results, self._hints)
 
 
 def brief_lines(results: TestResults, hints: Hints) -> list[str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatcher.model.results import FileAttempts, Finding
 from dispatcher.reporters.console.lines import attempts_text
-from dispatcher.reporters.failures import Failure, count_failures, failed_by_tests, failures_of
+from dispatcher.reporters.failures import Failure, count_failures, failures_of
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import last_lines, one_line
 
@@ -93,7 +93,7 @@ def failed_file_lines(
         yield f"  {remark}"
     lines = failure_lines(found, count_failures(result), level, lambda failure: failure.line_for(label), BAR)
     yield from (f"  {line}" for line in lines)
-    has_tail = level.tail_lines and (level.has_tails_of_tests or not failed_by_tests(result))
+    has_tail = level.tail_lines and (level.has_tails_of_tests or not result.failed_by_tests)
     printed = last_lines(result.output.rstrip("\n"), level.tail_lines) if has_tail else ()
     if printed:
         yield "  Last lines of its output:"

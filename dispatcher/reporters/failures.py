@@ -71,7 +71,7 @@ def failures_of(file: TestFile, result: TestResult) -> Iterator[Failure]:
     A problem of the file as a whole, such as a timeout, precedes its failed tests. pytest reports a file that
     it could not collect as a test with the name of the file: that is one failure.
     """
-    if not failed_by_tests(result):
+    if not result.failed_by_tests:
         yield _file_failure(file, result)
     if result.status is not Status.COLLECT_ERROR:
         yield from failed_tests(file, result)
@@ -89,12 +89,7 @@ def count_failures(result: TestResult) -> int:
     tests = 0
     if result.status is not Status.COLLECT_ERROR:
         tests = sum(len(split_message(case.message)) for case in result.bad_cases)
-    return tests + (not failed_by_tests(result))
-
-
-def failed_by_tests(result: TestResult) -> bool:
-    """Whether the failed tests alone say why the file failed."""
-    return result.status is Status.FAIL and bool(result.bad_cases)
+    return tests + (not result.failed_by_tests)
 
 
 def _test_failure(file: TestFile, case: CaseResult, message: str) -> Failure:

@@ -8,19 +8,17 @@ Unicode is escaped as in the events of `jsonl`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.model.results import FileAttempts, Finding, TestResults, exit_code_of
-from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.totals import summarize
 from dispatcher.reporters.failures import failures_of
-from dispatcher.terminal.stream import TextStream
+from dispatcher.reporters.final_reporter import FinalReporter
 from passmuster.model.status import Outcome, Status
 from passmuster.model.text import bounded_tail, json_line
 from passmuster.model.version import VERSION
@@ -123,35 +121,12 @@ class RunDocument(Struct, frozen=True, kw_only=True):
     files: list[FileEntry]
 
 
-class DocumentReporter(LineReporter):
-    """Prints the document once the run has ended, on one line.
+class DocumentReporter(FinalReporter):
+    """Prints the document, on one line."""
 
-    Args:
-        rerun: returns the command that reruns one file.
-        log: returns the path of a file's output in the run with an ID; empty: it is not kept.
-    """
-
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        rerun: Callable[[FileAttempts], str],
-        log: Callable[[str, FileAttempts], str],
-        warn_stream: TextStream,
-    ) -> None:
-        super().__init__(stream, color=False, warn_stream=warn_stream)
-        self._rerun = rerun
-        self._log = log
-        self._run_id = ""
-        self._started_at = 0.0
-
-    def lines(self, event: RunEvent) -> Sequence[str]:
-        """Return the document for the end of the run, nothing for any other event."""
-        if isinstance(event, RunStarted):
-            self._run_id, self._started_at = event.plan.run_id, event.started_at
-        if not isinstance(event, RunFinished):
-            return []
-        text = json_line(msgspec.to_builtins(self._document(event.results))).decode("ascii").rstrip("\n")
+    def report_lines(self, results: TestResults) -> Sequence[str]:
+        """Return the line."""
+        text = json_line(msgspec.to_builtins(self._document(results))).decode("ascii").rstrip("\n")
         # So that no CI that shows the document obeys the text of a test: see `ci/logs.py`.
         return [text.replace("##", "#\\u0023")]
 
@@ -215,6 +190,6 @@ class DocumentReporter(LineReporter):
             error=result.error,
             failures=list(islice(failures, MAX_FAILURES)),
             output_tail=bounded_tail(result.output, TAIL_CHARS),
-            log=self._log(self._run_id, record),
-            rerun=self._rerun(record),
+            log=self._hints.log(record),
+            rerun=self._hints.rerun(record),
         )

@@ -197,6 +197,11 @@ class TestResult(Struct, frozen=True, kw_only=True):
         """The test cases that make it fail."""
         return tuple(case for case in self.cases if case.outcome.is_bad)
 
+    @property
+    def failed_by_tests(self) -> bool:
+        """Whether its failed tests alone say why it failed."""
+        return self.status is Status.FAIL and bool(self.bad_cases)
+
     def count(self, outcome: Outcome) -> int:
         """Return how many of its cases ended in `outcome`."""
         return sum(1 for case in self.cases if case.outcome is outcome)

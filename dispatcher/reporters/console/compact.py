@@ -46,7 +46,6 @@ from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
-from passmuster.model.status import Status
 from passmuster.model.text import one_line
 from passmuster.model.units import format_seconds
 
@@ -191,7 +190,6 @@ def rerun_remark(result: TestResult, reason: RerunReason) -> str:
 
 def verdict_remark(result: TestResult) -> str:
     """Return why a file did not pass: the number of its failed tests, or its status and the reason."""
-    failed = len(result.bad_cases)
-    if result.status is Status.FAIL and failed:
-        return f"{failed} of {len(result.cases)} tests failed"
+    if result.failed_by_tests:
+        return f"{len(result.bad_cases)} of {len(result.cases)} tests failed"
     return status_text(result)

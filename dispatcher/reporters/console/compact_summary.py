@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.results import FileAttempts, TestResults
-from dispatcher.reporters.console.lines import BUDGET_LIMIT
 from dispatcher.reporters.console.rows import clipped
-from dispatcher.reporters.console.summary import attention_lines, cpu_text, last_line, ranking_lines
+from dispatcher.reporters.console.summary import (
+    attention_lines,
+    cpu_text,
+    last_line,
+    ranking_lines,
+    special_failures,
+    used_text,
+)
 from dispatcher.reporters.console.totals import Summary, by_path, summarize
 from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.executor import Limit
-from passmuster.model.status import Outcome, Status
+from passmuster.model.status import Outcome
 from passmuster.model.text import one_line
-from passmuster.model.units import format_bytes, format_seconds
 
 MAX_FAILURE_LINES = 400
 """Lines about failed files, which a person still scrolls through; more failures have less detail each."""
@@ -62,7 +67,9 @@ def compact_summary_lines(
         shown = max(1, size.lines - _NEEDED_ROWS)
         lines.append(tagged(Tag.FAIL, "Failed files:"))
         lines += shortened_lists(map(bulleted, labels), shown)
-    lines += _totals_lines(results, summary, limits)
+    lines.append(tagged(Tag.INFO, f"In {used_text(results, limits)}"))
+    if results.tests_cpu_s:
+        lines.append(tagged(Tag.INFO, cpu_text(results)))
     return [*lines, *_verdict_lines(results, summary)]
 
 
@@ -84,17 +91,6 @@ def _further(items: int, most: int) -> Iterator[str]:
         yield bulleted(f"and {items - most} more")
 
 
-def _totals_lines(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> Iterator[str]:
-    text = format_seconds(results.duration_s)
-    if results.peak_bytes:
-        text += f", peak memory {format_bytes(results.peak_bytes)}"
-        budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
-        text += f" of {one_line(budgets[0])}" if budgets else ""
-    yield tagged(Tag.INFO, f"In {text}")
-    if results.tests_cpu_s:
-        yield tagged(Tag.INFO, cpu_text(results))
-
-
 def _verdict_lines(results: TestResults, summary: Summary) -> Iterator[str]:
     """Yield the counts of tests and of files; if no file failed but not all passed, the reason is last."""
     yield tagged(Tag.INFO, tests_text(summary))
@@ -107,8 +103,7 @@ def _verdict_lines(results: TestResults, summary: Summary) -> Iterator[str]:
 
 def files_text(summary: Summary) -> str:
     """Return how the files ended: `300 file(s): 297 passed, 3 failed (TIMEOUT 1)`."""
-    special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
-    kinds = f" ({', '.join(f'{status} {count}' for status, count in special)})" if special else ""
+    kinds = f" ({special})" if (special := special_failures(summary)) else ""
     cached = f" ({summary.cached:,} cached)" if summary.cached else ""
     parts = [f"{summary.passed:,} passed{cached}"]
     parts += [f"{summary.failed:,} failed{kinds}"] if summary.failed else []

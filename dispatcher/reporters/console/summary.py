@@ -8,7 +8,7 @@ files are mentioned only if forking changed something.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from dispatcher.config.choices import Verbosity
@@ -127,19 +127,33 @@ def _count_lines(summary: Summary) -> Iterator[str]:
         yield f"  Flaky: {summary.flaky}"
     if summary.cached:
         yield f"  Cached: {summary.cached} file(s) that did not run"
-    special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
-    if special:
-        yield "  Of the failed: " + ", ".join(f"{status} {count}" for status, count in special)
+    if kinds := special_failures(summary):
+        yield f"  Of the failed: {kinds}"
     if summary.cases:
         # The name stands before the number: a parser that looks for `N passed` must find files only.
         yield "  Test cases: " + ", ".join(f"{outcome} {count}" for outcome, count in summary.cases)
 
 
-def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
-    text = (
-        f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
-        f"in {format_seconds(results.duration_s)}"
+def special_failures(summary: Summary) -> str:
+    """Return how many files failed in another way than by `FAIL`: `TIMEOUT 1, CRASH 2`; "" if none did."""
+    counts = (
+        f"{status} {count}"
+        for status, count in summary.statuses
+        if status.is_failure and status is not Status.FAIL
     )
+    return ", ".join(counts)
+
+
+def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
+    return (
+        f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
+        f"in {used_text(results, limits)}"
+    )
+
+
+def used_text(results: TestResults, limits: Sequence[Limit]) -> str:
+    """Return the time of a run and its peak memory: `3.7s, peak memory 316 MiB of 4 GiB`."""
+    text = format_seconds(results.duration_s)
     if results.peak_bytes:
         text += f", peak memory {format_bytes(results.peak_bytes)}"
         budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
@@ -179,41 +193,9 @@ def _flaky_lines(results: TestResults) -> list[str]:
 
 
 def _finding_lines(results: TestResults) -> Iterator[str]:
-    forked = [
-        f"{_label(record)} ({status_text(_forked_attempt(record))})"
-        for record in by_path(results.found(Finding.FAILS_WHEN_FORKED))
-    ]
-    yield from listed(
-        f"{len(forked)} file(s) failed twice when forked and passed twice when spawned; they are spawned "
-        "until they change:",
-        forked,
-    )
-    parallel = [
-        f"{_label(record)} (in parallel: {_last_failure(record).status})"
-        for record in by_path(results.found(Finding.FAILS_IN_PARALLEL))
-    ]
-    yield from listed(
-        f"{len(parallel)} file(s) failed in parallel and passed when run alone; they run exclusively "
-        "until they change:",
-        parallel,
-    )
-    in_parts = [
-        f"{_label(record)} ({_dependent_tests(record)})"
-        for record in by_path(results.found(Finding.FAILS_IN_PARTS))
-    ]
-    yield from listed(
-        f"{len(in_parts)} file(s) failed twice in parts and passed as a whole, so that these tests seem to "
-        "depend on others; they run as a whole until they change:",
-        in_parts,
-    )
-    indivisible = [
-        f"{_label(record)} ({one_line(_problem_of_parts(record))})"
-        for record in by_path(results.found(Finding.INDIVISIBLE))
-    ]
-    yield from listed(
-        f"{len(indivisible)} file(s) could not run in parts; they run as a whole until they change:",
-        indivisible,
-    )
+    for finding, (meaning, detail) in _FINDINGS.items():
+        items = [f"{_label(record)} ({detail(record)})" for record in by_path(results.found(finding))]
+        yield from listed(f"{len(items)} file(s) {meaning}:", items)
     unverified = len(results.found(Finding.UNVERIFIED))
     if unverified:
         text = (
@@ -230,7 +212,7 @@ def _dependent_tests(record: FileAttempts) -> str:
 
 
 def _problem_of_parts(record: FileAttempts) -> str:
-    return next(one.indivisible_because for one in record.attempts if one.indivisible_because)
+    return one_line(next(one.indivisible_because for one in record.attempts if one.indivisible_because))
 
 
 def _last_failure(record: FileAttempts) -> TestResult:
@@ -241,6 +223,30 @@ def _forked_attempt(record: FileAttempts) -> TestResult:
     """Return the forked attempt that was verified."""
     forked = [attempt for attempt in record.others if attempt.isolation is Isolation.FORK]
     return forked[-1] if forked else record.final
+
+
+_FINDINGS: Mapping[Finding, tuple[str, Callable[[FileAttempts], str]]] = {
+    Finding.FAILS_WHEN_FORKED: (
+        "failed twice when forked and passed twice when spawned; they are spawned until they change",
+        lambda record: status_text(_forked_attempt(record)),
+    ),
+    Finding.FAILS_IN_PARALLEL: (
+        "failed in parallel and passed when run alone; they run exclusively until they change",
+        lambda record: f"in parallel: {_last_failure(record).status}",
+    ),
+    Finding.FAILS_IN_PARTS: (
+        (
+            "failed twice in parts and passed as a whole, so that these tests seem to depend on others; they "
+            "run as a whole until they change"
+        ),
+        _dependent_tests,
+    ),
+    Finding.INDIVISIBLE: (
+        "could not run in parts; they run as a whole until they change",
+        _problem_of_parts,
+    ),
+}
+"""What the files with a finding did, and what is said of each of them."""
 
 
 def _isolation_lines(results: TestResults) -> Iterator[str]:
@@ -332,7 +338,7 @@ def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) ->
     yield bulleted(_label(record))
     yield "    Last few lines of output:"
     yield from indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
-    if result.status is not Status.FAIL or not result.bad_cases:
+    if not result.failed_by_tests:
         yield f"    Status: {status_text(result)}"
     yield from (f"    {remark}" for remark in remarks(record))
     if result.bad_cases:
