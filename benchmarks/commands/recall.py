@@ -182,23 +182,22 @@ class _Bench:
         )
 
     def _selected(self) -> set[str]:
-        words = self._words("--changed", "--list")
-        done = subprocess.run(
-            words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
-        )
+        done = self._read(self._words("--changed", "--list"))
         if done.returncode != 0:  # The fault keeps pytest from collecting anything: the run fails as a whole.
             return set(self._files)
         return set(done.stdout.split("\n")) & self._files
 
     def _peer_selected(self) -> set[str]:
-        words = (*self._pytest_words("--testmon-nocollect"), "--collect-only")
-        done = subprocess.run(
-            words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
-        )
+        done = self._read(self._pytest_words("--testmon-nocollect", "--collect-only"))
         if done.returncode == USAGE_ERROR:  # A conftest cannot be imported, and the run fails as a whole.
             return set(self._files)
         errors = re.findall(r"^ERROR (\S+\.py)", done.stdout, re.MULTILINE)
         return {*re.findall(r"^(\S+?\.py)::", done.stdout, re.MULTILINE), *errors}
+
+    def _read(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, cwd=self._root, env=plain_environment(), capture_output=True, text=True, check=False
+        )
 
     def _first_testmon(self) -> Measured:
         for path in self._root.glob(".testmondata*"):

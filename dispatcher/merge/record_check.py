@@ -103,8 +103,8 @@ def _both(sides: Mapping[str, Sequence[RecordedRun]]) -> str:
 def _plan_difference(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
     """Return the first difference between two plans, so that the user can remove it."""
     one, other = (records[0].header for records in list(plans.values())[:2])
-    here, there = dict(one.whole), dict(other.whole)
-    for paths, header in ((here.keys() - there.keys(), one), (there.keys() - here.keys(), other)):
+    here, there = ({path_of(key) for key, _ in header.whole} for header in (one, other))
+    for paths, header in ((here - there, one), (there - here, other)):
         if paths:
             where = f"only on the machine of shard {header.shard}"
             return f"{_counted(sorted(paths))} {where}: pass the same arguments, with the same files in place"
@@ -130,7 +130,7 @@ def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
     """Return where a record contains other files than its own plan assigns to its shard."""
     found = []
     for record in records:
-        expected = _files(record.header, record.header.shard.number)
+        expected = _keys(record.header, record.header.shard.number)
         started, results = record.started, record.results
         files = started.plan.files if started else ()
         planned = sorted(_planned_keys(files, expected)) if started else expected
@@ -155,13 +155,14 @@ def _planned_keys(files: Sequence[PlannedFile], expected: Sequence[str]) -> Iter
             yield from by_path.get(item.file.path, [item.file.path])
 
 
-def _files(header: Header, number: int) -> list[str]:
-    return sorted(path for path, shard in header.whole if shard == number)
+def _keys(header: Header, number: int) -> list[str]:
+    """Return the files of a shard, and its parts of files."""
+    return sorted(key for key, shard in header.whole if shard == number)
 
 
 def _paths(header: Header, number: int) -> list[str]:
     """Return the files of a shard, also those of which it ran only a part."""
-    return sorted({path_of(key) for key in _files(header, number)})
+    return sorted({path_of(key) for key in _keys(header, number)})
 
 
 def _named(record: RecordedRun) -> str:

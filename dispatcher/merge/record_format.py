@@ -69,7 +69,7 @@ class Header(Struct, frozen=True, kw_only=True):
     history_digest: str
     """The digest of the history by which the plan was split; empty: there was none."""
     whole: tuple[tuple[str, int], ...]
-    """Each planned file of all shards with the number of its shard, sorted."""
+    """As in `ShardPlan`."""
     commit: str
     """The commit of the checkout; empty: unknown."""
     ci_run: str

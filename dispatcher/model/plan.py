@@ -59,8 +59,8 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
 
     shard: Shard
     whole: tuple[tuple[str, int], ...]
-    """Every file of the whole run with the number of its shard, sorted by path."""
-    digest: str  # SHA-256 of `whole`, in hexadecimal; machines with equal digests run each file exactly once
+    """The key (`TestTask.key`) of every file or part of a file in the whole run, with its shard, sorted."""
+    digest: str  # SHA-256 of `whole`, in hexadecimal; machines with equal digests run each exactly once
     history_digest: str  # SHA-256 of the predictions that the split used; empty: there were none
     slots: int
     budget_bytes: int

@@ -15,6 +15,7 @@ from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
+from passmuster.model.task import path_of
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
 
@@ -66,7 +67,8 @@ def shard_lines(plan: RunPlan) -> list[str]:
     part = plan.shard
     if part is None:
         return []
-    of, total = f"Shard {part.shard.number} of {part.shard.total}", f"{len(part.whole)} files"
+    files = {path_of(key) for key, _ in part.whole}
+    of, total = f"Shard {part.shard.number} of {part.shard.total}", f"{len(files)} files"
     text = f"{of}: {len(plan.files)} of {total}" if plan.files else f"{of} has none of the {total}"
     if plan.files and part.predicted_s is not None:
         text += f", predicted {format_seconds(part.predicted_s)}"

@@ -87,6 +87,13 @@ def test_a_plan_that_was_split_differently_is_explained(first: RecordedRun, tmp_
     assert "pass the same arguments to every job" in line
 
 
+def test_a_file_that_only_one_machine_cut_is_no_missing_file(first: RecordedRun, tmp_path: Path) -> None:
+    parts = {f"a/tests/test_1.py/part-{number}-of-2-0123abcd": 1 for number in (1, 2)}
+    cut = shard_plan(2, {**parts, "a/tests/test_2.py": 2, "a/tests/test_3.py": 1}, history="abcdef")
+    (line,) = proof(first, record(tmp_path, cut)).mismatches
+    assert "balanced by different histories (none and abcdef)" in line
+
+
 def test_another_number_of_shards_is_named(first: RecordedRun, tmp_path: Path) -> None:
     (line,) = proof(first, record(tmp_path, shard_plan(2, total=3))).mismatches
     assert "different numbers of shards: 2 (shard 1/2" in line

@@ -387,7 +387,12 @@ def test_a_shard_prints_its_number_and_the_digest_of_the_plan(
     event = started(*files)
     part = ShardPlan(
         shard=Shard(number=2, total=4),
-        whole=(("tests/test_a.py", 2), ("tests/test_b.py", 2), ("tests/test_c.py", 1)),
+        whole=(
+            ("tests/test_a.py", 2),
+            ("tests/test_b.py", 2),
+            ("tests/test_c.py/part-1-of-2-0123abcd", 1),
+            ("tests/test_c.py/part-2-of-2-0123abcd", 3),
+        ),
         digest="0123456789abcdef",
         history_digest="",
         slots=4,
