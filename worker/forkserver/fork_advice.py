@@ -368,7 +368,7 @@ class ForkAdvisor:
 
 
 def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
-    """Return what the verdict on conftests depends on in addition to the interpreter and to what files contain.
+    """Return what the verdict on conftests depends on besides the interpreter and the content of files.
 
     A file that appears or is no longer used, such as another configuration of pytest, makes another key.
     """
