@@ -3,8 +3,8 @@
 A server only executes the module, at its position among the imports of the files. In the forked process
 pytest loads, registers, and configures the conftest as usual, but finds that the module has been executed.
 This is done with conftests that pytest loads when it collects the folder of a file, and with initial ones
-that no server can load into its session (`passmuster_child_conftests`), for example because of what they do when
-they are configured.
+that no server can load into its session (`passmuster_child_conftests`), for example because of what they do
+when they are configured.
 """
 
 import os
