@@ -30,6 +30,7 @@ from benchmarks.commands import (
     recall,
     shards,
     startup,
+    watch,
 )
 from benchmarks.commands.setting import Setting
 
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "recall": recall.run,
     "shards": shards.run,
     "startup": startup.run,
+    "watch": watch.run,
 }
 
 

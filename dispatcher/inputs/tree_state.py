@@ -14,6 +14,7 @@ import glob
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -32,6 +33,9 @@ _MAX_HASHED_BYTES = 64 * 1024 * 1024
 """Larger files are compared by size and time."""
 
 _CHUNK_BYTES = 1 << 20
+
+_RACY_S = 0.05
+"""A file that changed less than this ago may change again without its time showing it: file systems tick."""
 
 GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmuster"})
 """Names that come and go without anything in the project changing."""
@@ -194,7 +198,9 @@ class TreeState:
         if known is None or known.status != now:
             if status.st_size > _MAX_HASHED_BYTES:
                 return f"{status.st_size} bytes, {status.st_ctime_ns}"
-            known = self._digests[path] = _Known(now, _hash_file(path))
+            known = _Known(now, _hash_file(path))
+            if time.time() - status.st_ctime > _RACY_S:
+                self._digests[path] = known
         return known.digest
 
     def _names(self, rest: str) -> tuple[str, float]:

@@ -104,11 +104,9 @@ class ForkAdvisor:
         base = self._base(task.file_path, task.runner)
         with self._lock:
             needs = self._look(task.file_path, base)
-            choice = self._choices.get(base)
-            chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
             why_patched = self._why_patched(needs)
-            modules = chosen.modules if chosen is not None else ()
+            modules = self._chosen_modules(task.file_path, base)
             own = self._own_of(modules)
         return ForkAdvice(
             base=base,
@@ -126,11 +124,7 @@ class ForkAdvisor:
         A worker calls this for each run, because the files may have changed since the last one.
         """
         try:
-            with self._lock:
-                if self._store is not None:
-                    self._needs.clear()
-                    self._preloadable.clear()
-                    self._scanner = self._new_scanner(self._store)
+            self.renew()
             for path in paths:
                 if self._is_closed:
                     return
@@ -142,6 +136,16 @@ class ForkAdvisor:
                     self._choose(base)
         except Exception:  # Preloading only saves time: without it, files import everything themselves.
             return
+
+    def renew(self) -> None:
+        """Scan every file again when it is next needed. What is preloaded stays chosen."""
+        with self._lock:
+            if self._store is not None:
+                self._needs.clear()
+                self._bases.clear()
+                self._preloadable.clear()
+                self._failed.clear()
+                self._scanner = self._new_scanner(self._store)
 
     def choose_again(self, base: str) -> None:
         """Choose again after a framework's deepest server has changed. A failure is ignored."""
@@ -245,22 +249,38 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
+        answer = self._answer_of(base)
+        paths = [path for path, needs in self._needs.items() if self._bases[path] == base]
+        found = self._find_preloadable(base, [path for path in paths if not self._needs[path].why_spawn])
+        self._choices[base] = choose_import_sets(
+            found,
+            self.facts(),
+            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
+        )
+
+    def _find_preloadable(self, base: str, paths: Iterable[str]) -> dict[str, Preloadable]:
+        """Return the imports of scanned files that servers may hold."""
         answer, ground = self._answer_of(base), self._ground_of(base)
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
-        found = {
-            path: preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded)
-            for path, needs in self._needs.items()
-            if self._bases[path] == base and not needs.why_spawn
-        }
+        found = {}
+        for path in paths:
+            needs = self._needs[path]
+            found[path] = preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded)
         self._preloadable.update(found)
-        self._choices[base] = choose_import_sets(
-            found,
-            self.facts(),
-            base={*answer.modules, *loaded},
-            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
-        )
+        return found
+
+    def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
+        """Return the modules that are preloaded for a scanned file."""
+        choice = self._choices.get(base)
+        chosen = choice.set_of(path) if choice is not None else None
+        if chosen is None:
+            return ()
+        if path not in self._preloadable:  # The choice is from before it was scanned again.
+            self._find_preloadable(base, [path])
+        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
 
     def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file patches others, as a server observed; empty: none does.

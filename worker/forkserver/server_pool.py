@@ -228,6 +228,20 @@ class ServerPool:
         for supervisor in supervisors:
             supervisor.close()
 
+    def renew(self) -> None:
+        """Forget what held for one run only, before a further run of the same project.
+
+        The servers stay. One that holds a changed file is replaced when a file needs it.
+        """
+        self._tree.renew()
+        with self._lock:
+            self._without_session.clear()
+            self._proving.clear()
+            self._is_loading_conftests = _CONFTESTS in self._tree.servers
+            advisor = self._known_advisor
+        if advisor is not None:
+            advisor.renew()
+
     def give_up(self) -> None:
         """Create no further server, so that no file waits for one from now on."""
         self._tree.give_up()

@@ -194,6 +194,14 @@ class ServerTree:
                 node.server.close()
         return True
 
+    def renew(self) -> None:
+        """Create servers again for a further run, unavailable ones too: files may have changed."""
+        with self._lock:
+            if not self._is_closed:
+                self._given_up.clear()
+            self._deaths = 0
+            self._nodes = {key: node for key, node in self._nodes.items() if not node.why_not}
+
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
         self._given_up.set()

@@ -31,6 +31,7 @@ class ScriptedTarget:
     total_bytes: int = 8 * GIB
     requests: list[BackendRequest] = field(default_factory=list)
     backends: list[ClosedBackend] = field(default_factory=list)
+    announced: list[BackendRequest] = field(default_factory=list)
 
     def capacity(self, config: TestConfig) -> Capacity:
         slots = config.max_workers or 3
@@ -40,6 +41,15 @@ class ScriptedTarget:
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         self.requests.append(request)
         return (f"{len(request.tasks)} files explained",)
+
+    def announce(self, request: BackendRequest) -> None:
+        self.announced.append(request)
+
+    def discard_servers(self) -> None:
+        self.announced.clear()
+
+    def close(self) -> None:
+        self.announced.clear()
 
     def backend(self, request: BackendRequest) -> ClosedBackend:
         self.requests.append(request)

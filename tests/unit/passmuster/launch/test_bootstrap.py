@@ -248,6 +248,7 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
     ranges = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["cluster"],
+        *project["project"]["optional-dependencies"]["watch"],
         *project["project"]["optional-dependencies"]["workflow"],
         *project["dependency-groups"]["dev"],
     ]
@@ -262,7 +263,7 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         assert _numbers(pinned[match[1].lower()]) >= _numbers(match[2]), wanted
 
 
-@pytest.mark.parametrize("group", ["runtime", "cluster", "workflow", "dev"])
+@pytest.mark.parametrize("group", ["runtime", "cluster", "watch", "workflow", "dev"])
 def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 
