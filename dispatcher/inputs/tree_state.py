@@ -42,7 +42,7 @@ GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmust
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
-_CONFIGURATION = (
+CONFIGURATION = (
     *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg"),
 )
 """Files in which pytest looks for its configuration, in each folder from the file's to the root."""
@@ -80,7 +80,7 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     for folder in inputs.path:
         yield from (MODULE + _join(folder, name) for name in modules_in(folder) & names)
     for folder in folders_of(path):
-        yield from (FILE + _join(folder, name) for name in _CONFIGURATION)
+        yield from (FILE + _join(folder, name) for name in CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
     yield _ABOVE_THE_ROOT
 
@@ -237,7 +237,7 @@ class TreeState:
         places = (
             os.path.join(folder, name)
             for folder in Path(self._root).parents
-            for name in (*_CONFIGURATION, "conftest.py", "setup.py")
+            for name in (*CONFIGURATION, "conftest.py", "setup.py")
         )
         found = [(place, state, at) for place in places for state, at in (self._file(place),) if state]
         if not found:

@@ -6,7 +6,6 @@ each: the configuration, the list of files, the plan, and the history, so that a
 
 from __future__ import annotations
 
-import glob
 import queue
 import signal
 import threading
@@ -22,7 +21,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import WarmTarget
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.inputs.record import CLOCK_SLACK_S
-from dispatcher.inputs.tree_state import TreeState
+from dispatcher.inputs.tree_state import CONFIGURATION, TreeState
 from dispatcher.run.runner import TestRunner
 from dispatcher.watch.changes import ChangeWatcher
 from dispatcher.watch.events import Backoff, Changed, Event, Key, merge
@@ -33,6 +32,8 @@ from passmuster.settings.origins import Origins
 
 MAX_SHOWN = 3
 """Changed files that a line names."""
+
+_READ_BY_PYTEST = frozenset((*CONFIGURATION, "conftest.py"))
 
 KEYS = "a: all, f: failed, Enter: the last files again, q: quit"
 
@@ -164,7 +165,7 @@ class WatchSession:
             self._context.warn(notice)
         files = {file.path for file in runner.selection.files}
         is_start = self._environment is None
-        self._renew_servers(runner)
+        self._renew_servers(runner, change.paths or _READ_BY_PYTEST)
         if is_start:
             runner.announce(self._context.target)
         what = f"{_named(change.paths)} changed: " if change.paths else ""
@@ -185,7 +186,7 @@ class WatchSession:
             nothing = "No file failed when it last ran" if failed_only else "There is no test file to run"
             self._context.say(nothing)
             return
-        self._renew_servers(runner)
+        self._renew_servers(runner, ())
         self._run(runner, ())
 
     def _run(self, runner: TestRunner, changed: Collection[str]) -> None:
@@ -204,10 +205,15 @@ class WatchSession:
             tree=self._tree,
         )
 
-    def _renew_servers(self, runner: TestRunner) -> None:
-        """Stop the servers if packages have changed: they know of changes in the project only."""
+    def _renew_servers(self, runner: TestRunner, changed: Collection[str]) -> None:
+        """Stop the servers if something has changed that they do not notice themselves.
+
+        They notice if a file changes that they have imported, but not if packages do, or if pytest would now
+        read another configuration or conftest.
+        """
         environment = runner.environment
-        if environment != self._environment and self._environment is not None:
+        names = {path.rpartition("/")[2] for path in changed}
+        if self._environment not in (None, environment) or not names.isdisjoint(_READ_BY_PYTEST):
             self._context.target.discard_servers()
         self._environment = environment
 
@@ -232,14 +238,17 @@ def _named(paths: Collection[str]) -> str:
 
 
 def _forget_bytecode(paths: Iterable[Path]) -> None:
-    """Remove the compiled form of changed modules.
+    """Remove the compiled forms of changed modules.
 
     Python and pytest compare the size of a source and its time in whole seconds: after two changes within one
-    second they would execute the first (https://docs.python.org/3/reference/import.html#cached-bytecode-invalidation).
+    second they would execute the first (https://docs.python.org/3/reference/import.html#pyc-invalidation).
     """
+    modules: dict[Path, set[str]] = {}
     for path in paths:
         if path.suffix == ".py":
-            folder = Path(cache_from_source(path)).parent
-            for compiled in folder.glob(f"{glob.escape(path.stem)}.*.pyc"):
+            modules.setdefault(Path(cache_from_source(str(path))).parent, set()).add(path.stem)
+    for folder, stems in modules.items():
+        for compiled in folder.glob("*.pyc"):
+            if compiled.name.partition(".")[0] in stems:
                 with suppress(OSError):
                     compiled.unlink()

@@ -90,10 +90,12 @@ def test_a_save_runs_what_it_affects_and_keys_run_the_rest(project: Project) -> 
         assert verdicts(watch.round()) == {"data FAIL"}
         project.write({"data.txt": "1", "tests/test_new.py": "def test_a():\n    pass\n"})
         assert verdicts(watch.round()) == {"data PASS", "new PASS"}
+        project.write({"conftest.py": "import prices\nprices.CENT = 3\n"})
+        assert "prices FAIL" in verdicts(watch.round())
         project.write({"conftest.py": "1 / 0\n"})
         watch.round()
         (project.root / "conftest.py").unlink()
-        assert "data PASS" in verdicts(watch.round())
+        assert "prices PASS" in verdicts(watch.round())
         watch.press("q")
         assert watch.process.wait(timeout=DEADLINE_S) == 0
         assert termios.tcgetattr(watch.inner) == watch.before

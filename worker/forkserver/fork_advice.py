@@ -82,6 +82,8 @@ class ForkAdvisor:
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
+        self._considered: dict[str, RunnerKind] = {}
+        """The files for which modules are chosen, each with its runner."""
         self._needs: dict[str, FileImports] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
@@ -124,11 +126,13 @@ class ForkAdvisor:
         A worker calls this for each run, because the files may have changed since the last one.
         """
         try:
-            self.renew()
-            for path in paths:
+            self._forget_scans()
+            with self._lock:
+                self._considered = {path: runners.get(path, RunnerKind.AUTO) for path in paths}
+            for path, runner in self._considered.items():
                 if self._is_closed:
                     return
-                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                base = self._base(path, runner)
                 with self._lock:
                     self._look(path, base)
             with self._lock:
@@ -138,13 +142,17 @@ class ForkAdvisor:
             return
 
     def renew(self) -> None:
-        """Scan every file again when it is next needed. What is preloaded stays chosen."""
+        """Scan every file again when it is next needed, for a further run. What is preloaded stays chosen."""
+        with self._lock:
+            self._failed.clear()
+            self._forget_scans()
+
+    def _forget_scans(self) -> None:
         with self._lock:
             if self._store is not None:
                 self._needs.clear()
                 self._bases.clear()
                 self._preloadable.clear()
-                self._failed.clear()
                 self._scanner = self._new_scanner(self._store)
 
     def choose_again(self, base: str) -> None:
@@ -249,6 +257,8 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
+        for path, runner in self._considered.items():  # A new run may have begun since they were scanned.
+            self._look(path, self._base(path, runner))
         answer = self._answer_of(base)
         paths = [path for path, needs in self._needs.items() if self._bases[path] == base]
         found = self._find_preloadable(base, [path for path in paths if not self._needs[path].why_spawn])

@@ -231,9 +231,11 @@ class ServerPool:
     def renew(self) -> None:
         """Forget what held for one run only, before a further run of the same project.
 
-        The servers stay. One that holds a changed file is replaced when a file needs it.
+        The servers stay, but for those that hold a changed file.
         """
         self._tree.renew()
+        for place in self._tree.servers:
+            self._tree.forget_changed(place)
         with self._lock:
             self._without_session.clear()
             self._proving.clear()

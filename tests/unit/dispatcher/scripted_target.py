@@ -32,6 +32,8 @@ class ScriptedTarget:
     requests: list[BackendRequest] = field(default_factory=list)
     backends: list[ClosedBackend] = field(default_factory=list)
     announced: list[BackendRequest] = field(default_factory=list)
+    discarded: int = 0
+    closed: bool = False
 
     def capacity(self, config: TestConfig) -> Capacity:
         slots = config.max_workers or 3
@@ -46,10 +48,10 @@ class ScriptedTarget:
         self.announced.append(request)
 
     def discard_servers(self) -> None:
-        self.announced.clear()
+        self.discarded += 1
 
     def close(self) -> None:
-        self.announced.clear()
+        self.closed = True
 
     def backend(self, request: BackendRequest) -> ClosedBackend:
         self.requests.append(request)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from dispatcher.watch import keys
 from dispatcher.watch.events import Key
 from dispatcher.watch.keys import read_keys
 
@@ -24,7 +23,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     with open(inner, closefd=False) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
         # The terminal of these tests, if there is one, is another one.
-        monkeypatch.setattr(keys.os, "tcgetpgrp", lambda _: os.getpgrp())
+        monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
         yield outer, inner
     os.close(outer)
     os.close(inner)
@@ -45,7 +44,7 @@ def test_only_the_keys_of_a_watch_are_reported(terminal: tuple[int, int]) -> Non
 def test_without_a_terminal_in_the_foreground_nothing_is_read(
     terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys.os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
     with read_keys(lambda key: pytest.fail(key)) as has_terminal:
         assert not has_terminal
 
