@@ -49,7 +49,7 @@ def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
         f"shard {number} of {header.shard.total} left no record: {_counted(_paths(header, number))}"
         for number in missing
     ]
-    damaged = []
+    damaged: list[str] = []
     for record in records:
         if record.broken:
             text = f"the record of {_named(record)} is incomplete: {record.broken}"

@@ -69,7 +69,7 @@ def test_the_jobs_that_gitlab_makes_of_the_component_are_valid(tmp_path: Path) -
 
 
 def test_actionlint_finds_nothing() -> None:
-    command = [Path(sys.executable).with_name("actionlint"), "-no-color", *WORKFLOWS]
+    command = [str(Path(sys.executable).with_name("actionlint")), "-no-color", *map(str, WORKFLOWS)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
