@@ -194,12 +194,10 @@ class _Maker(NamedTuple):
     def make(self, *, from_scratch: bool) -> None:
         """Complete the environment; `from_scratch`: do not reuse what exists."""
         python = environment.private_python(self.home)
-        pip = [python, "-I", "-m", "pip"]
         for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
             marker.unlink()
-        if from_scratch or self._run([*pip, "--version"]).status != 0:
-            pip = self._create(python)
-        self._install(pip)
+        pip = [] if from_scratch else self._pip_for(python)
+        self._install(pip or self._create(python))
         tag = self._tag(python)
         for group, digest in environment.group_digests(str(self.home), self._complete_groups()):
             (self._venv / environment.marker_name(group, tag, digest)).touch()
@@ -236,6 +234,14 @@ class _Maker(NamedTuple):
             f"{base} cannot create environments, because its venv module is incomplete; install it"
             f" (on Debian and Ubuntu: apt install python3-venv) and start again"
         )
+
+    def _pip_for(self, python: str) -> list[str]:
+        """Return the command of a pip for the environment that exists; []: the environment is of no use."""
+        if self._run([python, "-I", "-m", "pip", "--version"]).status == 0:
+            return [python, "-I", "-m", "pip"]
+        if self._run([python, "-I", "-c", ""]).status == 0:
+            return self._other_pip(environment.base_python(), python)
+        return []
 
     def _other_pip(self, base: str, python: str) -> list[str]:
         """Return the command of the base's own pip, or of a wheel of pip in PIP_FIND_LINKS; else []."""

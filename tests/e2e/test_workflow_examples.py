@@ -148,7 +148,12 @@ def test_shards_of_a_cancelled_run_leave_records_and_their_merge_is_no_verdict(
     assert "[FAIL] " not in merge.output
 
 
-def test_one_job_runs_all_files_and_keeps_reports_and_history(place: Place) -> None:
+def test_one_job_runs_all_files_and_keeps_reports_and_history(place: Place, project: GitProject) -> None:
+    looks = (
+        "import os\n        self.assertEqual([name for name in os.environ if name.startswith('INPUT_')], [])"
+    )
+    project.write(FILES[0], PASSING.replace("pass\n", f"{looks}\n"))
+    project.commit()
     [log] = Run(place=place).run(EXAMPLES / "github-job.yml")["tests"]
 
     assert log.result == "success", log.output

@@ -224,7 +224,7 @@ class _Job:
             "XDG_RUNTIME_DIR": str(machine / "home"),
             "LANG": "C.UTF-8",
         }
-        self.values |= {"github.workspace": str(workspace), "runner.temp": str(machine / "temp")}
+        self.values["github.workspace"] = str(workspace)
         for level in (self.env, self.job.get("env") or {}):
             environ |= self._set(level)
         log.output = self._steps(self.job["steps"], workspace, environ)

@@ -280,6 +280,11 @@ def test_a_python_without_ensurepip_and_pip_installs_by_a_wheel_of_pip(
     python = str(home / ".venv" / "bin" / "python")
     assert install[:4] == (python, "-I", f"{wheels}/pip-26.0-py3-none-any.whl/pip", "install")
 
+    make_environment(home=str(home), groups=("runtime", "dev"), run=bare)
+
+    assert is_ready(home, "runtime", "dev")
+    assert fake.count("--without-pip") == 1  # A group more does not need another environment.
+
 
 def test_another_failure_of_venv_is_quoted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = CommandResult(status=1, output="Traceback:\nValueError: a strange thing\n")
