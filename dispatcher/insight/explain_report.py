@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import to_builtins
 
@@ -20,6 +20,9 @@ from passmuster.model.units import format_bytes, format_seconds
 
 _MAX_REASONS = 5
 """Reasons that people are shown; the JSON has all."""
+
+_MAX_TESTS = 3
+"""Tests of a kind that people are shown."""
 
 _WIDTH = 16
 """Columns of the names."""
@@ -48,6 +51,7 @@ def explain_lines(what: Explanation) -> list[str]:
     lines = [label, *_now_lines(what), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
+        lines += _named_tests("failed tests", what.known.failing_tests if what.known is not None else (), 2)
     else:
         lines += _run_lines(what.last, what.limit_bytes)
     if what.planned is not None:
@@ -118,8 +122,21 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
     by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
     yield _line("process", f"{how}{by}{note}", indent=4)
+    yield from _named_tests("failed tests", attempt.failed_tests, 4)
+    if slowest := attempt.slowest_tests[:_MAX_TESTS]:
+        shown = ", ".join(f"{one_line(name)} {format_seconds(seconds)}" for name, seconds in slowest)
+        all_s = sum(case.seconds for case in result.cases)
+        yield _line("slowest tests", f"{shown} (all {len(result.cases)}: {format_seconds(all_s)})", indent=4)
     if attempt.output:
         yield _line("output", one_line(attempt.output), indent=4)
+
+
+def _named_tests(head: str, names: Sequence[str], indent: int) -> Iterator[str]:
+    """Yield a line with the first of these tests, and the number of the others."""
+    if names:
+        more = len(names) - _MAX_TESTS
+        shown = ", ".join(map(one_line, names[:_MAX_TESTS]))
+        yield _line(head, f"{shown}, and {more} more" if more > 0 else shown, indent=indent)
 
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
@@ -212,6 +229,7 @@ def explain_json(what: Explanation) -> bytes:
             ],
             "last_run": last_run,
             "next_run": None if what.planned is None else _next(what, what.planned),
+            "failing_tests": [] if what.known is None else list(what.known.failing_tests),
             "outcomes": [[str(status) for status in run] for run in what.outcomes],
         }
     )
@@ -237,6 +255,11 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "peak_bytes": result.peak_bytes,
         "isolation": str(result.isolation),
         "isolation_note": result.isolation_note,
+        "tests": len(result.cases),
+        "failed_tests": list(attempt.failed_tests),
+        "slowest_tests": [
+            {"name": name, "duration_s": round(seconds, 6)} for name, seconds in attempt.slowest_tests
+        ],
         "output": attempt.output or None,
     }
 
