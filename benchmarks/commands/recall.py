@@ -1,8 +1,8 @@
 """`recall`: whether --changed selects every test file that a fault in the product makes fail.
 
 Faults are made by seed in modules of public packages, one at a time. All files run after each fault, and
-those that fail must be among the selected ones. pytest-testmon selects for the same faults. A failing file that
-one of them does not select runs twice more, with the fault and without it: an unstable test is no miss.
+those that fail must be among the selected ones. pytest-testmon selects for the same faults. A failing file
+that one of them does not select runs twice more, with the fault and without it: an unstable test is no miss.
 
 `--files` bounds the faults of each package. What is in `--output` already is not repeated, so an interrupted
 study goes on where it stopped.

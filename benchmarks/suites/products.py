@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.environments import ensure_environment
 from benchmarks.measure import Measured, measure, plain_environment
 from benchmarks.ours import our_command
-from benchmarks.suites.packages import ATTRS, CLICK, MARSHMALLOW, NETWORKX, WERKZEUG, Package, write_suite
+from benchmarks.suites.packages import ATTRS, CLICK, MARSHMALLOW, NETWORKX, WERKZEUG, Package, source_of
 
 IGNORED = "__pycache__/\n*.egg-info/\n.testmondata*\n.hypothesis/\n"
 
@@ -36,7 +36,7 @@ PRODUCTS = (
     Product(package=ATTRS, product="src/attr"),
     Product(package=MARSHMALLOW, product="src/marshmallow"),
     Product(
-        package=NETWORKX,
+        package=replace(NETWORKX, requirements=("pytest<9.1", "numpy")),
         product="networkx",
         tests=("networkx/classes", "networkx/utils", "networkx/readwrite"),
     ),
@@ -63,7 +63,7 @@ class ProductCopy:
     def __init__(self, cache: Path, product: Product) -> None:
         self.product, self.home = product, cache / "products" / product.name
         self.root = self.home / "source"
-        source = write_suite(cache / "suites" / "packages", product.package).root
+        source = source_of(cache / "suites" / "packages", product.package)
         if (self.root / ".git").exists():
             self._git("checkout", "-q", ".")  # What was interrupted may have left a change.
         else:
