@@ -228,6 +228,8 @@ class Command:
         if config.output is OutputFormat.JSON and config.mode in (Mode.LIST, Mode.DRY_RUN):
             self._err.write(f"{line}\n")
             self._list(selection, config)
+        elif config.mode is Mode.LIST:
+            self._err.write(f"{line}\n")
         elif config.output.is_document and config.mode is Mode.RUN:
             self._err.write(f"{line}\n")
             results = TestResults(records=(), duration_s=0.0)

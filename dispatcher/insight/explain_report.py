@@ -53,7 +53,7 @@ def explain_lines(what: Explanation) -> list[str]:
         lines.append("Last run: none that is kept ran it")
         lines += _named_tests("failed tests", what.known.failing_tests if what.known is not None else (), 2)
     else:
-        lines += _run_lines(what.last, what.limit_bytes)
+        lines += _run_lines(what.last, what.limit_bytes, what.file.selection.tests)
     if what.planned is not None:
         lines += ["", "Next run", *_next_lines(what, what.planned)]
     if what.outcomes:
@@ -84,7 +84,7 @@ def _now_lines(what: Explanation) -> Iterator[str]:
         yield _line("" if number else "affected", one_line(reason))
 
 
-def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
+def _run_lines(run: PastRun, limit_bytes: int, tests: Sequence[str]) -> Iterator[str]:
     state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
     reasons = rerun_reasons([attempt.result for attempt in run.attempts])
@@ -94,6 +94,7 @@ def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
         if reason is not None:
             yield _line("rerun reason", _RERUN_REASONS[reason], indent=4)
         yield from _attempt_lines(attempt, limit_bytes)
+        yield from _test_lines(attempt, tests)
 
 
 def _status_text(result: TestResult) -> str:
@@ -122,13 +123,26 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
     by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
     yield _line("process", f"{how}{by}{note}", indent=4)
-    yield from _named_tests("failed tests", attempt.failed_tests, 4)
-    if slowest := attempt.slowest_tests[:_MAX_TESTS]:
-        shown = ", ".join(f"{one_line(name)} {format_seconds(seconds)}" for name, seconds in slowest)
-        all_s = sum(case.seconds for case in result.cases)
-        yield _line("slowest tests", f"{shown} (all {len(result.cases)}: {format_seconds(all_s)})", indent=4)
     if attempt.output:
         yield _line("output", one_line(attempt.output), indent=4)
+
+
+def _test_lines(attempt: PastAttempt, tests: Sequence[str]) -> Iterator[str]:
+    """Yield the lines about the tests of an attempt; those that the user named have lines of their own."""
+    cases = attempt.result.cases
+    if cases:
+        all_s = format_seconds(sum(case.seconds for case in cases))
+        slowest = attempt.slowest_tests[:_MAX_TESTS]
+        shown = ", ".join(f"{one_line(name)} {format_seconds(seconds)}" for name, seconds in slowest)
+        slow = f"; the slowest: {shown}" if slowest else ""
+        yield _line("tests", f"{len(cases)} in {all_s}{slow}", indent=4)
+    yield from _named_tests("failed tests", attempt.failed_tests, 4)
+    named = attempt.cases_of(tests)
+    if tests and not named:
+        yield _line("", f"none of them is {one_line(', '.join(tests))}", indent=4)
+    for name, case in named:
+        message = f": {one_line(case.message)}" if case.message else ""
+        yield _line("", f"{one_line(name)} {case.outcome}, {format_seconds(case.seconds)}{message}", indent=4)
 
 
 def _named_tests(head: str, names: Sequence[str], indent: int) -> Iterator[str]:
@@ -203,7 +217,7 @@ def explain_json(what: Explanation) -> bytes:
             "run_id": last.run_id,
             "complete": last.is_complete,
             "attempts": [
-                _attempt(attempt, None if reason is None else str(reason))
+                _attempt(attempt, None if reason is None else str(reason), what.file.selection.tests)
                 for attempt, reason in zip(last.attempts, reasons, strict=True)
             ],
         }
@@ -235,7 +249,7 @@ def explain_json(what: Explanation) -> bytes:
     )
 
 
-def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
+def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> dict[str, JsonValue]:
     result = attempt.result
     return {
         "attempt": result.attempt,
@@ -259,6 +273,15 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "failed_tests": list(attempt.failed_tests),
         "slowest_tests": [
             {"name": name, "duration_s": round(seconds, 6)} for name, seconds in attempt.slowest_tests
+        ],
+        "named_tests": [
+            {
+                "name": name,
+                "outcome": str(case.outcome),
+                "duration_s": round(case.seconds, 6),
+                "message": case.message,
+            }
+            for name, case in attempt.cases_of(tests)
         ],
         "output": attempt.output or None,
     }

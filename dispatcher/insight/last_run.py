@@ -15,9 +15,13 @@ from dispatcher.model.results import names_of_cases
 from dispatcher.reporters.outputs import OUTPUTS, output_path
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.test_selection import SEPARATOR
 
 SLOWEST_TESTS = 5
 """How many of the tests of an attempt are named for their time."""
+
+SLOW_S = 0.01
+"""Seconds from which a test is named for its time."""
 
 
 class PastAttempt(Struct, frozen=True, kw_only=True):
@@ -42,8 +46,18 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
     @property
     def slowest_tests(self) -> tuple[tuple[str, float], ...]:
         """The tests that took longest, the slowest first, each with its seconds."""
-        by_time = sorted(self.result.cases, key=lambda case: (-case.seconds, case.case_id))
-        return tuple((self._name(case), case.seconds) for case in by_time[:SLOWEST_TESTS] if case.seconds > 0)
+        slow = (case for case in self.result.cases if case.seconds >= SLOW_S)
+        by_time = sorted(slow, key=lambda case: (-case.seconds, case.case_id))
+        return tuple((self._name(case), case.seconds) for case in by_time[:SLOWEST_TESTS])
+
+    def cases_of(self, tests: Sequence[str]) -> tuple[tuple[str, CaseResult], ...]:
+        """Return the tests that are meant by `Class::test`, a class, or a function, each with its name."""
+        named = ((self._name(case), case) for case in self.result.cases)
+        return tuple(
+            (name, case)
+            for name, case in named
+            if any(name == test or name.startswith((f"{test}{SEPARATOR}", f"{test}[")) for test in tests)
+        )
 
     def _name(self, case: CaseResult) -> str:
         return "".join(names_of_cases(self.result, [case])) or case.case_id

@@ -161,8 +161,10 @@ def test_a_failed_test_takes_precedence_over_a_lost_report(root: Path) -> None:
 
 def test_a_list_is_nothing_but_the_files(root: Path) -> None:
     listed = run(root, "--list")
+    empty = run(root, "--list", "--failed")
 
     assert listed.out == "".join(f"{path}\n" for path in PATHS)
+    assert (empty.out, "No file failed" in empty.err) == ("", True)
 
 
 @pytest.mark.parametrize("mode", ["--list", "--dry-run"])

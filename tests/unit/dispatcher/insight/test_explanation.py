@@ -22,6 +22,7 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import Limits, TestTask
+from passmuster.model.test_selection import TestSelection
 from passmuster.model.units import parse_amount
 
 MIB = 1024**2
@@ -205,9 +206,9 @@ def test_everything_known_is_printed_in_aligned_lines() -> None:
         "    took            1.5s, 0.50s of CPU time",
         "    memory          peak 100 MiB (current limit 200 MiB)",
         "    process         forked, by CPython 3.11.7",
-        "    failed tests    T::bad0, T::bad1, T::bad2, and 2 more",
-        "    slowest tests   T::bad4 0.40s, good 0.35s, T::bad3 0.30s (all 6: 1.4s)",
         "    output          /x/test_a.py.log",
+        "    tests           6 in 1.4s; the slowest: T::bad4 0.40s, good 0.35s, T::bad3 0.30s",
+        "    failed tests    T::bad0, T::bad1, T::bad2, and 2 more",
         "  attempt 2         PASS",
         "    rerun reason    it did not pass when forked; the result of the spawned attempt decides",
         f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, no other file running",
@@ -231,6 +232,16 @@ def test_everything_known_is_printed_in_aligned_lines() -> None:
         "Last 2 run(s), oldest first",
         "  PASS  FAIL > PASS",
     ]
+
+
+def test_a_test_that_the_user_names_has_a_line_of_its_own() -> None:
+    named = replace(whole(), file=replace(FILE, selection=TestSelection(tests=("T", "goo"))))
+
+    assert [line.strip() for line in explain_lines(named) if " failed, " in line] == [
+        f"T::bad{number} failed, {number / 10:.2f}s" for number in range(5)
+    ]
+    attempt = json.loads(explain_json(named))["last_run"]["attempts"][0]
+    assert [one["name"] for one in attempt["named_tests"]] == [f"T::bad{number}" for number in range(5)]
 
 
 def test_programs_are_told_the_same() -> None:
