@@ -313,6 +313,11 @@ class DeliveryTracker:
         """How many tasks, without best-effort ones, wait here for space on the queue."""
         return len(self._backlog)
 
+    @property
+    def unfinished(self) -> int:
+        """How many tasks, without best-effort ones that are not published, wait or run."""
+        return len(self._backlog) + len(self._jobs)
+
     def running(self) -> tuple[tuple[TestTask, str], ...]:
         """Return the tasks that workers have started and not finished, each with its worker."""
         return tuple((job.task, job.worker) for job in self._running.values())

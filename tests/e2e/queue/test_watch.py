@@ -37,7 +37,9 @@ def env(server: BrokerServer) -> dict[str, str]:
     return {"PASSMUSTER_BROKER_URL": f"redis://127.0.0.1:{server.port}", "PASSMUSTER_SECRET": SECRET}
 
 
-def test_a_run_in_progress_is_seen_from_elsewhere(project: Project, env: dict[str, str]) -> None:
+def test_a_run_in_progress_is_seen_from_elsewhere(
+    project: Project, server: BrokerServer, env: dict[str, str]
+) -> None:
     project.write({"tests/test_talks.py": TALKS, "tests/test_b.py": PASSING})
     with Worker(project, "--name", "build-7", env=env) as worker:
         worker.wait_until_ready()
@@ -54,6 +56,8 @@ def test_a_run_in_progress_is_seen_from_elsewhere(project: Project, env: dict[st
         wait_until(is_shown, "the file is not shown")
         status = shown[-1]
         as_json = project.run("status", "--json", env=env, events=False)
+        # What an autoscaler watches: the other file has finished, this one runs.
+        wait_until(lambda: server.admin().llen("pm:demand") == 1, "the demand is not that of one file")
         tail = project.start("--tail", "tests/test_talks.py", env=env, events=False)
         assert tail.process.stdout is not None
         first = tail.process.stdout.readline().decode()
@@ -76,6 +80,7 @@ def test_a_run_in_progress_is_seen_from_elsewhere(project: Project, env: dict[st
     assert "tests/test_talks.py has finished" in followed.stderr
     # A worker's card may name the run for two seconds more.
     assert "\nRuns: 0\n" in after.stdout
+    assert server.admin().llen("pm:demand") == 0
 
 
 def test_what_cannot_be_followed_is_named(project: Project, env: dict[str, str]) -> None:
