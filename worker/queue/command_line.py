@@ -26,6 +26,9 @@ from passmuster.wire.broker_settings import (
 )
 from worker.queue.log import LogFormat
 
+HEALTH = "health"
+"""The subcommand that checks a worker from outside."""
+
 DEFAULT_GRACE_S = 5.0
 MAX_SLOTS = 4096
 """A larger number is a typing error."""
@@ -180,8 +183,12 @@ PRIVATE_VARIABLES = private_variables(ROWS)
 def format_help(program: str) -> str:
     """Return the help text, without a final newline."""
     return program_help(
-        f"{program} [OPTION...]",
+        f"{program} [{HEALTH}] [OPTION...]",
         "Runs the test files that dispatchers put on a queue.",
         ROWS,
-        notes=(f"The secret that signs messages comes from {SECRET_VARIABLE} or --secret-file.",),
+        notes=(
+            f"The secret that signs messages comes from {SECRET_VARIABLE} or --secret-file.",
+            f"{program} {HEALTH} asks the broker about the worker of --name, or any of this host,",
+            "and exits with 0 (healthy), 1 (not healthy), 2 (wrong option), or 3 (broker unavailable).",
+        ),
     )
