@@ -182,6 +182,7 @@ class QueueBackend:
             peak_bytes=self._peak_bytes,
             files=self._registry.file_usage(self._tracker.running()),
             workers=workers,
+            lost_workers=self._tracker.lost_workers,
         )
 
     def close(self) -> None:

@@ -136,9 +136,31 @@ def make_reporters(
     return reporters
 
 
+def make_live_reporters(config: TestConfig, *, say: Callable[[str], None]) -> list[Reporter]:
+    """Return the reporters of a run that this program leads, but not of a run that is only replayed.
+
+    Args:
+        say: receives one line with the address of the metrics.
+
+    Raises:
+        ConfigurationError: the metrics cannot be exported.
+    """
+    if not _has_metrics(config):
+        return []
+    from dispatcher.reporters.metrics import MetricsReporter  # Few runs are monitored.
+
+    address, path = config.metrics, config.metrics_file
+    return [MetricsReporter(config.root.name, address=address, path=path, say=say)]
+
+
 def wants_samples(config: TestConfig) -> bool:
     """Whether a reporter wants usage samples, a few times a second."""
-    return config.events is not None or config.html_report is not None or config.record is not None
+    is_recorded = config.events is not None or config.html_report is not None or config.record is not None
+    return is_recorded or _has_metrics(config)
+
+
+def _has_metrics(config: TestConfig) -> bool:
+    return config.metrics is not None or config.metrics_file is not None
 
 
 def _html_reporter(

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Struct
 from msgspec.structs import replace
 
+from passmuster.metrics.options import LISTEN, METRICS_FILE_SUMMARY, METRICS_SUMMARY, ListenAddress
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import ArgumentParser
@@ -169,6 +170,12 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "format of log lines")] = (
         LogFormat.PLAIN
     )
+    metrics: Annotated[ListenAddress | None, option("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
+        None
+    )
+    metrics_file: Annotated[
+        Path | None, option("metrics-file", PATH, METRICS_FILE_SUMMARY, default="none")
+    ] = None
     exit_with_stdin: Annotated[
         bool, flag("exit-with-stdin", "shut down immediately when standard input is closed")
     ] = False
