@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dispatcher.config.choices import OutputFormat
 from dispatcher.config.model import TestConfig
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
@@ -18,7 +19,6 @@ from dispatcher.reporters.outputs import OUTPUTS, output_path
 from dispatcher.terminal.stream import TextStream, is_terminal, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.status import Status
 
 
 def make_output(
@@ -175,18 +175,20 @@ def _html_reporter(
             "have; name a file: --report html=PATH"
         )
 
-    def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:
+    def earlier_runs(
+        run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+    ) -> Mapping[str, Sequence[EarlierRun]]:
         if not config.history:
             return {}
         from dispatcher.history.history import History
 
         with closing(History(config.root)) as history:
-            return history.load_earlier_outcomes(paths, run_id=run_id)
+            return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)
 
     return HtmlReporter(
         config.html_report if is_placed else None,
         runs_dir=config.root / STATE_DIRECTORY / "runs",
-        outcomes=outcomes,
+        earlier_runs=earlier_runs,
         rerun=rerun,
         say=say,
     )
