@@ -53,6 +53,8 @@ class FileUsage(Struct, frozen=True, kw_only=True):
     seconds: float  # wall-clock seconds since its start
     used_bytes: int  # 0: not measured yet
     worker: str = ""  # empty: the only worker
+    parts: int = 0  # in how many parts the file runs; 0: as a whole
+    finished_parts: int = 0
 
 
 class WorkerUsage(Struct, frozen=True, kw_only=True):
