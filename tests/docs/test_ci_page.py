@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dispatcher.model.ci import CIS
-from dispatcher.replica.job import choose_job
+from dispatcher.replica.choose import choose_job
 from dispatcher.replica.reading import parse_yaml, read_workflow
 from tests.docs.pages import REPOSITORY, blocks_of
 from tests.support.ci_snippets import HEADINGS, code_of
