@@ -104,10 +104,9 @@ class _Bench:
 
     def __init__(self, setting: Setting, copy: ProductCopy) -> None:
         self._setting, self._copy, self.name = setting, copy, copy.product.name
-        prepared = copy.home / "whole.json"
-        if not prepared.exists():
-            prepared.write_text(json.dumps(asdict(self._prepare())))
-        self._whole = _Ran(**json.loads(prepared.read_text()))
+        if not copy.prepared.exists():
+            copy.prepared.write_text(json.dumps(asdict(self._prepare())))
+        self._whole = _Ran(**json.loads(copy.prepared.read_text()))
 
     def _prepare(self) -> _Ran:
         """Run all files, and return which fail without any fault."""

@@ -86,6 +86,16 @@ class ProductCopy:
         )
         return [*words, *(files or self.product.tests)]
 
+    @property
+    def prepared(self) -> Path:
+        """A file that says which tests fail without any change; it exists if what tests read is known."""
+        return self.home / "prepared.json"
+
+    def forget(self) -> None:
+        """Forget what tests read, as far as pytest-testmon and later benchmarks know it."""
+        for path in (self.prepared, *self.root.glob(".testmondata*")):
+            path.unlink(missing_ok=True)
+
     def read(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command and return what it prints."""
         return subprocess.run(
