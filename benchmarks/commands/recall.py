@@ -120,7 +120,8 @@ class _Bench:
 
     def draw(self) -> Iterator[Fault]:
         """Yield faults in the product."""
-        return draw_faults(self._copy.root / self._copy.product.product, seed=self._setting.seed)
+        folders = [self._copy.root / folder for folder in self._copy.product.folders]
+        return draw_faults(folders, seed=self._setting.seed)
 
     def try_fault(self, fault: Fault, number: int) -> FaultRecord:
         """Return what one fault leads to."""

@@ -27,10 +27,10 @@ IGNORED = "__pycache__/\n*.egg-info/\n.testmondata*\n.hypothesis/\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A package with the folder of its product."""
+    """A package with the folders of its product in which faults are made."""
 
     package: Package
-    product: str
+    folders: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -41,19 +41,19 @@ class Product:
 SOME_OF_NETWORKX = ("classes/tests", "readwrite/json_graph/tests", "readwrite/tests", "utils/tests")
 
 PRODUCTS = (
-    Product(package=CLICK, product="src/click"),
-    Product(package=WERKZEUG, product="src/werkzeug"),
-    Product(package=ATTRS, product="src/attr"),
-    Product(package=MARSHMALLOW, product="src/marshmallow"),
+    Product(package=CLICK, folders=("src/click",)),
+    Product(package=WERKZEUG, folders=("src/werkzeug",)),
+    Product(package=ATTRS, folders=("src/attr",)),
+    Product(package=MARSHMALLOW, folders=("src/marshmallow",)),
     Product(
         package=replace(NETWORKX, requirements=("pytest<9.1", "numpy"), folders=SOME_OF_NETWORKX),
-        product="networkx",
+        folders=("networkx/classes", "networkx/readwrite", "networkx/utils"),
     ),
     Product(
         package=Package(
             name="babel==2.17.0", tests="tests", requirements=("pytest<9.1", "freezegun", "pytz", "tzdata")
         ),
-        product="babel",
+        folders=("babel",),
     ),
 )
 

@@ -26,9 +26,9 @@ def test_a_fault_changes_one_expression_and_keeps_the_lines(tmp_path: Path) -> N
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_prices.py").write_text("assert 1 + 1 == 2\n")
 
-    drawn = list(islice(draw_faults(tmp_path, seed=1), 60))
+    drawn = list(islice(draw_faults([tmp_path], seed=1), 60))
 
-    assert drawn == list(islice(draw_faults(tmp_path, seed=1), 60))
+    assert drawn == list(islice(draw_faults([tmp_path], seed=1), 60))
     assert {fault.module.name for fault in drawn} == {"prices.py"}
     texts = {fault.source.decode() for fault in drawn}
     assert len(texts) > 8
