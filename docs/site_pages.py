@@ -29,6 +29,11 @@ OUTSIDE = {
         f"examples/ci/{path.name}": f"examples/ci/{path.name}"
         for path in (REPOSITORY / "examples/ci").iterdir()
     },
+    **{
+        path.relative_to(REPOSITORY).as_posix(): path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "deploy").rglob("*")
+        if path.is_file()
+    },
 }
 """Files of the repository by their path, and where each stands in the site."""
 

@@ -18,7 +18,13 @@ from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
 from dispatcher.reporters.console.lines import nothing_found_line
-from dispatcher.reporters.factory import make_console, make_output, make_reporters, wants_samples
+from dispatcher.reporters.factory import (
+    make_console,
+    make_live_reporters,
+    make_output,
+    make_reporters,
+    wants_samples,
+)
 from dispatcher.run.prepare import Prepared, Selection
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import (
@@ -293,8 +299,9 @@ class Command:
             config.verbosity, self._environ, is_terminal=is_terminal(self._stdout)
         )
         console = self._console(config, has_footer=live)
-        files = make_reporters(config, rerun=self._rerun, say=self._tell(color=color))
-        reporters = [*output.around(console), *files]
+        say = self._tell(color=color)
+        files = make_reporters(config, rerun=self._rerun, say=say)
+        reporters = [*output.around(console), *files, *make_live_reporters(config, say=say)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
