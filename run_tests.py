@@ -20,12 +20,15 @@ if __name__ == "__main__":
         raise_at_interrupt,
     )
 
-    # These groups are rarely needed, and the server of --cluster is large.
-    _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
-    _groups = (("cluster", _is_cluster), ("watch", sys.argv[1:2] == ["watch"]))
-    ensure_environment(
-        home=sys.path[0], groups=("runtime", *(group for group, is_used in _groups if is_used))
-    )
+    # What is rarely needed is installed when it is: the server of --cluster is large.
+    _groups = [
+        group
+        for group in ("cluster", "metrics")
+        if any(word.startswith(f"--{group}") for word in sys.argv)
+        or any(name.startswith(f"PASSMUSTER_{group.upper()}") for name in os.environ)
+    ]
+    _groups += ["watch"] if sys.argv[1:2] == ["watch"] else []
+    ensure_environment(home=sys.path[0], groups=("runtime", *_groups))
     end_at_interrupt()
     import_msgspec()
     gc.disable()  # Imported modules stay; collecting garbage among them takes a tenth of the time.
