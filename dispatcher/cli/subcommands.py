@@ -136,7 +136,8 @@ class SubcommandTable(Generic[_Options]):
         refuse_problems(arguments)
         for word in arguments.unknown:
             if (option := word.partition("=")[0]) in RUN_PARSER.known:
-                raise ConfigurationError(f"{option} is an option of a run, not of {self._name}; see --help")
+                what = f"it is an option of a run, not of {self._name}"
+                raise ConfigurationError(f"unknown argument: {option}; {what}; see --help")
         refuse_unknown(arguments.unknown, self._parser)
         if not self._takes_words:
             refuse_unknown(arguments.paths, self._parser)

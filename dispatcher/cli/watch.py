@@ -55,6 +55,8 @@ def _for_rounds(config: TestConfig) -> TestConfig:
         junit_xml=None,
         html_report=None,
         events=None,
+        metrics=None,
+        metrics_file=None,
         broker=None,
         history_from=None,
         limit=None,

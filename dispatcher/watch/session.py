@@ -211,11 +211,11 @@ class WatchSession:
         They notice if a file changes that they have imported, but not if packages do, or if pytest would now
         read another configuration or conftest.
         """
-        environment = runner.environment
+        before, self._environment = self._environment, runner.environment
         names = {path.rpartition("/")[2] for path in changed}
-        if self._environment not in (None, environment) or not names.isdisjoint(_READ_BY_PYTEST):
+        is_other = before != self._environment or not names.isdisjoint(_READ_BY_PYTEST)
+        if before is not None and is_other:
             self._context.target.discard_servers()
-        self._environment = environment
 
     def _settle(self, changed: Iterable[str]) -> None:
         """Wait until a change is old enough to be told from one during the round: a few milliseconds."""

@@ -35,7 +35,10 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
     ("argv", "complaint"),
     [
         (("--broker", "http://x"), "wrong value for broker"),
-        (("--broker", "redis://h", "-j", "4"), "unknown argument: -j; see --help"),
+        (
+            ("--broker", "redis://h", "-j", "4"),
+            "unknown argument: -j; it is an option of a run, not of status",
+        ),
         (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
         (("tests",), "unknown argument: tests; see --help"),
         (("--broker",), "--broker needs a value"),
@@ -56,7 +59,7 @@ def test_watch_refuses_an_option_of_a_whole_run_in_one_line(tmp_path: Path, opti
 
     name = option.partition("=")[0]
     assert (status, out) == (2, "")
-    assert err == f"[FAIL] {name} is an option of a run, not of watch; see --help\n"
+    assert err == f"[FAIL] unknown argument: {name}; it is an option of a run, not of watch; see --help\n"
 
 
 def test_without_a_broker_status_shows_the_runs_on_this_machine(tmp_path: Path) -> None:
