@@ -37,7 +37,7 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         (("--broker", "http://x"), "wrong value for broker"),
         (
             ("--broker", "redis://h", "-j", "4"),
-            "unknown argument: -j; it is an option of a run, not of status",
+            "unknown argument: -j; it is an option of a run",
         ),
         (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
         (("tests",), "unknown argument: tests; see --help"),
