@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from worker.forkserver.file_imports import ENVIRONMENT
-from worker.forkserver.source import outline_of, read
+from worker.forkserver.source import UNNAMED_HOOKS, outline_of, read
 
 
 def source(text: str) -> bytes:
@@ -111,6 +111,26 @@ def test_where_the_environment_is_set_is_noted_among_the_imports() -> None:
     assert read(text).imports == ("a", ENVIRONMENT + "4", "b")
     text = b"import pytest\npytest.register_assert_rewrite('b')\nimport b"
     assert (read(text).imports, read(text).why_spawn) == (("pytest", ENVIRONMENT + "2", "b"), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "hooks"),
+    [
+        (
+            "def pytest_sessionstart(session): pass\npytest_configure = f",
+            ("pytest_configure", "pytest_sessionstart"),
+        ),
+        ("import a\nfrom a import *", (UNNAMED_HOOKS,)),
+        ("if True:\n    from .a import (*)", (UNNAMED_HOOKS,)),
+        ("exec(compile(text, 'a', 'exec'))", (UNNAMED_HOOKS,)),
+        ("pytest_plugins = ['a']", (UNNAMED_HOOKS,)),
+        ("from a import b\nc = a * b\nexecute(c)", ()),
+    ],
+)
+def test_hooks_of_a_conftest_are_known_by_name_or_may_come_from_elsewhere(
+    text: str, hooks: tuple[str, ...]
+) -> None:
+    assert read(text.encode()).hooks == hooks
 
 
 @pytest.mark.parametrize(
