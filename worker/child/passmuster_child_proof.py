@@ -84,6 +84,10 @@ class Proof:
         first, self._first = self._first, ""
         return first
 
+    def is_own(self, file: str) -> bool:
+        """Return whether a file is the project's."""
+        return file.startswith(self._project) and not file.startswith(self._installed)
+
     def _on_event(self, event: str, arguments: "tuple[Any, ...]") -> None:
         if event == "open":
             path, mode, flags = arguments
@@ -114,7 +118,7 @@ class Proof:
             file = frame.f_code.co_filename
             if file.startswith(_MACHINERY):
                 return ""
-            if file.startswith(self._project) and not file.startswith(self._installed):
+            if self.is_own(file):
                 return "%s:%d" % (os.path.relpath(file), frame.f_lineno)
             package = str(frame.f_globals.get("__name__")).partition(".")[0]
             is_import = frame.f_code.co_name == "<module>" and not file.startswith("<")

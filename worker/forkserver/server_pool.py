@@ -298,7 +298,12 @@ class ServerPool:
             # Modules of the project come after the conftests, if servers can load these.
             is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
             may_have_all = advice.base != PYTEST or is_ground
-            if may_have_all and (waits or self._is_ready(has_all)):
+            # A probe may just have found that the file needs another order.
+            if (
+                may_have_all
+                and (waits or self._is_ready(has_all))
+                and self._advisor.is_chosen(task.file_path, advice.modules)
+            ):
                 places.insert(0, has_all)
             else:
                 places.insert(0, replace(deepest, modules=installed))
