@@ -47,6 +47,11 @@ def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
     return replace(needs, modules=tuple(dict.fromkeys((*needs.modules, *learned))))
 
 
+def without(needs: FileImports, absent: Collection[str]) -> FileImports:
+    """Return the imports without modules that turned out not to be where they were looked for."""
+    return replace(needs, modules=tuple(name for name in needs.modules if name not in absent))
+
+
 class Preloadable(Struct, frozen=True, kw_only=True):
     """The part of a file's imports that a server may preload, in order."""
 

@@ -20,10 +20,17 @@ from passmuster.model.task import TestTask
 from passmuster.model.version import VERSION
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
+from worker.forkserver.file_imports import (
+    CONFTEST,
+    FileImports,
+    Preloadable,
+    preloadable,
+    with_learned,
+    without,
+)
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
-from worker.forkserver.module_costs import ModuleCost, is_allowed, modifies_another
+from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
@@ -257,8 +264,14 @@ class ForkAdvisor:
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
         modifying = self._modifying({*answer.modules, *loaded})
+        absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
         found = {
-            path: preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded, modifying)
+            path: preloadable(
+                without(needs, absent),
+                is_held if first <= needs.own.keys() else _holds_none,
+                loaded,
+                modifying,
+            )
             for path, needs in self._needs.items()
             if self._bases[path] == base and not needs.why_spawn
         }

@@ -21,6 +21,9 @@ UNKNOWN_SMALL_BYTES = 2**18
 MODIFIES = "modifies "
 """Starts the verdict on a module that changes what another module of the project holds."""
 
+ABSENT = ("missing", "outside")
+"""Verdicts on a module that is not found, or not where it was looked for."""
+
 _MIN_MODULE_S = 0.0001  # Cheaper modules are left to the file: they only make sets differ.
 
 

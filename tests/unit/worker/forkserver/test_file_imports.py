@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.forkserver.file_imports import FileImports, Preloadable, preloadable
+from worker.forkserver.file_imports import FileImports, Preloadable, preloadable, without
 
 ROOT, DEEP = "/conftest.py", "/deep/conftest.py"
 
@@ -84,3 +84,12 @@ def test_what_follows_a_write_to_the_environment_comes_with_the_writer_or_not_at
 
 def test_the_position_of_a_module_that_modifies_another_one_is_kept() -> None:
     assert found(imports("own.a", "os", "own.b"), modifying=("own.b", "os")).writers == {"own.b"}
+
+
+def test_what_is_not_where_it_was_looked_for_stands_in_nobodys_way() -> None:
+    needs = imports("own.a", "own.writer", "=own.writer", "own.b")
+
+    assert found(without(needs, {"own.a"}), unheld="own.a").modules == ("own.writer", "own.b")
+    assert found(without(needs, {"own.writer"})) == Preloadable(
+        modules=("own.a",), own=frozenset({"own.a"}), ends_at="own/writer.py:1"
+    )
