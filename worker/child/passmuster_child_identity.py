@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Callable, Optional
 
-WORKER = "PYTEST_XDIST_WORKER"
-IDENTITY = (WORKER, "PASSMUSTER_SLOT")
-"""Variables with a value that no other running file has."""
+WORKER, _COUNT = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"
+IDENTITY = (WORKER, "PASSMUSTER_SLOT", *(() if _COUNT in os.environ else (_COUNT,)))
+"""Variables with a value that no other running file has, and the number of slots where a server lacks it:
+over a broker, each run has its own."""
 
 BY_FILE = (
     *(*IDENTITY, "PYTEST_XDIST_TESTRUNUID", "PASSMUSTER_ATTEMPT", "PASSMUSTER_FILE_MEMORY"),

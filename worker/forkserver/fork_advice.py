@@ -382,7 +382,8 @@ class ForkAdvisor:
         settings, answer = self._settings, self._answer_of("")
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
-        self._identity = found.identity
+        # Where the number of slots is unknown, probes find more: see `passmuster_child_identity`.
+        self._identity = found.identity if settings.is_sole else f"{found.identity}, one of several"
         self._scanner = self._new_scanner(store)
         self._store = store
 

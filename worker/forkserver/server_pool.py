@@ -95,7 +95,9 @@ class ServerPool:
         self._is_loading_conftests = False
         self._proving: set[ServerKey] = set()
         self._why_never = why_never()
-        self._environment = get_test_environment(settings.environ)
+        self._environment = get_test_environment(
+            settings.environ, slots=settings.own_slots if settings.is_sole else None
+        )
         self._tmp = _private_tmp(settings.tmp_parent)
         self.code_dir = None if self._tmp is None else self._tmp.make("code")
         """The directory for compiled code that Python itself does not keep; None: it is not kept."""

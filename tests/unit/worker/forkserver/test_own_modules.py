@@ -132,6 +132,23 @@ def test_modules_are_not_imported_before_what_the_file_does_to_others(project: P
     assert project.loaders() == {"itself"}
 
 
+def test_a_server_has_the_number_of_slots_that_the_files_have_or_none(project: Project) -> None:
+    project.write("shop/cart.py", f"{SLOW}COUNT = os.environ.get('PYTEST_XDIST_WORKER_COUNT')\n")
+    check = "        assert used.COUNT == os.environ['PYTEST_XDIST_WORKER_COUNT']\n"
+    for name in NAMES:
+        project.write(name, USES.format(module="shop.cart") + check)
+    project.use(structs.replace(project.settings, slots=3, idle_cpus=1))
+    project.start_servers()
+
+    assert project.loaders() == {"a server"}
+
+    project.use(structs.replace(project.settings, is_sole=False))
+    why = "left out: shop.cart: reads PYTEST_XDIST_WORKER_COUNT, which differs from file to file"
+
+    assert any(line.startswith(why) for line in project.explanation())
+    assert project.loaders() == {"itself"}
+
+
 def test_a_module_that_has_changed_is_not_inherited_any_more(project: Project) -> None:
     project.start_servers()
     assert project.loaders(NAMES[0]) == {"a server"}
