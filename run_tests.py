@@ -20,9 +20,14 @@ if __name__ == "__main__":
         raise_at_interrupt,
     )
 
-    # The server of --cluster is large and rarely needed.
-    _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
-    ensure_environment(home=sys.path[0], groups=("runtime", "cluster") if _is_cluster else ("runtime",))
+    # What is rarely needed is installed when it is: the server of --cluster is large.
+    _groups = [
+        group
+        for group in ("cluster", "metrics")
+        if any(word.startswith(f"--{group}") for word in sys.argv)
+        or any(name.startswith(f"PASSMUSTER_{group.upper()}") for name in os.environ)
+    ]
+    ensure_environment(home=sys.path[0], groups=("runtime", *_groups))
     end_at_interrupt()
     import_msgspec()
     gc.disable()  # Imported modules stay; collecting garbage among them takes a tenth of the time.

@@ -28,7 +28,9 @@ from benchmarks.commands import (
     queue,
     queue_load,
     recall,
+    recording,
     shards,
+    splitting,
     startup,
 )
 from benchmarks.commands.setting import Setting
@@ -45,7 +47,9 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "queue": queue.run,
     "queue-load": queue_load.run,
     "recall": recall.run,
+    "recording": recording.run,
     "shards": shards.run,
+    "splitting": splitting.run,
     "startup": startup.run,
 }
 
@@ -76,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="suite of `outcomes`, or part of `machine` (at-once, limited, beside); may be repeated",
+        help="suite of `outcomes`, `splitting`, `recall`, or `recording`, or part of `machine` (at-once, "
+        "limited, beside); may be repeated",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
     parser.add_argument(

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -55,8 +55,33 @@ def write_json(output: Path | None, benchmark: str, records: Sequence[DataclassI
         "records": [dataclasses.asdict(record) for record in records],
     }
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=1) + "\n")
+    beside = output.with_name(f"{output.name}.writing")
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    beside.replace(output)
     print(f"written: {output}")
+
+
+_Record = TypeVar("_Record")
+
+
+def read_records(output: Path | None, benchmark: str, kind: type[_Record]) -> list[_Record]:
+    """Return the records of `write_json` in a file; none: there is no such file.
+
+    Args:
+        kind: the dataclass of all records; its sequences are tuples.
+
+    Raises:
+        ValueError: another benchmark has written it.
+    """
+    if output is None or not output.exists():
+        return []
+    document = json.loads(output.read_text())
+    if document["benchmark"] != benchmark:
+        raise ValueError(f"{output} has results of {document['benchmark']}: choose another --output")
+    return [
+        kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        for record in document["records"]
+    ]
 
 
 def megabytes(value: float | None) -> str:

@@ -1,8 +1,8 @@
-"""Writes what the reference takes from the program: the table of settings, and the schema of `--output json`.
+"""Writes what the reference takes from the program: the table of settings, and the JSON schemas.
 
     .venv/bin/python docs/make_reference.py
 
-A test compares both with what this would write.
+A test compares them with what this would write.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import sys
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from dispatcher.config.settings import SETTINGS  # noqa: E402
+from dispatcher.insight.file_list import FileListDocument  # noqa: E402
 from dispatcher.reporters.run_document import RunDocument  # noqa: E402
 from passmuster.settings.setting import Group, Setting  # noqa: E402 - needs the path above
 
 PAGE = HERE / "reference" / "settings.md"
-SCHEMA = HERE / "reference" / "run_document.schema.json"
+SCHEMAS: dict[Path, type[Struct]] = {
+    HERE / "reference" / "run_document.schema.json": RunDocument,
+    HERE / "reference" / "file_list.schema.json": FileListDocument,
+}
 BEGIN = "<!-- settings: made by docs/make_reference.py, do not edit -->"
 END = "<!-- end of settings -->"
 
@@ -54,9 +59,9 @@ def page_with_tables(page: str) -> str:
     return f"{before}{BEGIN}\n\n{settings_tables()}\n\n{END}{after}"
 
 
-def document_schema() -> str:
-    """Return the JSON schema of `--output json`."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(RunDocument)}
+def schema_of(document: type[Struct]) -> str:
+    """Return the JSON schema of a document."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(document)}
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -81,4 +86,5 @@ def _code(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    SCHEMA.write_text(document_schema(), encoding="utf-8")
+    for path, document in SCHEMAS.items():
+        path.write_text(schema_of(document), encoding="utf-8")

@@ -25,9 +25,16 @@ OUTSIDE = {
     "benchmarks/README.md": "benchmarks.md",
     "tests/faults/README.md": "fault-harness.md",
     "benchmarks/public/suites.toml": "benchmarks/public/suites.toml",
+    ".github/workflows/run-tests.yml": "workflows/run-tests.yml",
+    "templates/run-tests.yml": "templates/run-tests.yml",
     **{
         f"examples/ci/{path.name}": f"examples/ci/{path.name}"
         for path in (REPOSITORY / "examples/ci").iterdir()
+    },
+    **{
+        path.relative_to(REPOSITORY).as_posix(): path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "deploy").rglob("*")
+        if path.is_file()
     },
 }
 """Files of the repository by their path, and where each stands in the site."""

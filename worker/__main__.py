@@ -19,7 +19,8 @@ if __name__ == "__main__":
         sys.path.insert(0, str(_home))
         from passmuster.launch.bootstrap import ensure_environment
 
-        ensure_environment(home=_home)
+        _has_metrics = any(word.startswith("--metrics") for word in sys.argv)
+        ensure_environment(home=_home, groups=("runtime", "metrics") if _has_metrics else ("runtime",))
     from worker.queue.cli import main
 
     sys.exit(main())

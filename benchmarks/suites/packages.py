@@ -262,14 +262,15 @@ def write_suite(
     Raises:
         subprocess.CalledProcessError: pip failed; its output has been printed.
     """
-    place = folder / package.name
-    source = place / ("source" if package.writes_bytecode else "source-without-bytecode")
-    is_wheel = package.archive == "wheel"
-    if not source.exists():
-        _unpack(package, place, source)
-    root = source if is_wheel else next(path for path in sorted(source.iterdir()) if path.is_dir())
-    requirements = (*package.requirements, *added, *(() if is_wheel else (str(root),)))
-    interpreter = ensure_environment(place / environment, requirements)
+    root = source_of(folder, package)
+    requirements = (*package.requirements, *added, *(() if package.archive == "wheel" else (str(root),)))
+    interpreter = ensure_environment(folder / package.name / environment, requirements)
+    files = test_files(root, package)
+    return SourceSuite(name=package.name, root=root, interpreter=interpreter, files=files)
+
+
+def test_files(root: Path, package: Package) -> tuple[str, ...]:
+    """Return a package's test files that are run, relative to the root of its source."""
     tests = root / package.tests
     found = [path for name in package.folders for path in (tests / name).glob("test_*.py")]
     files = sorted(
@@ -277,7 +278,22 @@ def write_suite(
         for path in (found if package.folders else tests.rglob("test_*.py"))
         if path.name not in package.left_out
     )
-    return SourceSuite(name=package.name, root=root, interpreter=interpreter, files=tuple(files))
+    return tuple(files)
+
+
+def source_of(folder: Path, package: Package) -> Path:
+    """Return the root of a package's source; download and unpack it below `folder` where that was not done.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its output has been printed.
+    """
+    place = folder / package.name
+    source = place / ("source" if package.writes_bytecode else "source-without-bytecode")
+    if not source.exists():
+        _unpack(package, place, source)
+    if package.archive == "wheel":
+        return source
+    return next(path for path in sorted(source.iterdir()) if path.is_dir())
 
 
 def draw_files(suite: SourceSuite, *, wanted: int, kept: Path, work: Path, seed: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, Verbosity
+from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, OutputFormat, Verbosity
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
@@ -18,8 +18,14 @@ from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
 from dispatcher.reporters.console.lines import nothing_found_line
-from dispatcher.reporters.factory import make_console, make_output, make_reporters, wants_samples
-from dispatcher.run.prepare import Selection
+from dispatcher.reporters.factory import (
+    make_console,
+    make_live_reporters,
+    make_output,
+    make_reporters,
+    wants_samples,
+)
+from dispatcher.run.prepare import Prepared, Selection
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import (
     SafeStream,
@@ -161,26 +167,15 @@ class Command:
             config, target=self._target, environ=self._environ, cwd=self._cwd, origins=loaded.origins
         )
         selection = runner.selection
-        files, layout, shard_plan = selection.files, selection.layout, selection.shard_plan
+        shard_plan = selection.shard_plan
         color = self._color(config, self._stdout)
-        if not files and not (shard_plan and shard_plan.whole):
+        if not selection.files and not (shard_plan and shard_plan.whole):
             return self._report_no_files(selection, config, color=color)
         if config.mode is Mode.LIST:
-            # Standard output has the files only.
-            from dispatcher.inputs.affected import affected_lines  # Imported only for a list.
-
-            reasons = [(file.label, selection.reasons.get(file.path, ())) for file in files]
-            for line in (f"Layout: {layout}", *command_lines(files, config), *affected_lines(reasons)):
-                self._say(line)
-            self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
+            self._list(selection, config)
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
-            from dispatcher.insight.plan_report import dry_run_lines  # As above.
-
-            prepared = runner.prepare()
-            lines = dry_run_lines(prepared.plan, str(layout), prepared.capacity, prepared.interpreter)
-            text = "".join(f"{line}\n" for line in lines)
-            self._out.write(colored(text) if color else text)
+            self._dry_run(runner.prepare(), config, color=color)
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
@@ -191,6 +186,42 @@ class Command:
             # The current configuration: the project's pytest may have requested a report.
             return self._run_tests(runner, selection.config, output, color=color)
 
+    def _list(self, selection: Selection, config: TestConfig) -> None:
+        """Print the files; standard output has nothing else."""
+        files, layout = selection.files, str(selection.layout)
+        if config.output is OutputFormat.JSON:
+            from dispatcher.insight.file_list import file_list_json  # Imported only for such a list.
+
+            self._out.write(file_list_json(files, selection.reasons, layout=layout))
+            return
+        from dispatcher.inputs.affected import affected_lines  # As above.
+
+        reasons = [(file.label, selection.reasons.get(file.path, ())) for file in files]
+        for line in (f"Layout: {layout}", *command_lines(files, config), *affected_lines(reasons)):
+            self._say(line)
+        self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
+
+    def _dry_run(self, prepared: Prepared, config: TestConfig, *, color: bool) -> None:
+        """Print the plan."""
+        plan, layout = prepared.plan, str(prepared.selection.layout)
+        if config.output is OutputFormat.JSON:
+            from dispatcher.insight.file_list import dry_run_json  # As above.
+
+            document = dry_run_json(
+                plan,
+                prepared.selection.reasons,
+                layout=layout,
+                capacity=prepared.capacity,
+                interpreter=prepared.interpreter,
+            )
+            self._out.write(document)
+            return
+        from dispatcher.insight.plan_report import dry_run_lines  # As above.
+
+        lines = dry_run_lines(plan, layout, prepared.capacity, prepared.interpreter)
+        text = "".join(f"{line}\n" for line in lines)
+        self._out.write(colored(text) if color else text)
+
     def _report_no_files(self, selection: Selection, config: TestConfig, *, color: bool) -> int:
         layout = selection.layout
         line = nothing_found_line(include_integration=config.include_integration)
@@ -200,7 +231,12 @@ class Command:
             self._say(notice)
         if layout.headline:
             self._say(f"Layout: {layout}")
-        if config.output.is_document and config.mode is Mode.RUN:
+        if config.output is OutputFormat.JSON and config.mode in (Mode.LIST, Mode.DRY_RUN):
+            self._err.write(f"{line}\n")
+            self._list(selection, config)
+        elif config.mode is Mode.LIST:
+            self._err.write(f"{line}\n")
+        elif config.output.is_document and config.mode is Mode.RUN:
             self._err.write(f"{line}\n")
             results = TestResults(records=(), duration_s=0.0)
             self._console(config, has_footer=False).handle(RunFinished(at_s=0.0, results=results))
@@ -263,8 +299,9 @@ class Command:
             config.verbosity, self._environ, is_terminal=is_terminal(self._stdout)
         )
         console = self._console(config, has_footer=live)
-        files = make_reporters(config, rerun=self._rerun, say=self._tell(color=color))
-        reporters = [*output.around(console), *files]
+        say = self._tell(color=color)
+        files = make_reporters(config, rerun=self._rerun, say=say)
+        reporters = [*output.around(console), *files, *make_live_reporters(config, say=say)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):

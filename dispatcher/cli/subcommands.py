@@ -180,6 +180,18 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
     json: Annotated[bool, _JSON] = False
 
 
+class MergeOptions(Struct, frozen=True, kw_only=True):
+    """The options of `merge`."""
+
+    cancelled: Annotated[
+        bool,
+        flag(
+            "cancelled",
+            "the CI cancelled the run: what the records lack is no failure, and the exit status is 130",
+        ),
+    ] = False
+
+
 class StatusOptions(Struct, frozen=True, kw_only=True):
     """The options of `status`."""
 
@@ -284,7 +296,7 @@ EXPLAIN = SubcommandTable(
 )
 MERGE = SubcommandTable(
     Subcommand.MERGE,
-    NoOptions,
+    MergeOptions,
     usage="[OPTION...] DIR...",
     description="Merges the records that --record wrote on the machines of a sharded run: checks that they"
     " belong to one plan and are complete, and reports them as one run, with all requested"
@@ -294,6 +306,7 @@ MERGE = SubcommandTable(
         "  0    every planned file passed",
         "  1    at least one file did not pass",
         "  3    a record is missing, duplicated, of another plan, or incomplete; each is named",
+        "  130  a shard was interrupted, or the CI cancelled the run (--cancelled): there is no verdict",
     ),
 )
 MIGRATE = SubcommandTable(

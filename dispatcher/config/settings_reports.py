@@ -9,6 +9,7 @@ from typing import Annotated
 from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Subcommand, Verbosity
 from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
+from passmuster.metrics.options import LISTEN, METRICS_FILE_SUMMARY, METRICS_SUMMARY, ListenAddress
 from passmuster.settings.setting import Group, setting, switch
 from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, TEXTS, choice, one_of, optional
 
@@ -19,6 +20,8 @@ _coverage = partial(
     setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",), commands=(Subcommand.MERGE,)
 )
 _output = partial(setting, group=Group.OUTPUT, commands=(Subcommand.MERGE,))
+_metrics = partial(setting, group=Group.OUTPUT, whole_run=True, in_file=False)
+"""Without the file: a port, and the folder of node_exporter, belong to a machine and not to the project."""
 
 
 class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
@@ -98,6 +101,12 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
         _output(
             "events", OUTPUT_FILE, "write every event as one line of JSON", default="none", whole_run=True
         ),
+    ] = None
+    metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
+        None
+    )
+    metrics_file: Annotated[
+        Path | None, _metrics("metrics-file", OUTPUT_FILE, METRICS_FILE_SUMMARY, default="none")
     ] = None
     ci: Annotated[
         str,

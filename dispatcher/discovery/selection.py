@@ -6,11 +6,13 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from msgspec import Struct
 
 from dispatcher.discovery.layout import ResolvedLayout, is_below
+from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES
 from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
@@ -93,6 +95,9 @@ def find_named(text: str, *, resolved: ResolvedLayout, walker: Walker, cwd: str)
             raise _error(text, str(error)) from error
     return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory, test=test)
 
+
+MAX_OTHERS = 3
+"""Files of the same name that an error suggests."""
 
 _LINE = re.compile(r"(.+\.py):([0-9]{1,7})")
 
@@ -190,7 +195,22 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     subcommand = nearest(text, SUBCOMMAND_HELP)
     if subcommand:
         return f"does not exist: did you mean the subcommand {subcommand}? It must be the first word"
-    return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}"
+    if others := list(islice(_with_name(name, bases[-1]), MAX_OTHERS)):
+        return f"does not exist: did you mean {' or '.join(map(on_one_line, others))}?"
+    advice = f"; -k {text} selects tests by name" if text.isidentifier() else ""
+    return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}{advice}"
+
+
+def _with_name(name: str, root: str) -> Iterator[str]:
+    """Yield the files with a name below a folder, relative to it."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(set(filter(_may_hold_tests, folders)))
+        if name in files:
+            yield os.path.relpath(f"{folder}/{name}", root)
+
+
+def _may_hold_tests(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in ORDINARY_EXCLUDED_NAMES
 
 
 def _error(text: str, what: str) -> ConfigurationError:

@@ -85,14 +85,26 @@ class PartsBackend(WrappedBackend):
         return withdrawn == len(self._files[path].task.parts)
 
     def usage(self) -> Usage:
-        """Return the usage of the running files, each with the sum of its parts."""
+        """Return the usage of the running files, each with the sum of its running parts."""
         usage = self._inner.usage()
         if not self._files:
             return usage
         by_path = sorted(usage.files, key=lambda file: file.file_path)
         groups = (tuple(group) for _, group in groupby(by_path, key=lambda file: file.file_path))
-        files = sorted(map(_added_up, groups), key=lambda file: -file.seconds)
+        files = sorted(map(self._added_up, groups), key=lambda file: -file.seconds)
         return replace(usage, files=tuple(files))
+
+    def _added_up(self, parts: Sequence[FileUsage]) -> FileUsage:
+        oldest = max(parts, key=lambda part: part.seconds)
+        file = self._files.get(oldest.file_path)
+        if file is None:
+            return oldest
+        return replace(
+            oldest,
+            used_bytes=sum(part.used_bytes for part in parts),
+            parts=len(file.task.parts),
+            finished_parts=len(file.results),
+        )
 
     def _of_file(self, event: TaskStarted | TaskFinished) -> Sequence[BackendEvent]:
         """Return what an event of a part means for its file."""
@@ -114,8 +126,3 @@ class PartsBackend(WrappedBackend):
 
 def _not_run(task: TestTask) -> TestResult:
     return TestResult.without_run(task, Status.CANCELLED, "not run: the run was stopped")
-
-
-def _added_up(parts: Sequence[FileUsage]) -> FileUsage:
-    oldest = max(parts, key=lambda part: part.seconds)
-    return replace(oldest, used_bytes=sum(part.used_bytes for part in parts))

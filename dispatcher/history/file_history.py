@@ -34,6 +34,16 @@ class ForkObservation(StrEnum):
     """It gave another result when forked: it must be spawned."""
 
 
+class EarlierRun(Struct, frozen=True, kw_only=True):
+    """One of the last runs of a file."""
+
+    statuses: tuple[Status, ...]
+    """Of its attempts, in order; the last is the verdict."""
+    duration_s: float | None = None
+    """Of its first attempt; None: not recorded. Later attempts may run under other conditions."""
+    peak_bytes: int | None = None
+
+
 class FileHistory(Struct, frozen=True, kw_only=True):
     """One file as its earlier runs showed it."""
 
@@ -59,6 +69,9 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     """Whether it gave another result in parts than as a whole; until its size changes."""
     outcomes: str = ""
     """A letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`); see `merge`."""
+    measurements: str = ""
+    """Seconds and peak bytes of the first attempt of each of these runs (`0.512,1048576||0.498,`); an older
+    program did not record them, so there may be fewer."""
 
     def is_of(self, file: TestFile) -> bool:
         """Whether the file has not changed since."""

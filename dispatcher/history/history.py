@@ -21,8 +21,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.history import schema as history_schema
-from dispatcher.history.file_history import FileHistory
-from dispatcher.history.merge import AttemptSample, merge_attempt, read_outcomes
+from dispatcher.history.file_history import EarlierRun, FileHistory
+from dispatcher.history.merge import (
+    AttemptSample,
+    is_unsteady,
+    merge_attempt,
+    read_earlier_runs,
+    read_outcomes,
+)
 from dispatcher.inputs.record import InputRecord, decode_record, encode_record, make_records
 from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, VerdictSettled
 from dispatcher.model.plan import RunPlan, TestFile
@@ -93,15 +99,20 @@ class History:
         _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
         return read_outcomes(rows[path].outcomes) if path in rows else ()
 
-    def load_earlier_outcomes(
-        self, paths: Collection[str], *, run_id: str
-    ) -> dict[str, tuple[tuple[Status, ...], ...]]:
-        """Return, for each path in the history, how its last runs ended, without the run `run_id`."""
+    def load_earlier_runs(
+        self, paths: Collection[str], *, run_id: str, or_unsteady: Collection[str] = ()
+    ) -> dict[str, tuple[EarlierRun, ...]]:
+        """Return the last runs of files, oldest first, without the run `run_id`.
+
+        Args:
+            paths: the files.
+            or_unsteady: more files, of which only those are returned that did not always pass at once.
+        """
         rows = self._read_all()
         return {
-            path: read_outcomes(row.outcomes)[: -1 if row.last_run_id == run_id else None]
+            path: read_earlier_runs(row)[: -1 if row.last_run_id == run_id else None]
             for path, row in rows.items()
-            if path in paths
+            if path in paths or (path in or_unsteady and is_unsteady(row))
         }
 
     def record(

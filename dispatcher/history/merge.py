@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation, UsageStats
 from dispatcher.history.test_times import measured_tests, write_tests
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
@@ -148,6 +148,7 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
         outcomes=_append_outcome(known, attempt),
+        measurements=_append_measurement(known, attempt),
         last_run_id=attempt.run_id,
         failing_tests=attempt.failing_tests,
         test_times=attempt.test_times if attempt.status.is_pass else known.test_times,
@@ -190,6 +191,28 @@ def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
     """Return the outcomes of the remembered runs, oldest first, each with all its attempts."""
     runs = (tuple(_STATUSES[letter] for letter in run if letter in _STATUSES) for run in outcomes.split("|"))
     return tuple(run for run in runs if run)
+
+
+def is_unsteady(file: FileHistory) -> bool:
+    """Whether some attempt in the remembered runs did not pass; much faster than reading the runs."""
+    return bool(file.outcomes.strip(f"{_LETTERS[Status.PASS]}{_RUN_SEPARATOR}"))
+
+
+def read_earlier_runs(file: FileHistory) -> tuple[EarlierRun, ...]:
+    """Return the remembered runs of a file, oldest first."""
+    outcomes = read_outcomes(file.outcomes)
+    texts = file.measurements.split(_RUN_SEPARATOR)[-len(outcomes) or None :] if file.measurements else []
+    texts = [""] * (len(outcomes) - len(texts)) + texts
+    return tuple(map(_earlier_run, outcomes, texts))
+
+
+def _earlier_run(statuses: tuple[Status, ...], text: str) -> EarlierRun:
+    seconds, _, peak = text.partition(",")
+    return EarlierRun(
+        statuses=statuses,
+        duration_s=float(seconds) if seconds.replace(".", "", 1).isdecimal() else None,
+        peak_bytes=int(peak) if peak.isdecimal() else None,
+    )
 
 
 def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
@@ -236,4 +259,14 @@ def _append_outcome(known: FileHistory, attempt: AttemptSample) -> str:
         runs[-1] = (runs[-1] + _LETTERS[attempt.status])[-_ATTEMPTS_KEPT:]
     else:
         runs.append(_LETTERS[attempt.status])
+    return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])
+
+
+def _append_measurement(known: FileHistory, attempt: AttemptSample) -> str:
+    runs = known.measurements.split(_RUN_SEPARATOR) if known.measurements else []
+    if known.last_run_id == attempt.run_id and runs:
+        return known.measurements
+    is_measured = not attempt.status.is_infrastructure
+    peak = "" if attempt.peak_bytes is None else attempt.peak_bytes
+    runs.append(f"{attempt.duration_s:.3f},{peak}" if is_measured else "")
     return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])

@@ -23,7 +23,7 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: distinguishes a history from any other database."""
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Increases when the tables, or what a cell may contain, change. A file of an older program gets the missing
 columns and tables; one of a newer program is set aside, never guessed at.
 """
@@ -36,7 +36,7 @@ run was stopped (SIGSTOP) in the middle of one.
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (
     "path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, is_crowded, failing_tests,"
-    " test_times, is_indivisible,"
+    " test_times, is_indivisible, measurements,"
     " duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s,"
     " forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs, forked_most_s, forked_most_cpu_s"
 )
@@ -86,6 +86,7 @@ _UPDATES: Mapping[int, Sequence[str]] = {
     5: (),
     6: (_CREATE_INPUTS,),
     7: _columns("test_times TEXT NOT NULL DEFAULT ''", "is_indivisible INTEGER NOT NULL DEFAULT 0"),
+    8: _columns("measurements TEXT NOT NULL DEFAULT ''"),
 }
 """The statements that lead from the version before to each version after the first."""
 
@@ -245,7 +246,7 @@ def write_rows(
     connection: sqlite3.Connection, rows: Iterable[FileHistory], *, seen_at: float, max_files: int
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
-    marks = ", ".join("?" * 24)
+    marks = ", ".join("?" * 25)
     connection.executemany(
         f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({marks})",
         ((*_to_row(row), seen_at) for row in rows),
@@ -285,6 +286,7 @@ def _to_row(file: FileHistory) -> tuple[_Cell, ...]:
         _SEPARATOR.join(file.failing_tests),
         file.test_times,
         int(file.is_indivisible),
+        file.measurements,
         *structs.astuple(file.spawned),
         *(structs.astuple(file.forked) if file.forked is not None else (0.0, *(None,) * 5)),
     )
@@ -292,7 +294,7 @@ def _to_row(file: FileHistory) -> tuple[_Cell, ...]:
 
 def _from_row(cells: Sequence[_Cell]) -> FileHistory:
     path, last_status, size_bytes, mtime_ns, outcomes, last_run_id, forking, fails_in_parallel = cells[:8]
-    failing_tests, test_times, is_indivisible = str(cells[8]), *cells[9:11]
+    failing_tests, test_times, is_indivisible, measurements = str(cells[8]), *cells[9:12]
     if not isinstance(path, bytes):
         raise sqlite3.DatabaseError("a row that this program cannot have written: its path is not bytes")
     record = {
@@ -307,8 +309,9 @@ def _from_row(cells: Sequence[_Cell]) -> FileHistory:
         "failing_tests": failing_tests.split(_SEPARATOR) if failing_tests else (),
         "test_times": test_times,
         "is_indivisible": bool(is_indivisible),
-        "spawned": _usage(cells[11:17]),
-        "forked": _usage(cells[17:]),
+        "measurements": measurements,
+        "spawned": _usage(cells[12:18]),
+        "forked": _usage(cells[18:]),
     }
     try:
         return convert(record, FileHistory)

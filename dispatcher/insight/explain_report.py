@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import to_builtins
 
@@ -20,6 +20,9 @@ from passmuster.model.units import format_bytes, format_seconds
 
 _MAX_REASONS = 5
 """Reasons that people are shown; the JSON has all."""
+
+_MAX_TESTS = 3
+"""Tests of a kind that people are shown."""
 
 _WIDTH = 16
 """Columns of the names."""
@@ -48,8 +51,9 @@ def explain_lines(what: Explanation) -> list[str]:
     lines = [label, *_now_lines(what), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
+        lines += _named_tests("failed tests", what.known.failing_tests if what.known is not None else (), 2)
     else:
-        lines += _run_lines(what.last, what.limit_bytes)
+        lines += _run_lines(what.last, what.limit_bytes, what.file.selection.tests)
     if what.planned is not None:
         lines += ["", "Next run", *_next_lines(what, what.planned)]
     if what.outcomes:
@@ -80,7 +84,7 @@ def _now_lines(what: Explanation) -> Iterator[str]:
         yield _line("" if number else "affected", one_line(reason))
 
 
-def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
+def _run_lines(run: PastRun, limit_bytes: int, tests: Sequence[str]) -> Iterator[str]:
     state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
     reasons = rerun_reasons([attempt.result for attempt in run.attempts])
@@ -90,6 +94,7 @@ def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
         if reason is not None:
             yield _line("rerun reason", _RERUN_REASONS[reason], indent=4)
         yield from _attempt_lines(attempt, limit_bytes)
+        yield from _test_lines(attempt, tests)
 
 
 def _status_text(result: TestResult) -> str:
@@ -120,6 +125,32 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     yield _line("process", f"{how}{by}{note}", indent=4)
     if attempt.output:
         yield _line("output", one_line(attempt.output), indent=4)
+
+
+def _test_lines(attempt: PastAttempt, tests: Sequence[str]) -> Iterator[str]:
+    """Yield the lines about the tests of an attempt; those that the user named have lines of their own."""
+    cases = attempt.result.cases
+    if cases:
+        all_s = format_seconds(sum(case.seconds for case in cases))
+        slowest = attempt.slowest_tests[:_MAX_TESTS]
+        shown = ", ".join(f"{one_line(name)} {format_seconds(seconds)}" for name, seconds in slowest)
+        slow = f"; the slowest: {shown}" if slowest else ""
+        yield _line("tests", f"{len(cases)} in {all_s}{slow}", indent=4)
+    yield from _named_tests("failed tests", attempt.failed_tests, 4)
+    named = attempt.cases_of(tests)
+    if tests and not named:
+        yield _line("", f"none of them is {one_line(', '.join(tests))}", indent=4)
+    for name, case in named:
+        message = f": {one_line(case.message)}" if case.message else ""
+        yield _line("", f"{one_line(name)} {case.outcome}, {format_seconds(case.seconds)}{message}", indent=4)
+
+
+def _named_tests(head: str, names: Sequence[str], indent: int) -> Iterator[str]:
+    """Yield a line with the first of these tests, and the number of the others."""
+    if names:
+        more = len(names) - _MAX_TESTS
+        shown = ", ".join(map(one_line, names[:_MAX_TESTS]))
+        yield _line(head, f"{shown}, and {more} more" if more > 0 else shown, indent=indent)
 
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
@@ -186,7 +217,7 @@ def explain_json(what: Explanation) -> bytes:
             "run_id": last.run_id,
             "complete": last.is_complete,
             "attempts": [
-                _attempt(attempt, None if reason is None else str(reason))
+                _attempt(attempt, None if reason is None else str(reason), what.file.selection.tests)
                 for attempt, reason in zip(last.attempts, reasons, strict=True)
             ],
         }
@@ -212,12 +243,13 @@ def explain_json(what: Explanation) -> bytes:
             ],
             "last_run": last_run,
             "next_run": None if what.planned is None else _next(what, what.planned),
+            "failing_tests": [] if what.known is None else list(what.known.failing_tests),
             "outcomes": [[str(status) for status in run] for run in what.outcomes],
         }
     )
 
 
-def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
+def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> dict[str, JsonValue]:
     result = attempt.result
     return {
         "attempt": result.attempt,
@@ -237,6 +269,20 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "peak_bytes": result.peak_bytes,
         "isolation": str(result.isolation),
         "isolation_note": result.isolation_note,
+        "tests": len(result.cases),
+        "failed_tests": list(attempt.failed_tests),
+        "slowest_tests": [
+            {"name": name, "duration_s": round(seconds, 6)} for name, seconds in attempt.slowest_tests
+        ],
+        "named_tests": [
+            {
+                "name": name,
+                "outcome": str(case.outcome),
+                "duration_s": round(case.seconds, 6),
+                "message": case.message,
+            }
+            for name, case in attempt.cases_of(tests)
+        ],
         "output": attempt.output or None,
     }
 

@@ -11,9 +11,17 @@ from msgspec import Struct
 from dispatcher.engine.journal import END, read_entries
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.model.file_parts import join_parts
+from dispatcher.model.results import names_of_cases
 from dispatcher.reporters.outputs import OUTPUTS, output_path
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.result import TestResult
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.test_selection import SEPARATOR
+
+SLOWEST_TESTS = 5
+"""How many of the tests of an attempt are named for their time."""
+
+SLOW_S = 0.01
+"""Seconds from which a test is named for its time."""
 
 
 class PastAttempt(Struct, frozen=True, kw_only=True):
@@ -29,6 +37,30 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
     after_s: float
     concurrent_files: int
     output: str = ""
+
+    @property
+    def failed_tests(self) -> tuple[str, ...]:
+        """The names of its tests that failed, inside the file where they have such a name."""
+        return tuple(self._name(case) for case in self.result.cases if case.outcome.is_bad)
+
+    @property
+    def slowest_tests(self) -> tuple[tuple[str, float], ...]:
+        """The tests that took longest, the slowest first, each with its seconds."""
+        slow = (case for case in self.result.cases if case.seconds >= SLOW_S)
+        by_time = sorted(slow, key=lambda case: (-case.seconds, case.case_id))
+        return tuple((self._name(case), case.seconds) for case in by_time[:SLOWEST_TESTS])
+
+    def cases_of(self, tests: Sequence[str]) -> tuple[tuple[str, CaseResult], ...]:
+        """Return the tests that are meant by `Class::test`, a class, or a function, each with its name."""
+        named = ((self._name(case), case) for case in self.result.cases)
+        return tuple(
+            (name, case)
+            for name, case in named
+            if any(name == test or name.startswith((f"{test}{SEPARATOR}", f"{test}[")) for test in tests)
+        )
+
+    def _name(self, case: CaseResult) -> str:
+        return "".join(names_of_cases(self.result, [case])) or case.case_id
 
 
 class PastRun(Struct, frozen=True, kw_only=True):

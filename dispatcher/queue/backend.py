@@ -50,6 +50,7 @@ class QueueBackend:
         store: the run store; the run is created and removed there.
         publish: puts messages on the run's queue, in their order.
         read_statuses: reads the worker statuses from the broker.
+        report_demand: reports to the broker how many files of the run wait or run.
         spec: the signed message with the run's requirements for workers.
         unavailable: the errors that mean that the broker is unavailable.
         groups: how many files of each group may run at once.
@@ -69,6 +70,7 @@ class QueueBackend:
         decoder: ResultDecoder,
         registry: WorkerRegistry,
         read_statuses: Callable[[], Sequence[WorkerStatus]],
+        report_demand: Callable[[int], None],
         *,
         spec: str,
         unavailable: tuple[type[Exception], ...],
@@ -82,6 +84,7 @@ class QueueBackend:
         self.notices: tuple[str, ...] = ()
         self._store, self._publish_all, self._decoder = store, publish, decoder
         self._registry, self._read_statuses = registry, read_statuses
+        self._report_demand = report_demand
         self._spec, self._unavailable = spec, unavailable
         self._limits, self._release = tuple(limits), release
         self._clock, self._pause = clock, pause
@@ -179,6 +182,7 @@ class QueueBackend:
             peak_bytes=self._peak_bytes,
             files=self._registry.file_usage(self._tracker.running()),
             workers=workers,
+            lost_workers=self._tracker.lost_workers,
         )
 
     def close(self) -> None:
@@ -186,6 +190,7 @@ class QueueBackend:
         try:
             self._with_broker(self._settle)
             self._with_broker(self._store.end)
+            self._with_broker(partial(self._report_demand, 0))
         finally:
             self._release()
 
@@ -287,6 +292,7 @@ class QueueBackend:
             self._recreate_run()
             return
         self._store.heartbeat(self._tracker.backlog)
+        self._report_demand(0 if self._stopped is not None else self._tracker.unfinished)
         now_s = self._clock()
         names = self._registry.names
         has_waiting = self._store.queue_length() > 0

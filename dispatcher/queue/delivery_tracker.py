@@ -93,6 +93,7 @@ class DeliveryTracker:
         self._due: dict[str, None] = {}  # the paths of those to republish, in order
         self._last_delivery: dict[str, int] = {}
         self._states: dict[str, tuple[str, int]] = {}
+        self._lost_workers: set[str] = set()
 
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Accept tasks in order; `next_messages` returns those that can be published."""
@@ -186,6 +187,7 @@ class DeliveryTracker:
         job = self._job(path, delivery)
         if job is None:
             return []
+        self._lost_workers.add(worker)
         job.dead_workers, job.bound_to = (*job.dead_workers, worker), ""
         deaths = len(job.dead_workers)
         if deaths < MAX_WORKER_DEATHS:
@@ -312,6 +314,16 @@ class DeliveryTracker:
     def backlog(self) -> int:
         """How many tasks, without best-effort ones, wait here for space on the queue."""
         return len(self._backlog)
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks, without best-effort ones that are not published, wait or run."""
+        return len(self._backlog) + len(self._jobs)
+
+    @property
+    def lost_workers(self) -> int:
+        """How many workers disappeared while they ran a file."""
+        return len(self._lost_workers)
 
     def running(self) -> tuple[tuple[TestTask, str], ...]:
         """Return the tasks that workers have started and not finished, each with its worker."""

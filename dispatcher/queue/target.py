@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
-from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
+from passmuster.wire.run_store import RunStore, WorkerDirectory, connect, report_demand
 from passmuster.wire.signing_secret import secret_warnings
 
 _POLL_S = 0.2
@@ -91,7 +92,14 @@ class BrokerTarget:
         address, _ = broker_access(config, self._environ)
         registry = _new_registry(config, self._joined.run_id if self._joined is not None else "")
         with closing(open_broker(address)) as client:
-            self._wait(WorkerDirectory(client), registry, address, config.worker_timeout_s)
+            # No run exists yet. An autoscaler without workers starts the first one for this.
+            report = partial(report_demand, client, f"waiting-{secrets.token_hex(8)}")
+            try:
+                directory = WorkerDirectory(client)
+                self._wait(directory, registry, address, config.worker_timeout_s, partial(report, 1))
+            finally:
+                with suppress(*BROKEN):  # It expires.
+                    report(0)
         return Capacity(
             slots=registry.slots,
             budget_bytes=registry.budget_bytes,
@@ -136,19 +144,28 @@ class BrokerTarget:
         return RunSource(tree=uploaded.digest, workdir=os.path.relpath(request.workdir, root))
 
     def _wait(
-        self, directory: WorkerDirectory, registry: WorkerRegistry, address: BrokerAddress, wait_s: float
+        self,
+        directory: WorkerDirectory,
+        registry: WorkerRegistry,
+        address: BrokerAddress,
+        wait_s: float,
+        request_worker: Callable[[], None],
     ) -> None:
-        """Wait for the first worker that can serve the run; the broker may be unavailable for a while."""
+        """Wait for the first worker that can serve the run; the broker may be unavailable for a while.
+
+        `request_worker` is called again and again meanwhile.
+        """
         until = time.monotonic() + wait_s
         has_reported = wait_s <= 0
         while True:
             problem: InfrastructureError | None = None
             try:
                 registry.update(directory.statuses(), now_s=time.monotonic())
+                if registry.usage():
+                    return
+                request_worker()
             except BROKEN as error:
                 problem = unusable_broker(error)
-            if registry.usage() and problem is None:
-                return
             if time.monotonic() >= until:
                 message = f"{registry.no_worker_message(waited_s=wait_s)} (broker {address.shown})"
                 raise problem or InfrastructureError(message)
@@ -205,6 +222,7 @@ def open_backend(
             ResultDecoder(envelope, request.coverage_dir),
             registry,
             directory.statuses,
+            partial(report_demand, client, request.run_id),
             spec=envelope.sign(SPEC_KIND, encode_run_spec(_run_spec(request, source or RunSource()))),
             unavailable=BROKEN,
             limits=_limits(registry, address),

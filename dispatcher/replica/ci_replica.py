@@ -8,18 +8,18 @@ composition roots.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.replica.environment import Environment, HostResources, setup_ci_environment, this_machine
 from dispatcher.replica.words import PROGRAMS, ROWS, WORDS, ReplicaArguments, format_help
-from dispatcher.replica.workflow_command import Replica, WorkflowCommand
+from dispatcher.replica.workflow_command import Replica, RunTests
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount, format_bytes
@@ -33,9 +33,6 @@ from passmuster.settings.values import on_one_line
 PROJECT_SIGNS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "tests")
 """Any of these makes a folder a project root. With a `mvp_site/` only the shell script's test counts."""
 
-RunTests = Callable[[Sequence[str], Mapping[str, str]], int]
-"""Runs the tests with the arguments of `run_tests.py` and an environment; returns its exit status."""
-
 
 class CIReplicaRunner:
     """Runs the unit tests of a project as CI would.
@@ -47,6 +44,7 @@ class CIReplicaRunner:
         machine: the resources of this machine; None: detected.
         replica: what a workflow's job runs; None: the unit tests.
         is_dry: whether each run only prints what it would do.
+        is_installing: whether a workflow's steps that install packages run, in a private environment.
         out: receives the report; None: standard output.
     """
 
@@ -61,6 +59,7 @@ class CIReplicaRunner:
         machine: HostResources | None = None,
         replica: Replica | None = None,
         is_dry: bool = False,
+        is_installing: bool = False,
         out: TextIO | None = None,
         color: bool = False,
     ) -> None:
@@ -72,6 +71,7 @@ class CIReplicaRunner:
         self._machine = machine or this_machine()
         self._replica = replica
         self._is_dry = is_dry
+        self._is_installing = is_installing
         self._out = out or sys.stdout
         self._color = color
 
@@ -108,40 +108,28 @@ class CIReplicaRunner:
                 if self._replica is None:
                     status = self._run(environment.arguments(), dict(environment.variables))
                 else:
-                    status = self._run_job(self._replica, environment)
+                    status = self._run_job(self._replica, environment, scratch)
         if not (self._is_dry and status == ExitCode.OK):
             self._conclude(status)
         return status
 
-    def _run_job(self, replica: Replica, environment: Environment) -> int:
-        """Run the commands of a workflow's job one after another; as in CI, the first failure ends it."""
-        self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
-        for text in replica.differences:
-            self._say(Tag.INFO, f"Not replicated: {text}")
-        for call in replica.commands:
-            status = self._run_call(call, replica.python, environment)
-            if status != ExitCode.OK:
-                return status
-        return ExitCode.OK
-
-    def _run_call(self, call: WorkflowCommand, python: str, environment: Environment) -> int:
+    def _run_job(self, replica: Replica, environment: Environment, scratch: Path) -> int:
         # Imported only for a workflow, because it needs many modules.
-        from dispatcher.replica.python import choose_python
+        from dispatcher.replica.job_run import JobRun
 
-        folder = self._root / call.folder
-        if not folder.is_dir():
-            raise ConfigurationError(f"the working directory {folder} (from {call.step}) does not exist")
-        variables = dict(environment.variables) | dict(call.variables)
-        arguments = (*environment.arguments(), *call.arguments, *(("--dry-run",) if self._is_dry else ()))
-        command = shlex.join(("run_tests.py", *call.arguments))
-        names = ", ".join(name for name, _ in call.variables)
-        self._say(Tag.INFO, f"{call.step}: {command}, in {folder}{names and f', with {names}'}")
-        with _in_folder(folder):
-            if python:
-                chosen = choose_python(python, call.arguments, variables, folder=folder)
-                self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.description)
-                arguments = (*chosen.arguments, *arguments)
-            return self._run(arguments, variables)
+        job = JobRun(
+            replica,
+            run=self._run,
+            say=self._say,
+            root=self._root,
+            scratch=scratch,
+            variables=dict(environment.variables),
+            limits=environment.arguments(),
+            environ=self._environ,
+            is_dry=self._is_dry,
+            is_installing=self._is_installing,
+        )
+        return job.run()
 
     def _describe(self, environment: Environment) -> None:
         self._say(Tag.INFO, "🔄 Running CI Environment Replica")
@@ -214,26 +202,35 @@ def run_replica_command(
         root=Path.cwd(),
         cpus=options.cpus,
         memory=options.memory,
-        replica=None if options.workflow is None else _read_replica(options.workflow, options.job),
+        replica=None if options.workflow is None else _read_replica(options.workflow, options, environ),
         is_dry=options.dry_run,
+        is_installing=options.install,
         color=color,
     )
     return replica.run_ci_tests()
 
 
-def _read_replica(workflow: Path, job: str | None) -> Replica:
+def _read_replica(workflow: Path, options: ReplicaArguments, environ: Mapping[str, str]) -> Replica:
     # Loads PyYAML, which only this needs.
     try:
-        from dispatcher.replica.reading import read_workflow
+        from dispatcher.replica.reading import read_file, read_workflow
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
         raise ConfigurationError(
             "--workflow needs the package PyYAML, which is not installed here: pip install PyYAML"
         ) from error
-    from dispatcher.replica.job import choose_job
+    from dispatcher.replica.choose import choose_job
+    from dispatcher.replica.python import version_here
 
-    return choose_job(read_workflow(workflow), workspace=str(Path.cwd()), wanted=job)
+    return choose_job(
+        read_workflow(workflow),
+        workspace=str(Path.cwd()),
+        wanted=options.job,
+        step=options.step,
+        python=version_here(Path.cwd(), environ, is_private=options.install),
+        load=partial(read_file, root=Path.cwd()),
+    )
 
 
 @contextmanager
@@ -248,14 +245,3 @@ def _bound_to(cpus: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
-    """Change to a directory while the context lasts."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

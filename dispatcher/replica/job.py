@@ -1,206 +1,228 @@
-"""Chooses the job of a workflow that runs the tests, and reads its steps in order. Pure."""
+"""Reads a job of a workflow: its machine, its variables, and the steps that run the tests. Pure."""
 
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec.structs import replace
+from msgspec import Struct, structs
 
 from dispatcher.config.choices import SUBCOMMAND_HELP
-from dispatcher.replica.expressions import Context, Unknowns, combinations, evaluate, format_combination
+from dispatcher.replica.command_kind import CommandKind, language_of
+from dispatcher.replica.expressions import Context, Unknowns, assume_condition
+from dispatcher.replica.matrix import combinations, format_combination
 from dispatcher.replica.node import Node
 from dispatcher.replica.options import OF_MANY_MACHINES, forward_options
-from dispatcher.replica.script import Script, TestCommand, read_script
-from dispatcher.replica.workflow_command import Replica, WorkflowCommand
+from dispatcher.replica.script import ScriptCommand
+from dispatcher.replica.step import SHELLS, LoadFile, Step, StepReader
+from dispatcher.replica.workflow_command import Certainty, Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
 """Variables with paths of a machine: those of CI do not exist here."""
 
-_SHELL = re.compile(r"(.*/)?(ba|da|z)?sh( .*)?")
-_VERSION = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
-_ACTION = re.compile(r"actions/(checkout|setup-python)(@.*)?")
-_MENTIONS_RUNNER = re.compile(r"run[_-](tests|ci[_-]replica)")
-_SET_BY_CI = ("GITHUB_", "RUNNER_")
-"""A workflow cannot change these."""
+
+class JobSource(Struct, frozen=True, kw_only=True):
+    """Where a job comes from.
+
+    Args:
+        name: for messages; of a called workflow, `CALLER / JOB`.
+        context: the values that its expressions may use, without a matrix.
+        load: reads other files of the repository.
+    """
+
+    name: str
+    job: Node
+    workflow: Node
+    context: Context
+    load: LoadFile
 
 
-class JobReader:
+def read_job(source: JobSource, *, wanted_step: str | None = None, python: str = "") -> Replica:
+    """Return what a job does, with the first combination of its matrix on Linux that runs the tests.
+
+    Args:
+        wanted_step: the name, ID or number of the step to run; None: those that run the tests.
+        python: a version such as `3.12`; a combination that sets it up is preferred.
+
+    Raises:
+        ConfigurationError: a part does not have the shape that it has in a workflow, or cannot be run.
+    """
+    found = [
+        _JobReader(source, context, matrix).read(wanted_step)
+        for context, matrix in matrix_contexts(source.job, source.context)
+    ]
+    # Of equals, the first one.
+    return max(found, key=lambda one: (one.certainty, one.is_linux, bool(python) and one.python == python))
+
+
+def matrix_contexts(job: Node, context: Context) -> Iterator[tuple[Context, str]]:
+    """Yield a context for each combination of a job's matrix, with the combination for people."""
+    found = combinations(job["strategy"]["matrix"], context)
+    if found is None:
+        yield context, ""
+        return
+    for index, one in enumerate(found):
+        strategy = {"job-index": index, "job-total": len(found)}
+        text = "" if found == ({},) else f"{format_combination(one)} (number {index + 1} of {len(found)})"
+        # Each combination has its own assumptions.
+        fresh = structs.replace(context, assumed=dict(context.assumed))
+        yield fresh.with_scope("matrix", one).with_scope("strategy", strategy), text
+
+
+class _JobReader:
     """Collects what one job does."""
 
-    def __init__(self, *, name: str, workflow: Node, workspace: str) -> None:
-        self.name, self.workflow, self.workspace = name, workflow, workspace
-        self.job = workflow["jobs"][name]
+    def __init__(self, source: JobSource, context: Context, matrix: str) -> None:
+        self.job, self.workflow, self.name = source.job, source.workflow, source.name
+        self.matrix = matrix
         self.unknowns = Unknowns()
-        self.context = Context(workspace=workspace)
-        self.matrix = self.python = ""
-        self.calls: list[WorkflowCommand] = []
-        self.differences: list[str] = []
-        self.not_run: list[str] = []
-        self.variables: dict[str, str] = {}
+        self.steps = StepReader(
+            context=context, unknowns=self.unknowns, variables={}, default=self._default, load=source.load
+        )
+        self.differences = self.steps.differences
+        self.is_linux = True
 
-    def read(self) -> Replica:
-        """Return what the job does; without calls if it does not run the tests.
-
-        Raises:
-            ConfigurationError: a part does not have the shape that it has in a workflow.
-        """
+    def read(self, wanted_step: str | None) -> Replica:
         self._set_variables(self.workflow["env"])
-        self._choose_combination()
         self._read_machine()
+        is_skipped = self._is_skipped()
         self._set_variables(self.job["env"])
-        for number, step in enumerate(self.job["steps"].elements(), start=1):
-            self._read_step(number, step)
+        steps = list(self.steps.read(self.job["steps"]))
+        certainty, chosen = _chosen_steps(steps, wanted_step)
+        commands, installation = self._commands(steps, chosen)
         return Replica(
             job=self.name,
-            commands=tuple(self.calls),
+            commands=commands,
+            installation=installation,
+            tools=tuple(dict.fromkeys(self.steps.tools)),
             matrix=self.matrix,
-            python=self.python,
+            python=self.steps.python,
             differences=tuple(dict.fromkeys(self.differences)),
+            is_linux=self.is_linux,
+            is_skipped=is_skipped,
+            certainty=certainty,
+            steps=tuple(map(self._shown_step, steps)),
         )
 
-    def _text(self, node: Node) -> str:
-        return evaluate(node.text(), self.context, self.unknowns)
+    def _default(self, name: str) -> str:
+        for node in (self.job["defaults"]["run"][name], self.workflow["defaults"]["run"][name]):
+            if node.is_there:
+                return self.steps.text(node)
+        return ""
 
-    def _choose_combination(self) -> None:
-        """Take the first combination that runs on Linux."""
-        found = combinations(self.job["strategy"]["matrix"])
-        if found is None:
+    def _set_variables(self, env: Node) -> None:
+        """Add the variables of the workflow or of the job, and make them available to expressions."""
+        self.steps.variables = {**self.steps.variables, **self.steps.environment(env)}
+        self.steps.set_env(self.steps.variables)
+
+    def _shown(self, node: Node) -> str:
+        return self.unknowns.restore(self.steps.text(node))
+
+    def _read_machine(self) -> None:
+        """Record the features of the job's machine that this machine lacks."""
+        if self.job["strategy"]["matrix"].is_text and self.job["strategy"]["matrix"].is_there:
             self.differences.append(
                 f"the matrix, computed by an expression: {self.job['strategy']['matrix'].value}"
             )
-            return
-        contexts = [
-            replace(self.context, matrix=one, job_index=index, job_total=len(found))
-            for index, one in enumerate(found)
-        ]
-        self.context = next((one for one in contexts if self._is_linux(one)), contexts[0])
-        if found != ({},):
-            which = self.context.job_index + 1
-            self.matrix = f"{format_combination(dict(self.context.matrix))} (number {which} of {len(found)})"
-
-    def _runs_on(self, context: Context) -> str:
         node = self.job["runs-on"]
         if isinstance(node.value, dict):
             node = node["labels"]
         labels = list(node.elements()) if node.is_list else [node]
-        return ", ".join(evaluate(label.text(), context, self.unknowns) for label in labels)
-
-    def _is_linux(self, context: Context) -> bool:
-        return any(word in self._runs_on(context).lower() for word in ("ubuntu", "linux"))
-
-    def _read_machine(self) -> None:
-        """Record the features of the job's machine that this machine lacks."""
-        if self.job["runs-on"].is_there and not self._is_linux(self.context):
-            machine = self.unknowns.restore(self._runs_on(self.context))
+        machine = ", ".join(map(self._shown, labels))
+        self.is_linux = any(word in machine.lower() for word in ("ubuntu", "linux"))
+        if self.job["runs-on"].is_there and not self.is_linux:
             self.differences.append(f"runs-on: {machine}: this is Linux")
         container = self.job["container"]
         if container.is_there:
             image = container if container.is_text else container["image"]
-            self.differences.append(f"the container {self.unknowns.restore(self._text(image))}")
+            self.differences.append(f"the container {self._shown(image)}")
         for name, service in self.job["services"].items():
             image = service if service.is_text else service["image"]
-            self.differences.append(f"the service {name} ({self.unknowns.restore(self._text(image))})")
-        self._record_conditions(self.job, "the job")
+            self.differences.append(f"the service {name} ({self._shown(image)})")
 
-    def _record_conditions(self, node: Node, what: str) -> None:
-        if node["if"].is_there:
-            self.differences.append(f"if: {node['if'].text()} of {what}, which is assumed to be true")
-        if node["continue-on-error"].text() not in ("", "false"):
+    def _is_skipped(self) -> bool:
+        condition = self.job["if"].text()
+        truth = assume_condition(condition, self.steps.context) if condition else True
+        if truth is not True:
+            what = "assumed to be true" if truth is None else "false here"
+            self.differences.append(f"if: {condition} of the job, which is {what}")
+        self._record_tolerance(self.job, "the job")
+        return truth is False
+
+    def _record_tolerance(self, node: Node, what: str) -> None:
+        if node["continue-on-error"].is_there and self._shown(node["continue-on-error"]) not in ("", "false"):
             self.differences.append(f"continue-on-error of {what}: here a failure fails the job")
 
-    def _set_variables(self, env: Node) -> None:
-        """Add the variables of the workflow or of the job, and make them available to expressions."""
-        self.variables |= self._evaluated(env)
-        self._set_env(self.variables)
+    def _shown_step(self, step: Step) -> str:
+        others = step.of_kind(CommandKind.OTHER_LANGUAGE)
+        if others:
+            return f"{step.label} ({self._text(others[0])}, which tests {language_of(others[0].program)})"
+        if step.action:
+            return f"{step.label} (uses {step.action})"
+        first = " ".join(step.commands[0].words) if step.commands else step.script.strip().partition("\n")[0]
+        return f"{step.label} ({self.unknowns.restore(first)})"
 
-    def _evaluated(self, env: Node) -> dict[str, str]:
-        if env.is_text and env.is_there:
-            self.differences.append(f"the variables, computed by an expression: {env.text()}")
-            return {}
-        return {name: self._text(node) for name, node in env.items() if not name.startswith(_SET_BY_CI)}
+    def _commands(
+        self, steps: Sequence[Step], chosen: Sequence[Step]
+    ) -> tuple[tuple[WorkflowCommand, ...], tuple[WorkflowCommand, ...]]:
+        """Return the commands of the chosen steps, and the steps before that install packages."""
+        commands: list[WorkflowCommand] = []
+        installation: list[WorkflowCommand] = []
+        if not chosen:
+            return (), ()
+        last = steps.index(chosen[-1])
+        for position, step in enumerate(steps):
+            if not step.is_active and step not in chosen:
+                if step.of_kind(CommandKind.RUNNER, CommandKind.TEST):
+                    self.differences.append(f"{step.label}: its if ({step.condition}) is false here")
+            elif position > last:
+                continue
+            elif step in chosen:
+                if step.is_assumed or not step.is_active:
+                    what = "assumed to be true" if step.is_assumed else "false here"
+                    self.differences.append(f"if: {step.condition} of {step.label}, which is {what}")
+                self._record_tolerance(step.node, step.label)
+                commands.extend(self._commands_of(step))
+            elif step.installs:
+                installation.append(self._script_of(step))
+            else:
+                self.differences.extend(self._not_run(step))
+        return tuple(commands), tuple(installation)
 
-    def _set_env(self, variables: Mapping[str, str]) -> None:
-        known = {name: value for name, value in variables.items() if not self.unknowns.are_in(value)}
-        self.context = replace(self.context, env=known)
+    def _not_run(self, step: Step) -> Iterator[str]:
+        if step.action:
+            name = step.node["name"].text() or step.label
+            yield f"the action {step.action} ({self.unknowns.restore(name)})"
+        elif not step.is_readable:
+            yield f"{step.label} (shell: {step.shell})"
+        elif step.of_kind(CommandKind.OTHER_LANGUAGE):
+            command = step.of_kind(CommandKind.OTHER_LANGUAGE)[0]
+            language = language_of(command.program)
+            yield f"{step.label}: {self._text(command)}, which tests {language}, not Python"
+        elif step.commands:
+            yield f"{step.label}: {'; '.join(map(self._text, step.commands))}"
 
-    def _read_step(self, number: int, step: Node) -> None:
-        label = f"step {number}"
-        if step["uses"].is_there:
-            self._read_action(step, label)
-            return
-        before = self.context
-        variables = self.variables | self._evaluated(step["env"])
-        self._set_env(variables)
-        if step["name"].is_there:
-            label = f"step '{self.unknowns.restore(self._text(step['name']))}'"
-        self._read_script_step(step, label, variables)
-        self.context = before
+    def _text(self, command: ScriptCommand) -> str:
+        return " ".join(self.unknowns.restore(" ".join(command.words)).split())
 
-    def _read_action(self, step: Node, label: str) -> None:
-        action = step["uses"].text()
-        match = _ACTION.fullmatch(action)
-        if match is None:
-            name = step["name"].text() or label
-            self.not_run.append(f"the action {action} ({name})")
-        elif match[1] == "setup-python" and not self.calls:
-            self._read_python(step["with"])
-
-    def _read_python(self, inputs: Node) -> None:
-        """Record the Python that a step sets up; of several, the last one counts."""
-        wanted = [line.strip() for line in self._text(inputs["python-version"]).splitlines() if line.strip()]
-        if wanted and _VERSION.fullmatch(wanted[-1]):
-            self.python = wanted[-1]
-            if wanted[-1] == "3.1":
-                self.differences.append(
-                    "Python 3.1: a version such as 3.10 must be in quotes, or CI reads 3.1"
-                )
-        else:
-            said = wanted[-1] if wanted else inputs["python-version-file"].text() or "none named"
-            self.differences.append(f"the choice of Python by setup-python: {self.unknowns.restore(said)}")
-
-    def _read_script_step(self, step: Node, label: str, variables: Mapping[str, str]) -> None:
-        shell = self._own_or_default(step, "shell")
-        if shell and not _SHELL.fullmatch(shell) and not self.unknowns.are_in(shell):
-            self.not_run.append(f"{label} (shell: {shell})")
-            return
-        script = self._script(step, label)
-        folder = self._own_or_default(step, "working-directory")
-        runs = [run for run in script.test_commands if not _is_subcommand(run)]
-        if script.other_commands:
-            self.not_run.append(f"{label}: {'; '.join(script.other_commands)}")
+    def _commands_of(self, step: Step) -> Iterator[WorkflowCommand]:
+        runs = _test_runs(step)
         if not runs:
+            yield self._script_of(step)
             return
-        self._record_conditions(step, label)
-        self.differences.extend(self.not_run)
-        self.not_run.clear()
+        others = [command for command in step.commands if command.kind is not CommandKind.RUNNER]
+        if others:
+            self.differences.append(f"{step.label}: {'; '.join(map(self._text, others))}")
         for run in runs:
-            self._add_call(run, label, folder, {**variables, **dict(run.variables)})
+            yield self._forwarded(run, step)
 
-    def _script(self, step: Node, label: str) -> Script:
-        text = self._text(step["run"])
-        try:
-            return read_script(text, {**self.context.env, "GITHUB_WORKSPACE": self.workspace}, self.unknowns)
-        except ValueError as error:
-            if _MENTIONS_RUNNER.search(text):
-                raise ConfigurationError(
-                    f"{step.where}: its script cannot be read ({str(error).lower()}); "
-                    "put the command that runs the tests into a step of its own"
-                ) from error
-            self.not_run.append(label)
-            return Script()
-
-    def _own_or_default(self, step: Node, key: str) -> str:
-        for node in (step[key], self.job["defaults"]["run"][key], self.workflow["defaults"]["run"][key]):
-            if node.is_there:
-                return self._text(node)
-        return ""
-
-    def _add_call(self, run: TestCommand, label: str, base: str, variables: Mapping[str, str]) -> None:
+    def _forwarded(self, run: ScriptCommand, step: Step) -> WorkflowCommand:
+        """Return the arguments of this program's own command, as far as they apply on this machine."""
+        label = step.label
         kept = forward_options(run.arguments, self.unknowns)
-        if run.program == "run_ci_replica" and run.arguments:
+        is_replica = "replica" in run.program
+        if is_replica and run.arguments:
             words = self.unknowns.restore(" ".join(run.arguments))
             self.differences.append(f"{words} of {label}: pass it to this command")
         elif kept.elsewhere:
@@ -209,22 +231,40 @@ class JobReader:
             )
         self.differences.extend(f"{what} of {label}, whose value is unknown here" for what in kept.unresolved)
         self.differences.extend(f"'{what}' around the command of {label}" for what in run.wrappers)
-        folder = posixpath.normpath(posixpath.join(base, run.folder)) if base or run.folder else ""
-        if self.unknowns.are_in(folder):
-            self.differences.append(f"the working directory {self.unknowns.restore(folder)} of {label}")
-            folder = ""
-        self.calls.append(
-            WorkflowCommand(
-                step=label,
-                arguments=kept.arguments if run.program == "run_tests" else (),
-                variables=tuple(self._usable(variables).items()),
-                folder=folder,
-            )
+        return WorkflowCommand(
+            step=label,
+            arguments=() if is_replica else kept.arguments,
+            variables=self._usable({**step.variables, **dict(run.variables)}),
+            folder=self._folder(step, run.folder),
         )
 
-    def _usable(self, variables: Mapping[str, str]) -> dict[str, str]:
+    def _script_of(self, step: Step) -> WorkflowCommand:
+        """Return the whole script of a step, for a shell."""
+        shell = SHELLS.get(step.shell, step.shell)
+        tests = step.of_kind(CommandKind.TEST) or step.commands
+        return WorkflowCommand(
+            step=step.label,
+            variables=self._usable(step.variables),
+            folder=self._folder(step, ""),
+            script=self.unknowns.restore(step.script),
+            shell=tuple(shell.split()),
+            shown="; ".join(map(self._text, tests)) or step.script.strip().partition("\n")[0],
+            programs=tuple(dict.fromkeys(program for command in tests for program in _programs(command))),
+            unknown=self.unknowns.expressions_in(step.script),
+            installs=tuple(map(self._text, step.of_kind(CommandKind.INSTALL))),
+            machine=tuple(map(self._text, step.of_kind(CommandKind.MACHINE))),
+        )
+
+    def _folder(self, step: Step, inner: str) -> str:
+        folder = posixpath.normpath(posixpath.join(step.folder, inner)) if step.folder or inner else ""
+        if self.unknowns.are_in(folder):
+            self.differences.append(f"the working directory {self.unknowns.restore(folder)} of {step.label}")
+            return ""
+        return folder
+
+    def _usable(self, variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """Return the variables that can be set here; the others are recorded."""
-        usable = {}
+        usable = []
         for name, value in variables.items():
             if name in OF_MANY_MACHINES:
                 continue
@@ -233,44 +273,46 @@ class JobReader:
             elif self.unknowns.are_in(value):
                 self.differences.append(f"the variable {name}, which is {self.unknowns.restore(value)}")
             else:
-                usable[name] = value
-        return usable
+                usable.append((name, value))
+        return tuple(usable)
 
 
-def _is_subcommand(run: TestCommand) -> bool:
-    return run.program == "run_tests" and run.arguments[:1] != () and run.arguments[0] in SUBCOMMAND_HELP
-
-
-def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica:
-    """Return the job that runs the tests.
-
-    Args:
-        wanted: the job's name; None: the only one that runs the tests.
-
-    Raises:
-        ConfigurationError: there is no such job, none that runs the tests, or several; or a part does not
-            have the shape that it has in a workflow.
-    """
-    names = [name for name, _ in workflow["jobs"].items()]
-    if wanted is not None and wanted not in names:
-        raise ConfigurationError(
-            f"{workflow.where} has no job {wanted!r} (from --job); it has {', '.join(names) or 'none'}"
-        )
-    read = [
-        JobReader(name=name, workflow=workflow, workspace=workspace).read()
-        for name in names
-        if wanted in (None, name)
+def _test_runs(step: Step) -> list[ScriptCommand]:
+    """Return the commands of a step that this program runs itself."""
+    return [
+        command
+        for command in step.of_kind(CommandKind.RUNNER)
+        if "replica" in command.program
+        or command.arguments[:1] == ()
+        or command.arguments[0] not in SUBCOMMAND_HELP
     ]
-    found = [replica for replica in read if replica.commands]
-    if not found:
-        where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
-        raise ConfigurationError(
-            f"{where} does not run the tests: expected a step that runs run_tests.py, run-tests, "
-            "run_tests.sh or run_ci_replica.py"
-        )
-    if len(found) > 1:
-        jobs = ", ".join(replica.job for replica in found)
-        raise ConfigurationError(
-            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as --job {found[0].job}"
-        )
-    return found[0]
+
+
+def _chosen_steps(steps: Sequence[Step], wanted: str | None) -> tuple[Certainty, list[Step]]:
+    """Return the steps that run the tests: those with our command, else by command, else by name."""
+    if wanted is not None:
+        chosen = [step for step in steps if wanted.lower() in (key.lower() for key in step.keys)]
+        for step in chosen:
+            if step.action:
+                raise ConfigurationError(
+                    f"{step.label} (from --step) uses the action {step.action}, which cannot run here: "
+                    "name a step with a script"
+                )
+        return (Certainty.NAMED_BY_USER if chosen else Certainty.NONE), chosen
+    active = [step for step in steps if step.is_active and not step.action]
+    found = {
+        Certainty.OWN_COMMAND: [step for step in active if _test_runs(step)],
+        Certainty.BY_COMMAND: [step for step in active if step.of_kind(CommandKind.TEST)],
+        Certainty.BY_NAME: [step for step in active if step.is_named_for_tests],
+    }
+    return next((one for one in found.items() if one[1]), (Certainty.NONE, []))
+
+
+def _programs(command: ScriptCommand) -> Iterator[str]:
+    """Yield the program that a shell starts for a command, and the module that Python runs."""
+    words = [word for word in command.words if "=" not in word]
+    if words:
+        yield words[0]
+    before = command.words[: len(command.words) - len(command.arguments) - 1]
+    if before and before[-1].startswith("-") and before[-1].endswith("m"):
+        yield f"-m {command.program}"

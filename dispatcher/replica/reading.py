@@ -1,4 +1,4 @@
-"""Reads a workflow file. Only this needs PyYAML, which may be missing without `--workflow`."""
+"""Reads workflow files and actions. Only this needs PyYAML, which may be missing without `--workflow`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,36 @@ def read_workflow(path: Path) -> Node:
     Raises:
         ConfigurationError: it cannot be read, is not YAML, or is not a workflow.
     """
+    node = _read(path, f"{path} (from --workflow)")
+    if not isinstance(node.value, dict) or not node["jobs"].is_there:
+        raise ConfigurationError(f"{path} (from --workflow) is not a workflow: it has no jobs")
+    return node
+
+
+def read_file(path: str, *, root: Path) -> Node | None:
+    """Return a called workflow or an action of the repository; None: it does not exist inside the root.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not YAML.
+    """
+    absolute = (root / path).resolve()
+    if not absolute.is_relative_to(root.resolve()) or not absolute.is_file():
+        return None
+    return _read(Path(path), path, at=absolute)
+
+
+def _read(path: Path, name: str, *, at: Path | None = None) -> Node:
     try:
-        with path.open("rb") as file:
+        with (at or path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigurationError(
-            f"cannot read {path} (from --workflow): {reason}; name a file such as .github/workflows/test.yml"
+            f"cannot read {name}: {reason}; name a file such as .github/workflows/test.yml"
         ) from error
     if len(content) > MAX_BYTES:
-        raise ConfigurationError(
-            f"{path} (from --workflow) is larger than {MAX_BYTES} bytes, which CI refuses"
-        )
-    node = Node(value=parse_yaml(content, name=f"{path} (from --workflow)"), where=str(path))
-    if not isinstance(node.value, dict) or not node["jobs"].is_there:
-        raise ConfigurationError(f"{path} (from --workflow) is not a workflow: it has no jobs")
-    return node
+        raise ConfigurationError(f"{name} is larger than {MAX_BYTES} bytes, which CI refuses")
+    return Node(value=parse_yaml(content, name=name), where=str(path))
 
 
 def parse_yaml(content: bytes, *, name: str) -> object:

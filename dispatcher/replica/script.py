@@ -1,4 +1,4 @@
-"""Parses the script of a CI step into the commands that run the tests, and the others. Pure.
+"""Parses the script of a CI step into its commands. Pure.
 
 No shell runs it. Variables that the workflow sets are substituted; what only a shell could evaluate becomes a
 mark.
@@ -10,22 +10,22 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from dispatcher.model.invocation import ASSIGNMENT, PYTHON, SHELLS, find_invocation
+from dispatcher.replica.command_kind import CommandKind, kind_of
 from dispatcher.replica.expressions import Unknowns
-
-_RUNNER = re.compile(r"(run[_-]tests|run[_-]ci[_-]replica)(\.py|\.sh)?")
-_INTERPRETER = re.compile(r"python[0-9.]*|bash|sh")
-_WRAPPERS = {
-    *("env", "nice", "nohup", "timeout", "stdbuf", "ionice", "sudo", "xvfb-run"),
-    *("uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi"),
-}
-"""Programs that run the command behind them."""
 
 _CONDITIONS = {"!", "if", "elif", "while", "until"}
 _KEYWORDS = {*_CONDITIONS, "{", "}", "then", "else", "fi", "do", "done", "time", "exec", "command"}
+_SHELL_ONLY = {"set", "[", "[[", "test", "source", ".", "shopt", "trap", "true", "false", ":", "for", "case"}
+"""Commands that set up the shell or only decide what it runs."""
+
+_MAX_NESTED = 5
+"""Shells in a shell: more is no script of a workflow."""
+
 
 _SHELL = r"\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`|\$\{[^}]*\}|\$[A-Za-z_]\w*|\$[0-9@*#?$!-]|[<>]\([^()]*\)"
 _PIECE = re.compile(
@@ -43,43 +43,28 @@ _HERE_DOCUMENT = re.compile(
     r"<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(?:.*?\n)??[ \t]*\2[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-_PLAIN = re.compile(r"run|-.*|[0-9.]+[smhd]?", re.DOTALL)
-"""What may stand between a wrapper and the command."""
-
 _OPERATORS = "();<>|&\n"
 
 
-class TestCommand(Struct, frozen=True, kw_only=True):
-    """A command of a script that runs the tests.
+class ScriptCommand(Struct, frozen=True, kw_only=True):
+    """A command of a script.
 
     Args:
-        program: `run_tests` or `run_ci_replica`.
-        arguments: its arguments; unknown parts are marks.
+        words: all of them, as written; unknown parts are marks.
+        program: what it runs, without a directory.
+        arguments: those of the program.
         variables: the variables that the script sets for it; the values may contain marks.
         folder: its working directory, relative to where the script starts; empty: there.
         wrappers: surrounding words that affect the result in CI (`timeout 600`, `||`).
     """
 
-    __test__: ClassVar[bool] = False
-    """pytest does not collect it."""
-
+    kind: CommandKind
+    words: tuple[str, ...]
     program: str
-    arguments: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
     wrappers: tuple[str, ...] = ()
-
-
-class Script(Struct, frozen=True, kw_only=True):
-    """A parsed script.
-
-    Args:
-        other_commands: those before the last of its test commands.
-    """
-
-    test_commands: tuple[TestCommand, ...] = ()
-    other_commands: tuple[str, ...] = ()
 
 
 class _Command(Struct, frozen=True, kw_only=True):
@@ -90,43 +75,66 @@ class _Command(Struct, frozen=True, kw_only=True):
     after: str
 
 
-def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> Script:
-    """Parse a script.
+def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> tuple[ScriptCommand, ...]:
+    """Return the commands of a script, without those that only set up the shell.
 
     Raises:
         ValueError: a quotation is not closed.
     """
-    runs: list[TestCommand] = []
-    others: list[str] = []
+    return tuple(_read(text, variables, unknowns, depth=0))
+
+
+def _read(
+    text: str, variables: Mapping[str, str], unknowns: Unknowns, *, depth: int
+) -> Iterator[ScriptCommand]:
     exported: tuple[tuple[str, str], ...] = ()
     folder = ""
     for command in _commands(_filled_in(text, variables, unknowns)):
         conditions, words = _split(command.words, lambda word: word in _KEYWORDS)
-        assigned, words = _split(words, lambda word: _ASSIGNMENT.fullmatch(word) is not None)
-        position = _position_of_runner(words)
         if words[:1] == ("cd",) and len(words) == 2:
             folder = posixpath.join(folder, words[1])
         elif words[:1] == ("export",):
             exported += _assignments(words)
-        elif position is not None:
-            wrapper = " ".join(_wrapper(words[:position]))
-            operators = [word for word in (command.before, command.after) if word in ("|", "||", "|&")]
-            runs.append(
-                TestCommand(
-                    program="run_ci_replica" if "replica" in words[position] else "run_tests",
-                    arguments=words[position + 1 :],
-                    variables=(*exported, *_assignments(assigned), *_assignments(words[:position])),
-                    folder=folder,
-                    wrappers=(
-                        *([wrapper] if wrapper else []),
-                        *(word for word in conditions if word in _CONDITIONS),
-                        *operators,
-                    ),
-                )
+        elif words and words[0] not in _SHELL_ONLY:
+            yield from _invoked(
+                command, conditions, words, (variables, exported, folder), unknowns, depth=depth
             )
-        elif words and words[0] not in ("set", "[", "[[", "test"):
-            others.append(unknowns.restore(" ".join(words)))
-    return Script(test_commands=tuple(runs), other_commands=tuple(others))
+
+
+def _invoked(
+    command: _Command,
+    conditions: tuple[str, ...],
+    words: tuple[str, ...],
+    state: tuple[Mapping[str, str], tuple[tuple[str, str], ...], str],
+    unknowns: Unknowns,
+    *,
+    depth: int,
+) -> Iterator[ScriptCommand]:
+    """Yield a command, or those of the script that it gives to a shell by `-c`."""
+    known, exported, folder = state
+    invocation = find_invocation(words)
+    if invocation.position == len(words):
+        return
+    if invocation.code is not None and depth < _MAX_NESTED:
+        for inner in _read(invocation.code, known, unknowns, depth=depth + 1):
+            yield replace(inner, folder=posixpath.join(folder, inner.folder))
+        return
+    before = words[: invocation.position]
+    variables = (*exported, *_assignments(before))
+    wrapper = " ".join(_wrapper(before))
+    yield ScriptCommand(
+        kind=kind_of(words, invocation, {**known, **dict(variables)}),
+        words=words,
+        program=invocation.name,
+        arguments=words[invocation.position + 1 :],
+        variables=variables,
+        folder=folder,
+        wrappers=(
+            *([wrapper] if wrapper else []),
+            *(word for word in conditions if word in _CONDITIONS),
+            *(word for word in (command.before, command.after) if word in ("|", "||", "|&")),
+        ),
+    )
 
 
 def _filled_in(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> str:
@@ -178,34 +186,14 @@ def _commands(text: str) -> Iterator[_Command]:
             words, before, is_target = [], operator, False
 
 
-def _position_of_runner(words: tuple[str, ...]) -> int | None:
-    """Return the position of the command that runs the tests; None: these words run something else."""
-    interpreter = last = ""
-    for position, word in enumerate(words):
-        name = word.rpartition("/")[2]
-        if _RUNNER.fullmatch(name) and (last != "-m" or name == word):
-            return position
-        if _INTERPRETER.fullmatch(name):
-            interpreter = name
-        elif interpreter:
-            # `python` may be followed by options; a module, `-c` or a script is another program.
-            if word == "-c" or not (word.startswith("-") or last in ("-X", "-W")):
-                return None
-        elif not (name in _WRAPPERS or _ASSIGNMENT.fullmatch(word) or _PLAIN.fullmatch(word)) and not (
-            last.startswith("-")  # It may be the value of a wrapper's option.
-        ):
-            return None
-        last = word
-    return None
-
-
 def _wrapper(words: tuple[str, ...]) -> list[str]:
     """Return the words before the command that change what it does, without interpreter and variables."""
     kept: list[str] = []
     for word in words:
-        if _INTERPRETER.fullmatch(word.rpartition("/")[2]):
+        name = word.rpartition("/")[2]
+        if PYTHON.fullmatch(name) or name in SHELLS:
             break
-        if word != "env" and not _ASSIGNMENT.fullmatch(word):
+        if word != "env" and not ASSIGNMENT.fullmatch(word):
             kept.append(word)
     return kept
 
@@ -217,5 +205,5 @@ def _split(words: tuple[str, ...], belongs: Callable[[str], bool]) -> tuple[tupl
 
 
 def _assignments(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    found = (_ASSIGNMENT.fullmatch(word) for word in words)
+    found = (ASSIGNMENT.fullmatch(word) for word in words)
     return tuple((match[1], match[2]) for match in found if match)

@@ -44,6 +44,24 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
             needs=_OF_A_WORKFLOW,
         ),
     ] = None
+    step: Annotated[
+        str | None,
+        option(
+            "step",
+            replace(TEXT, metavar="NAME"),
+            "the step of the job: its name, ID, or number",
+            default="those that run the tests",
+            needs=_OF_A_WORKFLOW,
+        ),
+    ] = None
+    install: Annotated[
+        bool,
+        flag(
+            "install",
+            "with --workflow: run its steps that install packages, in a private environment",
+            needs=_OF_A_WORKFLOW,
+        ),
+    ] = False
     dry_run: Annotated[
         bool, flag("dry-run", "with --workflow: only print what it would run", needs=_OF_A_WORKFLOW)
     ] = False

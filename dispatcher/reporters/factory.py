@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dispatcher.config.choices import OutputFormat
 from dispatcher.config.model import TestConfig
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
@@ -18,7 +19,6 @@ from dispatcher.reporters.outputs import OUTPUTS, output_path
 from dispatcher.terminal.stream import TextStream, is_terminal, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.status import Status
 
 
 def make_output(
@@ -136,9 +136,31 @@ def make_reporters(
     return reporters
 
 
+def make_live_reporters(config: TestConfig, *, say: Callable[[str], None]) -> list[Reporter]:
+    """Return the reporters of a run that this program leads, but not of a run that is only replayed.
+
+    Args:
+        say: receives one line with the address of the metrics.
+
+    Raises:
+        ConfigurationError: the metrics cannot be exported.
+    """
+    if not _has_metrics(config):
+        return []
+    from dispatcher.reporters.metrics import MetricsReporter  # Few runs are monitored.
+
+    address, path = config.metrics, config.metrics_file
+    return [MetricsReporter(config.root.name, address=address, path=path, say=say)]
+
+
 def wants_samples(config: TestConfig) -> bool:
     """Whether a reporter wants usage samples, a few times a second."""
-    return config.events is not None or config.html_report is not None or config.record is not None
+    is_recorded = config.events is not None or config.html_report is not None or config.record is not None
+    return is_recorded or _has_metrics(config)
+
+
+def _has_metrics(config: TestConfig) -> bool:
+    return config.metrics is not None or config.metrics_file is not None
 
 
 def _html_reporter(
@@ -153,18 +175,20 @@ def _html_reporter(
             "have; name a file: --report html=PATH"
         )
 
-    def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:
+    def earlier_runs(
+        run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+    ) -> Mapping[str, Sequence[EarlierRun]]:
         if not config.history:
             return {}
         from dispatcher.history.history import History
 
         with closing(History(config.root)) as history:
-            return history.load_earlier_outcomes(paths, run_id=run_id)
+            return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)
 
     return HtmlReporter(
         config.html_report if is_placed else None,
         runs_dir=config.root / STATE_DIRECTORY / "runs",
-        outcomes=outcomes,
+        earlier_runs=earlier_runs,
         rerun=rerun,
         say=say,
     )

@@ -121,14 +121,19 @@ class RunDocument(Struct, frozen=True, kw_only=True):
     files: list[FileEntry]
 
 
+def document_line(document: Struct) -> str:
+    """Return a document as one line of JSON, without its end."""
+    text = json_line(msgspec.to_builtins(document)).decode("ascii").rstrip("\n")
+    # So that no CI that shows the document obeys a text of the project: see `ci/logs.py`.
+    return text.replace("##", "#\\u0023")
+
+
 class DocumentReporter(FinalReporter):
     """Prints the document, on one line."""
 
     def report_lines(self, results: TestResults) -> Sequence[str]:
         """Return the line."""
-        text = json_line(msgspec.to_builtins(self._document(results))).decode("ascii").rstrip("\n")
-        # So that no CI that shows the document obeys the text of a test: see `ci/logs.py`.
-        return [text.replace("##", "#\\u0023")]
+        return [document_line(self._document(results))]
 
     def _document(self, results: TestResults) -> RunDocument:
         summary = summarize(results)

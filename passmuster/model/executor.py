@@ -53,6 +53,8 @@ class FileUsage(Struct, frozen=True, kw_only=True):
     seconds: float  # wall-clock seconds since its start
     used_bytes: int  # 0: not measured yet
     worker: str = ""  # empty: the only worker
+    parts: int = 0  # in how many parts the file runs; 0: as a whole
+    finished_parts: int = 0
 
 
 class WorkerUsage(Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     peak_bytes: int  # peak of all files together since the executor was created
     files: tuple[FileUsage, ...]  # the running files, oldest first
     workers: tuple[WorkerUsage, ...] = ()  # the workers, if there are several
+    lost_workers: int = 0  # number of workers that disappeared while they ran a file
     other_runs: OtherRuns | None = None
     """The resource held by other runs that a file waits for; None: no file waits for them."""
 

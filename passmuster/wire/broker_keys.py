@@ -16,6 +16,9 @@ pm:{run}:out:PATH     STREAM the output since the subscription; expires
 pm:w:NAME             STRING the status of a worker
 pm:workers            SET    names of workers that may have a status
 pm:blob:SHA256        STRING a file of an uploaded tree, compressed
+pm:demand             LIST   as long as the number of files of all runs that wait or run; its name is
+                             documented for autoscalers (docs/how-to/workers.md)
+pm:demand:reports     HASH   dispatcher -> deadline in ms by the broker's clock, and its share of pm:demand
 
 Keys of a joined run (`join_store`); `join_key` derives {join} from its name:
 
@@ -81,6 +84,9 @@ WORKER_QUEUE_TTL_S = 120
 """Seconds until the messages for one worker expire, after the last one was sent: longer than the dispatcher
 waits for that worker."""
 
+DEMAND_TTL_S = 30
+"""Seconds until a dispatcher's report of its demand expires."""
+
 OUTPUT_SUBSCRIPTION_S = 10
 """Seconds until a subscription to a file's output expires."""
 
@@ -104,6 +110,8 @@ JOIN_TTL_S = 86400
 
 RUNS_KEY = f"{PREFIX}runs"
 WORKERS_KEY = f"{PREFIX}workers"
+DEMAND_KEY = f"{PREFIX}demand"
+DEMAND_REPORTS_KEY = f"{DEMAND_KEY}:reports"
 
 
 def queue_name(run_id: str) -> str:

@@ -26,6 +26,9 @@ from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_client import BrokerClient
 from passmuster.wire.broker_keys import (
     DELIVERIES_PER_ATTEMPT,
+    DEMAND_KEY,
+    DEMAND_REPORTS_KEY,
+    DEMAND_TTL_S,
     DISPATCHER_TIMEOUT_S,
     LEASE_S,
     RUN_TTL_S,
@@ -364,6 +367,27 @@ class WorkerDirectory:
             else:
                 found.append(_decode_status(name, text))
         return found
+
+
+@cache
+def _demand_script() -> str:
+    return load_script("demand.lua", DEMAND_TTL_S=DEMAND_TTL_S)
+
+
+def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
+    """Report how many files a dispatcher has that wait or run; due at least every `DEMAND_TTL_S` seconds.
+
+    The length of the list `DEMAND_KEY` is the sum over all dispatchers, for autoscalers, which can only watch
+    a list of a fixed name. Running files count: otherwise an autoscaler would remove workers as soon as they
+    had taken all files.
+
+    Args:
+        client: from `connect`.
+        dispatcher: unique, such as the ID of its run.
+        files: 0 forgets the dispatcher.
+    """
+    commands: Any = client
+    commands.eval(_demand_script(), 2, DEMAND_KEY, DEMAND_REPORTS_KEY, dispatcher, files)
 
 
 def _decode_status(name: str, text: str) -> WorkerStatus:

@@ -14,6 +14,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "passmuster.launch": (),
     "passmuster.model": (),
     "passmuster.settings": ("passmuster.model",),
+    "passmuster.metrics": (
+        "passmuster.model",
+        "passmuster.settings",
+    ),
     "passmuster.host": (
         "passmuster.launch",
         "passmuster.model",
@@ -59,6 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "passmuster.host",
         "passmuster.wire",
         "passmuster.source",
+        "passmuster.metrics",
         "worker.process",
         "worker.forkserver",
         "worker.trees",
@@ -69,6 +74,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "passmuster.model",
         "passmuster.settings",
         "passmuster.wire",
+        "passmuster.metrics",
         "dispatcher.model",
     ),
     "dispatcher.terminal": (
@@ -105,6 +111,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dispatcher.reporters": (
         "passmuster.model",
         "passmuster.host",
+        "passmuster.metrics",
         "dispatcher.model",
         "dispatcher.config",
         "dispatcher.terminal",

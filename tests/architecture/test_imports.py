@@ -44,6 +44,10 @@ WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
+METRICS = {"prometheus_client"}
+METRICS_PLACES = ("passmuster/metrics/exporter.py",)
+"""The only place that may load the format of Prometheus: it is installed for `--metrics` alone."""
+
 TEMPLATES = {"jinja2", "markupsafe"}
 TEMPLATE_PLACES = (
     "dispatcher/reporters/templates.py",
@@ -78,6 +82,7 @@ PURE = (
     "dispatcher/migrate/section.py",
     "dispatcher/migrate/shell_words.py",
     "dispatcher/model/events.py",
+    "dispatcher/model/invocation.py",
     "dispatcher/model/plan.py",
     "dispatcher/model/rerun_reason.py",
     "dispatcher/model/results.py",
@@ -90,11 +95,15 @@ PURE = (
     "dispatcher/planning/simulation.py",
     "dispatcher/queue/delivery_tracker.py",
     "dispatcher/queue/worker_registry.py",
+    "dispatcher/replica/choose.py",
+    "dispatcher/replica/command_kind.py",
     "dispatcher/replica/expressions.py",
     "dispatcher/replica/job.py",
+    "dispatcher/replica/matrix.py",
     "dispatcher/replica/node.py",
     "dispatcher/replica/options.py",
     "dispatcher/replica/script.py",
+    "dispatcher/replica/step.py",
     "dispatcher/replica/workflow_command.py",
     "dispatcher/reporters/ci/annotations.py",
     "dispatcher/reporters/console/lines.py",
@@ -176,6 +185,8 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"
         elif top in WORKFLOW and not _is_at(name, WORKFLOW_PLACES):
             yield line, f"{top} belongs into {', '.join(WORKFLOW_PLACES)} alone"
+        elif top in METRICS and not _is_at(name, METRICS_PLACES):
+            yield line, f"{top} belongs into {', '.join(METRICS_PLACES)} alone"
         elif top in TEMPLATES and not _is_at(name, TEMPLATE_PLACES):
             yield line, f"{top} belongs into {', '.join(TEMPLATE_PLACES)} alone"
         elif top == "dataclasses" and not _is_at(name, CHILD_PLACES):
@@ -191,7 +202,7 @@ def _is_at(name: str, places: tuple[str, ...]) -> bool:
 
 
 def _is_known(top: str) -> bool:
-    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW | TEMPLATES
+    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW | METRICS | TEMPLATES
 
 
 def test_every_import_of_ours_is_allowed() -> None:
@@ -221,6 +232,7 @@ def test_every_module_that_must_be_pure_exists(name: str) -> None:
         ("dispatcher/engine/local.py", "from redis.client import Redis", "redis belongs into"),
         ("passmuster/wire/envelope.py", "import kombu", "kombu belongs into"),
         ("dispatcher/replica/ci_replica.py", "import yaml", "yaml belongs into"),
+        ("worker/queue/metrics.py", "import prometheus_client", "prometheus_client belongs into"),
         ("passmuster/wire/codec.py", "import time", "a pure module must not import time"),
         ("dispatcher/engine/state.py", "import time", "a pure module must not import time"),
         ("worker/executor/classify.py", "from os import path", "a pure module must not import os"),

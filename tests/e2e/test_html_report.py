@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.reporters.html.reporter import HtmlReporter
+from passmuster.model.status import Status
 from tests.e2e.support.browser import Browser, browser
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project
@@ -67,9 +69,19 @@ def page(ran: Outcome, shared_project: Project) -> Path:
 
 @pytest.fixture(scope="module")
 def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of 10,000 files on four machines, of which some failed."""
+    """The page of 10,000 files on four machines, of which some failed, with 19 earlier runs."""
     path = tmp_path_factory.mktemp("large") / "page.html"
-    reporter = HtmlReporter(path, runs_dir=path.parent)
+
+    def earlier_runs(
+        run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+    ) -> dict[str, tuple[EarlierRun, ...]]:
+        runs = [
+            EarlierRun(statuses=(Status.PASS,), duration_s=60.0 + number, peak_bytes=number * MIB)
+            for number in range(19)
+        ]
+        return dict.fromkeys(paths, tuple(runs))
+
+    reporter = HtmlReporter(path, runs_dir=path.parent, earlier_runs=earlier_runs)
     for event in many_files(10_000, machines=4, failing_every=400):
         reporter.handle(event)
     return path
@@ -134,6 +146,9 @@ def test_a_phone_does_not_scroll_sideways(
     window.run("document.getElementById('zoom-in').click()")
 
     assert window.run("return document.documentElement.scrollWidth") == 320
+    assert window.run("return document.querySelectorAll('#trends tbody tr').length") == (
+        50 if "large" in which else 0
+    )
     assert window.run("return document.getElementById('time-scroller').scrollWidth") > 320
 
 

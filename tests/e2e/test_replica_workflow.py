@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,87 @@ def test_what_is_wrong_is_one_line_and_exit_status_2(
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert ran.stderr.startswith(message)
     assert ran.stderr.count("\n") == 1
+
+
+FOREIGN = """\
+on: {push: {}}
+jobs:
+  style:
+    runs-on: ubuntu-latest
+    steps: [{run: make lint}]
+  all:
+    uses: ./.github/workflows/called.yml
+    with: {level: high}
+"""
+CALLED = """\
+on: {workflow_call: {inputs: {level: {type: string}}}}
+jobs:
+  unit:
+    runs-on: ubuntu-latest
+    env: {LEVEL: "${{ inputs.level }}"}
+    steps:
+      - uses: ./.github/actions/prepare
+      - name: Once more
+        if: failure()
+        run: exit 1
+      - name: Units
+        working-directory: backend
+        run: python -m unittest discover tests
+"""
+ACTION = """\
+runs:
+  using: composite
+  steps:
+    - run: pip install --no-index ./wheels/shop-1.0-py3-none-any.whl && echo EXTRA=1 >>$GITHUB_ENV
+      shell: bash
+"""
+SHOP_TEST = """\
+import os
+import sys
+import unittest
+
+
+class Shop(unittest.TestCase):
+    def test_its_package_and_variables_are_there(self):
+        import shop
+
+        self.assertTrue(shop.__file__.startswith(os.environ["RUNNER_TEMP"].rpartition("/")[0]))
+        self.assertEqual((os.environ["LEVEL"], os.environ["EXTRA"], os.environ["CI"]), ("high", "1", "true"))
+"""
+
+
+def write_wheel(path: Path) -> None:
+    path.parent.mkdir()
+    info = "shop-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("shop.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"shop.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+
+
+def test_a_workflow_that_does_not_know_this_program_runs_with_its_packages(project: Path) -> None:
+    (project / "backend" / "tests" / "test_a.py").write_text(SHOP_TEST, encoding="utf-8")
+    (project / "backend" / "tests" / "test_b.py").unlink()
+    write_wheel(project / "wheels" / "shop-1.0-py3-none-any.whl")
+    github = project / ".github"
+    (github / "workflows" / "test.yml").write_text(FOREIGN, encoding="utf-8")
+    (github / "workflows" / "called.yml").write_text(CALLED, encoding="utf-8")
+    (github / "actions" / "prepare").mkdir(parents=True)
+    (github / "actions" / "prepare" / "action.yml").write_text(ACTION, encoding="utf-8")
+
+    installed = replica(project, "--workflow", ".github/workflows/test.yml", "--install")
+    bare = replica(project, "--workflow", ".github/workflows/test.yml", "--job", "all")
+
+    lines = installed.stdout.splitlines()
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    assert "[INFO] Job: all / unit" in lines
+    where = project / "backend"
+    assert f"[INFO] step 'Units': python -m unittest discover tests, in {where}, with LEVEL" in lines
+    assert lines[-1] == "[PASS] CI replica passed: CI should pass"
+    assert "OK" in installed.stderr
+    assert bare.returncode == 1, bare.stdout + bare.stderr
+    assert any(
+        line.startswith("[WARN] Packages may be missing here: --install") for line in bare.stdout.splitlines()
+    )
+    assert not [path for path in project.rglob("*") if path.name in ("environment", "pyvenv.cfg")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.support.outcome import Outcome
+from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
 from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
@@ -58,6 +60,22 @@ import pytest
 
 @pytest.mark.parametrize("value", ["first", "x%d" % os.getpid(), "last"])
 def test_it(value): pass
+"""
+WAITING = """
+import time
+from pathlib import Path
+
+def note(name):
+    with open("ran.txt", "a") as file:
+        file.write(name + "\\n")
+
+def test_first():
+    note("first")
+
+def test_second():
+    note("second")
+    while not Path("gate").exists():
+        time.sleep(0.02)
 """
 FILES = {
     "pyproject.toml": "[tool.pytest.ini_options]\npythonpath = '.'\n[tool.coverage.run]\nbranch = true\n",
@@ -153,6 +171,26 @@ def test_a_file_whose_tests_depend_on_each_other_passes_is_named_and_is_not_cut_
     assert planned_parts(again)["tests/test_changing.py"] == 0
     assert planned_parts(again)["tests/test_plain.py"] == 2
     assert again.code == 0
+
+
+def test_a_resumed_run_does_not_repeat_the_parts_that_had_finished(project: Project) -> None:
+    project.write({"tests/test_waiting.py": WAITING, "gate": ""})
+    named = ("tests/test_waiting.py", "--split", "force", "--jobs", "1")
+    whole = project.run(*named)
+    (project.root / "gate").unlink()
+    (project.root / "ran.txt").write_text("")
+    running = project.start(*named)
+    wait_until(lambda: "second" in (project.root / "ran.txt").read_text(), "the second part does not start")
+    running.send(signal.SIGINT)
+    stopped = running.end()
+    project.write({"gate": ""})
+
+    resumed = project.run(*named, "--resume", "last")
+
+    assert (whole.code, stopped.code, resumed.code) == (0, 130, 0), resumed.stdout
+    assert planned_parts(resumed) == {"tests/test_waiting.py": 2}
+    assert cases(resumed) == cases(whole)
+    assert (project.root / "ran.txt").read_text().split() == ["first", "second", "second"]
 
 
 def test_a_broker_runs_each_part_as_a_task_of_its_own(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""The health check of a worker's container, at a real server."""
+"""`run-tests-worker health`, at a real server: for containers, systemd, and people."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.broker_messages import WorkerStatus
 from passmuster.wire.run_store import WorkerDirectory, connect
 
-SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "queue" / "health_check.py"
-CARD = WorkerStatus(
-    name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0"
+WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
+STATUS = WorkerStatus(
+    name="present", host=socket.gethostname(), slots=2, busy=1, budget_bytes=1, version="0.1.0"
 )
 
 
 @pytest.fixture
-def board(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
+def directory(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
     with connect(server.url, timeout_s=5.0) as client:
-        board = WorkerDirectory(client)
-        yield board
-        board.remove(CARD.name)
+        directory = WorkerDirectory(client)
+        for left in directory.statuses():  # By workers that other tests killed.
+            directory.remove(left.name)
+        yield directory
+        directory.remove(STATUS.name)
 
 
-def ask(url: str, root: Path) -> tuple[int, str]:
+def ask(url: str, *words: str) -> tuple[int, str]:
+    """Ask without the secret that signs messages, which a check does not need."""
     ended = subprocess.run(
-        [sys.executable, "-P", SCRIPT, "--root", root],
-        env={**os.environ, "PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": "0123456789abcdef"},
+        [sys.executable, "-P", WORKER, "health", *words],
+        env={**os.environ, "PASSMUSTER_BROKER_URL": url},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,25 +46,32 @@ def ask(url: str, root: Path) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
-def test_a_worker_of_this_host_is_found(
-    server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path
+def test_a_worker_of_this_host_or_of_a_name_is_found(
+    server: EmbeddedServer, directory: WorkerDirectory
 ) -> None:
-    board.publish(CARD)
+    directory.publish(STATUS)
 
-    assert ask(server.url, tmp_path) == (0, "")
+    healthy = (0, "healthy: present, 1 of 2 slots in use\n")
+    assert ask(server.url) == healthy
+    assert ask(server.url, "--name", "present") == healthy
+    status, output = ask(server.url, "--name", "other")
+    assert status == 1
+    assert "knows no worker other: it is not running, or cannot reach the broker" in output
 
 
-def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path) -> None:
-    board.publish(structs.replace(CARD, host="elsewhere"))
+def test_one_of_another_host_is_not(server: EmbeddedServer, directory: WorkerDirectory) -> None:
+    directory.publish(structs.replace(STATUS, host="elsewhere"))
 
-    status, output = ask(server.url, tmp_path)
+    status, output = ask(server.url)
 
     assert status == 1
-    assert output.endswith(f"knows no worker of the host {CARD.host}\n")
+    assert f"knows no worker of the host {STATUS.host}: " in output
+    assert ask(server.url, "--name", "present")[0] == 0
 
 
-def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
-    status, output = ask("redis://127.0.0.1:1/0", tmp_path)
+def test_a_broker_that_cannot_be_asked_has_a_status_of_its_own() -> None:
+    # A probe that restarted workers for it would lose what they run.
+    status, output = ask("redis://127.0.0.1:1/0")
 
-    assert status == 1
-    assert output.startswith("the broker redis://127.0.0.1:1/0 cannot be reached")
+    assert status == 3
+    assert output.startswith("worker: the broker redis://127.0.0.1:1/0 cannot be reached")

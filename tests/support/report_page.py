@@ -6,17 +6,18 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModelBuilder
+from dispatcher.reporters.html.report_model import EarlierRuns, ReportModelBuilder
 from dispatcher.reporters.html.reporter import render_page
 
 _VOID = {"meta", "link", "input", "br"}
-_SHAPES = {"rect", "line", "path", "circle"}
+_SHAPES = {"rect", "line", "path", "circle", "polyline"}
 """Elements of SVG that close themselves."""
 
 
@@ -92,18 +93,24 @@ def read_page(source: str) -> Page:
     return read
 
 
-def page_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda run_id, paths: {}) -> Page:
+def no_history(
+    run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+) -> Mapping[str, Sequence[EarlierRun]]:
+    return {}
+
+
+def page_of(events: Iterable[RunEvent], *, earlier_runs: EarlierRuns = no_history) -> Page:
     """Return the page of a run that is told of, read."""
-    return read_page(source_of(events, outcomes=outcomes))
+    return read_page(source_of(events, earlier_runs=earlier_runs))
 
 
-def source_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda run_id, paths: {}) -> str:
+def source_of(events: Iterable[RunEvent], *, earlier_runs: EarlierRuns = no_history) -> str:
     """Return the page of a run that is told of, as it is written."""
     listener = ReportModelBuilder()
     for event in events:
         listener.handle(event)
         if isinstance(event, RunFinished):
-            return "".join(render_page(listener.build(event, outcomes=outcomes)))
+            return "".join(render_page(listener.build(event, earlier_runs=earlier_runs)))
     raise AssertionError("the run was not finished")
 
 

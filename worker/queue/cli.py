@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import MutableMapping, Sequence
+from contextlib import closing
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.version import VERSION
-from worker.queue.command_line import PRIVATE_VARIABLES, ROWS, WORDS, format_help
+from worker.queue.command_line import HEALTH, PRIVATE_VARIABLES, ROWS, WORDS, format_help
 from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
@@ -23,7 +25,7 @@ REQUIRED_PACKAGES = ("celery", "kombu", "redis")
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
-    """Run a worker until it is asked to shut down; return the exit status.
+    """Run a worker until it is asked to shut down, or a subcommand; return the exit status.
 
     Args:
         argv: the command-line arguments; None: those of this process.
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
 
             say(completion_of_program((PROGRAM,), ROWS, words[1:]))
             return 0
+        if words and words[0] == HEALTH:
+            return _check_health(words[1:], own)
         options = read_options(words, own)
         tests_environ = split_environment(own)
         for warning in options.warnings:
@@ -59,6 +63,33 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     except PassmusterError as error:
         _complain(str(error))
         return error.exit_code
+
+
+def _check_health(words: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Return 0 if the broker knows the worker that `words` name, or one of this host, else 1.
+
+    A worker publishes its status every `HEARTBEAT_S` seconds, and the status expires after `WORKER_TTL_S`.
+    Asking the broker therefore also detects a worker whose process lives but cannot take files.
+
+    Raises:
+        ConfigurationError: an option is invalid.
+        InfrastructureError: the broker cannot be used, so that nothing is known of the worker.
+    """
+    options = read_options(words, environ, needs_secret=False)
+    split_environment(environ)
+    from passmuster.wire.access import open_broker
+    from passmuster.wire.run_store import WorkerDirectory
+
+    name, host = options.arguments.name, socket.gethostname()
+    with closing(open_broker(options.broker)) as client:
+        statuses = WorkerDirectory(client).statuses()
+    for status in statuses:
+        if status.name == name or (name is None and status.host == host):
+            say(f"healthy: {status.name}, {status.busy} of {status.slots} slots in use")
+            return 0
+    wanted = f"worker {name}" if name is not None else f"worker of the host {host}"
+    say(f"the broker {options.broker.shown} knows no {wanted}: it is not running, or cannot reach the broker")
+    return 1
 
 
 def _complain(text: str) -> None:

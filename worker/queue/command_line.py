@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Struct
 from msgspec.structs import replace
 
+from passmuster.metrics.options import LISTEN, METRICS_FILE_SUMMARY, METRICS_SUMMARY, ListenAddress
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import ArgumentParser
@@ -25,6 +26,9 @@ from passmuster.wire.broker_settings import (
     private_variables,
 )
 from worker.queue.log import LogFormat
+
+HEALTH = "health"
+"""The subcommand that checks a worker from outside."""
 
 DEFAULT_GRACE_S = 5.0
 MAX_SLOTS = 4096
@@ -166,6 +170,12 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "format of log lines")] = (
         LogFormat.PLAIN
     )
+    metrics: Annotated[ListenAddress | None, option("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
+        None
+    )
+    metrics_file: Annotated[
+        Path | None, option("metrics-file", PATH, METRICS_FILE_SUMMARY, default="none")
+    ] = None
     exit_with_stdin: Annotated[
         bool, flag("exit-with-stdin", "shut down immediately when standard input is closed")
     ] = False
@@ -180,8 +190,12 @@ PRIVATE_VARIABLES = private_variables(ROWS)
 def format_help(program: str) -> str:
     """Return the help text, without a final newline."""
     return program_help(
-        f"{program} [OPTION...]",
+        f"{program} [{HEALTH}] [OPTION...]",
         "Runs the test files that dispatchers put on a queue.",
         ROWS,
-        notes=(f"The secret that signs messages comes from {SECRET_VARIABLE} or --secret-file.",),
+        notes=(
+            f"The secret that signs messages comes from {SECRET_VARIABLE} or --secret-file.",
+            f"{program} {HEALTH} asks the broker about the worker of --name, or any of this host,",
+            "and exits with 0 (healthy), 1 (not healthy), 2 (wrong option), or 3 (broker unavailable).",
+        ),
     )

@@ -56,11 +56,14 @@ class Heartbeat:
         say: Say,
         stream_output: Callable[[Sequence[InFlightFile]], None] = lambda files: None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._executor, self._in_flight, self._directory = executor, in_flight, directory
         self._open_store, self._active_runs, self._subscriptions = open_store, active_runs, subscriptions
         self._name, self._make_status, self._say = name, make_status, say
-        self._stream_output, self._clock = stream_output, clock
+        self._stream_output, self._clock, self._wall_clock = stream_output, clock, wall_clock
+        self.reached_at = 0.0
+        """Unix time of the last heartbeat that reached the broker; 0: none yet."""
         self._unknown_since: dict[str, float] = {}
         self._is_unavailable = False
         self._runs: set[str] = set()
@@ -101,6 +104,7 @@ class Heartbeat:
                 )
             self._is_unavailable = True
             return
+        self.reached_at = self._wall_clock()
         if self._is_unavailable:
             self._say("the broker is available again")
         self._is_unavailable = False

@@ -51,8 +51,11 @@ class Options(Struct, frozen=True, kw_only=True):
     __repr__ = repr_without("arguments", "secret")
 
 
-def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
+def read_options(argv: Sequence[str], environ: Mapping[str, str], *, needs_secret: bool = True) -> Options:
     """Return the options from the command line and the environment.
+
+    Args:
+        needs_secret: whether a missing secret is refused; without it, no message can be signed or verified.
 
     Raises:
         ConfigurationError: an option is missing, unknown, or invalid.
@@ -75,7 +78,8 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         source = origins["broker-password-file"]
         broker = with_password(broker, read_secret_file(found.broker_password_file, source=source.name))
     secret, secret_file = _secret(found, environ, origins["secret-file"])
-    require_secret(broker, secret)
+    if needs_secret:
+        require_secret(broker, secret)
     warnings = [*rename_notes(given.values()), *([warning] if warning else [])]
     warnings += secret_warnings(broker, secret, file=secret_file)
     root, workdir = _folders(found.root, found.workdir)

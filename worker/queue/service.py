@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from passmuster.model.errors import ConfigurationError, InfrastructureError
@@ -35,6 +35,7 @@ from worker.queue.health import Health
 from worker.queue.heartbeat import Heartbeat
 from worker.queue.in_flight import InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say, WorkerLog
+from worker.queue.metrics import WorkerMetrics
 from worker.queue.options import Options
 from worker.queue.output_streamer import OutputStreamer
 from worker.queue.peer_workers import PeerWorkers
@@ -56,8 +57,8 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
     """Run files until the worker is asked to shut down; return the exit status. Tests start from `environ`.
 
     Raises:
-        ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked although the
-            options require it.
+        ConfigurationError: the interpreter or the name cannot be used, files cannot be forked although the
+            options require it, or metrics cannot be exported.
         InfrastructureError: the broker cannot be used, or there is no space for temporary files.
     """
     # Until Celery installs its own handlers: what is already open must be closed.
@@ -106,16 +107,25 @@ class _Service:
             grace_s=options.arguments.grace_period,
             force_exit=self._force_exit,
         )
+        self._metrics = WorkerMetrics(
+            options.name,
+            options.arguments,
+            lambda: self._make_status(self._in_flight.claimed()),
+            lambda: 0.0 if self._heartbeat is None else self._heartbeat.reached_at,
+        )
 
     def close(self) -> None:
         """Stop running files, and release the directories of trees."""
         self._workspace.close()
         self._trees.close()
+        self._metrics.close()
 
     def run(self) -> int:
         self._workspace.open()
         for limit in self._capacity.limits:
             self._say(f"{limit.name}: {limit.value} ({limit.source})")
+        if self._metrics.url:
+            self._say(f"metrics: {self._metrics.url}")
         install_guarded_transport(self._say)
         app = make_app(self._options.broker.url)
         register(app, self._workspace.handle_message)
@@ -202,6 +212,7 @@ class _Service:
             abandon=self._abandon,
             allowed=self._options.arguments.allow_env,
             on_end=self._streamer.finish,
+            on_result=self._metrics.count,
         )
 
     def _prefetch(self, spec: RunSpec) -> None:
@@ -251,6 +262,8 @@ class _Service:
     def _force_exit(self) -> None:
         """Exit although the main thread does not; stop the files first, so that none is left running."""
         self._workspace.close()
+        with suppress(InfrastructureError):
+            self._metrics.close()
         shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._in_flight.finished} file(s)")
         os._exit(3 if self._failure else 0)

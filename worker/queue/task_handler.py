@@ -59,6 +59,7 @@ class TaskHandler:
         abandon: called with the ID of a run whose data is damaged, and the damage.
         allowed: names of variables that a task may set in addition to Passmuster's own.
         on_end: called when a file has ended, before its result is sent; must not raise.
+        on_result: receives the result of each file that finished by itself; must not raise.
     """
 
     def __init__(
@@ -77,13 +78,15 @@ class TaskHandler:
         abandon: Callable[[str, str], None],
         allowed: Collection[str] = (),
         on_end: Callable[[InFlightFile], None] = lambda file: None,
+        on_result: Callable[[TestResult], None] = lambda result: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._executor, self._admission, self._health = executor, admission, health
         self._settings, self._envelope = settings, envelope
         self._open_store, self._spec_of, self._in_flight = open_store, spec_of, in_flight
-        self._say, self._fail, self._abandon, self._on_end = say, fail, abandon, on_end
+        self._say, self._fail, self._abandon = say, fail, abandon
+        self._on_end, self._on_result = on_end, on_result
         self._allowed = frozenset(allowed)
         self._clock, self._pause = clock, pause
 
@@ -229,6 +232,7 @@ class TaskHandler:
         if result.status is not Status.START_ERROR:
             self._health.count_run()
         self._in_flight.count_finished()
+        self._on_result(result)
         self._say(f"{result.status} after {result.duration:.2f} s", about=file)
         if reason is not AbortReason.LOST:
             self._submit(store, file, self._result_message(result, file.run_id))

@@ -132,7 +132,9 @@ def _running_table(files: tuple[FooterRow, ...], *, columns: int) -> Table:
         (
             format_seconds(file.seconds),
             "" if file.used_bytes is None else format_bytes(file.used_bytes),
-            " ".join(filter(None, (file.purpose, clipped(one_line(file.worker), MAX_WORKER_CELLS)))),
+            " ".join(
+                filter(None, (file.purpose, file.parts, clipped(one_line(file.worker), MAX_WORKER_CELLS)))
+            ),
         )
         for file in files
     ]

@@ -10,7 +10,7 @@ from msgspec import Struct
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled, VerdictSettled
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.console.lines import RERUN_TAGS
-from passmuster.model.executor import Usage
+from passmuster.model.executor import FileUsage, Usage
 
 
 class FooterRow(Struct, frozen=True, kw_only=True):
@@ -25,6 +25,8 @@ class FooterRow(Struct, frozen=True, kw_only=True):
     """The worker that runs it, if there are several."""
     purpose: str = ""
     """Why it runs again, in the word of its row: `retry`, `check`, or `split`; empty: for no such reason."""
+    parts: str = ""
+    """How many of its parts are done; empty: it runs as a whole."""
 
 
 class _Started(Struct, frozen=True):
@@ -116,17 +118,21 @@ class RunProgress:
 
     def running(self) -> tuple[FooterRow, ...]:
         """Return the files that run now, the longest first."""
-        # Zero means that it was not measured yet: every process uses memory.
-        used = {file.file_path: file.used_bytes or None for file in self.usage.files} if self.usage else {}
+        usage = {file.file_path: file for file in self.usage.files} if self.usage else {}
         return tuple(
-            FooterRow(
-                label=file.label,
-                seconds=max(0.0, self._now_s - file.at_s),
-                used_bytes=used.get(path),
-                worker=file.worker,
-                purpose=file.purpose,
-            )
+            self._row(file, usage.get(path))
             for path, file in sorted(self._running.items(), key=lambda item: item[1].at_s)
+        )
+
+    def _row(self, file: _Started, usage: FileUsage | None) -> FooterRow:
+        return FooterRow(
+            label=file.label,
+            seconds=max(0.0, self._now_s - file.at_s),
+            # Zero means that it was not measured yet: every process uses memory.
+            used_bytes=None if usage is None else usage.used_bytes or None,
+            worker=file.worker,
+            purpose=file.purpose,
+            parts=f"{usage.finished_parts}/{usage.parts} parts done" if usage and usage.parts else "",
         )
 
     def left_s(self) -> float | None:

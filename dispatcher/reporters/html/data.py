@@ -23,6 +23,7 @@ from dispatcher.reporters.html.entries import (
 )
 from dispatcher.reporters.html.report_model import Bar, ReportModel, file_group, group_counts
 from dispatcher.reporters.html.samples import MAX_MACHINES, Sample
+from dispatcher.reporters.html.trends import trend_rows
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue, first_texts, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -104,6 +105,7 @@ def page_values(model: ReportModel) -> Values:
         "memory": _memory(model, machines),
         "notes": [listed for listed in _notes(model) if listed["entries"]],
         "cut_texts": budget.cut,
+        "trends": trend_rows(model),
         "table": _table(model, positions),
         "data": _script_data(model, bars, machines, positions),
     }

@@ -160,7 +160,7 @@ def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *
     reason = next((headline(case.message) for case in final.bad_cases), "") or final.error
     reasons = dict(zip(map(id, record.attempts), record.reasons, strict=False))
     finding = FINDINGS.get(record.finding) if record.finding is not None else None
-    looks = [_run_look(run) for run in model.outcomes.get(record.file.path, ())]
+    looks = [run_look(run.statuses) for run in model.earlier_runs.get(record.file.path, ())]
     return {
         "record": record,
         "id": f"file-{model.positions[record.file.path]}",
@@ -177,7 +177,8 @@ def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *
     }
 
 
-def _run_look(run: Sequence[Status]) -> str:
+def run_look(run: Sequence[Status]) -> str:
+    """Return the class that gives the attempts of one run their color."""
     if run[-1].is_pass:
         return "again" if len(set(run)) > 1 else "pass"
     return look(run[-1])

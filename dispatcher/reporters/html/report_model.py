@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from heapq import nlargest
 
 from msgspec import Struct, field
 
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -26,7 +28,6 @@ from dispatcher.reporters.console.totals import Summary, by_path, summarize
 from dispatcher.reporters.html.samples import Sample, Samples
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
-from passmuster.model.status import Status
 
 CLOCKS_DIFFER_S = 5.0
 """Seconds by which an attempt's own clock may differ from the run's; beyond, that clock is wrong."""
@@ -34,10 +35,14 @@ CLOCKS_DIFFER_S = 5.0
 MAX_NOTICES = 200
 
 EARLIER_FILES = 500
-"""Files of which the outcomes of earlier runs are shown."""
+"""Files that failed or are flaky of which earlier runs are shown."""
 
-EarlierOutcomes = Callable[[str, Collection[str]], Mapping[str, Sequence[Sequence[Status]]]]
-"""Returns, for a run and paths, the outcomes of earlier runs, oldest first, each with all its attempts."""
+SLOWEST_FILES = 100
+"""Other files of which earlier runs are read even if they always passed: more than the trends show."""
+
+EarlierRuns = Callable[[str, Collection[str], Collection[str]], Mapping[str, Sequence[EarlierRun]]]
+"""Returns, for a run, paths, and paths of which only the unsteady ones matter, the earlier runs of each file,
+oldest first."""
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -74,8 +79,8 @@ class ReportModel(Struct, frozen=True, kw_only=True):
     """Each with the seconds since the start of the run."""
     hidden_notices: int
     """How many more there were."""
-    outcomes: Mapping[str, Sequence[Sequence[Status]]]
-    """The outcomes of earlier runs, for files that failed or are flaky."""
+    earlier_runs: Mapping[str, Sequence[EarlierRun]]
+    """The earlier runs of files that failed, are flaky, are slow, or were unsteady; by path, oldest first."""
     rerun: Callable[[FileAttempts], str] | None
     """Returns the command that reruns a file; None: it is unknown."""
     machines: Mapping[str, set[int]]
@@ -127,7 +132,7 @@ class ReportModelBuilder(Struct):
         self,
         finished: RunFinished,
         *,
-        outcomes: EarlierOutcomes,
+        earlier_runs: EarlierRuns,
         rerun: Callable[[FileAttempts], str] | None = None,
     ) -> ReportModel:
         """Return the model of a finished run."""
@@ -135,7 +140,6 @@ class ReportModelBuilder(Struct):
         run_id = self.started.plan.run_id if self.started else ""
         records = by_path(results.records)
         bars, earlier = self._bars(records)
-        shown = [record.file.path for record in records if record.is_flaky or record.status.is_failure]
         machines: dict[str, set[int]] = defaultdict(set)
         for bar in bars:
             machines[bar.result.worker].add(bar.result.slot)
@@ -155,7 +159,7 @@ class ReportModelBuilder(Struct):
             cause=self.cause,
             notices=self.notices,
             hidden_notices=self.hidden_notices,
-            outcomes=outcomes(run_id, shown[:EARLIER_FILES]) if shown else {},
+            earlier_runs=_read_earlier(run_id, records, earlier_runs),
             rerun=rerun,
             machines=machines,
             positions={record.file.path: position for position, record in enumerate(records)},
@@ -209,6 +213,15 @@ class ReportModelBuilder(Struct):
         if by_its_clock >= -CLOCKS_DIFFER_S and end_by_its_clock <= finished_s + CLOCKS_DIFFER_S:
             return max(0.0, by_its_clock)
         return max(0.0, finished_s - result.duration)
+
+
+def _read_earlier(
+    run_id: str, records: Sequence[FileAttempts], earlier_runs: EarlierRuns
+) -> Mapping[str, Sequence[EarlierRun]]:
+    unsteady = [record.file.path for record in records if record.is_flaky or record.status.is_failure]
+    slowest = nlargest(SLOWEST_FILES, records, key=lambda record: record.final.duration)
+    paths = {*unsteady[:EARLIER_FILES], *(record.file.path for record in slowest)}
+    return earlier_runs(run_id, paths, {record.file.path for record in records}) if records else {}
 
 
 GROUPS = ("failed", "flaky", "passed", "not run", "without tests")

@@ -16,7 +16,7 @@ from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.html.data import counted, page_values
 from dispatcher.reporters.html.entries import look
-from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModel, ReportModelBuilder
+from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel, ReportModelBuilder
 from dispatcher.reporters.templates import make_environment
 from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
@@ -34,7 +34,7 @@ class HtmlReporter:
 
     Args:
         path: None: in the run's own directory below `runs_dir`, readable for the user only.
-        outcomes: returns the outcomes of earlier runs.
+        earlier_runs: returns the earlier runs of files.
         rerun: returns the command that reruns one file; None: it is unknown.
         say: receives one line with the path of the written page.
 
@@ -47,13 +47,13 @@ class HtmlReporter:
         path: Path | None,
         *,
         runs_dir: Path,
-        outcomes: EarlierOutcomes = lambda run_id, paths: {},
+        earlier_runs: EarlierRuns = lambda run_id, paths, or_unsteady: {},
         rerun: Callable[[FileAttempts], str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._path = path
         self._runs_dir = runs_dir
-        self._outcomes = outcomes
+        self._earlier_runs = earlier_runs
         self._rerun = rerun
         self._say = say
         self._model = ReportModelBuilder()
@@ -77,7 +77,7 @@ class HtmlReporter:
         """Do nothing: a run that did not finish has no page."""
 
     def _write(self, event: RunFinished) -> None:
-        model = self._model.build(event, outcomes=self._outcomes, rerun=self._rerun)
+        model = self._model.build(event, earlier_runs=self._earlier_runs, rerun=self._rerun)
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # `merge` has no run directory.

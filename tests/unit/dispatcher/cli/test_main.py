@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import signal
@@ -10,9 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
+import msgspec
 import pytest
 
 from dispatcher.cli.main import Command
+from dispatcher.insight.file_list import FileListDocument
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import CaseResult
@@ -157,8 +161,25 @@ def test_a_failed_test_takes_precedence_over_a_lost_report(root: Path) -> None:
 
 def test_a_list_is_nothing_but_the_files(root: Path) -> None:
     listed = run(root, "--list")
+    empty = run(root, "--list", "--failed")
 
     assert listed.out == "".join(f"{path}\n" for path in PATHS)
+    assert (empty.out, "No file failed" in empty.err) == ("", True)
+
+
+@pytest.mark.parametrize("mode", ["--list", "--dry-run"])
+def test_a_list_as_json_is_one_document_of_its_schema(root: Path, mode: str) -> None:
+    listed = run(root, mode, "--output", "json")
+    empty = run(root, mode, "--output", "json", "--failed")
+
+    for ran in (listed, empty):
+        document = json.loads(ran.out)
+        jsonschema.validate(document, msgspec.json.schema(FileListDocument), jsonschema.Draft202012Validator)
+    assert sorted(file["path"] for file in json.loads(listed.out)["files"]) == [*PATHS]
+    is_planned = [file["planned"] is not None for file in json.loads(listed.out)["files"]]
+    assert set(is_planned) == {mode == "--dry-run"}
+    assert (json.loads(empty.out)["files"], empty.status) == ([], ExitCode.OK)
+    assert "No file failed" in empty.err
 
 
 @pytest.mark.parametrize(("folder", "status"), [("mvp_site", ExitCode.OK), ("src", ExitCode.NO_TESTS)])

@@ -137,6 +137,8 @@ def test_a_file_outside_of_the_root_is_refused_with_the_root(root: Path, how: st
 def test_a_missing_path_is_refused_with_a_likely_one(root: Path) -> None:
     assert "does not exist: did you mean tests/test_a.py?" in problem(root, "tests/tset_a.py")
     assert "does not exist: did you mean tests?" in problem(root, "test/")
+    assert "does not exist: did you mean tests/test_a.py?" in problem(root, "test_a.py::Some")
+    assert problem(root, "adds_up").endswith("; -k adds_up selects tests by name")
     assert f"does not exist in {root}/lib or the root {root}" in problem(root, "zzz/yyy", cwd=root / "lib")
 
 

@@ -188,3 +188,4 @@ def test_the_use_of_parts_is_added_up() -> None:
     (used,) = parts.usage().files
 
     assert (used.file_path, used.seconds, used.used_bytes) == ("a", 2, 20)
+    assert (used.finished_parts, used.parts) == (0, len(PARTS))

@@ -95,6 +95,21 @@ def test_outcomes_of_runs_are_stored(tmp_path: Path) -> None:
     history.close()
 
 
+def test_earlier_runs_are_those_before_this_one(tmp_path: Path) -> None:
+    with closing(History(tmp_path)) as history:
+        for run_id, status in (("r1", Status.FAIL), ("r2", Status.PASS), ("r3", Status.PASS)):
+            for path in ("steady.py", "shaky.py"):
+                passes = path == "steady.py"
+                history.record(a_file(path), result(Status.PASS if passes else status), run_id=run_id)
+        history.flush()
+        wanted = history.load_earlier_runs(["steady.py", "new.py"], run_id="r3")
+        unsteady = history.load_earlier_runs([], run_id="r4", or_unsteady=["steady.py", "shaky.py"])
+
+    assert {path: len(runs) for path, runs in wanted.items()} == {"steady.py": 2}
+    assert [run.statuses for run in unsteady["shaky.py"]] == [(Status.FAIL,), (Status.PASS,), (Status.PASS,)]
+    assert unsteady.keys() == {"shaky.py"}
+
+
 def test_the_longest_unseen_are_dropped_beyond_the_bound(tmp_path: Path) -> None:
     put(tmp_path, "old", now=1.0, max_files=2)
     put(tmp_path, "a", now=2.0, max_files=2)

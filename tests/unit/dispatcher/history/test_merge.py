@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, merge_attempt, read_outcomes
+from dispatcher.history.merge import (
+    OUTCOME_RUNS,
+    AttemptSample,
+    is_unsteady,
+    merge_attempt,
+    read_earlier_runs,
+    read_outcomes,
+)
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
 from passmuster.model.result import CaseResult, PartRun, TestResult
@@ -137,6 +144,31 @@ def test_unknown_letters_of_outcomes_are_left_out() -> None:
     assert read_outcomes("") == ()
 
 
+def test_each_run_keeps_the_time_and_memory_of_its_first_attempt() -> None:
+    row = after(
+        attempt(Status.FAIL, seconds=2, peak=100, run="r1"),
+        attempt(seconds=9, peak=900, run="r1"),
+        attempt(Status.LOST, seconds=9, run="r2"),
+        attempt(seconds=0.5, peak=None, run="r3"),
+    )
+    runs = read_earlier_runs(row)
+    assert [run.statuses for run in runs] == [(Status.FAIL, Status.PASS), (Status.LOST,), (Status.PASS,)]
+    assert [(run.duration_s, run.peak_bytes) for run in runs] == [(2, 100), (None, None), (0.5, None)]
+
+
+def test_runs_recorded_by_an_older_program_have_no_time() -> None:
+    old = replace(after(attempt(run="r1"), attempt(run="r2")), measurements="")
+    row = merge_attempt(old, attempt(seconds=3, run="r3"))
+    assert row is not None
+    assert [run.duration_s for run in read_earlier_runs(old)] == [None, None]
+    assert [run.duration_s for run in read_earlier_runs(row)] == [None, None, 3]
+
+
+def test_a_file_is_unsteady_if_an_attempt_did_not_pass() -> None:
+    assert not is_unsteady(after(attempt(run="r1"), attempt(run="r1"), attempt(run="r2")))
+    assert is_unsteady(after(attempt(Status.FAIL, run="r1"), attempt(run="r1"), attempt(run="r2")))
+
+
 @given(st.lists(attempts, max_size=60))
 def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSample]) -> None:
     row: FileHistory | None = None
@@ -148,6 +180,8 @@ def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSamp
     assert 0 <= row.spawned.duration_s <= max(one.duration_s for one in history)
     assert row.spawned.peak_bytes is None or min(peaks) <= row.spawned.peak_bytes <= max(peaks)
     assert len(row.outcomes) <= OUTCOME_RUNS * 5
+    assert [run.statuses for run in read_earlier_runs(row)] == [*read_outcomes(row.outcomes)]
+    assert row.measurements.count("|") <= row.outcomes.count("|")
     judged = [one.status for one in history if not one.is_evicted]
     assert row.last_status is (judged[-1] if judged else Status.CANCELLED)
     assert [run[-1] for run in read_outcomes(row.outcomes)][-1:] == judged[-1:]

@@ -19,9 +19,10 @@ from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.result import TestResult
-from passmuster.model.status import Isolation, Status, StopReason
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import Limits, TestTask
+from passmuster.model.test_selection import TestSelection
 from passmuster.model.units import parse_amount
 
 MIB = 1024**2
@@ -120,6 +121,15 @@ def test_the_overrides_of_a_file_are_listed() -> None:
     )
 
 
+CASES = (
+    *(
+        CaseResult(case_id=f"tests/test_a.py::T::bad{number}", outcome=Outcome.FAILED, seconds=number / 10)
+        for number in range(5)
+    ),
+    CaseResult(case_id="tests/test_a.py::good", outcome=Outcome.PASSED, seconds=0.35),
+)
+
+
 def whole() -> Explanation:
     """Return an explanation in which there is everything."""
     attempts = (
@@ -135,6 +145,8 @@ def whole() -> Explanation:
                 interpreter="CPython 3.11.7",
                 slot=1,
                 start_delayed_by="memory",
+                runner=RunnerKind.PYTEST,
+                cases=CASES,
             ),
             after_s=3.0,
             concurrent_files=2,
@@ -160,7 +172,7 @@ def whole() -> Explanation:
     return Explanation(
         file=FILE,
         last=PastRun(run_id="20260101-1", attempts=attempts, is_complete=False),
-        known=replace(KNOWN, mtime_ns=9),
+        known=replace(KNOWN, mtime_ns=9, failing_tests=("T::bad1",)),
         outcomes=((Status.PASS,), (Status.FAIL, Status.PASS)),
         planned=PlannedFile(
             file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
@@ -195,6 +207,8 @@ def test_everything_known_is_printed_in_aligned_lines() -> None:
         "    memory          peak 100 MiB (current limit 200 MiB)",
         "    process         forked, by CPython 3.11.7",
         "    output          /x/test_a.py.log",
+        "    tests           6 in 1.4s; the slowest: T::bad4 0.40s, good 0.35s, T::bad3 0.30s",
+        "    failed tests    T::bad0, T::bad1, T::bad2, and 2 more",
         "  attempt 2         PASS",
         "    rerun reason    it did not pass when forked; the result of the spawned attempt decides",
         f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, no other file running",
@@ -220,6 +234,16 @@ def test_everything_known_is_printed_in_aligned_lines() -> None:
     ]
 
 
+def test_a_test_that_the_user_names_has_a_line_of_its_own() -> None:
+    named = replace(whole(), file=replace(FILE, selection=TestSelection(tests=("T", "goo"))))
+
+    assert [line.strip() for line in explain_lines(named) if " failed, " in line] == [
+        f"T::bad{number} failed, {number / 10:.2f}s" for number in range(5)
+    ]
+    attempt = json.loads(explain_json(named))["last_run"]["attempts"][0]
+    assert [one["name"] for one in attempt["named_tests"]] == [f"T::bad{number}" for number in range(5)]
+
+
 def test_programs_are_told_the_same() -> None:
     told = json.loads(explain_json(whole()))
 
@@ -227,6 +251,10 @@ def test_programs_are_told_the_same() -> None:
     first, second = told["last_run"]["attempts"]
     assert (first["status"], first["start_delayed_by"], first["attempt_reason"]) == ("FAIL", "memory", None)
     assert first["interpreter"] == "CPython 3.11.7"
+    assert first["failed_tests"] == [f"T::bad{number}" for number in range(5)]
+    assert (first["tests"], first["slowest_tests"][1]) == (6, {"name": "good", "duration_s": 0.35})
+    assert (second["failed_tests"], second["slowest_tests"]) == ([], [])
+    assert told["failing_tests"] == ["T::bad1"]
     assert (second["attempt_reason"], second["isolation_note"], second["output"]) == (
         "verify-failure",
         "it failed",

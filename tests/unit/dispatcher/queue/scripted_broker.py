@@ -47,6 +47,7 @@ class Broker(RunStore):
         self.loses_reply = False
         self.statuses = [worker_status("w1")]
         self.backlog = 0
+        self.demand = 0
 
     def _check_available(self) -> None:
         if self.is_unavailable:
@@ -86,6 +87,10 @@ class Broker(RunStore):
     def heartbeat(self, backlog: int = 0) -> None:
         self._check_writable()
         self.backlog = backlog
+
+    def report_demand(self, files: int) -> None:
+        self._check_writable()
+        self.demand = files
 
     def expired(self) -> list[Lease]:
         self._check_available()

@@ -40,6 +40,7 @@ def backend(broker: Broker) -> QueueBackend:
         FakeDecoder(),
         WorkerRegistry(version="1", timeout_s=TIMEOUT_S, now_s=broker.now),
         lambda: list(broker.statuses),
+        broker.report_demand,
         spec="spec",
         unavailable=(UnavailableError,),
         clock=lambda: broker.now,
@@ -67,6 +68,25 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
+def test_the_demand_is_what_waits_or_runs(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task(f"f{number}") for number in range(2 * MIN_PUBLISHED)])
+    broker.start("f0", 101)
+    backend.poll(2 * TICK_S)
+    while_it_runs = broker.demand
+    broker.end_file("f0", 101)
+    backend.poll(1)
+    backend.poll(2 * TICK_S)
+    after_it = broker.demand
+    backend.stop(StopReason.CANCELLED, grace_s=1)
+    backend.poll(2 * TICK_S)
+    after_the_stop, broker.demand = broker.demand, -1
+    backend.close()
+
+    assert while_it_runs == 2 * MIN_PUBLISHED
+    assert after_it == while_it_runs - 1
+    assert after_the_stop == broker.demand == 0
+
+
 def test_the_file_of_a_dead_worker_is_redelivered(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
@@ -80,6 +100,7 @@ def test_the_file_of_a_dead_worker_is_redelivered(broker: Broker, backend: Queue
     broker.end_file("a", 102)
 
     assert statuses(backend.poll(5)) == [Status.PASS]
+    assert backend.usage().lost_workers == 1
 
 
 def test_an_exclusive_file_that_waited_at_a_dead_worker_is_published_once_more(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
@@ -32,7 +34,8 @@ class Directory:
 def wait(failures: int, wait_s: float) -> list[str]:
     lines: list[str] = []
     registry = WorkerRegistry(version=VERSION, timeout_s=60, now_s=0)
-    BrokerTarget({}, lines.append)._wait(Directory(failures), registry, ADDRESS, wait_s)  # type: ignore[arg-type]
+    directory: Any = Directory(failures)
+    BrokerTarget({}, lines.append)._wait(directory, registry, ADDRESS, wait_s, lambda: None)
     return lines
 
 

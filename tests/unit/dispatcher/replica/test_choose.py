@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from dispatcher.replica.job import choose_job
+from dispatcher.replica.choose import choose_job
 from dispatcher.replica.node import Node
 from dispatcher.replica.reading import read_workflow
-from dispatcher.replica.workflow_command import Replica, WorkflowCommand
+from dispatcher.replica.workflow_command import Certainty, Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
 
@@ -80,8 +81,12 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
     found = chosen(tmp_path, FULL)
     of_step = "of step 'Run the tests of 3.10'"
 
-    assert found == Replica(
+    assert [(one.step, one.script) for one in found.installation] == [
+        ("step 'Install'", "pip install -r requirements.txt")
+    ]
+    assert structs.replace(found, installation=(), steps=()) == Replica(
         job="test",
+        certainty=Certainty.OWN_COMMAND,
         python="3.10",
         matrix="os=ubuntu-latest, python=3.10 (number 3 of 4)",
         commands=(
@@ -102,18 +107,15 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
             "the container python:3.10",
             "the service redis (redis:7)",
             "the service other (postgres)",
-            "if: github.event_name == 'push' of the job, which is assumed to be true",
             "continue-on-error of the job: here a failure fails the job",
-            "if: success() of step 'Run the tests of 3.10', which is assumed to be true",
             "the action actions/cache@v4 (Cache)",
-            "step 'Install': pip install -r requirements.txt",
+            "the variable TOKEN, which is ${{ secrets.TOKEN }}",
+            "the variable PATH, which describes CI's machine",
             "step 'Run the tests of 3.10': tee log",
             f"--shard 2/4 --record records {of_step}: here all files run on this machine",
             "--jobs $(nproc) of step 'Run the tests of 3.10', whose value is unknown here",
             "'timeout 900' around the command of step 'Run the tests of 3.10'",
             "'|' around the command of step 'Run the tests of 3.10'",
-            "the variable TOKEN, which is ${{ secrets.TOKEN }}",
-            "the variable PATH, which describes CI's machine",
         ),
     )
 
@@ -121,8 +123,10 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
 def test_a_plain_job_has_nothing_that_is_not_replicated(tmp_path: Path) -> None:
     found = of_steps(tmp_path, "- uses: actions/checkout@v4\n- run: run-tests --integration")
 
-    assert found == Replica(
-        job="test", commands=(WorkflowCommand(step="step 2", arguments=("--integration",)),)
+    assert structs.replace(found, steps=()) == Replica(
+        job="test",
+        certainty=Certainty.OWN_COMMAND,
+        commands=(WorkflowCommand(step="step 2", arguments=("--integration",)),),
     )
 
 
@@ -145,7 +149,10 @@ def test_several_commands_run_in_their_order(tmp_path: Path) -> None:
         ("step 1", (), "sub"),
         ("step 3", (), "/project/other"),
     ]
-    assert found.differences == ("--cpus 2 of step 3: pass it to this command",)
+    assert found.differences == (
+        "step 2: run-tests merge records",
+        "--cpus 2 of step 3: pass it to this command",
+    )
 
 
 @pytest.mark.parametrize("version", ["3.12", "'3.12'", "|\n        3.9\n        3.12\n"])

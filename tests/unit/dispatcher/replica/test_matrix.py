@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dispatcher.replica.expressions import Context, Unknowns, combinations, evaluate, format_combination
+from dispatcher.replica.expressions import UNKNOWN, Context, Unknowns, assume_condition, evaluate
+from dispatcher.replica.matrix import combinations, format_combination
 from dispatcher.replica.node import Node
 from passmuster.model.errors import ConfigurationError
 
 
 def combined(matrix: object) -> tuple[dict[str, object], ...] | None:
-    return combinations(Node(value=matrix, where="test.yml, matrix"))
+    return combinations(Node(value=matrix, where="test.yml, matrix"), Context())
 
 
 @pytest.mark.parametrize(
@@ -59,9 +62,21 @@ def test_the_fruit_of_the_documentation() -> None:
     )
 
 
-@pytest.mark.parametrize("matrix", ["${{ fromJSON(needs.a.outputs.m) }}", {"a": "${{ fromJSON('[1]') }}"}])
+@pytest.mark.parametrize(
+    "matrix",
+    ["${{ fromJSON(needs.a.outputs.m) }}", {"a": [1], "include": "${{ fromJSON(needs.a.outputs.m) }}"}],
+)
 def test_a_matrix_made_by_an_expression_is_not_known(matrix: object) -> None:
     assert combined(matrix) is None
+
+
+def test_an_axis_made_by_an_expression_is_evaluated_or_has_one_unknown_value() -> None:
+    matrix = {"a": "${{ fromJSON('[1, 2]') }}", "b": "${{ fromJSON(needs.a.outputs.m) }}"}
+
+    found = combined(matrix)
+
+    assert found == ({"a": 1, "b": UNKNOWN}, {"a": 2, "b": UNKNOWN})
+    assert format_combination(found[0]) == "a=1, b=unknown"
 
 
 def test_a_large_matrix_is_cut_where_ci_cuts_it() -> None:
@@ -84,11 +99,14 @@ def test_a_combination_is_described() -> None:
 
 
 CONTEXT = Context(
-    workspace="/project",
-    env={"NAME": "ada"},
-    matrix={"python": "3.12", "flag": True, "deep": {"er": 1.5}, "list": [1]},
-    job_index=2,
-    job_total=4,
+    scopes={
+        "github": {"workspace": "/project", "event_name": "push"},
+        "runner": {"os": "Linux"},
+        "env": {"NAME": "ada"},
+        "matrix": {"python": "3.12", "flag": True, "deep": {"er": 1.5}, "list": [1, "b"], "none": None},
+        "strategy": {"job-index": 2, "job-total": 4},
+        "needs": {"a": {"result": "success"}, "b": {"result": "success"}},
+    }
 )
 
 
@@ -103,6 +121,19 @@ CONTEXT = Context(
         ("${{ GitHub.Workspace }} ${{ MATRIX.python }}", "/project 3.12"),
         ("x${{ matrix.other }}y", "xy"),
         ("${{\n env.NAME\n}}", "ada"),
+        ("${{ env.NAME == 'ADA' }}", "true"),
+        ("${{ matrix.other || 'x' }}", "x"),
+        ("${{ matrix.flag && 'yes' || 'no' }}", "yes"),
+        ("${{ !matrix.flag && 'yes' || 'no' }}", "no"),
+        ("${{ format('py{0}-{1} {{}}', matrix.python, env.NAME) }}", "py3.12-ada {}"),
+        ("${{ 'it''s' }} ${{ '}}' }}", "it's }}"),
+        ("${{ matrix.list[1] }}${{ matrix['python'] }}", "b3.12"),
+        ("${{ contains(needs.*.result, 'failure') }}", "false"),
+        ("${{ contains(fromJSON('[\"a\", \"b\"]'), 'B') }}", "true"),
+        ("${{ startsWith(matrix.python, '3.') && endsWith(matrix.python, 'T') }}", "false"),
+        ("${{ join(matrix.list, '-') }} ${{ toJSON(matrix.list[0]) }}", "1-b 1"),
+        ("${{ matrix.python >= 3.9 }} ${{ matrix.none == 0 }} ${{ 'a' < 'B' }}", "false true true"),
+        ("${{ 0x10 }} ${{ -1.5 }} ${{ null }}", "16 -1.5 "),
     ],
 )
 def test_simple_expressions_are_evaluated(text: str, expected: str) -> None:
@@ -116,9 +147,16 @@ def test_simple_expressions_are_evaluated(text: str, expected: str) -> None:
         "env.OTHER",
         "github.sha",
         "matrix.list",
-        "matrix.deep.other",
+        "matrix",
         "hashFiles('**/x')",
-        "env.NAME == 'ada'",
+        "env.NAME == secrets.X",
+        "secrets.X && env.NAME",
+        "toJSON(github)",
+        "nothing(1)",
+        "env.NAME ==",
+        "(env.NAME",
+        "fromJSON('{')",
+        "'open",
         "inputs.x || 'y'",
         "strategy.job-index + 1",
         "",
@@ -137,4 +175,55 @@ def test_others_are_kept_apart_and_shown_as_written(expression: str) -> None:
 def test_without_a_matrix_its_values_are_not_known() -> None:
     unknowns = Unknowns()
 
-    assert unknowns.are_in(evaluate("${{ matrix.python }}", Context(workspace="/"), unknowns))
+    assert unknowns.are_in(evaluate("${{ matrix.python }}", Context(), unknowns))
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("github.event_name == 'push'", True),
+        ("${{ github.event_name != 'push' }}", False),
+        ("success() && always() && !cancelled()", True),
+        ("failure()", False),
+        ("matrix.other", False),
+        ("! matrix.other", True),
+        ("secrets.X == 'a'", None),
+        ("secrets.X == 'a' && false", False),
+        ("secrets.X == 'a' || true", True),
+        ("${{ failure() }} && true", True),
+        ("no expression", None),
+        ("0", False),
+        ("''", False),
+    ],
+)
+def test_a_condition_is_true_false_or_unknown(condition: str, *, expected: bool | None) -> None:
+    assert assume_condition(condition, CONTEXT.with_scope("x", {})) is expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("secrets.X == 'a'", "secrets.X != 'a'", False),
+        ("secrets.X == 'a'", "secrets.x == 'a'", True),
+        ("secrets.X != 'a'", "secrets.X == 'a'", False),
+        ("secrets.X", "!secrets.X", False),
+        ("!secrets.X", "secrets.X", False),
+        ("secrets.X && secrets.Y == 'b'", "secrets.Y != 'b' && github.event_name == 'push'", False),
+        ("!(secrets.X || secrets.Y)", "secrets.Y", False),
+        ("secrets.X || secrets.Y", "!secrets.X", None),
+    ],
+)
+def test_of_exclusive_conditions_one_is_true(first: str, second: str, *, expected: bool | None) -> None:
+    context = Context(scopes=CONTEXT.scopes)
+
+    assert assume_condition(first, context) is None
+    assert assume_condition(second, context) is expected
+
+
+@given(st.text("a.*[]()!=<>&|'0 ,x", max_size=30))
+def test_any_text_is_evaluated_or_kept(text: str) -> None:
+    unknowns = Unknowns()
+
+    found = evaluate(f"${{{{{text}}}}}", CONTEXT, unknowns)
+
+    assert not unknowns.are_in(found) or unknowns.restore(found) == " ".join(f"${{{{{text}}}}}".split())

@@ -54,6 +54,17 @@ def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: i
     watched.usage_sampled(UsageSampled(at_s=at_s, usage=usage, waiting=0))
 
 
+def test_a_file_in_parts_says_how_many_of_them_are_done() -> None:
+    watched = progress(a=None, b=None)
+    start(watched, "a", 0)
+    start(watched, "b", 0)
+    one = FileUsage(attempt_id="", file_path="a", slot=0, seconds=1, used_bytes=5, parts=3, finished_parts=1)
+    usage = Usage(slots=2, budget_bytes=100, used_bytes=5, peak_bytes=5, files=(one,))
+    watched.usage_sampled(UsageSampled(at_s=1, usage=usage, waiting=0))
+
+    assert [(row.parts, row.used_bytes) for row in watched.running()] == [("1/3 parts done", 5), ("", None)]
+
+
 def test_done_and_failed_files_are_counted_once() -> None:
     watched = progress(a=None, b=None, c=None)
     start(watched, "a", 0)

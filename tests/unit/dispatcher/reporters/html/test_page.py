@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 from msgspec import structs
 
+from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.events import RunEvent, RunFinished, RunStopping, StopCause
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.rerun_reason import RerunReason
@@ -184,19 +186,49 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
     passed, failed = Status.PASS, Status.FAIL
     asked: list[object] = []
 
-    def outcomes(run_id: str, paths: object) -> dict[str, tuple[tuple[Status, ...], ...]]:
-        asked.append((run_id, paths))
-        return {"t.py": ((passed,), (failed, passed), (failed,), (passed,))}
+    def earlier_runs(run_id: str, paths: object, or_unsteady: object) -> dict[str, tuple[EarlierRun, ...]]:
+        asked.append((run_id, paths, or_unsteady))
+        runs = ((passed,), (failed, passed), (failed,), (passed,))
+        return {"t.py": tuple(EarlierRun(statuses=statuses) for statuses in runs)}
 
-    page = page_of(told(flaky, record(result("ok.py"))), outcomes=outcomes)
+    page = page_of(told(flaky, record(result("ok.py"))), earlier_runs=earlier_runs)
 
-    assert asked == [("20261125-120000-abcdef", ["t.py"])]
+    both = {"t.py", "ok.py"}
+    assert asked == [("20261125-120000-abcdef", both, both)]
     section = page.section("flaky")
     assert "In the 4 runs before: 2 passed, 1 passed only when run again, 1 failed." in section
     assert "unlucky" in section
     assert "attempts: FAIL, PASS" in section
     assert section.count("<rect") == 4
     assert "All 2 files passed" in page.text
+
+
+def test_trends_show_time_memory_and_verdicts_of_the_last_runs() -> None:
+    def earlier_runs(run_id: str, paths: object, or_unsteady: object) -> dict[str, tuple[EarlierRun, ...]]:
+        passed, failed = (Status.PASS,), (Status.FAIL,)
+        return {
+            "steady.py": (EarlierRun(statuses=passed, duration_s=0.5, peak_bytes=1 << 20),),
+            "shaky.py": (
+                EarlierRun(statuses=failed),  # By an older program, which recorded no times.
+                EarlierRun(statuses=(*failed, *passed), duration_s=2.0, peak_bytes=4 << 20),
+            ),
+        }
+
+    files = [record(result(name)) for name in ("steady.py", "shaky.py", "new.py")]
+    trends = page_of(told(*files), earlier_runs=earlier_runs).section("trends")
+
+    rows = re.findall(r"<tr><td.*?</tr>", trends, re.DOTALL)
+    assert [re.findall(r"<span>(.*?)</span>", row)[0] for row in rows] == ["shaky.py", "steady.py"]
+    assert re.findall(r'<td class="num">(\d*)</td>', rows[0]) == ["1", "1"]
+    assert re.findall(r'<td class="num">(\d*)</td>', rows[1]) == ["", ""]
+    assert re.findall(r'<rect class="is-(\w+)"', rows[0]) == ["fail", "again", "pass"]
+    # From the newest run that has a time to this one, which took half of it.
+    assert re.findall(r'points="(.*?)"', rows[0])[0] == "60.0,2.0 120.0,12.0"
+    assert "1.0s to 2.0s" in rows[0]
+
+
+def test_without_earlier_runs_there_are_no_trends() -> None:
+    assert "The history has no earlier run" in page_of(told(record(result("t.py")))).section("trends")
 
 
 def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:

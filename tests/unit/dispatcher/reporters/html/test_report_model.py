@@ -11,6 +11,7 @@ from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
 from passmuster.model.result import PartRun
 from passmuster.model.status import Status
 from passmuster.model.test_selection import FilePart
+from tests.support.report_page import no_history
 from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
 
 
@@ -20,7 +21,7 @@ def listened(*events: object) -> ReportModel:
         listener.handle(event)  # type: ignore[arg-type]
     last = events[-1]
     assert isinstance(last, RunFinished)
-    return listener.build(last, outcomes=lambda run_id, paths: {})
+    return listener.build(last, earlier_runs=no_history)
 
 
 def placed(*, started_at: float, duration: float, began_s: float, ended_s: float) -> tuple[list[float], int]:

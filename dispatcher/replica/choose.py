@@ -1,0 +1,125 @@
+"""Chooses the job of a workflow that runs the tests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import structs
+
+from dispatcher.replica.expressions import Context, Unknowns
+from dispatcher.replica.job import JobSource, matrix_contexts, read_job
+from dispatcher.replica.node import Node
+from dispatcher.replica.step import LoadFile, StepReader
+from dispatcher.replica.workflow_command import Certainty, Replica
+from passmuster.model.errors import ConfigurationError
+
+_MAX_CALLS = 4
+"""Workflows that call one another, one in another."""
+
+_MAX_SHOWN = 8
+"""Steps that a message names."""
+
+
+def choose_job(
+    workflow: Node,
+    *,
+    workspace: str,
+    wanted: str | None,
+    step: str | None = None,
+    python: str = "",
+    load: LoadFile = lambda _: None,
+) -> Replica:
+    """Return the job that runs the tests.
+
+    Args:
+        wanted: the job's name; None: the only one that runs the tests.
+        step: the name, ID or number of the step to run; None: those that run the tests.
+        python: the version here, such as `3.12`; a combination of a matrix that sets it up is preferred.
+        load: reads other files of the repository: called workflows, composite actions.
+
+    Raises:
+        ConfigurationError: there is no such job or step, none that runs the tests, or several; or a part does
+            not have the shape that it has in a workflow.
+    """
+    names = [name for name, _ in workflow["jobs"].items()]
+    top = (wanted or "").partition(" / ")[0]
+    if wanted is not None and top not in names:
+        raise ConfigurationError(
+            f"{workflow.where} has no job {wanted!r} (from --job); it has {', '.join(names) or 'none'}"
+        )
+    scopes = {"github": {"workspace": workspace, "event_name": _event(workflow)}, "runner": {"os": "Linux"}}
+    read = [
+        read_job(source, wanted_step=step, python=python)
+        for source in _sources(workflow, Context(scopes=scopes), load, "", depth=0)
+        if wanted is None or source.name == wanted or source.name.startswith(f"{wanted} / ")
+    ]
+    certainty = max((replica.certainty for replica in read), default=Certainty.NONE)
+    able = [replica for replica in read if replica.commands and replica.certainty == certainty]
+    # What CI does not run for this event, or not on Linux, is no rival.
+    found = [one for one in able if not one.is_skipped] or able
+    found = [one for one in found if one.is_linux] or found
+    if not found:
+        raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
+    if len(found) > 1:
+        jobs = ", ".join(replica.job for replica in found)
+        raise ConfigurationError(
+            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as --job {found[0].job}"
+        )
+    others = tuple(f"the job {one.job}, which runs tests too" for one in able if one is not found[0])
+    return structs.replace(found[0], differences=(*found[0].differences, *others))
+
+
+def _event(workflow: Node) -> str:
+    """Return the event that is imagined: a push, if the workflow runs then."""
+    node = workflow["on"]
+    if node.is_text:
+        names = [node.text()]
+    else:
+        names = (
+            [one.text() for one in node.elements()] if node.is_list else [name for name, _ in node.items()]
+        )
+    preferred = [name for name in ("push", "pull_request") if name in names]
+    return (preferred or names or ["push"])[0] or "push"
+
+
+def _sources(
+    workflow: Node, context: Context, load: LoadFile, caller: str, *, depth: int
+) -> Iterator[JobSource]:
+    """Yield the jobs of a workflow; instead of a job that calls another workflow, the jobs of that one."""
+    for name, job in workflow["jobs"].items():
+        shown = f"{caller} / {name}" if caller else name
+        # What a job needs has passed, or CI would not start it.
+        needs = {other: {"result": "success"} for other in _names(job["needs"])}
+        own = context.with_scope("needs", needs)
+        called = job["uses"].text()
+        if not called:
+            yield JobSource(name=shown, job=job, workflow=workflow, context=own, load=load)
+            continue
+        target = load(called.removeprefix("./")) if called.startswith("./") and depth < _MAX_CALLS else None
+        if target is None or not target["jobs"].is_there:
+            continue
+        inner, _ = next(matrix_contexts(job, own))
+        reader = StepReader(context=inner, unknowns=Unknowns(), variables={}, default=lambda _: "", load=load)
+        inputs = reader.inputs(target["on"]["workflow_call"]["inputs"], job["with"])
+        fresh = Context(scopes={**context.scopes, "inputs": inputs}, assumed=inner.assumed)
+        yield from _sources(target, fresh, load, shown, depth=depth + 1)
+
+
+def _names(node: Node) -> list[str]:
+    if node.is_list:
+        return [one.text() for one in node.elements()]
+    return [node.text()] if node.is_there else []
+
+
+def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, step: str | None) -> str:
+    where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
+    steps = [f"{text} of {replica.job}" for replica in read for text in replica.steps]
+    if len(steps) > _MAX_SHOWN:
+        steps[_MAX_SHOWN:] = [f"and {len(steps) - _MAX_SHOWN} more"]
+    shown = "; ".join(steps)
+    if step is not None:
+        return f"{where} has no step {step!r} (from --step); it has {shown or 'none'}"
+    return (
+        f"{where} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
+        f"test command; name the step with --step, of {shown or 'none'}"
+    )

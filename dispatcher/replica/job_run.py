@@ -1,0 +1,249 @@
+"""Runs what a workflow's job runs: Passmuster for its own command, a shell for the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import structs
+
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.replica.python import ChosenPython, choose_python, find_base_python
+from dispatcher.replica.script_run import ScriptRunner
+from dispatcher.replica.workflow_command import Replica, RunTests, WorkflowCommand
+from dispatcher.terminal.tags import Tag
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.settings.values import on_one_line
+
+_INSTALLER_SETTINGS = ("PIP_", "UV_")
+"""The caller's variables with these beginnings are kept for installing: they name indexes and proxies."""
+
+_ELSEWHERE = frozenset(
+    {
+        *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_BREAK_SYSTEM_PACKAGES"),
+        *("UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PYTHON"),
+    }
+)
+"""Variables that make an installer use another environment than the active one."""
+
+_SYSTEM_OPTION = re.compile(r"(?<=\s)--system(?=\s|\Z)")
+"""Of `uv pip`: install into the system's Python."""
+
+
+class JobRun:
+    """Runs the commands of a job one after another; as in CI, the first failure ends it.
+
+    Args:
+        variables: the environment of the tests.
+        limits: the arguments that make `run_tests.py` behave as on the imitated machine.
+        scratch: a directory for private files.
+        environ: the caller's environment.
+        is_dry: whether each command is only printed.
+        is_installing: whether the steps that install packages run, in a private environment.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        run: RunTests,
+        say: Callable[[Tag, str], None],
+        root: Path,
+        scratch: Path,
+        variables: Mapping[str, str],
+        limits: Sequence[str],
+        environ: Mapping[str, str],
+        is_dry: bool,
+        is_installing: bool,
+    ) -> None:
+        self._replica, self._run, self._say = replica, run, say
+        self._root, self._scratch, self._limits, self._environ = root, scratch, limits, environ
+        self._is_dry, self._is_installing = is_dry, is_installing
+        self._scripts = ScriptRunner(root=root, scratch=scratch, variables=variables)
+        self._installed: str | None = None
+
+    def run(self) -> int:
+        """Run the job; return the exit status.
+
+        Raises:
+            ConfigurationError: a command cannot be run here.
+            InfrastructureError: the private environment cannot be made.
+        """
+        replica = self._replica
+        self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
+        for text in replica.differences:
+            self._say(Tag.INFO, f"Not replicated: {text}")
+        if any(command.script for command in replica.commands):
+            self._say(Tag.INFO, "Not replicated: the limit of memory, because a shell runs the step")
+        for command in replica.commands:
+            self._refuse(command)
+        if self._is_installing:
+            status = self._install()
+            if status != ExitCode.OK:
+                return status
+        else:
+            for step in replica.installation:
+                self._say(Tag.INFO, f"Not replicated: {step.step}: {step.shown}")
+        for command in replica.commands:
+            status = self._run_script(command) if command.script else self._run_own(command)
+            if status != ExitCode.OK:
+                if replica.installation and not self._is_installing:
+                    self._say(
+                        Tag.WARN, "Packages may be missing here: --install runs the steps that install them"
+                    )
+                return status
+        return ExitCode.OK
+
+    def _refuse(self, command: WorkflowCommand) -> None:
+        """Refuse a script that would do something else here than in CI, or change this machine."""
+        problem = None
+        if command.machine:
+            problem = f"changes this machine ({command.machine[0]}): put the tests into a step of their own"
+        elif command.installs and not self._is_installing:
+            problem = f"installs packages ({command.installs[0]}): give --install, for a private environment"
+        elif command.unknown:
+            problem = f"uses {command.unknown[0]}, whose value only CI knows: choose another step with --step"
+        if problem is None:
+            return
+        if not self._is_dry:
+            raise ConfigurationError(f"{command.step} {problem}")
+        self._say(Tag.WARN, f"{command.step} {problem}")
+
+    def _install(self) -> int:
+        """Run the steps that install packages, in a new environment that later commands use."""
+        python = find_base_python(self._replica.python, self._scripts.variables)
+        self._say(Tag.INFO if python.is_the_same else Tag.WARN, f"Installing for {python.description}")
+        tools = [
+            WorkflowCommand(
+                step=f"the action that installs {name}",
+                script=f"pip install {name}",
+                shown=f"pip install {name}",
+                shell=_SH,
+            )
+            for name in self._replica.tools
+        ]
+        if not self._is_dry:
+            self._make_environment(python.path)
+        for step in (*tools, *self._replica.installation):
+            self._say(Tag.INFO, f"{step.step}: {step.shown}")
+            status = ExitCode.OK if self._is_dry else self._scripts.run(_private(step))
+            if status != ExitCode.OK:
+                if status != ExitCode.INTERRUPTED:
+                    raise InfrastructureError(f"{step.step} failed: the tests were not run")
+                return status
+        return ExitCode.OK
+
+    def _make_environment(self, python: str) -> None:
+        folder = self._scratch / "environment"
+        kept = {
+            name: value
+            for name, value in self._environ.items()
+            if name.startswith(_INSTALLER_SETTINGS) and name not in _ELSEWHERE
+        }
+        self._scripts.variables |= kept
+        made = subprocess.run(
+            [python, "-m", "venv", str(folder)],
+            env=self._scripts.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if made.returncode != 0:
+            said = on_one_line(made.stdout.strip().rpartition("\n")[2])
+            raise InfrastructureError(
+                f"{python} cannot make a private environment (exit status {made.returncode}, {said}): "
+                "install its module venv; on Debian, python3-venv"
+            )
+        self._installed = str(folder / "bin" / "python")
+        self._enter(self._installed)
+        # uv, which otherwise uses the project's own.
+        self._scripts.variables["UV_PROJECT_ENVIRONMENT"] = str(folder)
+        self._scripts.variables["PIP_REQUIRE_VIRTUALENV"] = "1"
+
+    def _enter(self, python: str) -> None:
+        """Make `python` in scripts this interpreter, and its environment the active one."""
+        folder = Path(python).parent
+        if (folder.parent / "pyvenv.cfg").exists():
+            self._scripts.variables["VIRTUAL_ENV"] = str(folder.parent)
+        else:
+            self._scripts.variables.pop("VIRTUAL_ENV", None)
+            folder = self._scratch / "python"
+            folder.mkdir(exist_ok=True)
+            for name in ("python", "python3"):
+                (folder / name).unlink(missing_ok=True)
+                (folder / name).symlink_to(python)
+        path = self._scripts.variables.get("PATH", os.defpath)
+        if path.split(os.pathsep)[0] != str(folder):
+            self._scripts.variables["PATH"] = os.pathsep.join((str(folder), path))
+
+    def _run_script(self, command: WorkflowCommand) -> int:
+        folder = self._folder(command)
+        if self._installed is None:
+            self._enter(self._choose_python(command, folder, self._replica.python).path)
+            # Without this, `uv run` installs into the project's own environment.
+            self._scripts.variables["UV_NO_SYNC"] = "1"
+        self._describe(command, command.shown, folder)
+        if self._is_dry:
+            return ExitCode.OK
+        return self._scripts.run(command if self._installed is None else _private(command))
+
+    def _run_own(self, command: WorkflowCommand) -> int:
+        folder = self._folder(command)
+        variables = {**self._scripts.variables, **dict(command.variables)}
+        arguments = (*self._limits, *command.arguments, *(("--dry-run",) if self._is_dry else ()))
+        self._describe(command, shlex.join(("run_tests.py", *command.arguments)), folder)
+        with _in_folder(folder):
+            if self._installed is not None:
+                arguments = ("--python", self._installed, *arguments)
+            elif self._replica.python:
+                chosen = self._choose_python(command, folder, self._replica.python)
+                arguments = (*chosen.arguments, *arguments)
+            return self._run(arguments, variables)
+
+    def _choose_python(self, command: WorkflowCommand, folder: Path, wanted: str) -> ChosenPython:
+        variables = {**self._scripts.variables, **dict(command.variables)}
+        chosen = choose_python(wanted, command.arguments, variables, folder=folder)
+        self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.description)
+        return chosen
+
+    def _describe(self, command: WorkflowCommand, shown: str, folder: Path) -> None:
+        names = ", ".join(name for name, _ in command.variables)
+        self._say(Tag.INFO, f"{command.step}: {shown}, in {folder}{names and f', with {names}'}")
+
+    def _folder(self, command: WorkflowCommand) -> Path:
+        folder = self._root / command.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        return folder
+
+
+_SH = ("sh", "-e", "{0}")
+
+
+def _private(command: WorkflowCommand) -> WorkflowCommand:
+    """Return a command that installs into the active environment, not into another one."""
+    is_uv = any(one.startswith("uv pip") for one in command.installs)
+    return structs.replace(
+        command,
+        script=_SYSTEM_OPTION.sub("", command.script) if is_uv else command.script,
+        variables=tuple(one for one in command.variables if one[0] not in _ELSEWHERE),
+    )
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Change to a directory while the context lasts."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

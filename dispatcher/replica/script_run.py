@@ -1,0 +1,190 @@
+"""Runs the script of a CI step with its shell, as the runner of GitHub does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.replica.workflow_command import WorkflowCommand
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+
+_GRACE_S = 10.0
+"""Seconds between the first signal and SIGKILL for a step that is interrupted."""
+
+_POLL_S = 0.5
+"""Seconds between two looks at whether the grace is over."""
+
+_NOT_FOUND = (126, 127)
+"""Exit statuses of a shell for a command that cannot be executed, or does not exist."""
+
+_FILES = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE")
+"""The variables with files that a step writes to."""
+
+
+class ScriptRunner:
+    """Runs the scripts of a job's steps one after another.
+
+    Args:
+        variables: the environment of every step.
+        scratch: an empty directory, for the scripts and what they write for CI.
+    """
+
+    def __init__(self, *, root: Path, scratch: Path, variables: Mapping[str, str]) -> None:
+        self._root, self._scratch = root, scratch
+        self.variables = dict(variables)
+
+    def run(self, command: WorkflowCommand) -> int:
+        """Run the script of a step; return an exit status of this program.
+
+        Raises:
+            ConfigurationError: it needs something that only CI has, or that is not installed here.
+        """
+        folder = self._root / command.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        script, files = self._scratch / "step", {name: self._scratch / name.lower() for name in _FILES}
+        for path in files.values():
+            path.write_text("", encoding="utf-8")
+        script.write_text(command.script, encoding="utf-8")
+        named = {name: str(path) for name, path in files.items()}
+        variables = {**self.variables, **dict(command.variables), **named}
+        words = [word.replace("{0}", str(script)) for word in command.shell]
+        require_programs(command, variables, folder)
+        status = _run_group(words, folder, variables)
+        self._take_over(files)
+        if status in _NOT_FOUND:
+            raise InfrastructureError(
+                f"{command.step} ended with exit status {status}: a command of it is missing here; "
+                "install it, or give --install"
+            )
+        return status if status in (ExitCode.OK, ExitCode.INTERRUPTED) else ExitCode.FAILED
+
+    def _take_over(self, files: Mapping[str, Path]) -> None:
+        """Give later steps the variables and folders of PATH that a step wrote to its files."""
+        self.variables |= dict(_assignments(files["GITHUB_ENV"]))
+        for folder in _lines(files["GITHUB_PATH"]):
+            self.variables["PATH"] = os.pathsep.join((folder, self.variables.get("PATH", os.defpath)))
+
+
+def require_programs(command: WorkflowCommand, variables: Mapping[str, str], folder: Path) -> None:
+    """Refuse a command whose program or module is missing here: in CI it exists.
+
+    Raises:
+        ConfigurationError: it is missing.
+    """
+    path = variables.get("PATH", os.defpath)
+    for program in command.programs:
+        if program.startswith("-m "):
+            if _has_module(program.removeprefix("-m "), variables, folder):
+                continue
+        elif not _is_plain_name(program) or shutil.which(program, path=path) or _is_builtin(program):
+            continue
+        raise ConfigurationError(
+            f"{command.step} runs {command.shown!r}, and {program.removeprefix('-m ')} is not installed "
+            "here: install it, or give --install"
+        )
+
+
+def _is_plain_name(program: str) -> bool:
+    return bool(program) and program.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
+def _is_builtin(program: str) -> bool:
+    return (
+        subprocess.run(["sh", "-c", 'command -v "$1" >/dev/null', "sh", program], check=False).returncode == 0
+    )
+
+
+def _has_module(name: str, variables: Mapping[str, str], folder: Path) -> bool:
+    python = shutil.which("python", path=variables.get("PATH", os.defpath))
+    if python is None:
+        return True
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    asked = subprocess.run(
+        [python, "-c", code, name.partition(".")[0]],
+        cwd=folder,
+        env=dict(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return asked.returncode != 1
+
+
+def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> int:
+    """Run a command in a process group of its own, of which nothing stays; return its exit status."""
+    try:
+        process = subprocess.Popen(
+            words, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"the shell {shlex.join(words[:1])} cannot be started: {(error.strerror or str(error)).lower()}"
+        ) from error
+    with _forwarding(process) as signalled:
+        while True:
+            try:
+                status = process.wait(_POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                if signalled and time.monotonic() - signalled[0] > _GRACE_S:
+                    _kill(process, signal.SIGKILL)
+    if signalled:
+        return ExitCode.INTERRUPTED
+    return status if status >= 0 else 128 - status
+
+
+@contextmanager
+def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
+    """Forward signals to the process group; yield the instants (monotonic) at which they came."""
+    instants: list[float] = []
+
+    def forward(number: int, _: object) -> None:
+        instants.append(time.monotonic())
+        _kill(process, signal.SIGKILL if len(instants) > 1 else number)
+
+    before = {
+        number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield instants
+    finally:
+        _kill(process, signal.SIGKILL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kill(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _lines(path: Path) -> list[str]:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return []
+
+
+def _assignments(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the variables of a file of the form `NAME=VALUE`, or `NAME<<END` with the value on its lines."""
+    lines = iter(_lines(path))
+    for line in lines:
+        name, operator, value = line.partition("=")
+        if "<<" in name:
+            name, _, end = line.partition("<<")
+            inner: list[str] = []
+            for following in lines:
+                if following == end:
+                    break
+                inner.append(following)
+            operator, value = "=", "\n".join(inner)
+        if operator and name.strip():
+            yield name.strip(), value

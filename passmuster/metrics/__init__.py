@@ -1,0 +1,1 @@
+"""Metrics in Prometheus' format, over HTTP or in a file."""
