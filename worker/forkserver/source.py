@@ -47,7 +47,7 @@ UNNAMED_HOOKS = "hooks of another module"
 """Among the hooks of a conftest that takes all names of a module, executes other code, or loads plugins."""
 
 _EARLY_HOOK = re.compile(rb"\b(?:%s)\b" % "|".join(EARLY_HOOKS).encode())
-_OTHER_CODE = re.compile(rb"\bimport[ \t]*\(?[ \t]*\*|\bexec[ \t]*\(|\bpytest_plugins\b")
+_OTHER_CODE = re.compile(rb"\bimport[ \t]*\*|\bexec[ \t]*\(|\bpytest_plugins\b")
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 

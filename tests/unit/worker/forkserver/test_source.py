@@ -157,7 +157,7 @@ def test_what_changes_nothing_that_other_modules_hold_is_no_such_statement(state
             ("pytest_configure", "pytest_sessionstart"),
         ),
         ("import a\nfrom a import *", (UNNAMED_HOOKS,)),
-        ("if True:\n    from .a import (*)", (UNNAMED_HOOKS,)),
+        ("if True:\n    from .a import *", (UNNAMED_HOOKS,)),
         ("exec(compile(text, 'a', 'exec'))", (UNNAMED_HOOKS,)),
         ("pytest_plugins = ['a']", (UNNAMED_HOOKS,)),
         ("from a import b\nc = a * b\nexecute(c)", ()),
