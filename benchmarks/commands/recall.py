@@ -1,8 +1,9 @@
 """`recall`: whether --changed selects every test file that a fault in the product makes fail.
 
-Faults are made by seed in modules of public packages, one at a time. All files run after each fault, and
-those that fail must be among the selected ones. pytest-testmon selects for the same faults. A failing file
-that one of them does not select runs twice more, with the fault and without it: an unstable test is no miss.
+Faults are made by seed in modules of public packages, one at a time. After each fault plain pytest runs all
+files in one process, which is cheapest, and those that fail must be among the selected ones. pytest-testmon
+selects for the same faults. A failing file that one of them does not select runs twice more, by our runner,
+with the fault and without it: an unstable test, or one that another file made fail, is no miss.
 
 `--files` bounds the faults of each package. What is in `--output` already is not repeated, so an interrupted
 study goes on where it stopped.
@@ -28,8 +29,13 @@ USAGE_ERROR = 4
 CPU_LIMIT_S = 30
 """CPU seconds of one process: a fault can make a loop endless, and on a busy machine no wall time tells."""
 
+WHOLE = ("-p", "no:testmon", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--tb=no", "-rfE")
+"""Options of a pytest that runs all files."""
+
 TIMEOUT_S = 180
 """Seconds for one file that waits for something."""
+
+LIMITED = ("/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh")
 
 ONE_ATTEMPT = (
     *("--isolation", "fork", "--jobs", "1", "--no-history", "--no-record-inputs"),
@@ -104,10 +110,11 @@ class _Bench:
 
     def __init__(self, setting: Setting, copy: ProductCopy) -> None:
         self._setting, self._copy, self.name = setting, copy, copy.product.name
-        prepared = copy.home / "whole.json"
-        if not prepared.exists():
-            prepared.write_text(json.dumps(asdict(self._prepare())))
-        self._whole = _Ran(**json.loads(prepared.read_text()))
+        if copy.prepared.exists():
+            self._whole = _Ran(**json.loads(copy.prepared.read_text()))
+        else:
+            self._whole = self._prepare()
+            copy.prepared.write_text(json.dumps(asdict(self._whole)))
 
     def _prepare(self) -> _Ran:
         """Run all files, and return which fail without any fault."""
@@ -117,11 +124,13 @@ class _Bench:
         ran = self._ours(*ONE_ATTEMPT)
         if not ran.files:
             raise RuntimeError(f"{self.name} does not run: see {self._copy.home / 'output.log'}")
-        return ran
+        self._whole = ran
+        return _Ran(files=ran.files, failing=sorted({*ran.failing, *self._all_failing()}))
 
     def draw(self) -> Iterator[Fault]:
         """Yield faults in the product."""
-        return draw_faults(self._copy.root / self._copy.product.product, seed=self._setting.seed)
+        folders = [self._copy.root / folder for folder in self._copy.product.folders]
+        return draw_faults(folders, seed=self._setting.seed)
 
     def try_fault(self, fault: Fault, number: int) -> FaultRecord:
         """Return what one fault leads to."""
@@ -129,7 +138,7 @@ class _Bench:
         try:
             fault.module.write_bytes(fault.source)
             selected, peer = self._selected(), self._peer_selected()
-            failing = self._failing()
+            failing = self._all_failing()
             doubtful = failing - (selected & peer)
             again = self._failing(*doubtful) if doubtful else set()
         finally:
@@ -152,8 +161,18 @@ class _Bench:
             unstable=tuple(sorted(unstable)),
         )
 
+    def _all_failing(self) -> set[str]:
+        """Return the files that fail now and do not fail without a fault."""
+        done = self._copy.read([*LIMITED, *self._copy.pytest(*WHOLE)])
+        if done.returncode == USAGE_ERROR:
+            return set(self._whole.files) - set(self._whole.failing)
+        if done.returncode not in (0, 1):
+            return self._failing()  # An endless loop or a crash has ended it: each file alone.
+        found = re.findall(r"^(?:FAILED|ERROR) (\S+?\.py)", done.stdout, re.MULTILINE)
+        return set(found) - set(self._whole.failing)
+
     def _failing(self, *files: str) -> set[str]:
-        """Return which of these files, or of all, fail now and do not fail without a fault."""
+        """Return which of these files, or of all, fail now in processes of their own and do not otherwise."""
         ran = self._ours(*ONE_ATTEMPT, files=files)
         # A run without any file could not start, and fails as a whole.
         failing = ran.failing if ran.files else files or self._whole.files
@@ -175,9 +194,8 @@ class _Bench:
     def _ours(self, *options: str, files: Collection[str] = ()) -> _Ran:
         events = self._copy.home / "events"
         events.write_text("")  # A run that cannot start writes none.
-        limited = ["/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh"]
         words = self._copy.ours(*self._setting.ours_options, *options, files=files, events=events)
-        self._copy.measure([*limited, *words])
+        self._copy.measure([*LIMITED, *words])
         final = read_record(events).final
         failing = sorted(path for path, one in final.items() if one.status != "PASS")
         return _Ran(files=sorted(final), failing=failing)

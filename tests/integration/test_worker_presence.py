@@ -26,6 +26,8 @@ STATUS = WorkerStatus(
 def directory(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
     with connect(server.url, timeout_s=5.0) as client:
         directory = WorkerDirectory(client)
+        for left in directory.statuses():  # By workers that other tests killed.
+            directory.remove(left.name)
         yield directory
         directory.remove(STATUS.name)
 

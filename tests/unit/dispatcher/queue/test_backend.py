@@ -100,6 +100,7 @@ def test_the_file_of_a_dead_worker_is_redelivered(broker: Broker, backend: Queue
     broker.end_file("a", 102)
 
     assert statuses(backend.poll(5)) == [Status.PASS]
+    assert backend.usage().lost_workers == 1
 
 
 def test_an_exclusive_file_that_waited_at_a_dead_worker_is_published_once_more(
