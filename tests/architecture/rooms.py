@@ -246,10 +246,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """Each room with the rooms it imports, from the bottom up: a room imports only rooms before it.
 
 Imports inside functions and for type checking count. `run_tests.py`, `run_ci_replica.py`,
-`worker/__main__.py` and `passmuster/api.py` put the parts together and may import every room.
+`worker/__main__.py`, `passmuster/api.py` and `passmuster/celery.py` put the parts together and may import
+every room.
 """
 
-DOORS = ("run_tests", "run_ci_replica", "worker.__main__", "passmuster.api")
+DOORS = ("run_tests", "run_ci_replica", "worker.__main__", "passmuster.api", "passmuster.celery")
 TOPS = ("passmuster", "worker", "dispatcher")
 
 SMALL_LINES = 60

@@ -30,11 +30,13 @@ THIRD_PARTY = {"msgspec", "psutil", "rich"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "dispatcher/queue/publisher.py",
+    "passmuster/celery.py",
     "passmuster/source/store.py",
     "passmuster/wire/access.py",
     "passmuster/wire/broker_client.py",
     "passmuster/wire/join_store.py",
     "passmuster/wire/run_store.py",
+    "passmuster/wire/sentinel.py",
     "worker/queue/celery_app.py",
     "worker/queue/transport.py",
 )

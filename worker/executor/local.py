@@ -21,7 +21,6 @@ from passmuster.host.host_budget import HostBudget
 from passmuster.host.host_resources import oom_kill_count
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import FreeCapacity, Limit, SlotRange, Usage
-from passmuster.model.oversubscription import max_slots
 from passmuster.model.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
@@ -70,8 +69,7 @@ class LocalExecutor:
             InfrastructureError: the temporary directory cannot be created.
         """
         self._settings = settings
-        own = SlotRange(first=0, total=max_slots(settings.slots, cpus=settings.idle_cpus))
-        self._slots_of = slots_of or (lambda _: own)
+        self._slots_of = slots_of or (lambda _: settings.own_slots)
         self._host_budget = host_budget
         self._lock = threading.Lock()
         self._server_pool = server_pool

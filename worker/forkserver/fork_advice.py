@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 
 from msgspec import Struct
@@ -20,10 +20,17 @@ from passmuster.model.task import TestTask
 from passmuster.model.version import VERSION
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
+from worker.forkserver.file_imports import (
+    CONFTEST,
+    FileImports,
+    Preloadable,
+    preloadable,
+    with_learned,
+    without,
+)
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
-from worker.forkserver.module_costs import ModuleCost, is_allowed
+from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
@@ -194,6 +201,13 @@ class ForkAdvisor:
                     found[name] = fact
             return {**found, **self._failed}
 
+    def is_chosen(self, path: str, modules: tuple[str, ...]) -> bool:
+        """Return whether these are still the modules to preload for a file."""
+        with self._lock:
+            choice = self._choices.get(self._bases[path])
+            chosen = choice.set_of(path) if choice is not None else None
+            return modules == (chosen.modules if chosen is not None else ())
+
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
         with self._lock:
@@ -204,7 +218,7 @@ class ForkAdvisor:
         return ()
 
     def learn_verdicts(self, base: str, verdicts: Sequence[ImportResult]) -> None:
-        """Record the results of imports. If one must not be preloaded, choose again."""
+        """Record the results of imports. If one must not be preloaded everywhere, choose again."""
         with self._lock:
             if self._store is None:
                 return
@@ -215,7 +229,7 @@ class ForkAdvisor:
                     continue
                 entry = (self._stored_name(each.name), each.seconds, each.added_bytes, each.verdict)
                 self._store.record(self._identity, [entry])
-            if any(not is_allowed(each.verdict) for each in verdicts):
+            if any(not is_allowed(each.verdict) or modifies_another(each.verdict) for each in verdicts):
                 self._choose(base)
 
     def conftest_verdict(self, session: ServerInfo) -> str:
@@ -275,10 +289,13 @@ class ForkAdvisor:
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
+        modifying = self._modifying({*answer.modules, *loaded})
+        absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
         found = {}
         for path in paths:
-            needs = self._needs[path]
-            found[path] = preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded)
+            needs = without(self._needs[path], absent)
+            holds = is_held if first <= needs.own.keys() else _holds_none
+            found[path] = preloadable(needs, holds, loaded, modifying)
         self._preloadable.update(found)
         return found
 
@@ -291,6 +308,14 @@ class ForkAdvisor:
         if path not in self._preloadable:  # The choice is from before it was scanned again.
             self._find_preloadable(base, [path])
         return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
+
+    def _modifying(self, base: Collection[str]) -> set[str]:
+        """Return the own modules that modify others, or may do so by what they import."""
+        facts = self.facts()
+        found = {name for name, fact in facts.items() if fact.modifies_another and name in self._own}
+        files = {self._own[name] for name in found - set(base)}
+        assert self._scanner is not None
+        return found | {name for name, file in self._own.items() if self._scanner.runs_one(file, files)}
 
     def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file patches others, as a server observed; empty: none does.
@@ -383,7 +408,8 @@ class ForkAdvisor:
         settings, answer = self._settings, self._answer_of("")
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
-        self._identity = found.identity
+        # Where the number of slots is unknown, probes find more: see `passmuster_child_identity`.
+        self._identity = found.identity if settings.is_sole else f"{found.identity}, one of several"
         self._scanner = self._new_scanner(store)
         self._store = store
 

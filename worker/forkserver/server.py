@@ -69,7 +69,7 @@ class ImportResult(Struct, frozen=True, kw_only=True):
 
     Args:
         name: the module.
-        seconds: duration of the import, without modules that were imported before.
+        seconds: CPU time of the import, without modules that were imported before.
         added_bytes: memory that the import added to the process.
         verdict: `ok`, or another result, see `passmuster_child_preload`.
     """
