@@ -81,7 +81,7 @@ class Ours(Runner):
         )
         bad = [path for path in job.suite.files if path not in final or final[path].status != "PASS"]
         report = job.work / "coverage.xml"
-        again = Counter(attempt.rerun_reason for attempt in record.attempts if attempt.rerun_reason)
+        again = Counter(attempt.attempt_reason for attempt in record.attempts if attempt.attempt_reason)
         if again:
             print(f"    {self.name}: ran again: {dict(again)}")
         return Verdict(
