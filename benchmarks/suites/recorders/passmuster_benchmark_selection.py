@@ -1,0 +1,61 @@
+"""A pytest plugin that runs all tests, and writes which files fail and where pytest-testmon selects a test.
+
+Needs `--testmon-nocollect --testmon-noselect`, and in `BENCHMARK_RECORD` the file to write. After its first
+failure, nothing more of a file runs.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+
+class Recorder:
+    """What is known so far; paths of files relative to the root."""
+
+    def __init__(self, config):
+        self.select = config.pluginmanager.get_plugin("TestmonSelect")
+        self.selected = set()
+        self.failing = set()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_collection_modifyitems(self, items):
+        """Keep the order of the tests, which pytest-testmon changes, and note the selected ones."""
+        before = list(items)
+        yield
+        items[:] = before
+        stable = set(self.select.deselected_tests)
+        self.selected |= {_file(item.nodeid) for item in items if item.nodeid not in stable}
+
+    def pytest_collectreport(self, report):
+        """Note a file that cannot be imported."""
+        if report.failed:
+            self.failing.add(_file(report.nodeid))
+            if _file(report.nodeid) not in self.select.deselected_files:
+                self.selected.add(_file(report.nodeid))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        """Leave out the tests of a file that has failed."""
+        return True if _file(item.nodeid) in self.failing else None
+
+    def pytest_runtest_logreport(self, report):
+        """Note a failure."""
+        if report.failed:
+            self.failing.add(_file(report.nodeid))
+
+    def pytest_sessionfinish(self):
+        """Write what is known."""
+        known = {"selected": sorted(self.selected), "failing": sorted(self.failing)}
+        Path(os.environ["BENCHMARK_RECORD"]).write_text(json.dumps(known))
+
+
+def _file(node):
+    return node.partition("::")[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Start, after pytest-testmon."""
+    config.pluginmanager.register(Recorder(config))
