@@ -37,7 +37,7 @@ LIMITED = ("/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh")
 
 WHOLE = (
     *("-p", "passmuster_benchmark_selection", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
-    *("--testmon-nocollect", "--testmon-noselect", "--tb=no"),
+    *("--testmon-nocollect", "--tb=no"),
 )
 """Options of a pytest that runs all files."""
 
@@ -175,7 +175,7 @@ class _Bench:
         everything = set(self._whole.files)
         if code == USAGE_ERROR:
             return everything - set(self._whole.failing), everything
-        if not record.exists():  # An endless loop or a crash has ended it: each file alone.
+        if code not in (0, 1):  # An endless loop or a crash has ended it: each file alone.
             return self._failing(), self._peer_selected()
         known = json.loads(record.read_text())
         return set(known["failing"]) - set(self._whole.failing), set(known["selected"])

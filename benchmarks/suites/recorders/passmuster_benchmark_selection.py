@@ -1,6 +1,6 @@
 """A pytest plugin that runs all tests, and writes which files fail and where pytest-testmon selects a test.
 
-Needs `--testmon-nocollect --testmon-noselect`, and in `BENCHMARK_RECORD` the file to write. After its first
+Needs `--testmon-nocollect`, and in `BENCHMARK_RECORD` the file to write. After its first
 failure, nothing more of a file runs.
 """
 
@@ -14,17 +14,13 @@ import pytest
 class Recorder:
     """What is known so far; paths of files relative to the root."""
 
-    def __init__(self, config):
-        self.select = config.pluginmanager.get_plugin("TestmonSelect")
+    def __init__(self, select):
+        self.select = select
         self.selected = set()
         self.failing = set()
 
-    @pytest.hookimpl(hookwrapper=True)
     def pytest_collection_modifyitems(self, items):
-        """Keep the order of the tests, which pytest-testmon changes, and note the selected ones."""
-        before = list(items)
-        yield
-        items[:] = before
+        """Note the selected tests."""
         stable = set(self.select.deselected_tests)
         self.selected |= {_file(item.nodeid) for item in items if item.nodeid not in stable}
 
@@ -57,5 +53,6 @@ def _file(node):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    """Start, after pytest-testmon."""
-    config.pluginmanager.register(Recorder(config))
+    """Take the selection from pytest-testmon, which has started, and keep it from selecting."""
+    select = config.pluginmanager.unregister(name="TestmonSelect")
+    config.pluginmanager.register(Recorder(select))
