@@ -36,8 +36,8 @@ TIMEOUT_S = 300
 LIMITED = ("/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh")
 
 WHOLE = (
-    *("-p", "passmuster_benchmark_selection", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
-    *("--testmon-nocollect", "--tb=no"),
+    *("-p", "passmuster_benchmark_selection", "--testmon-nocollect"),
+    *("--continue-on-collection-errors", "--tb=no"),
 )
 """Options of a pytest that runs all files."""
 
