@@ -32,9 +32,10 @@ class Recorder:
                 self.selected.add(_file(report.nodeid))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item):
-        """Leave out the tests of a file that has failed."""
-        return True if _file(item.nodeid) in self.failing else None
+    def pytest_runtest_setup(self, item):
+        """Skip the tests of a file that has failed."""
+        if _file(item.nodeid) in self.failing:
+            pytest.skip("its file has failed")
 
     def pytest_runtest_logreport(self, report):
         """Note a failure."""
