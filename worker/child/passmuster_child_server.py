@@ -201,7 +201,8 @@ class Server:
         finders = [watch.take]
         if setup["probe"]:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
-            finders.append(proof.take)
+            modifications = load("passmuster_child_modifications").ModificationWatch(proof.is_own)
+            finders += [proof.take, modifications.take]
         path = list(sys.path)
         conftests = None if self.session is None else self.session.executed_conftests
         if conftests is not None:
@@ -228,11 +229,11 @@ class Server:
     def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Load the initial conftests; note the verdict."""
         self.control.send("importing", "conftest")
-        began, held = time.perf_counter(), resident_bytes()[1]
+        began, held = time.process_time(), resident_bytes()[1]
         answer["why_not"] = load("passmuster_child_conftests").hold_conftests(
             self.session, setup["project"], watch.take, is_probe=setup["probe"]
         )
-        seconds, grown = time.perf_counter() - began, max(0, resident_bytes()[1] - held)
+        seconds, grown = time.process_time() - began, max(0, resident_bytes()[1] - held)
         answer["verdicts"] = [("conftest", seconds, grown, answer["why_not"] or "ok")]
 
     def reap(self) -> None:

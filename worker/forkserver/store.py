@@ -18,7 +18,7 @@ from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 3
+_VERSION = 5
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000
@@ -60,7 +60,7 @@ class ImportStore:
                     folders=tuple(str(folder) for folder in folders),
                     is_script=bool(flags & 1),
                     is_readable=bool(flags & 2),
-                    hooks=tuple(hooks.split()),
+                    hooks=tuple(hooks.splitlines()),
                 )
         return None
 
@@ -73,7 +73,7 @@ class ImportStore:
             " ".join(source.imports),
             source.why_spawn,
             list(source.folders),
-            " ".join(source.hooks),
+            "\n".join(source.hooks),
             flags,
         ]
 
@@ -108,12 +108,15 @@ class ImportStore:
         """Store the results of a preload: name, seconds, bytes, verdict.
 
         A module that another one had already imported took no time, which says nothing about its cost.
-        Of two durations the longer one is kept, and decays.
+        Of two durations the longer one is kept, and decays. Only a probe sees that a module modifies another,
+        so the servers that import it later do not take that back.
         """
         known = self.facts(identity)
         added = self._added["facts"].setdefault(identity, {})
         for name, seconds, size, verdict in results:
             before = known.get(name)
+            if before is not None and before.modifies_another and verdict == "ok":
+                verdict = before.verdict
             if before is not None and before.verdict == verdict:
                 if seconds == 0:
                     continue

@@ -94,6 +94,61 @@ def test_a_module_that_a_file_does_not_import_stays_missing(project: Project) ->
     assert project.loaders() == {"a server"}
 
 
+def test_each_file_finds_what_modules_registered_in_the_order_in_which_it_imports_them(
+    project: Project,
+) -> None:
+    project.write("shop/__init__.py", "ORDER = []\n")
+    registers = f"{SLOW}import shop\nshop.ORDER.append(__name__)\n"
+    for name in ("early", "late"):
+        project.write(f"shop/{name}.py", registers)
+    orders = {
+        f"test_{number}.py": ["shop.early", "shop.late"][:: 1 if number % 2 else -1] for number in range(8)
+    }
+    for name, order in orders.items():
+        check = f"    import shop\n    assert shop.ORDER == {order}\n    print('checked')\n"
+        project.write(name, f"import {order[0]}\n" + textwrap.dedent(USES.format(module=order[1])) + check)
+
+    project.start_servers(*orders)
+    chosen = project.pool._advisor.choices()["pytest"].sets
+
+    assert project.loaders(*orders) == {"a server"}
+    assert sorted(each.modules for each in chosen) == [
+        ("shop", "shop.early", "shop.late"),
+        ("shop", "shop.late", "shop.early"),
+    ]
+    why = "in its place: shop.late modifies shop: only files that import the same before it share it"
+    assert why in project.explanation(*orders)
+
+
+def test_modules_are_not_imported_before_what_the_file_does_to_others(project: Project) -> None:
+    project.write("shop/__init__.py", "IS_OPEN = False\n")
+    project.write("shop/cart.py", f"{SLOW}import shop\nassert shop.IS_OPEN\n")
+    for name in NAMES:
+        uses = textwrap.dedent(USES.format(module="shop.cart"))
+        project.write(name, f"import shop\nshop.IS_OPEN = True\n{uses}")
+
+    project.start_servers()
+
+    assert project.loaders() == {"itself"}
+
+
+def test_a_server_has_the_number_of_slots_that_the_files_have_or_none(project: Project) -> None:
+    project.write("shop/cart.py", f"{SLOW}COUNT = os.environ.get('PYTEST_XDIST_WORKER_COUNT')\n")
+    check = "        assert used.COUNT == os.environ['PYTEST_XDIST_WORKER_COUNT']\n"
+    for name in NAMES:
+        project.write(name, USES.format(module="shop.cart") + check)
+    project.use(structs.replace(project.settings, slots=3, idle_cpus=1))
+    project.start_servers()
+
+    assert project.loaders() == {"a server"}
+
+    project.use(structs.replace(project.settings, is_sole=False))
+    why = "left out: shop.cart: reads PYTEST_XDIST_WORKER_COUNT, which differs from file to file"
+
+    assert any(line.startswith(why) for line in project.explanation())
+    assert project.loaders() == {"itself"}
+
+
 def test_a_module_that_has_changed_is_not_inherited_any_more(project: Project) -> None:
     project.start_servers()
     assert project.loaders(NAMES[0]) == {"a server"}
