@@ -230,6 +230,22 @@ class ServerPool:
         for supervisor in supervisors:
             supervisor.close()
 
+    def renew(self) -> None:
+        """Forget what held for one run only, before a further run of the same project.
+
+        The servers stay, but for those that hold a changed file.
+        """
+        self._tree.renew()
+        for place in self._tree.servers:
+            self._tree.forget_changed(place)
+        with self._lock:
+            self._without_session.clear()
+            self._proving.clear()
+            self._is_loading_conftests = _CONFTESTS in self._tree.servers
+            advisor = self._known_advisor
+        if advisor is not None:
+            advisor.renew()
+
     def give_up(self) -> None:
         """Create no further server, so that no file waits for one from now on."""
         self._tree.give_up()

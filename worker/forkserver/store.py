@@ -18,7 +18,7 @@ from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 4
+_VERSION = 5
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000
@@ -60,7 +60,7 @@ class ImportStore:
                     folders=tuple(str(folder) for folder in folders),
                     is_script=bool(flags & 1),
                     is_readable=bool(flags & 2),
-                    hooks=tuple(hooks.split()),
+                    hooks=tuple(hooks.splitlines()),
                 )
         return None
 
@@ -73,7 +73,7 @@ class ImportStore:
             " ".join(source.imports),
             source.why_spawn,
             list(source.folders),
-            " ".join(source.hooks),
+            "\n".join(source.hooks),
             flags,
         ]
 

@@ -179,21 +179,29 @@ class ServerTree:
         return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
-        """Discard servers if a file that one of them holds has changed; return whether one has.
+        """Discard servers if a file that the one of `place` holds has changed; return whether it has.
 
-        All servers with a session or with modules are discarded: they may be forked from one another. The
-        next request creates new ones.
+        All servers that hold changed files are discarded, with those that are forked from them, which hold
+        them too. The next request creates new ones.
         """
-        server = self.servers.get(place)
-        if server is None or all(file.is_current for file in server.answer.files):
+        servers = self.servers
+        if place not in servers or servers[place].is_current:
             return False
+        outdated = [key for key, server in servers.items() if not server.is_current]
         with self._lock:
-            keys = [key for key in self._nodes if key.session or key.modules]
-            gone = self._latest_first(self._nodes.pop(key) for key in keys)
+            gone = self._latest_first(self._nodes.pop(key) for key in outdated if key in self._nodes)
         for node in gone:
             if node.server is not None:
                 node.server.close()
         return True
+
+    def renew(self) -> None:
+        """Create servers again for a further run, unavailable ones too: files may have changed."""
+        with self._lock:
+            if not self._is_closed:
+                self._given_up.clear()
+            self._deaths = 0
+            self._nodes = {key: node for key, node in self._nodes.items() if not node.why_not}
 
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
