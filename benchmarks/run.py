@@ -32,6 +32,7 @@ from benchmarks.commands import (
     shards,
     splitting,
     startup,
+    watch,
 )
 from benchmarks.commands.setting import Setting
 
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "shards": shards.run,
     "splitting": splitting.run,
     "startup": startup.run,
+    "watch": watch.run,
 }
 
 

@@ -212,6 +212,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.config",
         "dispatcher.discovery",
     ),
+    "dispatcher.watch": (
+        "passmuster.model",
+        "passmuster.settings",
+        "dispatcher.config",
+        "dispatcher.inputs",
+        "dispatcher.engine",
+        "dispatcher.run",
+    ),
     "dispatcher.cli": (
         "passmuster.model",
         "passmuster.settings",
@@ -232,6 +240,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.merge",
         "dispatcher.join",
         "dispatcher.migrate",
+        "dispatcher.watch",
     ),
 }
 """Each room with the rooms it imports, from the bottom up: a room imports only rooms before it.

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.model.version import VERSION
+from hatch_build import package_version
 from tests.support.ci_python import REPOSITORY, build
 
 PROGRAM = ("worker", "dispatcher", "run_tests.py", "run_ci_replica.py")
+VERSION = package_version(REPOSITORY)
 INFO = f"passmuster-{VERSION}.dist-info"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -269,6 +269,7 @@ class _Job:
                 action, {name: self._text(value) for name, value in inputs.items()}, workspace
             )
         else:
+            only_known("shell", {str(step.get("shell", "bash")): step}, {"bash"})
             own = {name: self._text(value) for name, value in (step.get("env") or {}).items()}
             script = self._text(step["run"])
             everything = {**environ, **self.extra, **own, "PATH": self.path}
@@ -306,6 +307,7 @@ class _Job:
                 (workspace / inputs["path"]).parent.mkdir(exist_ok=True)
                 (workspace / inputs["path"]).symlink_to(REPOSITORY)
             case "actions/checkout":
+                only_known(action, inputs, {"persist-credentials", "fetch-depth"})
                 place.clone(workspace)
             case "actions/setup-python":
                 self.path = f"{place.python}{os.pathsep}{self.path}"

@@ -29,6 +29,7 @@ from worker.budget.memory_governor import MemoryGovernor
 from worker.budget.memory_policy import Breach
 from worker.executor.attempt import RunningAttempt, build_result
 from worker.forkserver.coverage_pools import CoveragePools
+from worker.forkserver.kept_servers import KeptServers
 from worker.forkserver.server_pool import ServerPool
 from worker.process.attempt_monitor import Supervised
 from worker.process.command import execution_problem
@@ -55,7 +56,7 @@ class LocalExecutor:
     def __init__(
         self,
         settings: WorkerSettings,
-        server_pool: ServerPool | CoveragePools,
+        server_pool: ServerPool | CoveragePools | KeptServers,
         host_budget: HostBudget | None = None,
         slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
@@ -140,11 +141,14 @@ class LocalExecutor:
 
     def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop all running files; tasks admitted later are stopped immediately."""
+        self._server_pool.give_up()
+        self._stop_running(reason, grace_s=grace_s)
+
+    def _stop_running(self, reason: StopReason, *, grace_s: float) -> None:
         with self._lock:
             self._stop_all_request = (reason, grace_s)
             self._stopped.set()
             running = list(self._running.values())
-        self._server_pool.give_up()
         for attempt in running:
             attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
@@ -181,7 +185,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Stop running files, process supervisors and sampling, and remove the temporary directory."""
-        self.stop_all(StopReason.CANCELLED, grace_s=0)
+        self._stop_running(StopReason.CANCELLED, grace_s=0)
         self._server_pool.close()
         self._governor.close()
         if self._host_budget is not None:

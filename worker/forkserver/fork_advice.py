@@ -89,6 +89,8 @@ class ForkAdvisor:
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
+        self._considered: dict[str, RunnerKind] = {}
+        """The files for which modules are chosen, each with its runner."""
         self._needs: dict[str, FileImports] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
@@ -111,11 +113,9 @@ class ForkAdvisor:
         base = self._base(task.file_path, task.runner)
         with self._lock:
             needs = self._look(task.file_path, base)
-            choice = self._choices.get(base)
-            chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
             why_patched = self._why_patched(needs)
-            modules = chosen.modules if chosen is not None else ()
+            modules = self._chosen_modules(task.file_path, base)
             own = self._own_of(modules)
         return ForkAdvice(
             base=base,
@@ -133,15 +133,13 @@ class ForkAdvisor:
         A worker calls this for each run, because the files may have changed since the last one.
         """
         try:
+            self._forget_scans()
             with self._lock:
-                if self._store is not None:
-                    self._needs.clear()
-                    self._preloadable.clear()
-                    self._scanner = self._new_scanner(self._store)
-            for path in paths:
+                self._considered = {path: runners.get(path, RunnerKind.AUTO) for path in paths}
+            for path, runner in self._considered.items():
                 if self._is_closed:
                     return
-                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                base = self._base(path, runner)
                 with self._lock:
                     self._look(path, base)
             with self._lock:
@@ -149,6 +147,20 @@ class ForkAdvisor:
                     self._choose(base)
         except Exception:  # Preloading only saves time: without it, files import everything themselves.
             return
+
+    def renew(self) -> None:
+        """Scan every file again when it is next needed, for a further run. What is preloaded stays chosen."""
+        with self._lock:
+            self._failed.clear()
+            self._forget_scans()
+
+    def _forget_scans(self) -> None:
+        with self._lock:
+            if self._store is not None:
+                self._needs.clear()
+                self._bases.clear()
+                self._preloadable.clear()
+                self._scanner = self._new_scanner(self._store)
 
     def choose_again(self, base: str) -> None:
         """Choose again after a framework's deepest server has changed. A failure is ignored."""
@@ -220,27 +232,28 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) or modifies_another(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def conftest_verdict(self, session: ServerInfo) -> str:
-        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, session: ServerInfo, *, with_conftests: bool) -> str:
+        """Return what was found when pytest prepared a session, or loaded the initial conftests, or "".
 
         Earlier runs count as long as no file has changed that was imported.
         """
         with self._lock:
             self._open()
             assert self._store is not None
-            return self._store.conftest_verdict(self._identity, _conftest_key(session, self._settings))
+            key = _session_key(session, self._settings)
+            return self._store.session_verdict(self._part(with_conftests=with_conftests), key)
 
-    def learn_conftests(self, session: ServerInfo, answer: ServerInfo) -> None:
-        """Record what loading the initial conftests into a session showed.
+    def learn_session(self, session: ServerInfo, answer: ServerInfo, *, with_conftests: bool) -> None:
+        """Record what preparing a session, or loading the initial conftests into it, showed.
 
-        If they raised an error, there is no verdict, because the error may be transient.
+        If an error was raised, there is no verdict, because the error may be transient.
         """
         with self._lock:
             if self._store is None:
                 return
-            key = _conftest_key(session, self._settings)
+            key, part = _session_key(session, self._settings), self._part(with_conftests=with_conftests)
             for each in answer.verdicts:
-                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+                self._store.record_session(part, key, answer.files, each.verdict)
 
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
@@ -259,29 +272,43 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
+        for path, runner in self._considered.items():  # A new run may have begun since they were scanned.
+            self._look(path, self._base(path, runner))
+        answer = self._answer_of(base)
+        paths = [path for path, needs in self._needs.items() if self._bases[path] == base]
+        found = self._find_preloadable(base, [path for path in paths if not self._needs[path].why_spawn])
+        self._choices[base] = choose_import_sets(
+            found,
+            self.facts(),
+            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
+        )
+
+    def _find_preloadable(self, base: str, paths: Iterable[str]) -> dict[str, Preloadable]:
+        """Return the imports of scanned files that servers may hold."""
         answer, ground = self._answer_of(base), self._ground_of(base)
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
         modifying = self._modifying({*answer.modules, *loaded})
         absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
-        found = {
-            path: preloadable(
-                without(needs, absent),
-                is_held if first <= needs.own.keys() else _holds_none,
-                loaded,
-                modifying,
-            )
-            for path, needs in self._needs.items()
-            if self._bases[path] == base and not needs.why_spawn
-        }
+        found = {}
+        for path in paths:
+            needs = without(self._needs[path], absent)
+            holds = is_held if first <= needs.own.keys() else _holds_none
+            found[path] = preloadable(needs, holds, loaded, modifying)
         self._preloadable.update(found)
-        self._choices[base] = choose_import_sets(
-            found,
-            self.facts(),
-            base={*answer.modules, *loaded},
-            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
-        )
+        return found
+
+    def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
+        """Return the modules that are preloaded for a scanned file."""
+        choice = self._choices.get(base)
+        chosen = choice.set_of(path) if choice is not None else None
+        if chosen is None:
+            return ()
+        if path not in self._preloadable:  # The choice is from before it was scanned again.
+            self._find_preloadable(base, [path])
+        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
 
     def _modifying(self, base: Collection[str]) -> set[str]:
         """Return the own modules that modify others, or may do so by what they import."""
@@ -347,6 +374,9 @@ class ForkAdvisor:
 
         return is_held
 
+    def _part(self, *, with_conftests: bool) -> str:
+        return self._identity if with_conftests else f"{self._identity}, session"
+
     def _is_named(self, name: str) -> bool:
         return name.partition(".")[0] in self._settings.preload
 
@@ -397,8 +427,8 @@ class ForkAdvisor:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
 
 
-def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
-    """Return what the verdict on conftests depends on besides the interpreter and the content of files.
+def _session_key(session: ServerInfo, settings: WorkerSettings) -> str:
+    """Return what the verdict on a session depends on besides the interpreter and the content of files.
 
     A file that appears or is no longer used, such as another configuration of pytest, makes another key.
     """

@@ -179,6 +179,11 @@ class ForkServer(Struct):
         return self._pid
 
     @property
+    def is_current(self) -> bool:
+        """Whether no file of the project that it holds has changed since it was imported."""
+        return all(file.is_current for file in self.answer.files)
+
+    @property
     def added_bytes(self) -> int:
         """Its memory beyond that of the server that it was forked from."""
         return self.answer.anon_bytes - self._below_bytes

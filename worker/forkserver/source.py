@@ -43,7 +43,11 @@ _HOSTILE_LINE = re.compile(
 EARLY_HOOKS = ("pytest_configure", "pytest_sessionstart", "pytest_collection")
 """Hooks of a conftest by which it acts after it was imported, and before pytest imports a test file."""
 
+UNNAMED_HOOKS = "hooks of another module"
+"""Among the hooks of a conftest that takes all names of a module, executes other code, or loads plugins."""
+
 _EARLY_HOOK = re.compile(rb"\b(?:%s)\b" % "|".join(EARLY_HOOKS).encode())
+_OTHER_CODE = re.compile(rb"\bimport[ \t]*\*|\bexec[ \t]*\(|\bpytest_plugins\b")
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
@@ -58,7 +62,7 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
         folders: strings that may name directories which it adds to `sys.path`.
         is_script: whether it has `if __name__ == "__main__":`.
         is_readable: False if this Python cannot parse it.
-        hooks: those of `EARLY_HOOKS` that it names.
+        hooks: those of `EARLY_HOOKS` that it names, and `UNNAMED_HOOKS`.
     """
 
     imports: tuple[str, ...] = ()
@@ -84,8 +88,13 @@ def read(text: bytes) -> SourceAnalysis:
         why_spawn=_why_text(text) or reader.why or why_imports(reader.imports),
         folders=tuple(dict.fromkeys(reader.folders)),
         is_script=reader.is_script,
-        hooks=tuple(sorted({name.decode() for name in _EARLY_HOOK.findall(text)})),
+        hooks=_hooks(text),
     )
+
+
+def _hooks(text: bytes) -> tuple[str, ...]:
+    named = sorted({name.decode() for name in _EARLY_HOOK.findall(text)})
+    return (*named, *([UNNAMED_HOOKS] if _OTHER_CODE.search(text) else []))
 
 
 def _parse(text: bytes) -> _ast.Module | None:

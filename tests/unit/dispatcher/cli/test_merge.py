@@ -53,6 +53,7 @@ def merge(root: Path, *argv: str) -> Ran:
         environ={"PATH": os.environ["PATH"]},
         cwd=root,
         target=ScriptedTarget(),
+        warm_target=ScriptedTarget,
         program="./run_tests.py",
         stdout=out,
         stderr=err,

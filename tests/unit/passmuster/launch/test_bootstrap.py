@@ -262,7 +262,7 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         assert _numbers(pinned[match[1].lower()]) >= _numbers(match[2]), wanted
 
 
-@pytest.mark.parametrize("group", ["runtime", "cluster", "metrics", "workflow", "dev"])
+@pytest.mark.parametrize("group", ["runtime", "cluster", "metrics", "watch", "workflow", "dev"])
 def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from worker.forkserver.file_imports import EFFECT, ENVIRONMENT
-from worker.forkserver.source import outline_of, read
+from worker.forkserver.source import UNNAMED_HOOKS, outline_of, read
 
 
 def source(text: str) -> bytes:
@@ -147,6 +147,26 @@ def test_what_is_imported_behind_a_statement_that_may_change_other_modules_is_ma
 )
 def test_what_changes_nothing_that_other_modules_hold_is_no_such_statement(statement: str) -> None:
     assert read(f"import a\n{statement}\nimport b".encode()).imports == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "hooks"),
+    [
+        (
+            "def pytest_sessionstart(session): pass\npytest_configure = f",
+            ("pytest_configure", "pytest_sessionstart"),
+        ),
+        ("import a\nfrom a import *", (UNNAMED_HOOKS,)),
+        ("if True:\n    from .a import *", (UNNAMED_HOOKS,)),
+        ("exec(compile(text, 'a', 'exec'))", (UNNAMED_HOOKS,)),
+        ("pytest_plugins = ['a']", (UNNAMED_HOOKS,)),
+        ("from a import b\nc = a * b\nexecute(c)", ()),
+    ],
+)
+def test_hooks_of_a_conftest_are_known_by_name_or_may_come_from_elsewhere(
+    text: str, hooks: tuple[str, ...]
+) -> None:
+    assert read(text.encode()).hooks == hooks
 
 
 @pytest.mark.parametrize(
