@@ -80,7 +80,7 @@ PURE = (
     "dispatcher/migrate/names.py",
     "dispatcher/migrate/references.py",
     "dispatcher/migrate/section.py",
-    "dispatcher/migrate/shell_words.py",
+    "dispatcher.migrate.script_path.py",
     "dispatcher/model/events.py",
     "dispatcher/model/invocation.py",
     "dispatcher/model/plan.py",
