@@ -10,8 +10,9 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/passmuster
 # Before the code, so that a change of the code reinstalls nothing.
-COPY requirements/runtime.txt requirements/
-RUN python3 -m venv .venv && .venv/bin/python -m pip install --quiet -r requirements/runtime.txt
+COPY requirements/runtime.txt requirements/metrics.txt requirements/
+RUN python3 -m venv .venv && \
+    .venv/bin/python -m pip install --quiet -r requirements/runtime.txt -r requirements/metrics.txt
 COPY . .
 # The runner's first start only checks the environment and records the result.
 RUN ./run_tests.py --version && .venv/bin/python -m compileall -q passmuster worker dispatcher

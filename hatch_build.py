@@ -9,17 +9,48 @@ line keeps its number, so that tracebacks fit the source.
 from __future__ import annotations
 
 import ast
+import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+CHECKOUT = Path(__file__).resolve().parent
 PACKAGE = "passmuster"
 PROGRAM = "_program"
 INNER = ("worker", "dispatcher", "run_tests", "run_ci_replica")
 """The modules of a checkout that lie below `passmuster._program` in the wheel."""
+
+
+def package_version(root: Path = CHECKOUT) -> str:
+    """Return the version of a package that is built from a checkout: `VERSION`, and the commit after a `+`.
+
+    A commit with the tag of the version is the release, without `+`. Of an export without git, only `VERSION`
+    is known. Without the commit, pip would take two commits of one version for the same package, and leave
+    the older one installed.
+    """
+    text = (root / PACKAGE / "model" / "version.py").read_text(encoding="utf-8")
+    [version] = re.findall(r'^VERSION = "(.+)"$', text, re.MULTILINE)
+    if _git(root, "rev-parse", "--show-toplevel") != str(root):
+        return str(version)
+    is_release = f"v{version}" in _git(root, "tag", "--points-at", "HEAD").split()
+    commit = _git(root, "rev-parse", "--short=9", "HEAD")
+    return str(version) if is_release or not commit else f"{version}+g{commit}"
+
+
+def _git(root: Path, *words: str) -> str:
+    """Return what a query of git prints; empty: it fails, or there is no git."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "safe.directory=*", "-C", str(root), *words]
+    try:
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 class ProgramHook(BuildHookInterface[Any]):

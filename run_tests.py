@@ -27,6 +27,7 @@ if __name__ == "__main__":
         if any(word.startswith(f"--{group}") for word in sys.argv)
         or any(name.startswith(f"PASSMUSTER_{group.upper()}") for name in os.environ)
     ]
+    _groups += ["watch"] if sys.argv[1:2] == ["watch"] else []
     ensure_environment(home=sys.path[0], groups=("runtime", *_groups))
     end_at_interrupt()
     import_msgspec()
@@ -70,8 +71,10 @@ from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
+from passmuster.model.task import TestTask
 from passmuster.model.units import format_bytes, parse_amount, parse_seconds
 from passmuster.settings.origins import NO_ORIGINS, Origins
+from worker.forkserver.kept_servers import KeptServers
 from worker.forkserver.server import PYTEST, SCRIPT
 from worker.forkserver.server_pool import ServerPool
 from worker.process.command import prepare_child
@@ -177,11 +180,8 @@ class LocalTarget:
 
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
-            servers = undo.enter_context(closing(ServerPool(settings)))
-            kinds = {task.runner for task in request.tasks} - {RunnerKind.COMMAND}
-            if kinds:
-                base = PYTEST if kinds == {RunnerKind.PYTEST} else SCRIPT
-                servers.warm_up(min(len(request.tasks), settings.slots), base=base)
+            servers = undo.enter_context(closing(self._servers(settings)))
+            _warm_up(servers, request.tasks, settings)
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
             from passmuster.host.host_budget import RunProfile, open_host_budget
@@ -216,6 +216,10 @@ class LocalTarget:
         with closing(ServerPool(self._settings(request))) as servers:
             return tuple(explain(servers, request.tasks))
 
+    def _servers(self, settings: WorkerSettings) -> ServerPool | KeptServers:
+        """Return the servers of one run."""
+        return ServerPool(settings)
+
     def _settings(self, request: BackendRequest) -> WorkerSettings:
         config, capacity = request.config, request.capacity
         return WorkerSettings(
@@ -239,6 +243,46 @@ class LocalTarget:
             state_dir=_state_dir(config),
             records_inputs=config.keeps_inputs,
         )
+
+
+class WarmTarget(LocalTarget):
+    """This machine, with fork servers that stay from run to run until it is closed.
+
+    They are replaced if a run has other settings than the one before.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__(environ)
+        self._kept: tuple[WorkerSettings, KeptServers] | None = None
+
+    def announce(self, request: BackendRequest) -> None:
+        """Start the servers for all files that coming runs may run, and choose what they preload."""
+        settings = self._settings(request)
+        servers = self._servers(settings)
+        _warm_up(servers, request.tasks, settings)
+        servers.announce(request.tasks)
+
+    def discard_servers(self) -> None:
+        """Stop the servers: what they hold besides files of the project has changed."""
+        if self._kept is not None:
+            self._kept[1].stop()
+            self._kept = None
+
+    def close(self) -> None:
+        """Stop the servers."""
+        self.discard_servers()
+
+    def _servers(self, settings: WorkerSettings) -> KeptServers:
+        # What servers do not depend on may differ from run to run, such as the memory that is available.
+        fixed = structs.replace(
+            settings, slots=0, budget_bytes=0, limit_bytes=None, limits=(), idle_cpus=None, cpus=None
+        )
+        if self._kept is not None and self._kept[0] != fixed:
+            self.discard_servers()
+        if self._kept is None:
+            self._kept = (fixed, KeptServers(settings))
+        self._kept[1].renew()
+        return self._kept[1]
 
 
 class ConfiguredTarget:
@@ -269,6 +313,14 @@ class ConfiguredTarget:
 
             return BrokerTarget(self._environ, _say)
         return LocalTarget(self._environ)
+
+
+def _warm_up(servers: ServerPool | KeptServers, tasks: Sequence[TestTask], settings: WorkerSettings) -> None:
+    """Start the processes that the first of these files need."""
+    kinds = {task.runner for task in tasks} - {RunnerKind.COMMAND}
+    if kinds:
+        base = PYTEST if kinds == {RunnerKind.PYTEST} else SCRIPT
+        servers.warm_up(min(len(tasks), settings.slots), base=base)
 
 
 def _say(line: str) -> None:
@@ -407,6 +459,7 @@ def main(
             environ=os.environ if environ is None else environ,
             cwd=Path.cwd(),
             target=ConfiguredTarget(environ),
+            warm_target=lambda: WarmTarget(environ),
             program=sys.argv[0] if program is None else program,
             stdout=sys.stdout or nowhere,
             stderr=sys.stderr or nowhere,

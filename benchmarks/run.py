@@ -30,7 +30,9 @@ from benchmarks.commands import (
     recall,
     recording,
     shards,
+    splitting,
     startup,
+    watch,
 )
 from benchmarks.commands.setting import Setting
 
@@ -48,7 +50,9 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "recall": recall.run,
     "recording": recording.run,
     "shards": shards.run,
+    "splitting": splitting.run,
     "startup": startup.run,
+    "watch": watch.run,
 }
 
 
@@ -78,8 +82,8 @@ def main(argv: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="suite of `outcomes`, `recall`, or `recording`, or part of `machine` (at-once, limited, "
-        "beside); may be repeated",
+        help="suite of `outcomes`, `splitting`, `recall`, or `recording`, or part of `machine` (at-once, "
+        "limited, beside); may be repeated",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
     parser.add_argument(

@@ -25,6 +25,8 @@ OUTSIDE = {
     "benchmarks/README.md": "benchmarks.md",
     "tests/faults/README.md": "fault-harness.md",
     "benchmarks/public/suites.toml": "benchmarks/public/suites.toml",
+    ".github/workflows/run-tests.yml": "workflows/run-tests.yml",
+    "templates/run-tests.yml": "templates/run-tests.yml",
     **{
         f"examples/ci/{path.name}": f"examples/ci/{path.name}"
         for path in (REPOSITORY / "examples/ci").iterdir()

@@ -1,8 +1,9 @@
 """`recall`: whether --changed selects every test file that a fault in the product makes fail.
 
-Faults are made by seed in modules of public packages, one at a time. All files run after each fault, and
-those that fail must be among the selected ones. pytest-testmon selects for the same faults. A failing file
-that one of them does not select runs twice more, with the fault and without it: an unstable test is no miss.
+Faults are made by seed in modules of public packages, one at a time. After each fault plain pytest runs all
+files in one process, which is cheapest, and those that fail must be among the selected ones. The same process
+says what pytest-testmon would select. A failing file that one of them does not select runs twice more, by our
+runner, with the fault and without it: an unstable test, or one that another file made fail, is no miss.
 
 `--files` bounds the faults of each package. What is in `--output` already is not repeated, so an interrupted
 study goes on where it stopped.
@@ -18,6 +19,7 @@ from itertools import islice
 
 from benchmarks.commands.setting import Setting
 from benchmarks.ours import read_record
+from benchmarks.public.place import RECORDERS
 from benchmarks.suites.faults import Fault, draw_faults
 from benchmarks.suites.products import PRODUCTS, ProductCopy
 from benchmarks.tables import print_table, read_records, write_json
@@ -25,11 +27,19 @@ from benchmarks.tables import print_table, read_records, write_json
 USAGE_ERROR = 4
 """The exit status of pytest if a conftest cannot be imported."""
 
-CPU_LIMIT_S = 30
+CPU_LIMIT_S = 60
 """CPU seconds of one process: a fault can make a loop endless, and on a busy machine no wall time tells."""
 
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 """Seconds for one file that waits for something."""
+
+LIMITED = ("/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh")
+
+WHOLE = (
+    *("-p", "passmuster_benchmark_selection", "--testmon-nocollect"),
+    *("--continue-on-collection-errors", "--tb=no"),
+)
+"""Options of a pytest that runs all files."""
 
 ONE_ATTEMPT = (
     *("--isolation", "fork", "--jobs", "1", "--no-history", "--no-record-inputs"),
@@ -104,32 +114,34 @@ class _Bench:
 
     def __init__(self, setting: Setting, copy: ProductCopy) -> None:
         self._setting, self._copy, self.name = setting, copy, copy.product.name
-        prepared = copy.home / "whole.json"
-        if not prepared.exists():
-            prepared.write_text(json.dumps(asdict(self._prepare())))
-        self._whole = _Ran(**json.loads(prepared.read_text()))
+        if copy.prepared.exists():
+            self._whole = _Ran(**json.loads(copy.prepared.read_text()))
+        else:
+            self._whole = self._prepare()
+            copy.prepared.write_text(json.dumps(asdict(self._whole)))
 
     def _prepare(self) -> _Ran:
-        """Run all files, and return which fail without any fault."""
-        self._ours()
-        self._ours()  # The second run verifies forked passes, and has nothing new beside the sources.
-        self._copy.read(self._copy.pytest("--testmon"))
-        ran = self._ours(*ONE_ATTEMPT)
+        """Run all files with either tool, and return which fail without any fault."""
+        ran = self._ours()
         if not ran.files:
             raise RuntimeError(f"{self.name} does not run: see {self._copy.home / 'output.log'}")
-        return ran
+        self._copy.read(self._copy.pytest("--testmon"))
+        self._whole = _Ran(files=ran.files, failing=[])
+        failing, _ = self._run_all()
+        return _Ran(files=ran.files, failing=sorted({*ran.failing, *failing}))
 
     def draw(self) -> Iterator[Fault]:
         """Yield faults in the product."""
-        return draw_faults(self._copy.root / self._copy.product.product, seed=self._setting.seed)
+        folders = [self._copy.root / folder for folder in self._copy.product.folders]
+        return draw_faults(folders, seed=self._setting.seed)
 
     def try_fault(self, fault: Fault, number: int) -> FaultRecord:
         """Return what one fault leads to."""
         before = fault.module.read_bytes()
         try:
             fault.module.write_bytes(fault.source)
-            selected, peer = self._selected(), self._peer_selected()
-            failing = self._failing()
+            selected = self._selected()
+            failing, peer = self._run_all()
             doubtful = failing - (selected & peer)
             again = self._failing(*doubtful) if doubtful else set()
         finally:
@@ -152,8 +164,24 @@ class _Bench:
             unstable=tuple(sorted(unstable)),
         )
 
+    def _run_all(self) -> tuple[set[str], set[str]]:
+        """Run all files; return those that do not fail otherwise, and those that pytest-testmon selects."""
+        record = self._copy.home / "selection.json"
+        record.unlink(missing_ok=True)
+        code = self._copy.read(
+            [*LIMITED, *self._copy.pytest(*WHOLE)],
+            {"PYTHONPATH": str(RECORDERS), "BENCHMARK_RECORD": str(record)},
+        ).returncode
+        everything = set(self._whole.files)
+        if code == USAGE_ERROR:
+            return everything - set(self._whole.failing), everything
+        if code not in (0, 1):  # An endless loop or a crash has ended it: each file alone.
+            return self._failing(), self._peer_selected()
+        known = json.loads(record.read_text())
+        return set(known["failing"]) - set(self._whole.failing), set(known["selected"])
+
     def _failing(self, *files: str) -> set[str]:
-        """Return which of these files, or of all, fail now and do not fail without a fault."""
+        """Return which of these files, or of all, fail now in processes of their own and do not otherwise."""
         ran = self._ours(*ONE_ATTEMPT, files=files)
         # A run without any file could not start, and fails as a whole.
         failing = ran.failing if ran.files else files or self._whole.files
@@ -175,9 +203,8 @@ class _Bench:
     def _ours(self, *options: str, files: Collection[str] = ()) -> _Ran:
         events = self._copy.home / "events"
         events.write_text("")  # A run that cannot start writes none.
-        limited = ["/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh"]
         words = self._copy.ours(*self._setting.ours_options, *options, files=files, events=events)
-        self._copy.measure([*limited, *words])
+        self._copy.measure([*LIMITED, *words])
         final = read_record(events).final
         failing = sorted(path for path, one in final.items() if one.status != "PASS")
         return _Ran(files=sorted(final), failing=failing)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,19 +43,20 @@ class Fault:
     source: bytes
 
 
-def draw_faults(folder: Path, *, seed: int) -> Iterator[Fault]:
-    """Yield faults in the modules below a folder, its tests left out, without end; some may be equal.
+def draw_faults(folders: Sequence[Path], *, seed: int) -> Iterator[Fault]:
+    """Yield faults in the modules below folders, their tests left out, without end; some may be equal.
 
-    The same folder and seed give the same faults.
+    The same folders and seed give the same faults.
     """
-    modules = sorted(path for path in folder.rglob("*.py") if "tests" not in path.parts)
+    found = {path for folder in folders for path in folder.rglob("*.py") if "tests" not in path.parts}
+    modules = sorted(found)
     drawn = random.Random(seed)
     while True:
         module = drawn.choice(modules)
         source = module.read_bytes()
-        found = list(_changes(ast.parse(source)))
-        if found:
-            expression, text = drawn.choice(found)
+        changes = list(_changes(ast.parse(source)))
+        if changes:
+            expression, text = drawn.choice(changes)
             faulty = _replaced(source, expression, text)
             if _is_valid(faulty):
                 yield Fault(module=module, line=expression.lineno, source=faulty)

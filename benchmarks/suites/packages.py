@@ -265,6 +265,12 @@ def write_suite(
     root = source_of(folder, package)
     requirements = (*package.requirements, *added, *(() if package.archive == "wheel" else (str(root),)))
     interpreter = ensure_environment(folder / package.name / environment, requirements)
+    files = test_files(root, package)
+    return SourceSuite(name=package.name, root=root, interpreter=interpreter, files=files)
+
+
+def test_files(root: Path, package: Package) -> tuple[str, ...]:
+    """Return a package's test files that are run, relative to the root of its source."""
     tests = root / package.tests
     found = [path for name in package.folders for path in (tests / name).glob("test_*.py")]
     files = sorted(
@@ -272,7 +278,7 @@ def write_suite(
         for path in (found if package.folders else tests.rglob("test_*.py"))
         if path.name not in package.left_out
     )
-    return SourceSuite(name=package.name, root=root, interpreter=interpreter, files=tuple(files))
+    return tuple(files)
 
 
 def source_of(folder: Path, package: Package) -> Path:

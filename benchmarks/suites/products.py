@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.environments import ensure_environment
 from benchmarks.measure import Measured, measure, plain_environment
 from benchmarks.ours import our_command
-from benchmarks.suites.packages import ATTRS, CLICK, MARSHMALLOW, NETWORKX, WERKZEUG, Package, source_of
+from benchmarks.suites.packages import (
+    ATTRS,
+    CLICK,
+    MARSHMALLOW,
+    NETWORKX,
+    WERKZEUG,
+    Package,
+    source_of,
+    test_files,
+)
 
 IGNORED = "__pycache__/\n*.egg-info/\n.testmondata*\n.hypothesis/\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A package with the folders of its product and of its tests."""
+    """A package with the folders of its product in which faults are made."""
 
     package: Package
-    product: str
-    tests: tuple[str, ...] = ("tests",)
+    folders: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -30,21 +38,22 @@ class Product:
         return self.package.name.partition("==")[0]
 
 
+SOME_OF_NETWORKX = ("classes/tests", "readwrite/json_graph/tests", "readwrite/tests", "utils/tests")
+
 PRODUCTS = (
-    Product(package=CLICK, product="src/click"),
-    Product(package=WERKZEUG, product="src/werkzeug"),
-    Product(package=ATTRS, product="src/attr"),
-    Product(package=MARSHMALLOW, product="src/marshmallow"),
+    Product(package=CLICK, folders=("src/click",)),
+    Product(package=WERKZEUG, folders=("src/werkzeug",)),
+    Product(package=ATTRS, folders=("src/attr",)),
+    Product(package=MARSHMALLOW, folders=("src/marshmallow",)),
     Product(
-        package=replace(NETWORKX, requirements=("pytest<9.1", "numpy")),
-        product="networkx",
-        tests=("networkx/classes", "networkx/utils", "networkx/readwrite"),
+        package=replace(NETWORKX, requirements=("pytest<9.1", "numpy"), folders=SOME_OF_NETWORKX),
+        folders=("networkx/classes", "networkx/readwrite", "networkx/utils"),
     ),
     Product(
         package=Package(
             name="babel==2.17.0", tests="tests", requirements=("pytest<9.1", "freezegun", "pytz", "tzdata")
         ),
-        product="babel",
+        folders=("babel",),
     ),
 )
 
@@ -73,23 +82,37 @@ class ProductCopy:
             for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "all")):
                 self._git(*words)
         requirements = (*product.package.requirements, "pytest-testmon", "-e", str(self.root))
+        self._files = test_files(self.root, product.package)
         self._python = ensure_environment(self.home / "environment", requirements)
 
     def pytest(self, *options: str) -> list[str]:
         """Return the command that runs all tests by pytest."""
-        return [str(self._python), "-m", "pytest", "-q", *options, *self.product.tests]
+        return [str(self._python), "-m", "pytest", "-q", *options, *self._files]
 
     def ours(self, *options: str, files: Collection[str] = (), events: Path | None = None) -> list[str]:
         """Return the command that runs all tests, or these files, by our runner."""
         words = our_command(
             self.root, interpreter=self._python, events=events or self.home / "events", options=options
         )
-        return [*words, *(files or self.product.tests)]
+        return [*words, *(files or self._files)]
 
-    def read(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command and return what it prints."""
+    @property
+    def prepared(self) -> Path:
+        """A file that says which tests fail without any change; it exists if what tests read is known."""
+        return self.home / "prepared.json"
+
+    def forget(self) -> None:
+        """Forget what tests read, as far as pytest-testmon and later benchmarks know it."""
+        for path in (self.prepared, *self.root.glob(".testmondata*")):
+            path.unlink(missing_ok=True)
+
+    def read(
+        self, command: Sequence[str], variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command, with further variables, and return what it prints."""
+        environment = {**plain_environment(), **(variables or {})}
         return subprocess.run(
-            command, cwd=self.root, env=plain_environment(), capture_output=True, text=True, check=False
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )
 
     def measure(self, command: Sequence[str]) -> Measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
-from dispatcher.engine.backend import ExecutionTarget
+from dispatcher.engine.backend import ExecutionTarget, WarmTarget
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
@@ -65,6 +66,8 @@ def _find_subcommand(name: str) -> Callable[[SubcommandCall, SubcommandArguments
             from dispatcher.cli.plan import show_plan as run
         case "schema":
             from dispatcher.cli.help import show_schema as run
+        case "watch":
+            from dispatcher.cli.watch import watch as run
         case _:
             from dispatcher.cli.status import show_status as run
     return run
@@ -74,6 +77,7 @@ class Command:
     """One call of `run_tests.py`.
 
     Args:
+        warm_target: makes the target of a watch.
         program: as the user called it, for `--help` and rerun commands.
     """
 
@@ -84,6 +88,7 @@ class Command:
         environ: Mapping[str, str],
         cwd: Path,
         target: ExecutionTarget,
+        warm_target: Callable[[], WarmTarget],
         program: str,
         stdout: TextStream,
         stderr: TextStream,
@@ -91,7 +96,7 @@ class Command:
         self._argv = tuple(argv)
         self._environ = environ
         self._cwd = cwd
-        self._target = target
+        self._target, self._warm_target = target, warm_target
         self._program = program
         self._stdout = self._document_out = stdout
         self._stderr = stderr
@@ -132,6 +137,8 @@ class Command:
             stdout=self._stdout,
             stderr=self._stderr,
             target=self._target,
+            warm_target=self._warm_target,
+            run_files=partial(self._run_apart, argv),
         )
         arguments = SUBCOMMANDS[name].parse(call)
         for note in arguments.notes:
@@ -180,11 +187,27 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
+        # The current configuration: the project's pytest may have requested a report.
+        return self._run_files(runner, selection.config)
+
+    def _run_files(self, runner: TestRunner, config: TestConfig) -> int:
         with self._make_output(config) as output:
             self._print_through(output)
-            color = self._color(config, self._stdout)
-            # The current configuration: the project's pytest may have requested a report.
-            return self._run_tests(runner, selection.config, output, color=color)
+            return self._run_tests(runner, config, output, color=self._color(config, self._stdout))
+
+    def _run_apart(self, argv: Sequence[str], runner: TestRunner, config: TestConfig) -> int:
+        """Run files as a call with these arguments does, whatever this call prints besides."""
+        command = Command(
+            argv,
+            environ=self._environ,
+            cwd=self._cwd,
+            target=self._target,
+            warm_target=self._warm_target,
+            program=self._program,
+            stdout=self._stdout,
+            stderr=self._stderr,
+        )
+        return command._run_files(runner, config)
 
     def _list(self, selection: Selection, config: TestConfig) -> None:
         """Print the files; standard output has nothing else."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import NoOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments, SubcommandCall
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.rerun import rerun_command
@@ -28,7 +28,7 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError, Pas
 from passmuster.model.text import one_line
 
 
-def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+def run_merge(call: SubcommandCall, arguments: SubcommandArguments[MergeOptions]) -> int:
     """Merge the records in the named directories; return the exit status.
 
     Raises:
@@ -37,8 +37,16 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -
     """
     if not arguments.config.paths:
         raise ConfigurationError("merge needs the directories with the records: name those given to --record")
-    folders = find_all(call.cwd / path for path in arguments.config.paths)
-    return _Merge(call, arguments.config).run([read_record(folder) for folder in folders])
+    directories = [call.cwd / path for path in arguments.config.paths]
+    is_cancelled = arguments.options.cancelled
+    if is_cancelled:
+        directories = [directory for directory in directories if directory.exists()]
+    if is_cancelled and not any(find_records(directory) for directory in directories):
+        warning = tagged(Tag.WARN, "the CI cancelled the run before a shard left a record", color=False)
+        call.stderr.write(f"{warning}\n")
+        return ExitCode.INTERRUPTED
+    merge = _Merge(call, arguments.config, is_cancelled=is_cancelled)
+    return merge.run([read_record(folder) for folder in find_all(directories)])
 
 
 def find_all(directories: Iterable[Path]) -> list[Path]:
@@ -58,8 +66,8 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
 
 
 class _Merge:
-    def __init__(self, call: SubcommandCall, config: TestConfig) -> None:
-        self._call, self._config = call, config
+    def __init__(self, call: SubcommandCall, config: TestConfig, *, is_cancelled: bool) -> None:
+        self._call, self._config, self._is_cancelled = call, config, is_cancelled
         self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
 
     def run(self, records: Sequence[RecordedRun]) -> int:
@@ -80,6 +88,7 @@ class _Merge:
             regression_factor=self._config.regression_factor,
             fails_on_regression=self._config.fail_on_regression,
             allows_no_tests=self._config.allow_no_tests,
+            is_cancelled=self._is_cancelled,
         )
         last = events[-1]
         assert isinstance(last, RunFinished)
@@ -88,8 +97,11 @@ class _Merge:
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
             code = max(code, self._report_coverage(records))
-        self._complain((*check.incomplete, *lost))
-        return ExitCode.INFRASTRUCTURE if check.incomplete or lost else code
+        if self._is_cancelled:
+            self._complain([f"the CI cancelled the run: {line}" for line in check.incomplete], tag=Tag.WARN)
+        problems = (*(() if self._is_cancelled else check.incomplete), *check.damaged, *lost)
+        self._complain(problems)
+        return ExitCode.INFRASTRUCTURE if problems else code
 
     def _headline(self, records: Sequence[RecordedRun], last: RunFinished) -> str:
         header = records[0].header
@@ -149,6 +161,6 @@ class _Merge:
                 self._complain([str(error)])
                 return ExitCode.INFRASTRUCTURE
 
-    def _complain(self, lines: Iterable[str]) -> None:
+    def _complain(self, lines: Iterable[str], *, tag: Tag = Tag.FAIL) -> None:
         for line in lines:
-            self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
+            self._err.write(f"{tagged(tag, one_line(line), color=False)}\n")

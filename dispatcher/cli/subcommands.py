@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, SETTINGS, WITHOUT_EFFECT
-from dispatcher.engine.backend import ExecutionTarget
+from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
+from dispatcher.engine.backend import ExecutionTarget, WarmTarget
 from dispatcher.migrate.names import NewCommand
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import TextStream
+from passmuster.model.errors import ConfigurationError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import (
@@ -53,6 +54,8 @@ class SubcommandCall(Struct, frozen=True, kw_only=True):
     stdout: TextStream
     stderr: TextStream
     target: ExecutionTarget  # where files would run
+    warm_target: Callable[[], WarmTarget]  # where they run in several rounds
+    run_files: Callable[[TestRunner, TestConfig], int]  # prints as a run does; returns the exit status
 
     __repr__ = repr_without("environ")
 
@@ -69,7 +72,7 @@ class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
     """The parsed arguments of a subcommand."""
 
     options: _Options  # its own options
-    origins: Origins = NO_ORIGINS  # where each of these comes from
+    origins: Origins = NO_ORIGINS  # where each of these, and each value of `config`, comes from
     config: TestConfig = TestConfig()
     """The configuration of a run, with the settings that the subcommand accepts."""
     words: tuple[str, ...] = ()
@@ -86,6 +89,7 @@ class SubcommandTable(Generic[_Options]):
         notes: the last lines of its help.
         aliases: further options of settings that it accepts, by the setting's name.
         takes_words: whether it accepts arguments that are not options.
+        settings: the settings that it accepts; None: those that name it.
     """
 
     def __init__(
@@ -98,18 +102,23 @@ class SubcommandTable(Generic[_Options]):
         notes: Sequence[str] = (),
         aliases: Mapping[str, str] = {},
         takes_words: bool = False,
+        settings: Sequence[Setting] | None = None,
     ) -> None:
         self._usage, self._description, self._notes = usage, description, notes
         self._record = record
         self._own = rows_of(record)
         self._settings = tuple(
             replace(row, options=(*row.options, aliases[row.name])) if row.name in aliases else row
-            for row in SETTINGS
-            if name in row.commands
+            for row in ([row for row in SETTINGS if name in row.commands] if settings is None else settings)
         )
         self._takes_words = takes_words or any(row.name == PATHS.name for row in self._settings)
         self.rows = (*self._own, *self._settings)
-        self._parser = ArgumentParser(self.rows, ignored=WITHOUT_EFFECT if self._settings else ())
+        self._name = name
+        self._parser = ArgumentParser(
+            self.rows,
+            ignored=WITHOUT_EFFECT if self._settings else (),
+            passes_on=PYTEST_ARGUMENTS in self._settings,
+        )
 
     def parse(self, call: SubcommandCall) -> SubcommandArguments[_Options]:
         """Parse the arguments behind the subcommand.
@@ -125,6 +134,10 @@ class SubcommandTable(Generic[_Options]):
         if arguments.wants_version:
             return SubcommandArguments(options=self._record(), answer=f"{call.program} {VERSION}\n")
         refuse_problems(arguments)
+        for word in arguments.unknown:
+            if (option := word.partition("=")[0]) in RUN_PARSER.known:
+                what = f"it is an option of a run, not of {self._name}"
+                raise ConfigurationError(f"unknown argument: {option}; {what}; see --help")
         refuse_unknown(arguments.unknown, self._parser)
         if not self._takes_words:
             refuse_unknown(arguments.paths, self._parser)
@@ -142,7 +155,10 @@ class SubcommandTable(Generic[_Options]):
         arguments.given = [one for one in arguments.given if one.setting not in self._own]
         loaded = config_of(arguments, call.environ, call.cwd)
         return SubcommandArguments(
-            options=options, origins=origins, config=loaded.config, notes=(*notes, *loaded.notes)
+            options=options,
+            origins=Origins({**loaded.origins, **origins}),
+            config=loaded.config,
+            notes=(*notes, *loaded.notes),
         )
 
 
@@ -180,10 +196,31 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
     json: Annotated[bool, _JSON] = False
 
 
+class MergeOptions(Struct, frozen=True, kw_only=True):
+    """The options of `merge`."""
+
+    cancelled: Annotated[
+        bool,
+        flag(
+            "cancelled",
+            "the CI cancelled the run: what the records lack is no failure, and the exit status is 130",
+        ),
+    ] = False
+
+
 class StatusOptions(Struct, frozen=True, kw_only=True):
     """The options of `status`."""
 
     json: Annotated[bool, _JSON] = False
+
+
+class WatchOptions(Struct, frozen=True, kw_only=True):
+    """The options of `watch`."""
+
+    poll: Annotated[
+        bool,
+        flag("poll", "look at all files every second or less often, for a file system without notifications"),
+    ] = False
 
 
 class MigrateAction(StrEnum):
@@ -284,7 +321,7 @@ EXPLAIN = SubcommandTable(
 )
 MERGE = SubcommandTable(
     Subcommand.MERGE,
-    NoOptions,
+    MergeOptions,
     usage="[OPTION...] DIR...",
     description="Merges the records that --record wrote on the machines of a sharded run: checks that they"
     " belong to one plan and are complete, and reports them as one run, with all requested"
@@ -294,6 +331,7 @@ MERGE = SubcommandTable(
         "  0    every planned file passed",
         "  1    at least one file did not pass",
         "  3    a record is missing, duplicated, of another plan, or incomplete; each is named",
+        "  130  a shard was interrupted, or the CI cancelled the run (--cancelled): there is no verdict",
     ),
 )
 MIGRATE = SubcommandTable(
@@ -323,6 +361,37 @@ STATUS = SubcommandTable(
     description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
 )
+_WATCHED = (Group.SELECTION, Group.EXECUTION, Group.LIMITS, Group.BY_FILE, Group.LAYOUT)
+_NOT_WATCHED = (
+    "failed",
+    "changed",
+    "limit",
+    "shuffle",
+    "resume",
+    "cached",
+    "run-timeout",
+    "fail-on-regression",
+)
+_WATCH_PRINTS = ("output", "color", "verbosity", "ci")
+WATCH = SubcommandTable(
+    Subcommand.WATCH,
+    WatchOptions,
+    usage="[OPTION...] [PATH...]",
+    description="Stays, and runs the files that a change affects, at once: by what each file read when it"
+    " last passed. Starts with the files that did not pass or whose inputs have changed since.",
+    notes=(
+        "Keys:",
+        "  a        run all files",
+        "  f        run the tests that failed last",
+        "  Enter    run the files of the last round again",
+        "  q        quit; Ctrl-C ends a round, and quits while none runs",
+    ),
+    settings=[
+        row
+        for row in SETTINGS
+        if (row.group in _WATCHED and row.name not in _NOT_WATCHED) or row.name in _WATCH_PRINTS
+    ],
+)
 SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
     "completion": COMPLETION,
     "explain": EXPLAIN,
@@ -331,4 +400,5 @@ SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
     "plan": PLAN,
     "schema": SCHEMA,
     "status": STATUS,
+    "watch": WATCH,
 }

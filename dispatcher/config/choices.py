@@ -139,6 +139,7 @@ class Subcommand(StrEnum):
     PLAN = "plan"
     SCHEMA = "schema"
     STATUS = "status"
+    WATCH = "watch"
 
 
 SUBCOMMAND_HELP = {
@@ -149,6 +150,7 @@ SUBCOMMAND_HELP = {
     "schema": "print the JSON schema of [tool.passmuster] in pyproject.toml",
     "migrate": "replace calls of the shell scripts by this program (a preview; --apply makes the changes)",
     "status": "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
+    "watch": "stay, and run what a change of a file affects, at once",
 }
 """The help text of each subcommand. Only the first word of a call counts as one: `./status` is a file."""
 

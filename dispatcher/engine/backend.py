@@ -177,3 +177,16 @@ class ExecutionTarget(Protocol):
         """Return, as lines, which modules would be preloaded before the run's files are forked, which not,
         and why.
         """
+
+
+class WarmTarget(ExecutionTarget, Protocol):
+    """This machine, with fork servers that stay from run to run."""
+
+    def announce(self, request: BackendRequest) -> None:
+        """Start the servers for all files that coming runs may run, in the background."""
+
+    def discard_servers(self) -> None:
+        """Stop the servers; the next run starts new ones."""
+
+    def close(self) -> None:
+        """Stop the servers. Idempotent."""

@@ -161,9 +161,10 @@ class LocalBackend:
     def close(self) -> None:
         """Stop all files and wait for the threads."""
         self.withdraw()
-        self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         with self._lock:
             threads = list(self._threads)
+        if threads:
+            self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         for thread in threads:
             thread.join()
         self._executor.close()

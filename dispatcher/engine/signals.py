@@ -14,11 +14,19 @@ class Interrupts:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.count = 0
+        self.numbers: set[int] = set()
+        """Which signals were counted."""
         self.wake = wake
 
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+    def forget(self) -> None:
+        """Start to count anew."""
+        self.count = 0
+        self.numbers.clear()
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Count a signal and end the wait."""
         self.count += 1
+        self.numbers.add(number)
         self.wake()
 
 

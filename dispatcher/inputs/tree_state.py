@@ -14,6 +14,7 @@ import glob
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -33,12 +34,15 @@ _MAX_HASHED_BYTES = 64 * 1024 * 1024
 
 _CHUNK_BYTES = 1 << 20
 
+_RACY_S = 0.05
+"""A file that changed less than this ago may change again without its time showing it: file systems tick."""
+
 GENERATED = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".passmuster"})
 """Names that come and go without anything in the project changing."""
 
 _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 
-_CONFIGURATION = (
+CONFIGURATION = (
     *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg"),
 )
 """Files in which pytest looks for its configuration, in each folder from the file's to the root."""
@@ -76,7 +80,7 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     for folder in inputs.path:
         yield from (MODULE + _join(folder, name) for name in modules_in(folder) & names)
     for folder in folders_of(path):
-        yield from (FILE + _join(folder, name) for name in _CONFIGURATION)
+        yield from (FILE + _join(folder, name) for name in CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
     yield _ABOVE_THE_ROOT
 
@@ -194,7 +198,9 @@ class TreeState:
         if known is None or known.status != now:
             if status.st_size > _MAX_HASHED_BYTES:
                 return f"{status.st_size} bytes, {status.st_ctime_ns}"
-            known = self._digests[path] = _Known(now, _hash_file(path))
+            known = _Known(now, _hash_file(path))
+            if time.time() - status.st_ctime > _RACY_S:
+                self._digests[path] = known
         return known.digest
 
     def _names(self, rest: str) -> tuple[str, float]:
@@ -231,7 +237,7 @@ class TreeState:
         places = (
             os.path.join(folder, name)
             for folder in Path(self._root).parents
-            for name in (*_CONFIGURATION, "conftest.py", "setup.py")
+            for name in (*CONFIGURATION, "conftest.py", "setup.py")
         )
         found = [(place, state, at) for place in places for state, at in (self._file(place),) if state]
         if not found:

@@ -44,18 +44,21 @@ def combine_records(
     regression_factor: float = DEFAULT_REGRESSION_FACTOR,
     fails_on_regression: bool = False,
     allows_no_tests: bool = False,
+    is_cancelled: bool = False,
 ) -> tuple[RunEvent, ...]:
     """Return the events of one run made of all records.
 
     Args:
         records: of one plan, at most one of each shard.
         regression_factor: the factor above the baseline from which a file counts as regressed.
+        is_cancelled: whether the CI cancelled the run; files without a result are then cancelled, not lost.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
     starts_at = min((event.started_at for event in started), default=0.0)
-    parts = [_Part(record, starts_at) for record in records]
-    lost = _lost_files(parts, check)
+    unfinished = Status.CANCELLED if is_cancelled else Status.LOST
+    parts = [_Part(record, starts_at, unfinished) for record in records]
+    lost = _lost_files(parts, check, unfinished)
     run_id = min(record.header.run_id for record in records)
     planned = {item.file.path: item for event in started for item in event.plan.files}
     for one in lost:
@@ -73,8 +76,12 @@ def combine_records(
     ends_at = max((event.at_s for event in middle), default=0.0)
     middle += [_end_of(file, ends_at) for part in parts for file in part.cut_files if _lacks_verdict(file)]
     middle += [AttemptFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
+    results = _results(parts, lost)
     results = structs.replace(
-        _results(parts, lost), fails_on_regression=fails_on_regression, allows_no_tests=allows_no_tests
+        results,
+        interrupted=results.interrupted or is_cancelled,
+        fails_on_regression=fails_on_regression,
+        allows_no_tests=allows_no_tests,
     )
     shared = join_shared(results.records)
     middle = with_shared_events(middle, shared)
@@ -87,7 +94,7 @@ def combine_records(
 class _Part:
     """A record as a part of the whole: its shard is its worker, and its clock starts with the whole run."""
 
-    def __init__(self, record: RecordedRun, starts_at: float) -> None:
+    def __init__(self, record: RecordedRun, starts_at: float, unfinished: Status) -> None:
         shard, started = record.header.shard, record.started
         self.record = record
         self.number = shard.number
@@ -96,7 +103,7 @@ class _Part:
         self.is_prefix = record.is_cut and record.results is None
         """Whether the record ends before the results, and can be trusted up to there."""
         self.cut_files = (
-            [file._replace(record=self.moved_file(file.record)) for file in cut_files(record)]
+            [file._replace(record=self.moved_file(file.record)) for file in cut_files(record, unfinished)]
             if self.is_prefix
             else []
         )
@@ -241,13 +248,14 @@ def _results(parts: Sequence[_Part], lost: Sequence[FileAttempts]) -> TestResult
         duration_s=max((*(results.duration_s for _, results in whole), *ends), default=0.0),
         peak_bytes=max((*(results.peak_bytes for _, results in whole), *peaks), default=0),
         own_cpu_s=sum(own_s) if len(own_s) == len(parts) else None,
+        interrupted=any(results.interrupted for _, results in whole),
         is_verified=any(results.is_verified for _, results in whole),
         inputs=tuple(one for _, results in whole for one in results.inputs),
     )
 
 
-def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts]:
-    """Return a lost result for each planned file without a trusted result.
+def _lost_files(parts: Sequence[_Part], check: RecordCheck, unfinished: Status) -> list[FileAttempts]:
+    """Return a result of the status `unfinished` for each planned file without a trusted result.
 
     It follows whatever a damaged record still says about the file.
     """
@@ -275,7 +283,7 @@ def _lost_files(parts: Sequence[_Part], check: RecordCheck) -> list[FileAttempts
             continue
         before = before_of[path]
         attempt = before[-1].attempt + 1 if before else 1
-        lost = TestResult(file_path=path, status=Status.LOST, error=error, attempt=attempt)
+        lost = TestResult(file_path=path, status=unfinished, error=error, attempt=attempt)
         file = TestFile(path=path, label=path.removeprefix(prefix))
         found[path] = FileAttempts(file=file, attempts=(*before, lost), started=bool(before))
     return list(found.values())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import structs
+
 from dispatcher.engine.retry import NextAttempt
 from dispatcher.engine.state import RunState
 from dispatcher.merge.reader import RecordedRun
@@ -30,8 +32,12 @@ class CutFile(NamedTuple):
     """Why the unfinished attempt was made, if an earlier attempt decided the file; else None."""
 
 
-def cut_files(record: RecordedRun) -> list[CutFile]:
-    """Return the result of each planned file of an incomplete record; none without its first event."""
+def cut_files(record: RecordedRun, unfinished: Status = Status.LOST) -> list[CutFile]:
+    """Return the result of each planned file of an incomplete record; none without its first event.
+
+    Args:
+        unfinished: the status of a file without a result.
+    """
     if record.started is None:
         return []
     planned = {item.file.path: item for item in record.started.plan.files}
@@ -63,7 +69,7 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
         is_settled, is_lost = state.settle(path) is not None, False
         if not is_settled:
             lost = _lost(path, record, last.get(path), used.get(path))
-            is_lost = state.end_attempt(path, lost)
+            is_lost = state.end_attempt(path, structs.replace(lost, status=unfinished))
         found.append(CutFile(state[path].record(), is_lost, reason if is_settled else None))
     return found
 

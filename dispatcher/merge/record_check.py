@@ -30,7 +30,9 @@ class RecordCheck(Struct, frozen=True, kw_only=True):
     mismatches: tuple[str, ...] = ()
     """Why they do not belong together, a line each."""
     incomplete: tuple[str, ...] = ()
-    """What is missing, a line each."""
+    """The records that are missing or end early, a line each."""
+    damaged: tuple[str, ...] = ()
+    """The records that were changed, or that lack their coverage data, a line each."""
     missing: tuple[int, ...] = ()
     """The numbers of the shards without a record."""
 
@@ -47,14 +49,14 @@ def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
         f"shard {number} of {header.shard.total} left no record: {_counted(_paths(header, number))}"
         for number in missing
     ]
+    damaged: list[str] = []
     for record in records:
         if record.broken:
-            incomplete.append(f"the record of {_named(record)} is incomplete: {record.broken}")
+            text = f"the record of {_named(record)} is incomplete: {record.broken}"
+            (incomplete if record.is_cut else damaged).append(text)
         elif lacks_coverage(record):
-            incomplete.append(
-                f"the record of {_named(record)} has no coverage data, and coverage was measured"
-            )
-    return RecordCheck(incomplete=tuple(incomplete), missing=missing)
+            damaged.append(f"the record of {_named(record)} has no coverage data, and coverage was measured")
+    return RecordCheck(incomplete=tuple(incomplete), damaged=tuple(damaged), missing=missing)
 
 
 def lacks_coverage(record: RecordedRun) -> bool:

@@ -40,6 +40,9 @@ a very short run, is left to idle time.
 USUAL_SPAWN_S = 1.0
 """CPU seconds that a spawned file is assumed to take longer than a forked one, until the history knows it."""
 
+ASSUMED_FILES = 2
+"""How many measured files weigh as much as that assumption: that of one long file can be far off."""
+
 MIN_SPAWN_S = 0.05
 """The same at least: an interpreter starts and imports its framework."""
 
@@ -152,10 +155,10 @@ def choose_verified(
     all_s = sum(_cpu_s(file.forked or file.spawned) for file in known)
     left_s = VERIFY_SHARE * all_s
     both = [file for file in known if file.forked is not None and file.forked.runs and file.spawned.runs]
-    usual_s = median(map(_spawn_s, both)) if both else USUAL_SPAWN_S
+    usual_s = median([USUAL_SPAWN_S] * ASSUMED_FILES + [_spawn_s(file) for file in both])
     chosen: list[str] = []
     for file in sorted(unverified, key=lambda file: (file.mtime_ns, file.path)):
-        cost_s = _spawn_s(file) if file.spawned.runs else usual_s
+        cost_s = max(_spawn_s(file), usual_s) if file.spawned.runs else usual_s
         if cost_s > MAX_VERIFY_SHARE * all_s:
             continue
         if cost_s > left_s:

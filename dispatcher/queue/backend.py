@@ -102,11 +102,14 @@ class QueueBackend:
         self._damage, self._has_raised_damage = "", False
         self._is_store_unsure = False
         self._peak_bytes = 0
-        self._is_catching_up = self._has_read = False
+        self._is_catching_up = False
+        self._read_ids: list[str] = []  # of the entries that were handled and are still on the broker
         try:
+            self._replication_id = store.replication_id()
             self._epoch = self._attach() if is_resumed else ""
             if not self._epoch:
-                self._create_run({})
+                self._epoch = _new_epoch()
+                store.seed({}, epoch=self._epoch, spec=self._spec)
         except unavailable as error:
             raise unusable_broker(error) from error
 
@@ -120,11 +123,6 @@ class QueueBackend:
         self._is_catching_up = True
         self._spare_leases()
         return epoch
-
-    def _create_run(self, deliveries: Mapping[str, int]) -> None:
-        epoch = secrets.token_hex(8)
-        self._store.seed(deliveries, epoch=epoch, spec=self._spec)
-        self._epoch = epoch
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force where the files run."""
@@ -240,15 +238,12 @@ class QueueBackend:
 
     def _exchange(self, block_s: float) -> None:
         """Read the result stream, publish, and once in `TICK_S` check what the stream does not report."""
-        if self._has_read:
+        if self._read_ids:
             # Only now: the run has recorded what the last call returned.
-            self._store.trim(self._last_id)
-            self._has_read = False
+            self._store.discard(self._read_ids)
+            self._read_ids = []
         entries = self._store.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
-        for entry in entries:
-            self._events += self._handle(entry)
-            self._last_id = entry.entry_id
-        self._has_read = bool(entries)
+        self._handle_all(entries)
         if self._is_catching_up and not entries:
             self._is_catching_up = False
             self._tracker.republish_missing()
@@ -259,6 +254,13 @@ class QueueBackend:
         if self._away_since is not None:
             self._notice("the broker is available again")
             self._away_since, self._has_raised_away = None, False
+
+    def _handle_all(self, entries: Sequence[StreamEntry]) -> None:
+        for entry in entries:
+            self._last_id = entry.entry_id
+            if entry.entry_id not in self._read_ids:
+                self._events += self._handle(entry)
+        self._read_ids += [entry.entry_id for entry in entries]
 
     def _handle(self, entry: StreamEntry) -> Sequence[BackendEvent]:
         """Return what an entry of the stream means for the run."""
@@ -288,8 +290,13 @@ class QueueBackend:
         return self._tracker.finished(entry.path, entry.delivery, result)
 
     def _tick(self) -> None:
-        if self._is_store_unsure or self._store.epoch() != self._epoch:
-            self._recreate_run()
+        replication_id = self._store.replication_id()
+        if (
+            self._is_store_unsure
+            or replication_id != self._replication_id
+            or self._store.epoch() != self._epoch
+        ):
+            self._recreate_run(replication_id)
             return
         self._store.heartbeat(self._tracker.backlog)
         self._report_demand(0 if self._stopped is not None else self._tracker.unfinished)
@@ -311,12 +318,25 @@ class QueueBackend:
                 self._events += self._tracker.lease_expired(lease.path, lease.delivery, lease.worker)
         self._republish_lost()
 
-    def _recreate_run(self) -> None:
-        """Recreate the run, with everything unfinished, on a broker that restarted empty."""
-        self._tracker.republish_all()
-        self._create_run(self._tracker.deliveries())
-        self._last_id, self._outbox, self._is_store_unsure = "0", [], False
-        self._is_catching_up = self._has_read = False
+    def _recreate_run(self, replication_id: str) -> None:
+        """Recreate the run, with everything unfinished, on a broker that lost data.
+
+        It restarted empty, or it is a replica that became the master and lacks the last writes to the old.
+        What it did not lose is read first.
+        """
+        self._last_id = "0"
+        while entries := self._store.read(self._last_id, block_s=0.0):
+            self._handle_all(entries)
+        running = self._tracker.restore()
+        epoch = _new_epoch()
+        waiting = dict(self._tracker.waiting_deliveries())
+        last_entries = self._store.seed(
+            waiting, epoch=epoch, spec=self._spec, running=running, after=self._last_id
+        )
+        self._handle_all(last_entries)
+        self._epoch, self._replication_id = epoch, replication_id
+        self._last_id, self._outbox, self._read_ids = "0", [], []
+        self._is_store_unsure = self._is_catching_up = False
         self._spare_leases()
         if self._stopped is not None:
             self._store.cancel()
@@ -371,6 +391,10 @@ class QueueBackend:
         until = self._clock() + LAST_RESULTS_S
         while not self._store.is_settled() and self._clock() < until:
             self._pause(_SETTLE_PAUSE_S)
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(8)
 
 
 def unusable_broker(error: Exception) -> InfrastructureError:

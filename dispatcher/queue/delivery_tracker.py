@@ -18,6 +18,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT
+from passmuster.wire.broker_messages import Lease
 
 MAX_WORKER_DEATHS = 3
 """A file during which this many workers died counts as the cause. After the first death it runs exclusively,
@@ -62,6 +63,8 @@ class _Job(Struct, kw_only=True):
     """Whether it had finished before the run was resumed, and its result is still to be read."""
     worker: str = ""
     """The worker that runs it, or ran it last; empty: unknown."""
+    started_delivery: int = 0
+    """The number under which that worker claimed it."""
     dead_workers: tuple[str, ...] = ()
     """The workers that died while they ran it."""
     rejected_results: int = 0
@@ -171,8 +174,16 @@ class DeliveryTracker:
         job = self._job(path, delivery)
         if job is None:
             return []
-        self._running[path], job.worker = job, worker
-        return self._start_events(job, worker)
+        events: list[BackendEvent] = [*self._start_events(job, worker)]
+        if path in self._running and delivery == job.started_delivery and worker != job.worker:
+            events.append(
+                BackendNotice(
+                    text=f"the broker lost the start of {path} on worker {job.worker}, so it also started on "
+                    f"worker {worker}; one of the two stops, and one result counts"
+                )
+            )
+        self._running[path], job.worker, job.started_delivery = job, worker, delivery
+        return events
 
     def finished(self, path: str, delivery: int, result: TestResult) -> list[BackendEvent]:
         """Return what the end of a file means for the run. Only the first result of a task counts."""
@@ -244,10 +255,18 @@ class DeliveryTracker:
         else:
             self._redeliver(job)  # The worker had it under an older number.
 
-    def republish_all(self) -> None:
-        """Republish everything: the broker has lost its data."""
-        for job in self._jobs.values():
-            self._redeliver(job)
+    def restore(self) -> list[Lease]:
+        """Republish what no worker is known to run, and return the leases of the rest.
+
+        For a broker that has lost data.
+        """
+        for path, job in self._jobs.items():
+            if not (path in self._running and job.worker):
+                self._redeliver(job)
+        return [
+            Lease(path=path, delivery=job.started_delivery, worker=job.worker)
+            for path, job in self._running.items()
+        ]
 
     def deliveries(self) -> dict[str, int]:
         """Return the newest delivery of every published task, by path."""

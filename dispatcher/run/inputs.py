@@ -36,6 +36,7 @@ class ProjectInputs:
         environ: the environment from which tests start.
         cache_dir: the directory for cached answers of the interpreter; None: there is none.
         history_origin: where the name of a shared history comes from, for messages.
+        tree: what earlier runs have read of the tree; None: nothing.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class ProjectInputs:
         environ: Mapping[str, str],
         cache_dir: Path | None,
         history_origin: str,
+        tree: TreeState | None = None,
     ) -> None:
         self._config, self._interpreter = config, interpreter
         self._environ, self._cache_dir = environ, cache_dir
         self._history_origin = history_origin
         self._rules = Overrides(config.overrides)
-        self.tree = TreeState(config.root)
+        self.tree = TreeState(config.root) if tree is None else tree
 
     def environment(self) -> str:
         """Return a digest of the interpreter, its packages, their variables, and those the user named."""
@@ -112,7 +114,22 @@ class ProjectInputs:
                 "--changed with shards needs a history that is the same on all machines: "
                 "name one with --history-from"
             )
-        judge = AffectedFiles(self.tree, self.environment(), changes)
+        return self._reasons(files, AffectedFiles(self.tree, self.environment(), changes), workdir, known)
+
+    def affected_since_pass(
+        self, files: Sequence[TestFile], *, workdir: Path, notices: list[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the files that any change since they last passed may affect, by path, with the reasons.
+
+        Adds to `notices` what the user should know.
+        """
+        known = self._known_runs(notices) if self._config.history else ()
+        self.tree.refresh()
+        return self._reasons(files, AffectedFiles(self.tree, self.environment(), None), workdir, known)
+
+    def _reasons(
+        self, files: Sequence[TestFile], judge: AffectedFiles, workdir: Path, known: Sequence[KnownRuns]
+    ) -> dict[str, tuple[str, ...]]:
         pairs = ((file.path, judge.reasons(self._candidate(file, workdir, known))) for file in files)
         return {path: reasons for path, reasons in pairs if reasons}
 

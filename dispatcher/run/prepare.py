@@ -31,6 +31,7 @@ from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
 from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
+from dispatcher.planning.order import FAILED_LAST_TIME
 from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
 from passmuster.host.capacity import Capacity
@@ -42,6 +43,7 @@ from passmuster.settings.origins import Origins
 from passmuster.settings.values import RANDOM
 
 if TYPE_CHECKING:
+    from dispatcher.inputs.tree_state import TreeState
     from dispatcher.planning.shard_selection import ShardSelection
     from dispatcher.run.inputs import ProjectInputs
 
@@ -61,6 +63,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     """What the user should know before the run, a line each."""
     reasons: Mapping[str, tuple[str, ...]] = {}
     """Why a change may affect each file, by path; empty unless --changed selects files."""
+    starts_with_failed: bool = False
+    """Whether the files that failed last time start before all others."""
 
     @property
     def shard_plan(self) -> ShardPlan | None:
@@ -91,6 +95,7 @@ class Preparation:
         cwd: the base of named paths; None: the root.
         origins: where each value of the configuration comes from, for messages.
         joined: the joined run that this program leads; None: an ordinary run.
+        tree: what earlier runs have read of the tree; None: nothing.
     """
 
     def __init__(
@@ -102,9 +107,10 @@ class Preparation:
         cwd: Path | None,
         origins: Origins,
         joined: JoinedRunHandle | None,
+        tree: TreeState | None,
     ) -> None:
         self._config, self._target, self._joined = config, target, joined
-        self._cwd, self._origins = cwd, origins
+        self._cwd, self._origins, self._tree = cwd, origins, tree
         self._environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
 
     def select(self) -> Selection:
@@ -243,6 +249,7 @@ class Preparation:
             self._environ,
             self._cache_dir(),
             self._origins["history-from"].name,
+            self._tree,
         )
 
     def _cache_dir(self) -> Path | None:
@@ -297,6 +304,9 @@ class Preparation:
                 for one in plan.files
             )
             plan = structs.replace(plan, files=tuple(marked))
+        if selection.starts_with_failed:
+            first = sorted(plan.files, key=lambda one: one.order_reason != FAILED_LAST_TIME)
+            plan = structs.replace(plan, files=tuple(first))
         plan = structs.replace(plan, layout=selection.layout.headline)
         return plan if shard is None else shard.of_run(plan, capacity)
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec import structs
+
 from dispatcher.config.model import TestConfig
-from dispatcher.engine.backend import Backend, ExecutionTarget
+from dispatcher.engine.backend import Backend, ExecutionTarget, WarmTarget
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
 from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
@@ -37,6 +39,7 @@ from passmuster.settings.origins import NO_ORIGINS, Origins
 if TYPE_CHECKING:
     from dispatcher.coverage.combine import CoverageReport
     from dispatcher.coverage.request import CoveragePlan
+    from dispatcher.inputs.tree_state import TreeState
 
 
 class TestRunner:
@@ -48,6 +51,7 @@ class TestRunner:
         cwd: the base of named paths; None: the root.
         origins: where each value of the configuration comes from, for messages.
         joined: the joined run that this program leads; None: an ordinary run.
+        tree: what earlier runs have read of the tree; None: nothing.
     """
 
     __test__: ClassVar[bool] = False
@@ -61,6 +65,7 @@ class TestRunner:
         cwd: Path | None = None,
         origins: Origins = NO_ORIGINS,
         joined: JoinedRunHandle | None = None,
+        tree: TreeState | None = None,
     ) -> None:
         self._target, self._joined = target, joined
         self._preparation = Preparation(
@@ -70,6 +75,7 @@ class TestRunner:
             cwd=cwd,
             origins=origins,
             joined=joined,
+            tree=tree,
         )
         # What this process did before, such as to install itself or to make another run, is not the run's.
         self._cpu_before_s = run_cpu_s()
@@ -101,6 +107,28 @@ class TestRunner:
         """
         return self.selection.files
 
+    def affected(self, notices: list[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the selected files that any change since they last passed may affect, by path, with reasons.
+
+        Adds to `notices` what the user should know.
+
+        Raises:
+            ConfigurationError: as for `discover_tests`.
+        """
+        selection = self.selection
+        inputs = self._preparation.inputs
+        return inputs.affected_since_pass(selection.files, workdir=selection.workdir, notices=notices)
+
+    def narrow(self, paths: Collection[str]) -> None:
+        """Run only these of the selected files; those that failed last time start first."""
+        files = tuple(file for file in self.selection.files if file.path in paths)
+        self.selection = structs.replace(self.selection, files=files, starts_with_failed=True)
+
+    @property
+    def environment(self) -> str:
+        """A digest of the interpreter, its packages, and the variables that count as inputs."""
+        return self._preparation.inputs.environment()
+
     @property
     def interpreter(self) -> ProjectInterpreter:
         """The project's interpreter.
@@ -118,6 +146,15 @@ class TestRunner:
         """
         with ExitStack() as stack:
             return self._preparation.prepare(self.selection, stack)
+
+    def announce(self, target: WarmTarget) -> None:
+        """Start the fork servers of all selected files, for coming runs.
+
+        Raises:
+            ConfigurationError: as for `run_tests`; nothing is run.
+        """
+        prepared = self.prepare()
+        target.announce(self._preparation.request(prepared, plan=prepared.plan))
 
     def explain_preload(self) -> tuple[str, ...]:
         """Return, as lines, what would be imported before this run's files are forked, and what would not.

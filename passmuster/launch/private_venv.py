@@ -22,6 +22,7 @@ from passmuster.launch import environment
 
 EXIT_INTERRUPTED = 130
 _MAKING = b"making\n"
+_FIND_LINKS = "PIP_FIND_LINKS"
 
 _PIP_SETTINGS_KEPT = frozenset(
     {
@@ -31,7 +32,7 @@ _PIP_SETTINGS_KEPT = frozenset(
         "PIP_CONFIG_FILE",
         "PIP_DEFAULT_TIMEOUT",
         "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS",
+        _FIND_LINKS,
         "PIP_INDEX_URL",
         "PIP_KEYRING_PROVIDER",
         "PIP_NO_CACHE_DIR",
@@ -193,12 +194,10 @@ class _Maker(NamedTuple):
     def make(self, *, from_scratch: bool) -> None:
         """Complete the environment; `from_scratch`: do not reuse what exists."""
         python = environment.private_python(self.home)
-        pip = [python, "-I", "-m", "pip"]
         for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
             marker.unlink()
-        if from_scratch or self._run([*pip, "--version"]).status != 0:
-            pip = self._create(python)
-        self._install(pip)
+        pip = [] if from_scratch else self._pip_for(python)
+        self._install(pip or self._create(python))
         tag = self._tag(python)
         for group, digest in environment.group_digests(str(self.home), self._complete_groups()):
             (self._venv / environment.marker_name(group, tag, digest)).touch()
@@ -226,15 +225,31 @@ class _Maker(NamedTuple):
             return [python, "-I", "-m", "pip"]
         if not _lacks_ensurepip(created.output):
             raise FirstStartError(f"could not create {self._venv}: {_reason(created)}")
-        # Debian's Python has no ensurepip, but its own pip can install into the environment from outside.
-        if self._run([base, "-I", "-m", "pip", "--version"]).status == 0:
-            bare = self._run([base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)])
-            if bare.status == 0:
-                return [base, "-I", "-m", "pip", "--python", python]
+        # Debian's Python has no ensurepip, but another pip can install into the environment.
+        pip = self._other_pip(base, python)
+        bare = [base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)]
+        if pip and self._run(bare).status == 0:
+            return pip
         raise FirstStartError(
             f"{base} cannot create environments, because its venv module is incomplete; install it"
             f" (on Debian and Ubuntu: apt install python3-venv) and start again"
         )
+
+    def _pip_for(self, python: str) -> list[str]:
+        """Return the command of a pip for the environment that exists; []: the environment is of no use."""
+        if self._run([python, "-I", "-m", "pip", "--version"]).status == 0:
+            return [python, "-I", "-m", "pip"]
+        if self._run([python, "-I", "-c", ""]).status == 0:
+            return self._other_pip(environment.base_python(), python)
+        return []
+
+    def _other_pip(self, base: str, python: str) -> list[str]:
+        """Return the command of the base's own pip, or of a wheel of pip in PIP_FIND_LINKS; else []."""
+        if self._run([base, "-I", "-m", "pip", "--version"]).status == 0:
+            return [base, "-I", "-m", "pip", "--python", python]
+        folders = (Path(place.removeprefix("file://")) for place in os.environ.get(_FIND_LINKS, "").split())
+        wheels = (wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
+        return next(([python, "-I", f"{wheel}/pip"] for wheel in wheels), [])
 
     def _install(self, pip: Sequence[str]) -> None:
         options = ["--no-input", "--disable-pip-version-check"]
@@ -295,9 +310,14 @@ def explain_failed_install(
     """Return the line for a failed pip: what is missing, why, and the command to try."""
     if "No space left on device" in installed.output or "Disk quota exceeded" in installed.output:
         return explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), home=str(home))
+    question = "is there a network?"
+    if os.environ.get("PIP_NO_INDEX"):
+        question = (
+            f"PIP_NO_INDEX is set: does {_FIND_LINKS} ({os.environ.get(_FIND_LINKS, 'not set')}) have them?"
+        )
     return (
         f"could not install {', '.join(missing) or 'the requirements'}: {_reason(installed)};"
-        f" is there a network? Start again, or run: {' '.join(command)}"
+        f" {question} Start again, or run: {' '.join(command)}"
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from msgspec import Struct
 
 from passmuster.settings.values import ValueType
@@ -12,8 +10,6 @@ LOOPBACK = "127.0.0.1"
 MAX_PORT = 65535
 METRICS_SUMMARY = "serve metrics for Prometheus at this port of the loopback address, or at ADDRESS:PORT"
 METRICS_FILE_SUMMARY = "write metrics to this file for the textfile collector of node_exporter"
-
-_LISTEN = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
 
 
 class ListenAddress(Struct, frozen=True, kw_only=True):
@@ -27,10 +23,15 @@ class ListenAddress(Struct, frozen=True, kw_only=True):
 
 
 def _parse_listen(text: str) -> ListenAddress | None:
-    found = _LISTEN.fullmatch(text.strip())
-    if found is None or int(found["port"]) > MAX_PORT:
+    host, separator, port = text.strip().rpartition(":")
+    is_number = port.isascii() and port.isdecimal() and len(port) <= len(str(MAX_PORT))
+    if not is_number or int(port) > MAX_PORT:
         return None
-    return ListenAddress(host=(found["host"] or LOOPBACK).strip("[]"), port=int(found["port"]))
+    is_ipv6 = host.startswith("[") and host.endswith("]")
+    name = host[1:-1] if is_ipv6 else host
+    if (":" in name) is not is_ipv6 or bool(name) is not bool(separator) or len(name.split()) > 1:
+        return None
+    return ListenAddress(host=name or LOOPBACK, port=int(port))
 
 
 LISTEN = ValueType(

@@ -1,4 +1,4 @@
 """The version of Passmuster. A dispatcher and its workers must have the same version."""
 
 VERSION = "0.1.0"
-"""The same as in `pyproject.toml`."""
+"""Set by `scripts/release`, which tags the same version."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 from redis.exceptions import AuthenticationError, InvalidResponse
+from redis.sentinel import MasterNotFoundError
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.broker import BrokerAddress
@@ -74,6 +75,11 @@ def _connection_problem(error: redis.RedisError, address: BrokerAddress) -> str:
         return (
             f"the broker {address.shown} cannot be trusted: {reason}; its certificate must be valid, for"
             " this name, and from a CA that the system or the address (?ssl_ca_certs=PATH) names"
+        )
+    if isinstance(error, MasterNotFoundError):
+        return (
+            f"the broker {address.shown} cannot be reached: {error}; check the name, and that most of the"
+            " Sentinels run"
         )
     server = "Redis or Valkey" if address.tls is None else "Redis or Valkey with TLS"
     return (

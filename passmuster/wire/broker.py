@@ -1,4 +1,4 @@
-"""Parses and validates the address of the broker, and formats it without its password.
+"""Parses and validates the address of the broker, and formats it without its passwords.
 
 Opens no connection: `run_store.connect` does that, and `passmuster.wire.access` checks the server.
 """
@@ -6,6 +6,8 @@ Opens no connection: `run_store.connect` does that, and `passmuster.wire.access`
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from msgspec import Struct
@@ -15,10 +17,17 @@ from passmuster.model.hidden_fields import repr_without
 
 _ALLOWED = (
     "redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, "
-    "or redis+socket://[[user]:password@]/path/of/the.socket"
+    "redis+socket://[[user]:password@]/path/of/the.socket, or for Sentinel "
+    "sentinel://[[user]:password@]host[:port][;sentinel://…][/database]?master_name=NAME"
 )
 _DEFAULT_PORT = 6379
+_DEFAULT_SENTINEL_PORT = 26379
+_ENCRYPTED_SENTINEL = "sentinels"
+_SENTINEL_SCHEMES = ("sentinel", _ENCRYPTED_SENTINEL)
+_SENTINEL_OPTIONS = ("master_name", "sentinel_user", "sentinel_password")
 _MAX_PORT = 65535
+
+_MASTER_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 _DATABASE_OF_SOCKET = {"redis+socket": "virtual_host", "unix": "db"}
 """The query parameter for the database of a socket's address, as Celery and redis-py name it."""
@@ -35,6 +44,21 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
     """Its key; empty: `certfile` contains it."""
 
 
+class SentinelGroup(Struct, frozen=True, kw_only=True):
+    """The Sentinel processes that know which server is the master."""
+
+    nodes: tuple[tuple[str, int], ...]
+    """Host and port of each, in the order in which they are asked."""
+    master_name: str
+    """The name under which they monitor the master and its replicas."""
+    user: str = ""
+    """Decoded; empty: the Sentinels' default user."""
+    password: str = ""
+    """Decoded; empty: the Sentinels require none."""
+
+    __repr__ = repr_without("user", "password")
+
+
 class BrokerAddress(Struct, frozen=True, kw_only=True):
     """A broker's address."""
 
@@ -45,16 +69,18 @@ class BrokerAddress(Struct, frozen=True, kw_only=True):
     password: str
     """Decoded; empty: none."""
     host: str
-    """A name or an IP address; empty for a Unix socket."""
+    """A name or an IP address; empty for a Unix socket or Sentinels."""
     port: int
-    """0 for a Unix socket."""
+    """0 for a Unix socket or Sentinels."""
     database: int
     path: str
     """Of the Unix socket; empty: none."""
     tls: TlsFiles | None = None
-    """None: the connection is not encrypted."""
+    """None: the connections, also those to Sentinels, are not encrypted."""
+    sentinel: SentinelGroup | None = None
+    """None: the address names the server itself."""
     is_loopback: bool
-    """Whether only this machine can reach it."""
+    """Whether only this machine can reach it; False for Sentinels, which may name servers elsewhere."""
     shown: str
     """The address without the user's name and the password."""
 
@@ -79,12 +105,9 @@ def read_address(url: str) -> BrokerAddress:
     Raises:
         ValueError: it is not one; the message says what was expected, and never shows the password.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        # Without its cause, which may quote the password.
-        raise _wrong("has a part that cannot be read") from None
+    if url.partition("://")[0] in _SENTINEL_SCHEMES:
+        return _sentinel_address(url)
+    parts, port = _split(url)
     if parts.scheme in _DATABASE_OF_SOCKET:
         return _socket_address(url, parts)
     if parts.scheme not in ("redis", "rediss"):
@@ -94,12 +117,9 @@ def read_address(url: str) -> BrokerAddress:
     if parts.fragment or (parts.query and parts.scheme == "redis"):
         # An unencoded `#` or `?` in a password ends up here: the rest would silently be another address.
         raise _wrong("has a `?` or `#`; in a password write %3F and %23")
-    tls = _tls(parts.query) if parts.scheme == "rediss" else None
-    if port == 0:
-        raise _wrong(f"has port 0 (1 to {_MAX_PORT} are possible)")
+    tls = _tls(parse_qs(parts.query, keep_blank_values=True)) if parts.scheme == "rediss" else None
     database = _database(parts.path.removeprefix("/"))
     port = port or _DEFAULT_PORT
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return BrokerAddress(
         url=url,
         user=unquote(parts.username or ""),
@@ -110,16 +130,90 @@ def read_address(url: str) -> BrokerAddress:
         path="",
         tls=tls,
         is_loopback=_is_loopback(parts.hostname),
-        shown=f"{parts.scheme}://{host}:{port}/{database}" + (f"?{parts.query}" if parts.query else ""),
+        shown=f"{parts.scheme}://{netloc(parts.hostname, port)}/{database}"
+        + (f"?{parts.query}" if parts.query else ""),
     )
 
 
 def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
     """Return the address with another password, given unencoded; the user's name stays."""
-    parts = urlsplit(address.url)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{host}"
-    return read_address(urlunsplit(parts._replace(netloc=netloc)))
+    parts = [urlsplit(address.url)] if address.sentinel is None else _sentinel_parts(address.url)
+    login = f"{quote(address.user, safe='')}:{quote(password, safe='')}"
+    changed = (part._replace(netloc=f"{login}@{part.netloc.rpartition('@')[2]}") for part in parts)
+    return read_address(";".join(map(urlunsplit, changed)))
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """Return the parts of an address, and its port, or None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Without its cause, which may quote the password.
+        raise _wrong("has a part that cannot be read") from None
+    if port == 0:
+        raise _wrong(f"has port 0 (1 to {_MAX_PORT} are possible)")
+    return parts, port
+
+
+def netloc(host: str, port: int) -> str:
+    """Return host and port as in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _sentinel_address(url: str) -> BrokerAddress:
+    """Return the address in the form that Celery uses for Sentinel: one part for each, separated by `;`.
+
+    User, password, database, and options may stand in any part, or be repeated in several.
+    """
+    parts = _sentinel_parts(url)
+    scheme = parts[0].scheme
+    user, password, path, query = (
+        _same_in_all([(getattr(part, name) or "").removeprefix("/") for part in parts], name)
+        for name in ("username", "password", "path", "query")
+    )
+    options = parse_qs(query, keep_blank_values=True)
+    master, sentinel_user, sentinel_password = (options.pop(name, [""])[-1] for name in _SENTINEL_OPTIONS)
+    if _MASTER_NAME.fullmatch(master) is None:
+        raise _wrong("has no `?master_name=NAME` with the name by which the Sentinels know the master")
+    if options and scheme != _ENCRYPTED_SENTINEL:
+        raise _wrong(f"has an option other than {', '.join(_SENTINEL_OPTIONS)} after `?`")
+    nodes = tuple((part.hostname or "", part.port or _DEFAULT_SENTINEL_PORT) for part in parts)
+    database = _database(path)
+    shown = ";".join(f"{scheme}://{netloc(*node)}" for node in nodes)
+    return BrokerAddress(
+        url=url,
+        user=unquote(user),
+        password=unquote(password),
+        host="",
+        port=0,
+        database=database,
+        path="",
+        tls=_tls(options) if scheme == _ENCRYPTED_SENTINEL else None,
+        sentinel=SentinelGroup(
+            nodes=nodes, master_name=master, user=sentinel_user, password=sentinel_password
+        ),
+        is_loopback=False,
+        shown=f"{shown}/{database}?master_name={master}",
+    )
+
+
+def _sentinel_parts(url: str) -> list[SplitResult]:
+    scheme, _, rest = url.partition("://")
+    parts = [_split(f"{scheme}://{text.removeprefix(f'{scheme}://')}")[0] for text in rest.split(";")]
+    if any(part.fragment for part in parts):
+        raise _wrong("has a `#`; in a password write %23")
+    if not all(part.hostname for part in parts):
+        raise _wrong("names no host between two `;`, of which a password must write %3B")
+    return parts
+
+
+def _same_in_all(texts: Sequence[str], name: str) -> str:
+    """Return the only value besides "", which is also the default."""
+    found = {text for text in texts if text}
+    if len(found) > 1:
+        raise _wrong(f"has a different {name} for each Sentinel")
+    return found.pop() if found else ""
 
 
 def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
@@ -143,9 +237,8 @@ def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
     )
 
 
-def _tls(query: str) -> TlsFiles:
-    """Return the files for TLS. No other option is allowed, because it could weaken TLS."""
-    found = parse_qs(query, keep_blank_values=True)
+def _tls(found: Mapping[str, list[str]]) -> TlsFiles:
+    """Return the files for TLS from an address's options. Any other option could weaken TLS: refused."""
     names = [f"ssl_{name}" for name in TlsFiles.__struct_fields__]
     if found.keys() - set(names):
         # The message does not quote it: it may be the rest of a password.

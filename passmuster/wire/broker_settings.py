@@ -71,7 +71,7 @@ def private_variables(rows: Iterable[Setting]) -> tuple[str, ...]:
 
 def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:
     """Return a warning if the address that was given as the argument `option` contains a password."""
-    if not address.password:
+    if not (address.password or (address.sentinel is not None and address.sentinel.password)):
         return None
     return (
         f"all users of this machine can read the password in {option} while this runs: "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from passmuster.wire.broker import BrokerAddress, read_address
+from passmuster.wire.broker import BrokerAddress, netloc, read_address
 from passmuster.wire.broker_keys import PREFIX, PRIORITY_STEPS
+from passmuster.wire.sentinel import sentinel_options
 from passmuster.wire.tls import tls_options
 
 SOCKET_S = 10
@@ -29,6 +30,7 @@ def shared_settings(url: str) -> dict[str, object]:
         # Not in the address: `rediss://` alone is not encrypted at all (kombu/transport/redis.py, 5.7.0).
         "broker_use_ssl": None if address.tls is None else tls_options(address.tls),
         "broker_transport_options": {
+            **_sentinel_options(address),
             "global_keyprefix": PREFIX,
             "priority_steps": list(PRIORITY_STEPS),
             # The broker does not keep unacknowledged messages: leases detect the files of a killed worker,
@@ -47,11 +49,25 @@ def shared_settings(url: str) -> dict[str, object]:
     }
 
 
+def _sentinel_options(address: BrokerAddress) -> dict[str, object]:
+    """Return kombu's options for Sentinel; none for the address of a server."""
+    group = address.sentinel
+    if group is None:
+        return {}
+    return {
+        "master_name": group.master_name,
+        "sentinel_kwargs": sentinel_options(address),
+    }
+
+
 def _celery_url(address: BrokerAddress) -> str:
     """Return the address as Celery parses it, which gives unencoded characters another meaning."""
     login = f"{quote(address.user, safe='')}:{quote(address.password, safe='')}@" if address.password else ""
+    if address.sentinel is not None:
+        # In full for each: kombu tries them in turn, each as an address of its own.
+        nodes = (f"sentinel://{login}{netloc(*node)}/{address.database}" for node in address.sentinel.nodes)
+        return ";".join(nodes)
     if address.path:
         return f"redis+socket://{login}{quote(address.path)}?virtual_host={address.database}"
     scheme = "redis" if address.tls is None else "rediss"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{scheme}://{login}{host}:{address.port}/{address.database}"
+    return f"{scheme}://{login}{netloc(address.host, address.port)}/{address.database}"

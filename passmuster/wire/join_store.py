@@ -226,9 +226,9 @@ class _GuardedClient:
             pipeline.eval(*arguments)
             return pipeline.execute()[0]
 
-    def xtrim(self, *arguments: Any, **options: Any) -> Any:
+    def xdel(self, *arguments: Any) -> Any:
         with self.pipeline() as pipeline:
-            pipeline.xtrim(*arguments, **options)
+            pipeline.xdel(*arguments)
             return pipeline.execute()[0]
 
 

@@ -121,6 +121,12 @@ end
 
 -- The dispatcher's operations.
 
+-- For a file that a worker is known to run although the broker has lost its state.
+function operations.lease(path, delivery, worker)
+  grant_lease(path, delivery, worker)
+  return 1
+end
+
 function operations.expired()
   return redis.call('ZRANGEBYSCORE', lease, '-inf', integer(now_ms()))
 end

@@ -55,6 +55,7 @@ from passmuster.wire.broker_messages import (
 )
 from passmuster.wire.codec import CodecError, decode, encode
 from passmuster.wire.lua_script import load_script
+from passmuster.wire.sentinel import connect_by_sentinel
 from passmuster.wire.tls import tls_options
 
 _MAX_ENTRIES = 100
@@ -98,6 +99,8 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         return BrokerClient(unix_socket_path=address.path, **options)
     if address.tls is not None:
         options |= {"ssl": True, **tls_options(address.tls)}
+    if address.sentinel is not None:
+        return connect_by_sentinel(address, address.sentinel, options)
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
@@ -137,23 +140,41 @@ class RunStore:
 
     # The dispatcher's side.
 
-    def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
+    def seed(
+        self,
+        deliveries: Mapping[str, int],
+        *,
+        epoch: str,
+        spec: str = "",
+        running: Sequence[Lease] = (),
+        after: str | None = None,
+    ) -> list[StreamEntry]:
         """Start the run, or restart it: discard its state and queue these files. Read from "0" afterwards.
 
         Args:
             deliveries: the delivery number of each path.
             epoch: a new random word; if `epoch()` returns another one or None, the broker lost the run.
             spec: the signed spec (`run_spec`); no worker serves a run without one.
+            running: files that are leased to their workers again, instead of being queued.
+            after: the last entry that was read.
+
+        Returns:
+            The entries after that one, which are discarded with the rest; none if `after` is None.
         """
         with self._client.pipeline(transaction=True) as pipeline:
+            if after is not None:
+                pipeline.xread({self._results: after})
             self._delete(pipeline)
             if deliveries:
                 states = {path: f"Q:{delivery}" for path, delivery in deliveries.items()}
                 pipeline.hset(self._state, mapping=states)
             pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "spec": spec})
             pipeline.sadd(RUNS_KEY, self._run_id)
+            for lease in running:
+                self._run("lease", lease.path, lease.delivery, lease.worker, client=pipeline)
             self._run("heartbeat", 0, client=pipeline)
-            pipeline.execute()
+            replies = pipeline.execute()
+        return [] if after is None else _entries(replies[0])
 
     def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
         """Return the epoch of the run, and for each file its stage (Q, R, D) and delivery number.
@@ -180,6 +201,13 @@ class RunStore:
         """Return the epoch of the last `seed`, or None if the broker does not know the run."""
         found = self._client.hget(self._meta, "epoch")
         return None if found is None else str(found)
+
+    def replication_id(self) -> str:
+        """Return the identity of the server's data: another one follows a restart or a failover.
+
+        A replica gets a new identity when it becomes the master. It may lack the last writes to the old one.
+        """
+        return str(self._client.info("replication").get("master_replid", ""))
 
     def heartbeat(self, backlog: int = 0) -> None:
         """Send the dispatcher's heartbeat. Without it, all keys of the run expire in a day.
@@ -234,13 +262,15 @@ class RunStore:
         # The broker would wait without limit for 0.
         block_ms = int(min(block_s, _MAX_BLOCK_S) * 1000) or None
         reply = self._client.xread({self._results: last_id}, count=_MAX_ENTRIES, block=block_ms)
-        return [_entry(entry_id, fields) for _, entries in reply or () for entry_id, fields in entries]
+        return _entries(reply)
 
-    def trim(self, last_id: str) -> None:
-        """Remove the entries up to and including `last_id`."""
-        time_ms, _, number = last_id.partition("-")
-        following = read_number(number or "0", what="the last entry's number") + 1
-        self._client.xtrim(self._results, minid=f"{time_ms}-{following}", approximate=False)
+    def discard(self, entry_ids: Sequence[str]) -> None:
+        """Remove these entries, at least one.
+
+        Not all up to the last one: another master, whose clock is behind, may have given a later entry a
+        smaller ID.
+        """
+        self._client.xdel(self._results, *entry_ids)
 
     # The worker's side.
 
@@ -411,6 +441,10 @@ def _lease(member: str) -> Lease:
     if not separator:
         raise DamagedDataError(f"a lease is {ascii(member)[:40]}")
     return Lease(path=path, delivery=read_number(delivery, what=f"the lease of {path!a}"), worker=worker)
+
+
+def _entries(reply: Any) -> list[StreamEntry]:
+    return [_entry(entry_id, fields) for _, entries in reply or () for entry_id, fields in entries]
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:

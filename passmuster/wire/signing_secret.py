@@ -75,9 +75,10 @@ def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -
     if file is not None and _others_can_read(file):
         found.append(f"all users of this machine can read the secret in {file}: run `chmod 600` on it")
     if address.tls is None and not address.is_loopback:
+        scheme = "rediss" if address.sentinel is None else "sentinels"
         found.append(
             f"the connection to {address.shown} is not encrypted: others in the network can read the "
-            "password and the results; use rediss:// with a server that has TLS"
+            f"password and the results; use {scheme}:// with a server that has TLS"
         )
     return tuple(found)
 

@@ -212,6 +212,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.config",
         "dispatcher.discovery",
     ),
+    "dispatcher.watch": (
+        "passmuster.model",
+        "passmuster.settings",
+        "dispatcher.config",
+        "dispatcher.inputs",
+        "dispatcher.engine",
+        "dispatcher.run",
+    ),
     "dispatcher.cli": (
         "passmuster.model",
         "passmuster.settings",
@@ -232,15 +240,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "dispatcher.merge",
         "dispatcher.join",
         "dispatcher.migrate",
+        "dispatcher.watch",
     ),
 }
 """Each room with the rooms it imports, from the bottom up: a room imports only rooms before it.
 
 Imports inside functions and for type checking count. `run_tests.py`, `run_ci_replica.py`,
-`worker/__main__.py` and `passmuster/api.py` put the parts together and may import every room.
+`worker/__main__.py`, `passmuster/api.py` and `passmuster/celery.py` put the parts together and may import
+every room.
 """
 
-DOORS = ("run_tests", "run_ci_replica", "worker.__main__", "passmuster.api")
+DOORS = ("run_tests", "run_ci_replica", "worker.__main__", "passmuster.api", "passmuster.celery")
 TOPS = ("passmuster", "worker", "dispatcher")
 
 SMALL_LINES = 60

@@ -30,11 +30,13 @@ THIRD_PARTY = {"msgspec", "psutil", "rich"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "dispatcher/queue/publisher.py",
+    "passmuster/celery.py",
     "passmuster/source/store.py",
     "passmuster/wire/access.py",
     "passmuster/wire/broker_client.py",
     "passmuster/wire/join_store.py",
     "passmuster/wire/run_store.py",
+    "passmuster/wire/sentinel.py",
     "worker/queue/celery_app.py",
     "worker/queue/transport.py",
 )
@@ -43,6 +45,10 @@ QUEUE_PLACES = (
 WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
+
+NOTIFICATIONS = {"watchfiles"}
+NOTIFICATION_PLACES = ("dispatcher/watch/changes.py",)
+"""The only place that may load what notifies of changes: it is installed for `watch` alone."""
 
 METRICS = {"prometheus_client"}
 METRICS_PLACES = ("passmuster/metrics/exporter.py",)
@@ -116,6 +122,7 @@ PURE = (
     "dispatcher/reporters/html/samples.py",
     "dispatcher/reporters/junit_model.py",
     "dispatcher/terminal/tags.py",
+    "dispatcher/watch/events.py",
     "passmuster/host/capacity.py",
     "passmuster/model/oversubscription.py",
     "passmuster/model/result.py",
@@ -187,6 +194,8 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, f"{top} belongs into {', '.join(WORKFLOW_PLACES)} alone"
         elif top in METRICS and not _is_at(name, METRICS_PLACES):
             yield line, f"{top} belongs into {', '.join(METRICS_PLACES)} alone"
+        elif top in NOTIFICATIONS and not _is_at(name, NOTIFICATION_PLACES):
+            yield line, f"{top} belongs into {', '.join(NOTIFICATION_PLACES)} alone"
         elif top in TEMPLATES and not _is_at(name, TEMPLATE_PLACES):
             yield line, f"{top} belongs into {', '.join(TEMPLATE_PLACES)} alone"
         elif top == "dataclasses" and not _is_at(name, CHILD_PLACES):
@@ -202,7 +211,8 @@ def _is_at(name: str, places: tuple[str, ...]) -> bool:
 
 
 def _is_known(top: str) -> bool:
-    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW | METRICS | TEMPLATES
+    known = OURS | THIRD_PARTY | QUEUE | WORKFLOW | METRICS | NOTIFICATIONS | TEMPLATES
+    return top in sys.stdlib_module_names | known
 
 
 def test_every_import_of_ours_is_allowed() -> None:
@@ -233,6 +243,7 @@ def test_every_module_that_must_be_pure_exists(name: str) -> None:
         ("passmuster/wire/envelope.py", "import kombu", "kombu belongs into"),
         ("dispatcher/replica/ci_replica.py", "import yaml", "yaml belongs into"),
         ("worker/queue/metrics.py", "import prometheus_client", "prometheus_client belongs into"),
+        ("dispatcher/watch/session.py", "import watchfiles", "watchfiles belongs into"),
         ("passmuster/wire/codec.py", "import time", "a pure module must not import time"),
         ("dispatcher/engine/state.py", "import time", "a pure module must not import time"),
         ("worker/executor/classify.py", "from os import path", "a pure module must not import os"),

@@ -19,7 +19,7 @@ from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 BLOCKS = all_blocks()
 RUN = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": (sys.executable, "-W", "error", "-c")}
-READ_ONLY = {"text", "toml"}
+READ_ONLY = {"text", "toml", "json"}
 """Pictures made of characters, and configuration, which is read instead of run."""
 
 OF_A_CI = {"yaml", "groovy"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def test_files_run_whose_inputs_changed_since_they_passed(shop: Project) -> None
     reasons = shop.run("--changed", "--list", events=False)
     assert selected(reasons) == {"stock"}
     assert "test_stock.py: tests/stock.py changed" in reasons.stderr
+    (listed_file,) = json.loads(shop.run("--changed", "--list", "--output", "json", events=False).stdout)[
+        "files"
+    ]
+    assert (listed_file["path"], listed_file["reasons"][0]) == (
+        "tests/test_stock.py",
+        "tests/stock.py changed",
+    )
     explained = shop.run("explain", "tests/test_stock.py", events=False)
     assert "affected          tests/stock.py changed" in explained.stdout
     ran = shop.run("--changed")

@@ -133,7 +133,8 @@ def queues_in_flower() -> set[str]:
 @pytest.fixture(scope="module")
 def outcome(compose: Compose, project: Path, queues_in_flower: set[str]) -> Outcome:
     """A run that lost the worker of the file by which it was held."""
-    command = ("./run_tests.py", "--events", "/project/out/events.jsonl")
+    written = ("--events", "/project/out/events.jsonl", "--metrics-file", "/project/out/run.prom")
+    command = ("./run_tests.py", *written)
     run = compose.start("run", "--rm", "--no-TTY", "dispatcher", *command)
     out = project / "out"
     try:
@@ -170,6 +171,14 @@ def test_every_file_has_its_result_although_a_worker_was_killed(outcome: Outcome
     assert statuses.keys() == names, outcome
     assert {name for name in names if statuses[name] != "PASS"} == {"tests/test_too_large.py"}, outcome
     assert outcome.code == 1, outcome
+
+
+@pytest.mark.usefixtures("outcome")
+def test_the_image_exports_metrics_which_count_the_lost_worker(project: Path) -> None:
+    metrics = (project / "out" / "run.prom").read_text()
+
+    # Perhaps one more: see the next test.
+    assert re.search(r"^passmuster_run_workers_lost_total\S+ [1-9]", metrics, re.MULTILINE), metrics
 
 
 def test_a_file_that_is_too_large_for_its_container_is_found_out(outcome: Outcome) -> None:

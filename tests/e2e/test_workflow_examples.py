@@ -40,6 +40,7 @@ def project(tmp_path: Path) -> GitProject:
     for name in FILES:
         made.write(name, PASSING)
     made.write(".gitignore", ".passmuster/\n__pycache__/\nrecords/\n")
+    made.write("requirements.txt", "")
     made.commit()
     return made
 
@@ -104,13 +105,13 @@ def test_a_lost_github_shard_is_run_again_and_the_next_run_is_split_by_the_histo
     run.run_failed_again(EXAMPLES / "github-shards.yml")
 
     first = run.logs
-    assert results(first) == {"history": "success", "shard": "success", "merge": "success"}, told(first)
+    assert results(first) == {"prepare": "success", "shard": "success", "merge": "success"}, told(first)
     ran_again = [log is not before for log, before in zip(first["shard"], lost["shard"], strict=True)]
     assert ran_again == [False, False, True, False]
     assert sorted(name for log in first["shard"] for name in ran(log)) == FILES, told(first)
     assert all(len(ran(log)) == 2 for log in first["shard"]), told(first)
-    assert suites(place, "report") == dict.fromkeys(FILES, True)
-    assert FILES[7] in (place.artifacts["report"] / "report.html").read_text(encoding="utf-8")
+    assert suites(place, "tests-report") == dict.fromkeys(FILES, True)
+    assert FILES[7] in (place.artifacts["tests-report"] / "report.html").read_text(encoding="utf-8")
     assert remembered(place) == len(FILES)
 
     project.write(FILES[3], FAILING)
@@ -118,14 +119,58 @@ def test_a_lost_github_shard_is_run_again_and_the_next_run_is_split_by_the_histo
     place.artifacts.clear()
     second = Run(place=place, number="2").run(EXAMPLES / "github-shards.yml")
 
-    assert results(second) == {"history": "success", "shard": "failure", "merge": "failure"}, told(second)
+    assert results(second) == {"prepare": "success", "shard": "failure", "merge": "failure"}, told(second)
     assert sum(log.result == "failure" for log in second["shard"]) == 1
-    assert suites(place, "report") == {name: name != FILES[3] for name in FILES}
+    assert suites(place, "tests-report") == {name: name != FILES[3] for name in FILES}
     assert "FAILED TESTS:\ntests/test_3.py\n" in second["merge"][0].output
     assert "tests/test_3.py" in second["merge"][0].summary
     assert [log.summary for log in second["shard"]] == [""] * 4
-    assert "history" in place.artifacts
+    assert "tests-history" in place.artifacts
     assert not any("balanced by the number of files" in log.output for log in second["shard"]), told(second)
+
+
+def test_shards_of_a_cancelled_run_leave_records_and_their_merge_is_no_verdict(
+    place: Place, project: GitProject, tmp_path: Path
+) -> None:
+    place.cancelled_by = tmp_path / "the file that hangs has started"
+    hangs = f"import pathlib, time\n\npathlib.Path({str(place.cancelled_by)!r}).touch()\ntime.sleep(600)\n"
+    project.write(FILES[0], hangs)
+    project.commit()
+
+    logs = Run(place=place).run(EXAMPLES / "github-shards.yml")
+
+    assert "cancelled" in {log.result for log in logs["shard"]}, told(logs)
+    assert any(name.startswith("tests-record-") for name in place.artifacts)
+    [merge] = logs["merge"]
+    assert merge.result == "failure", merge.output
+    assert "Run Passmuster (exit status 130)" in merge.output
+    assert "LOST" not in merge.output
+    assert "[FAIL] " not in merge.output
+
+
+def test_one_job_runs_all_files_and_keeps_reports_and_history(place: Place, project: GitProject) -> None:
+    looks = (
+        "import os\n        self.assertEqual([name for name in os.environ if name.startswith('INPUT_')], [])"
+    )
+    project.write(FILES[0], PASSING.replace("pass\n", f"{looks}\n"))
+    project.commit()
+    [log] = Run(place=place).run(EXAMPLES / "github-job.yml")["tests"]
+
+    assert log.result == "success", log.output
+    assert suites(place, "tests-report") == dict.fromkeys(FILES, True)
+    assert "All 8 test files passed" in log.summary
+    assert remembered(place) == len(FILES)
+
+
+def test_a_misspelt_command_of_the_action_fails(place: Place, tmp_path: Path) -> None:
+    workflow = tmp_path / "wrong.yml"
+    text = (EXAMPLES / "github-job.yml").read_text(encoding="utf-8")
+    workflow.write_text(f"{text}        with: {{command: merg}}\n", encoding="utf-8")
+
+    [log] = Run(place=place).run(workflow)["tests"]
+
+    assert log.result == "failure"
+    assert "::error::Passmuster: command 'merg'" in log.output
 
 
 def test_gitlab_jobs_are_one_run_which_a_failure_and_a_lost_job_make_red(
@@ -137,12 +182,13 @@ def test_gitlab_jobs_are_one_run_which_a_failure_and_a_lost_job_make_red(
 
     logs = Pipeline(place=place, vanished=frozenset({("tests", 1)})).run(EXAMPLES / "gitlab-ci.yml")
 
-    assert results(logs) == {"history": "success", "tests": "failure", "merge": "failure"}, told(logs)
+    expected = {"tests-history": "success", "tests": "failure", "tests-merge": "failure"}
+    assert results(logs) == expected, told(logs)
     files = [ran(log) for log in logs["tests"]]
     assert [len(names) for names in files] == [2, 0, 2, 2], told(logs)
-    said = logs["merge"][0].output
+    said = logs["tests-merge"][0].output
     assert "[FAIL] shard 2 of 4 left no record: 2 file(s) (tests/test_" in said, said
-    assert suites(place, "1/merge 1/1") == {
+    assert suites(place, "1/tests-merge 1/1") == {
         name: name == FILES[0] and name in set().union(*files) for name in FILES
     }
 
@@ -154,7 +200,7 @@ def test_machines_on_github_take_files_from_one_queue_and_all_end_alike(place: P
 
     assert [log.result for log in logs["machine"]] == ["success"] * 4, told(logs)
     for number in range(1, 5):
-        assert suites(place, f"report-{number}") == dict.fromkeys(FILES, True)
+        assert suites(place, f"machine-{number}-report") == dict.fromkeys(FILES, True)
 
 
 def test_without_the_secrets_of_the_repository_no_machine_is_green(place: Place) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dispatcher.config.model import TestConfig
 from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.target import BrokerTarget
+from passmuster.model.errors import InfrastructureError
 from passmuster.wire.broker_keys import DEMAND_REPORTS_KEY, DEMAND_TTL_S
-from passmuster.wire.run_store import connect, report_demand
+from passmuster.wire.run_store import WorkerDirectory, connect, report_demand
 
 LIST = "pm:demand"
 """Documented in docs/how-to/workers.md, so it never changes."""
@@ -30,6 +34,25 @@ def test_the_list_is_as_long_as_the_files_of_all_runs(client: Any) -> None:
 
     assert lengths == [2500, 2503, 10, 3, 0]
     assert client.exists(LIST, DEMAND_REPORTS_KEY) == 0
+
+
+def test_a_run_that_waits_for_its_first_worker_counts_as_one_file(
+    client: Any, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    directory = WorkerDirectory(client)
+    for left in directory.statuses():  # By workers that other tests killed.
+        directory.remove(left.name)
+    config = TestConfig(root=tmp_path, broker=server.url, worker_timeout_s=0.1)
+    while_it_waits: list[int] = []
+    target = BrokerTarget(
+        {"PASSMUSTER_SECRET": "0123456789abcdef"}, lambda line: while_it_waits.append(client.llen(LIST))
+    )
+
+    with pytest.raises(InfrastructureError, match="no worker was there"):
+        target.capacity(config)
+
+    assert while_it_waits == [1]
+    assert client.llen(LIST) == 0
 
 
 def test_a_killed_dispatcher_does_not_count_for_ever(client: Any) -> None:

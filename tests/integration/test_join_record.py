@@ -186,7 +186,7 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
         old.heartbeat,
         old.cancel,
         old.end,
-        lambda: old.trim(entries[-1].entry_id),
+        lambda: old.discard([entries[-1].entry_id]),
     ):
         with pytest.raises(NotLeadingError):
             change()

@@ -377,7 +377,7 @@ def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any,
         assert RUN_TTL_S - 60 < client.ttl(key(run_of(record))) <= RUN_TTL_S, key
 
 
-def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read(record: RunStore) -> None:
+def test_reading_goes_on_after_the_last_entry_and_entries_are_discarded_by_id(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     [started] = record.read("0", block_s=0)
     record.finish("a.py", FIRST, "w1", "body")
@@ -385,10 +385,29 @@ def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read
     [finished] = record.read(started.entry_id, block_s=0.01)
     assert finished.kind == "finished"
     assert record.read(finished.entry_id, block_s=0.01) == []
-    record.trim(started.entry_id)
+    record.discard([started.entry_id])
     assert record.read("0", block_s=0) == [finished]
-    record.trim(finished.entry_id)
+    record.discard([finished.entry_id])
     assert record.read("0", block_s=0) == []
+
+
+def test_a_run_that_is_written_again_leases_running_files_and_returns_unread_entries(
+    record: RunStore,
+) -> None:
+    record.claim("a.py", FIRST, "w1")
+    [started] = record.read("0", block_s=0)
+    record.claim("b.py", FIRST, "w2")
+    running = Lease(path="a.py", delivery=FIRST, worker="w1")
+
+    [unread] = record.seed({"b.py": FIRST + 1}, epoch="e2", running=[running], after=started.entry_id)
+
+    assert (unread.kind, unread.path, unread.worker) == ("started", "b.py", "w2")
+    assert record.read("0", block_s=0) == []
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
+    assert record.claim("a.py", FIRST, "w3") is ClaimReply.GONE
+    assert record.finish("a.py", FIRST, "w1", "body")
+    assert record.states(["b.py"]) == {"b.py": ("Q", FIRST + 1)}
+    assert record.replication_id() == record.replication_id() != ""
 
 
 def test_two_runs_do_not_see_each_other(client: Any, record: RunStore) -> None:

@@ -1,8 +1,9 @@
-"""`run-tests-worker health`, at a real server: for containers, systemd, and people."""
+"""How containers, systemd, and people learn that a worker is there, at a real server."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from msgspec import structs
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.broker_messages import WorkerStatus
 from passmuster.wire.run_store import WorkerDirectory, connect
+from tests.support.queue_worker import Start
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
 STATUS = WorkerStatus(
@@ -26,6 +28,8 @@ STATUS = WorkerStatus(
 def directory(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
     with connect(server.url, timeout_s=5.0) as client:
         directory = WorkerDirectory(client)
+        for left in directory.statuses():  # By workers that other tests killed.
+            directory.remove(left.name)
         yield directory
         directory.remove(STATUS.name)
 
@@ -73,3 +77,23 @@ def test_a_broker_that_cannot_be_asked_has_a_status_of_its_own() -> None:
 
     assert status == 3
     assert output.startswith("worker: the broker redis://127.0.0.1:1/0 cannot be reached")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_systemd_is_told_that_the_worker_is_ready_and_lives(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"passmuster-test-{secrets.token_hex(8)}"
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}")
+        systemd.settimeout(60)
+        start()
+
+        found = [systemd.recv(100) for _ in range(3)]
+
+    assert sorted(found) == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,15 +43,17 @@ class JobLog:
 
     Args:
         name: its name, with the number of its combination from 0.
-        result: `success`, `failure` or `skipped`.
+        result: `success`, `failure`, `cancelled` or `skipped`.
         output: all that its steps printed.
         summary: what it wrote for the run's page.
+        outputs: what it told the jobs that need it, by name.
     """
 
     name: str
     result: str = "success"
     output: str = ""
     summary: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +66,7 @@ class Place:
         python: the folder `bin` of the Python that jobs set up.
         environ: what a machine has in its environment besides. Its PASSMUSTER is installed instead of what an
             example names.
+        cancelled_by: a file; once it exists, the step that runs is stopped as a CI stops it. None: none is.
     """
 
     base: Path
@@ -72,6 +76,7 @@ class Place:
     artifacts: dict[str, Path] = field(default_factory=dict)
     caches: list[Cached] = field(default_factory=list)
     made: int = 0
+    cancelled_by: Path | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     installed: ClassVar[set[tuple[Path, str]]] = set()
 
@@ -88,7 +93,9 @@ class Place:
         command = ["git", "-c", "safe.directory=*", "clone", "-q", str(self.repository), str(workspace)]
         subprocess.run(command, check=True, timeout=STEP_TIMEOUT_S, stdin=subprocess.DEVNULL)
 
-    def run(self, script: str, *, cwd: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    def run(
+        self, script: str, *, cwd: Path, environ: Mapping[str, str], can_cancel: bool = True
+    ) -> tuple[int, str]:
         """Run a script as CI runs it; return its exit status and what it printed.
 
         Each job would have a Python of its own to install into. Here all have the same, so jobs wait for each
@@ -100,13 +107,16 @@ class Place:
                 new = [
                     line for line in lines if line in INSTALLS and (self.python, line) not in self.installed
                 ]
-                status, said = self._run("\n".join(new), cwd, environ)
+                status, said = self._run("\n".join(new), cwd, environ, can_cancel=can_cancel)
             if status:
                 return status, said
             self.installed.update((self.python, line) for line in new)
-        return self._run("\n".join(line for line in lines if line not in INSTALLS), cwd, environ)
+        rest = "\n".join(line for line in lines if line not in INSTALLS)
+        return self._run(rest, cwd, environ, can_cancel=can_cancel)
 
-    def _run(self, script: str, cwd: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    def _run(
+        self, script: str, cwd: Path, environ: Mapping[str, str], *, can_cancel: bool
+    ) -> tuple[int, str]:
         with subprocess.Popen(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
             cwd=cwd,
@@ -117,13 +127,31 @@ class Place:
             text=True,
             start_new_session=True,
         ) as process:
+            stopper = threading.Thread(target=self._stop_when_cancelled, args=(process,))
+            if can_cancel and self.cancelled_by is not None:
+                stopper.start()
             try:
                 output, _ = process.communicate(timeout=STEP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 output, _ = process.communicate()
                 output += "\n(the step hung)"
+            if stopper.ident is not None:
+                stopper.join()
         return process.returncode, output
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run has been cancelled."""
+        return self.cancelled_by is not None and self.cancelled_by.exists()
+
+    def _stop_when_cancelled(self, process: subprocess.Popen[str]) -> None:
+        """Interrupt a step once the run is cancelled, and nothing but its first process, as GitHub does."""
+        while process.poll() is None:
+            if self.is_cancelled:
+                process.send_signal(signal.SIGINT)
+                return
+            time.sleep(0.05)
 
     def save_artifact(self, name: str, workspace: Path, paths: Sequence[str], *, hidden: bool = True) -> bool:
         """Keep files below their common folder; return whether there are any."""

@@ -35,7 +35,7 @@ def make_python(base: Path) -> tuple[Path, dict[str, str]]:
     The variables are settings of pip, and PASSMUSTER, the wheel.
 
     What the package needs, and pip, are those of the tests' own environment, so that nothing but our wheel is
-    installed, and from nowhere else.
+    installed, and from nowhere else: `pip install -r` does nothing.
     """
     environment, wheels = base / "python", base / "wheels"
     _run([sys.executable, "-m", "venv", "--without-pip", environment], cwd=base)
@@ -44,7 +44,8 @@ def make_python(base: Path) -> tuple[Path, dict[str, str]]:
     for package in Path(sysconfig.get_path("purelib")).iterdir():
         if not package.name.startswith(_PLUGINS):
             (packages / package.name).symlink_to(package)
-    _write_program(environment / "bin" / "pip", f'exec {environment}/bin/python -m pip "$@"')
+    pip_call = f'[ "$1 $2" = "install -r" ] || exec {environment}/bin/python -m pip "$@"'
+    _write_program(environment / "bin" / "pip", pip_call)
     pip = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PASSMUSTER": str(wheel)}
     return environment / "bin", pip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,20 @@ def snippet_of(heading: str) -> Snippet:
 
 
 def _circle(code: str) -> Snippet:
-    jobs = _yaml(code)["jobs"]
-    shard, merge = (
-        tuple(step["run"] for step in jobs[name]["steps"] if isinstance(step, dict) and "run" in step)
-        for name in ("tests", "merge")
-    )
+    orb = _yaml((REPOSITORY / "deploy" / "circleci" / "orb.yml").read_text(encoding="utf-8"))
+    jobs = _yaml(code)["workflows"]["tests"]["jobs"]
+    used = [job if isinstance(job, str) else next(iter(job)) for job in jobs]
+    assert used == [f"passmuster/{name}" for name in orb["jobs"]]
+
+    def commands(steps: Any) -> Iterator[str]:
+        for step in steps:
+            if "run" in step:
+                run = step["run"]
+                yield run if isinstance(run, str) else run["command"].rstrip("\n")
+            elif "install" in step:
+                yield from commands(orb["commands"]["install"]["steps"])
+
+    shard, merge = (tuple(commands(orb["jobs"][name]["steps"])) for name in ("shard", "merge"))
     return Snippet(
         shard=shard,
         merge=merge,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,8 +13,15 @@ from typing import Any
 from dispatcher.replica.reading import parse_yaml
 from tests.support.ci_place import JobLog, Place, copy, files_at, only_known
 
-_NOT_JOBS = {"stages", "default", "workflow", "variables"}
-_JOB = {"stage", "parallel", "needs", "timeout", "script", "when", "cache", "artifacts"}
+REPOSITORY = Path(__file__).resolve().parents[2]
+_NOT_JOBS = {"stages", "default", "workflow", "variables", "include"}
+_STAGES = ("build", "test", "deploy")
+"""GitLab's own."""
+_JOB = {
+    *("stage", "image", "interruptible", "parallel", "needs", "timeout", "variables", "before_script"),
+    *("script", "when", "cache", "artifacts"),
+}
+_INPUT = re.compile(r"\$\[\[ inputs\.([a-z-]+) \]\]")
 _CACHE = {"key", "paths", "policy", "when"}
 _ARTIFACTS = {"when", "paths", "reports", "expire_in"}
 
@@ -36,16 +44,16 @@ class Pipeline:
     logs: dict[str, list[JobLog]] = field(default_factory=dict)
 
     def run(self, path: Path) -> dict[str, list[JobLog]]:
-        """Run all jobs, a stage after the other; return what became of each, by name."""
+        """Run all jobs in their order; return what became of each, by name."""
         pipeline: Any = parse_yaml(path.read_bytes(), name=str(path))
         only_known("default", pipeline.get("default") or {}, {"image", "interruptible"})
         only_known("workflow", pipeline.get("workflow") or {}, {"auto_cancel", "rules"})
         jobs = {name: job for name, job in pipeline.items() if name not in _NOT_JOBS}
-        for stage in pipeline["stages"]:
-            for name, job in jobs.items():
-                if job["stage"] == stage:
-                    self._run_all(name, job)
-        assert self.logs.keys() == jobs.keys(), "a job is of no stage"
+        for include in pipeline.get("include") or []:
+            jobs |= component_jobs(include)
+        for name, job in jobs.items():
+            assert job["stage"] in (pipeline.get("stages") or _STAGES), f"{name} is of no stage"
+            self._run_all(name, job)
         return self.logs
 
     def _run_all(self, name: str, job: Any) -> None:
@@ -77,9 +85,9 @@ class Pipeline:
                 folder = self.place.artifacts.get(f"{self.number}/{one.name}")
                 if folder is not None:
                     copy(files_at(folder), folder, workspace)
-        status, log.output = self.place.run(
-            "\n".join(job["script"]), cwd=workspace, environ=self._environ(name, machine, index, total)
-        )
+        environ = {**(job.get("variables") or {}), **self._environ(name, machine, index, total)}
+        script = "\n".join([*(job.get("before_script") or []), *job["script"]])
+        status, log.output = self.place.run(script, cwd=workspace, environ=environ)
         log.result = "failure" if status else "success"
         if not status or artifacts.get("when") == "always":
             self._keep(f"{self.number}/{log.name}", workspace, artifacts.get("paths", []))
@@ -113,3 +121,29 @@ class Pipeline:
             folder = self.place.folder("artifact")
             copy(files, workspace, folder)
             self.place.artifacts[name] = folder
+
+
+def component_jobs(include: Any) -> dict[str, Any]:
+    """Return the jobs of a component of this repository, as GitLab makes them of its inputs."""
+    only_known("include", include, {"component", "inputs"})
+    address, _, _version = include["component"].partition("@")
+    template = REPOSITORY / "templates" / f"{address.rpartition('/')[2]}.yml"
+    header, _, body = template.read_text(encoding="utf-8").partition("\n---\n")
+    head: Any = parse_yaml(header.encode(), name=str(template))
+    known, given = head["spec"]["inputs"], include.get("inputs") or {}
+    only_known("inputs", given, set(known))
+    inputs = {name: given[name] if name in given else known[name]["default"] for name in known}
+    jobs: Any = _with_inputs(parse_yaml(body.encode(), name=str(template)), inputs)
+    return dict(jobs)
+
+
+def _with_inputs(value: Any, inputs: Mapping[str, object]) -> Any:
+    """Return a value of a component with its inputs in place: one that is nothing else keeps its type."""
+    if isinstance(value, dict):
+        return {_with_inputs(key, inputs): _with_inputs(one, inputs) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_inputs(one, inputs) for one in value]
+    if not isinstance(value, str):
+        return value
+    whole = _INPUT.fullmatch(value)
+    return inputs[whole[1]] if whole else _INPUT.sub(lambda match: str(inputs[match[1]]), value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.support.ci_place import UnknownFeatureError
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
-_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||[=!]=|[!()]|[A-Za-z_][\w.-]*)")
+_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||[=!]=|[!(),]|[A-Za-z_][\w.-]*)")
 
 STATUS_FUNCTIONS = ("always", "success", "failure", "cancelled")
 
@@ -21,10 +21,12 @@ class Scope:
     Args:
         values: by the whole name, such as `matrix.shard`.
         has_failed: whether something before has failed, for the status functions.
+        is_cancelled: whether the job was cancelled, which also counts as failed.
     """
 
     values: Mapping[str, str]
     has_failed: bool = False
+    is_cancelled: bool = False
     used_status: bool = field(default=False)
 
     def text(self, text: object) -> str:
@@ -91,24 +93,37 @@ class Scope:
             return value
         if token[0] == "'":
             return token[1:-1].replace("''", "'")
-        if tokens[-2:] == [")", "("]:
-            del tokens[-2:]
-            return self._status(token)
+        if tokens and tokens[-1] == "(":
+            return self._call(token, self._arguments(tokens))
         if token not in self.values:
             raise UnknownFeatureError(f"in an expression: {token}")
         return self.values[token]
 
-    def _status(self, name: str) -> bool:
-        functions: Mapping[str, Callable[[], bool]] = {
+    def _arguments(self, tokens: list[str]) -> list[str]:
+        found: list[str] = []
+        tokens.pop()
+        while tokens and tokens[-1] != ")":
+            found.append(self._as_text(self._either(tokens)))
+            if tokens and tokens[-1] == ",":
+                tokens.pop()
+        if not tokens:
+            raise UnknownFeatureError("a call that is not closed")
+        tokens.pop()
+        return found
+
+    def _call(self, name: str, arguments: list[str]) -> str | bool:
+        functions: Mapping[str, Callable[..., str | bool]] = {
             "always": lambda: True,
             "success": lambda: not self.has_failed,
-            "failure": lambda: self.has_failed,
-            "cancelled": lambda: False,
+            "failure": lambda: self.has_failed and not self.is_cancelled,
+            "cancelled": lambda: self.is_cancelled,
+            "contains": lambda text, part: part in text,
+            "fromJSON": lambda text: text,  # A matrix, whose reader takes it as JSON.
         }
         if name not in functions:
             raise UnknownFeatureError(f"function: {name}")
-        self.used_status = True
-        return functions[name]()
+        self.used_status |= name in STATUS_FUNCTIONS
+        return functions[name](*arguments)
 
     @staticmethod
     def _as_text(value: str | bool) -> str:

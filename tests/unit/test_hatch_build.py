@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hatch_build import rename_imports
+from hatch_build import package_version, rename_imports
+from tests.support.git_project import GitProject
+
+VERSION_FILE = "passmuster/model/version.py"
+
+
+def test_a_package_has_the_version_of_its_tag_or_names_its_commit(tmp_path: Path) -> None:
+    checkout = GitProject(tmp_path / "checkout")
+    checkout.write(VERSION_FILE, 'VERSION = "0.2.0"\n')
+    commit = checkout.commit()
+    checkout.git("tag", "v0.1.0")
+
+    assert package_version(checkout.root) == f"0.2.0+g{commit[:9]}"
+    checkout.git("tag", "v0.2.0")
+    assert package_version(checkout.root) == "0.2.0"
+
+
+def test_an_export_has_its_version_also_inside_another_repository(tmp_path: Path) -> None:
+    around = GitProject(tmp_path)
+    around.write(f"export/{VERSION_FILE}", 'VERSION = "0.2.0"\n')
+    around.commit()
+
+    assert package_version(tmp_path / "export") == "0.2.0"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from passmuster_child_executed_conftests import ExecutedConftests
 
     Result = tuple[str, float, int, str]
-    """A name as it was asked for, seconds, bytes of memory, and the verdict."""
+    """A name as it was asked for, CPU seconds, bytes of memory, and the verdict."""
 
 OK = "ok"
 ATTRIBUTE = "attribute"
@@ -33,15 +33,23 @@ MISSING = "missing"
 OUTSIDE = "outside"
 """It would come from a place that belongs to no interpreter, and was not named."""
 
-HARMLESS = (OK, ATTRIBUTE, MISSING, OUTSIDE)
-"""Verdicts that leave the process fit to be forked; any other is the reason why it is not."""
+MODIFIES = "modifies "
+"""Starts the verdict on a module that changes what another module of the project holds; the name of that
+follows. It may be preloaded for files that import it at the same position."""
+
+_HARMLESS = (OK, ATTRIBUTE, MISSING, OUTSIDE)
 
 _LONGEST_REASON = 200
 
 
 def is_clean(results: "list[Result]") -> bool:
     """Whether the process in which these imports happened may be forked."""
-    return all(verdict in HARMLESS for _, _, _, verdict in results)
+    return all(_is_harmless(verdict) for _, _, _, verdict in results)
+
+
+def _is_harmless(verdict: str) -> bool:
+    """Return whether a verdict leaves the process fit to be forked; if not, it is the reason."""
+    return verdict in _HARMLESS or verdict.startswith(MODIFIES)
 
 
 def interpreter_roots() -> "list[str]":
@@ -111,7 +119,7 @@ class _Preload:
                 if step not in self._results:
                     self._results[step] = self._one(step)
                 verdict = self._results[step][3]
-                if verdict not in HARMLESS:
+                if not _is_harmless(verdict):
                     return list(self._results.values())
                 if verdict in (MISSING, OUTSIDE):
                     break
@@ -168,14 +176,14 @@ class _Preload:
         """Do something and say what it cost and left behind."""
         before, streams = self._before, _kept_streams()
         self._on_import(step)
-        began = time.perf_counter()
+        began = time.process_time()  # Waiting for a CPU, or once for the disk, is no cost that a file has.
         reads = IdentityReads()
         try:
             with reads:
                 verdict = act()
         except BaseException as error:
             verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         are_kept = _kept_streams() > streams
         self._outputs.flush()
         self._before = SideEffects(self._outputs.descriptor)
@@ -184,10 +192,10 @@ class _Preload:
         found = self._before.difference(before, by_file=BY_FILE if is_own else None)
         if is_own and not found and are_kept:
             found = "keeps sys.stdout or sys.stderr"
+        found = found or reads.reason()
         for find in self._finders:
             found = found or find()
-        found = found or reads.reason()
-        if verdict in HARMLESS and found:
+        if verdict in _HARMLESS and found:
             verdict = found
         grown = max(0, self._before.status["RssAnon"] - before.status["RssAnon"])
         return (step, seconds, grown, verdict[:_LONGEST_REASON])

@@ -13,7 +13,7 @@ why no test runs in a process with this module's hooks.
 import os
 import sys
 
-from passmuster_child_identity import BY_FILE
+from passmuster_child_identity import BY_FILE, is_viewed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ class Proof:
         first, self._first = self._first, ""
         return first
 
+    def is_own(self, file: str) -> bool:
+        """Return whether a file is the project's."""
+        return file.startswith(self._project) and not file.startswith(self._installed)
+
     def _on_event(self, event: str, arguments: "tuple[Any, ...]") -> None:
         if event == "open":
             path, mode, flags = arguments
@@ -114,7 +118,7 @@ class Proof:
             file = frame.f_code.co_filename
             if file.startswith(_MACHINERY):
                 return ""
-            if file.startswith(self._project) and not file.startswith(self._installed):
+            if self.is_own(file):
                 return "%s:%d" % (os.path.relpath(file), frame.f_lineno)
             package = str(frame.f_globals.get("__name__")).partition(".")[0]
             is_import = frame.f_code.co_name == "<module>" and not file.startswith("<")
@@ -164,7 +168,7 @@ class Proof:
         original = environ.encodekey
 
         def encodekey(key: "Any") -> "Any":
-            if key in BY_FILE:
+            if key in BY_FILE and not is_viewed(sys._getframe(1)):  # `IdentityReads` sees what is kept.
                 self._note("reads %s, which differs from file to file," % key, sys._getframe(1))
             return original(key)
 

@@ -21,7 +21,6 @@ from passmuster.host.host_budget import HostBudget
 from passmuster.host.host_resources import oom_kill_count
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import FreeCapacity, Limit, SlotRange, Usage
-from passmuster.model.oversubscription import max_slots
 from passmuster.model.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
@@ -30,6 +29,7 @@ from worker.budget.memory_governor import MemoryGovernor
 from worker.budget.memory_policy import Breach
 from worker.executor.attempt import RunningAttempt, build_result
 from worker.forkserver.coverage_pools import CoveragePools
+from worker.forkserver.kept_servers import KeptServers
 from worker.forkserver.server_pool import ServerPool
 from worker.process.attempt_monitor import Supervised
 from worker.process.command import execution_problem
@@ -56,7 +56,7 @@ class LocalExecutor:
     def __init__(
         self,
         settings: WorkerSettings,
-        server_pool: ServerPool | CoveragePools,
+        server_pool: ServerPool | CoveragePools | KeptServers,
         host_budget: HostBudget | None = None,
         slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
@@ -69,8 +69,7 @@ class LocalExecutor:
             InfrastructureError: the temporary directory cannot be created.
         """
         self._settings = settings
-        own = SlotRange(first=0, total=max_slots(settings.slots, cpus=settings.idle_cpus))
-        self._slots_of = slots_of or (lambda _: own)
+        self._slots_of = slots_of or (lambda _: settings.own_slots)
         self._host_budget = host_budget
         self._lock = threading.Lock()
         self._server_pool = server_pool
@@ -142,11 +141,14 @@ class LocalExecutor:
 
     def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop all running files; tasks admitted later are stopped immediately."""
+        self._server_pool.give_up()
+        self._stop_running(reason, grace_s=grace_s)
+
+    def _stop_running(self, reason: StopReason, *, grace_s: float) -> None:
         with self._lock:
             self._stop_all_request = (reason, grace_s)
             self._stopped.set()
             running = list(self._running.values())
-        self._server_pool.give_up()
         for attempt in running:
             attempt.stop(reason, STOP_DETAILS[reason], grace_s=grace_s)
 
@@ -183,7 +185,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Stop running files, process supervisors and sampling, and remove the temporary directory."""
-        self.stop_all(StopReason.CANCELLED, grace_s=0)
+        self._stop_running(StopReason.CANCELLED, grace_s=0)
         self._server_pool.close()
         self._governor.close()
         if self._host_budget is not None:

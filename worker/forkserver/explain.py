@@ -74,6 +74,9 @@ def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     for name, fact in sorted(advisor.facts().items()):
         if name in needed and not fact.is_allowed:
             yield f"left out: {name.removeprefix(CONFTEST)}: {fact.verdict}"
+        elif name in needed and fact.modifies_another:
+            why = "only files that import the same before it share it"
+            yield f"in its place: {name.removeprefix(CONFTEST)} {fact.verdict}: {why}"
         elif name in advisor.named and name in needed - held:
             yield f"left out: {name} ({fact.seconds:.3f} s): a server with it would save too little"
 

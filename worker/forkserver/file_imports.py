@@ -16,6 +16,9 @@ CONFIGURE = "pytest_configure"
 ENVIRONMENT = "="
 """Prefix of a mark: a write to the environment, or a request that pytest rewrites the asserts of modules."""
 
+EFFECT = "!"
+"""Follows what a file imports before it may change other modules."""
+
 
 class FileImports(Struct, frozen=True, kw_only=True):
     """The modules that a test file imports for certain, and whether it may be forked at all."""
@@ -44,52 +47,70 @@ def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
     return replace(needs, modules=tuple(dict.fromkeys((*needs.modules, *learned))))
 
 
+def without(needs: FileImports, absent: Collection[str]) -> FileImports:
+    """Return the imports without modules that turned out not to be where they were looked for."""
+    return replace(needs, modules=tuple(name for name in needs.modules if name not in absent))
+
+
 class Preloadable(Struct, frozen=True, kw_only=True):
     """The part of a file's imports that a server may preload, in order."""
 
     modules: tuple[str, ...] = ()
-    writers: tuple[str, ...] = ()
-    """The modules that write to the environment."""
+    own: frozenset[str] = frozenset()
+    """The modules that are the project's, and the conftests."""
+    writers: frozenset[str] = frozenset()
+    """Those of `own` that change what later imports may see: conftests, modules that write to the
+    environment, and modules that modify others. A server imports them at their position in the file."""
     ends_at: str = ""
     """The place of a write to the environment after which nothing is preloaded; empty: none."""
     own_ends_at: str = ""
-    """The conftest after which no module of the project is preloaded, and why; empty: none."""
+    """The conftest or module after which no module of the project is preloaded, and why; empty: none."""
 
 
 def preloadable(
-    needs: FileImports, is_held: Callable[[str], bool], loaded: Collection[str] = ()
+    needs: FileImports,
+    is_held: Callable[[str], bool],
+    loaded: Collection[str] = (),
+    modifying: Collection[str] = (),
 ) -> Preloadable:
     """Return the modules that can be preloaded with the same environment as in the file itself.
 
     Processes that are forked from a server inherit what a module wrote to the environment. Modules of the
-    project may depend in other ways on what a conftest does: they are left to the file if the conftest is
-    as well, or if it has hooks that pytest calls in between.
+    project may depend in other ways on what was imported before them. If the file imports one of these
+    itself, or pytest calls a hook of a conftest in between, all that follow are left to the file.
 
     Args:
         needs: the imports of the file.
         is_held: returns whether a server may preload a module of the project, or execute a conftest.
         loaded: the conftests that servers have loaded and configured.
+        modifying: the modules that modify other modules of the project.
     """
     modules: list[str] = []
-    writers: list[str] = []
+    writers: set[str] = set()
     ends_at = own_ends_at = barrier = ""
     for name in needs.modules:
         if name.startswith(ENVIRONMENT):
             writer = name.removeprefix(ENVIRONMENT)
-            if not is_held(writer):
+            if writer not in modules:
                 ends_at = needs.writes[writer]
                 break
-            writers.append(writer)
-            continue
-        is_allowed = name not in needs.own or (is_held(name) and not barrier)
-        if is_allowed:
+            writers.add(writer)
+        elif name not in needs.own:
             modules.append(name)
         elif barrier:
             own_ends_at = barrier
-        if name.startswith(CONFTEST) and not barrier:
-            hooks = [hook for hook in needs.hooks[name] if hook != CONFIGURE or name not in loaded]
-            why = hooks[0] if hooks else "each file executes it"
-            barrier = f"{name.removeprefix(CONFTEST)}: {why}" if hooks or not is_allowed else ""
+        elif not is_held(name):
+            barrier = f"{name.removeprefix(CONFTEST)}: each file imports it"
+        else:
+            modules.append(name)
+            if name.startswith(CONFTEST) or name in modifying:
+                writers.add(name)
+            hooks = [each for each in needs.hooks.get(name, ()) if each != CONFIGURE or name not in loaded]
+            barrier = f"{name.removeprefix(CONFTEST)}: {hooks[0]}" if hooks else ""
     return Preloadable(
-        modules=tuple(modules), writers=tuple(writers), ends_at=ends_at, own_ends_at=own_ends_at
+        modules=tuple(modules),
+        own=frozenset(name for name in modules if name in needs.own),
+        writers=frozenset(writers),
+        ends_at=ends_at,
+        own_ends_at=own_ends_at,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 
 from msgspec import Struct
@@ -20,10 +20,17 @@ from passmuster.model.task import TestTask
 from passmuster.model.version import VERSION
 from worker.child.passmuster_child_side_effects import PATCHED
 from worker.child.passmuster_child_start import runs_as_script
-from worker.forkserver.file_imports import CONFTEST, FileImports, Preloadable, preloadable, with_learned
+from worker.forkserver.file_imports import (
+    CONFTEST,
+    FileImports,
+    Preloadable,
+    preloadable,
+    with_learned,
+    without,
+)
 from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
-from worker.forkserver.module_costs import ModuleCost, is_allowed
+from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
 from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerError, ServerInfo
 from worker.forkserver.store import ImportStore
@@ -82,6 +89,8 @@ class ForkAdvisor:
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
+        self._considered: dict[str, RunnerKind] = {}
+        """The files for which modules are chosen, each with its runner."""
         self._needs: dict[str, FileImports] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
@@ -104,11 +113,9 @@ class ForkAdvisor:
         base = self._base(task.file_path, task.runner)
         with self._lock:
             needs = self._look(task.file_path, base)
-            choice = self._choices.get(base)
-            chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
             why_patched = self._why_patched(needs)
-            modules = chosen.modules if chosen is not None else ()
+            modules = self._chosen_modules(task.file_path, base)
             own = self._own_of(modules)
         return ForkAdvice(
             base=base,
@@ -126,15 +133,13 @@ class ForkAdvisor:
         A worker calls this for each run, because the files may have changed since the last one.
         """
         try:
+            self._forget_scans()
             with self._lock:
-                if self._store is not None:
-                    self._needs.clear()
-                    self._preloadable.clear()
-                    self._scanner = self._new_scanner(self._store)
-            for path in paths:
+                self._considered = {path: runners.get(path, RunnerKind.AUTO) for path in paths}
+            for path, runner in self._considered.items():
                 if self._is_closed:
                     return
-                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                base = self._base(path, runner)
                 with self._lock:
                     self._look(path, base)
             with self._lock:
@@ -142,6 +147,20 @@ class ForkAdvisor:
                     self._choose(base)
         except Exception:  # Preloading only saves time: without it, files import everything themselves.
             return
+
+    def renew(self) -> None:
+        """Scan every file again when it is next needed, for a further run. What is preloaded stays chosen."""
+        with self._lock:
+            self._failed.clear()
+            self._forget_scans()
+
+    def _forget_scans(self) -> None:
+        with self._lock:
+            if self._store is not None:
+                self._needs.clear()
+                self._bases.clear()
+                self._preloadable.clear()
+                self._scanner = self._new_scanner(self._store)
 
     def choose_again(self, base: str) -> None:
         """Choose again after a framework's deepest server has changed. A failure is ignored."""
@@ -182,6 +201,13 @@ class ForkAdvisor:
                     found[name] = fact
             return {**found, **self._failed}
 
+    def is_chosen(self, path: str, modules: tuple[str, ...]) -> bool:
+        """Return whether these are still the modules to preload for a file."""
+        with self._lock:
+            choice = self._choices.get(self._bases[path])
+            chosen = choice.set_of(path) if choice is not None else None
+            return modules == (chosen.modules if chosen is not None else ())
+
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
         with self._lock:
@@ -192,7 +218,7 @@ class ForkAdvisor:
         return ()
 
     def learn_verdicts(self, base: str, verdicts: Sequence[ImportResult]) -> None:
-        """Record the results of imports. If one must not be preloaded, choose again."""
+        """Record the results of imports. If one must not be preloaded everywhere, choose again."""
         with self._lock:
             if self._store is None:
                 return
@@ -203,30 +229,31 @@ class ForkAdvisor:
                     continue
                 entry = (self._stored_name(each.name), each.seconds, each.added_bytes, each.verdict)
                 self._store.record(self._identity, [entry])
-            if any(not is_allowed(each.verdict) for each in verdicts):
+            if any(not is_allowed(each.verdict) or modifies_another(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def conftest_verdict(self, session: ServerInfo) -> str:
-        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, session: ServerInfo, *, with_conftests: bool) -> str:
+        """Return what was found when pytest prepared a session, or loaded the initial conftests, or "".
 
         Earlier runs count as long as no file has changed that was imported.
         """
         with self._lock:
             self._open()
             assert self._store is not None
-            return self._store.conftest_verdict(self._identity, _conftest_key(session, self._settings))
+            key = _session_key(session, self._settings)
+            return self._store.session_verdict(self._part(with_conftests=with_conftests), key)
 
-    def learn_conftests(self, session: ServerInfo, answer: ServerInfo) -> None:
-        """Record what loading the initial conftests into a session showed.
+    def learn_session(self, session: ServerInfo, answer: ServerInfo, *, with_conftests: bool) -> None:
+        """Record what preparing a session, or loading the initial conftests into it, showed.
 
-        If they raised an error, there is no verdict, because the error may be transient.
+        If an error was raised, there is no verdict, because the error may be transient.
         """
         with self._lock:
             if self._store is None:
                 return
-            key = _conftest_key(session, self._settings)
+            key, part = _session_key(session, self._settings), self._part(with_conftests=with_conftests)
             for each in answer.verdicts:
-                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+                self._store.record_session(part, key, answer.files, each.verdict)
 
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
@@ -245,22 +272,51 @@ class ForkAdvisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
+        for path, runner in self._considered.items():  # A new run may have begun since they were scanned.
+            self._look(path, self._base(path, runner))
+        answer = self._answer_of(base)
+        paths = [path for path, needs in self._needs.items() if self._bases[path] == base]
+        found = self._find_preloadable(base, [path for path in paths if not self._needs[path].why_spawn])
+        self._choices[base] = choose_import_sets(
+            found,
+            self.facts(),
+            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
+        )
+
+    def _find_preloadable(self, base: str, paths: Iterable[str]) -> dict[str, Preloadable]:
+        """Return the imports of scanned files that servers may hold."""
         answer, ground = self._answer_of(base), self._ground_of(base)
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
-        found = {
-            path: preloadable(needs, is_held if first <= needs.own.keys() else _holds_none, loaded)
-            for path, needs in self._needs.items()
-            if self._bases[path] == base and not needs.why_spawn
-        }
+        modifying = self._modifying({*answer.modules, *loaded})
+        absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
+        found = {}
+        for path in paths:
+            needs = without(self._needs[path], absent)
+            holds = is_held if first <= needs.own.keys() else _holds_none
+            found[path] = preloadable(needs, holds, loaded, modifying)
         self._preloadable.update(found)
-        self._choices[base] = choose_import_sets(
-            found,
-            self.facts(),
-            base={*answer.modules, *loaded},
-            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
-        )
+        return found
+
+    def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
+        """Return the modules that are preloaded for a scanned file."""
+        choice = self._choices.get(base)
+        chosen = choice.set_of(path) if choice is not None else None
+        if chosen is None:
+            return ()
+        if path not in self._preloadable:  # The choice is from before it was scanned again.
+            self._find_preloadable(base, [path])
+        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
+
+    def _modifying(self, base: Collection[str]) -> set[str]:
+        """Return the own modules that modify others, or may do so by what they import."""
+        facts = self.facts()
+        found = {name for name, fact in facts.items() if fact.modifies_another and name in self._own}
+        files = {self._own[name] for name in found - set(base)}
+        assert self._scanner is not None
+        return found | {name for name, file in self._own.items() if self._scanner.runs_one(file, files)}
 
     def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file patches others, as a server observed; empty: none does.
@@ -318,6 +374,9 @@ class ForkAdvisor:
 
         return is_held
 
+    def _part(self, *, with_conftests: bool) -> str:
+        return self._identity if with_conftests else f"{self._identity}, session"
+
     def _is_named(self, name: str) -> bool:
         return name.partition(".")[0] in self._settings.preload
 
@@ -353,7 +412,8 @@ class ForkAdvisor:
         settings, answer = self._settings, self._answer_of("")
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
-        self._identity = found.identity
+        # Where the number of slots is unknown, probes find more: see `passmuster_child_identity`.
+        self._identity = found.identity if settings.is_sole else f"{found.identity}, one of several"
         self._scanner = self._new_scanner(store)
         self._store = store
 
@@ -367,8 +427,8 @@ class ForkAdvisor:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
 
 
-def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
-    """Return what the verdict on conftests depends on besides the interpreter and the content of files.
+def _session_key(session: ServerInfo, settings: WorkerSettings) -> str:
+    """Return what the verdict on a session depends on besides the interpreter and the content of files.
 
     A file that appears or is no longer used, such as another configuration of pytest, makes another key.
     """

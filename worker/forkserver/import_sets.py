@@ -97,8 +97,8 @@ def _groups(needs: Mapping[str, HasModules], words: ModuleIndex) -> list[_Group]
     paths: dict[int, list[str]] = {}
     orders: dict[int, tuple[str, ...]] = {}
     for path in sorted(needs):
-        order = words.ordered(needs[path].modules)
-        number = words.number(order)
+        order = words.ordered(needs[path])
+        number = words.number(order, needs[path])
         if number:
             paths.setdefault(number, []).append(path)
             orders.setdefault(number, order)

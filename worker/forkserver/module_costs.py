@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -18,6 +18,12 @@ UNKNOWN_STDLIB_S = 0.002
 UNKNOWN_BYTES = 8 * 2**20
 UNKNOWN_SMALL_BYTES = 2**18
 
+MODIFIES = "modifies "
+"""Starts the verdict on a module that changes what another module of the project holds."""
+
+ABSENT = ("missing", "outside")
+"""Verdicts on a module that is not found, or not where it was looked for."""
+
 _MIN_MODULE_S = 0.0001  # Cheaper modules are left to the file: they only make sets differ.
 
 
@@ -25,9 +31,10 @@ class ModuleCost(Struct, frozen=True, kw_only=True):
     """The measured cost of importing one module, and whether it may be preloaded.
 
     Attributes:
-        seconds: duration of its import.
+        seconds: CPU time of its import.
         bytes: memory that its import took.
-        verdict: "ok"; "attribute" if it is not a module; otherwise why it must not be preloaded.
+        verdict: "ok"; "attribute" if it is not a module; "modifies A" if importing it changes what module A
+            of the project holds; otherwise why it must not be preloaded.
     """
 
     seconds: float
@@ -39,10 +46,20 @@ class ModuleCost(Struct, frozen=True, kw_only=True):
         """Whether it may be preloaded."""
         return is_allowed(self.verdict)
 
+    @property
+    def modifies_another(self) -> bool:
+        """Whether importing it changes another module of the project, so that its position matters."""
+        return modifies_another(self.verdict)
+
+
+def modifies_another(verdict: str) -> bool:
+    """Return whether a module with this verdict changes another module of the project."""
+    return verdict.startswith(MODIFIES)
+
 
 def is_allowed(verdict: str) -> bool:
     """Return whether a module with this verdict may be preloaded."""
-    return verdict in ("ok", "attribute")
+    return verdict in ("ok", "attribute") or modifies_another(verdict)
 
 
 class HasModules(Protocol):
@@ -53,14 +70,22 @@ class HasModules(Protocol):
         """The modules that it imports, in order."""
 
     @property
-    def writers(self) -> tuple[str, ...]:
-        """Those of them that write to the environment."""
+    def own(self) -> Collection[str]:
+        """Those of them that are the project's."""
+
+    @property
+    def writers(self) -> Collection[str]:
+        """Those of the project's whose position among the others matters."""
 
 
 class ModuleIndex:
     """The modules that matter, each as one bit of a number, so that sets of modules are numbers.
 
     `a:b` becomes `a.b` if that is known to be a module, and is left out if it is known not to be one.
+
+    A module has another bit for each history, which is what of the project was imported up to the last
+    writer. So the modules that files have in common are those that each of them imports in the same state,
+    and a server with a writer has all of the project that its files import before it.
     """
 
     def __init__(
@@ -74,43 +99,57 @@ class ModuleIndex:
             if ":" in name and fact.verdict != "attribute":
                 self._facts.setdefault(name.replace(":", "."), fact)
         self._base = frozenset(base)
-        self._writers = {name for need in needs.values() for name in need.writers}
-        self._undecided = _undecided(needs.values(), self._base)
         asked = {name for need in needs.values() for name in need.modules}
         self._modules = {part for name in asked | set(facts) if ":" not in name for part in parents_of(name)}
-        self._bits: dict[str, int] = {}
+        self._bits: dict[tuple[str, int], int] = {}
+        self._histories: dict[tuple[int, frozenset[str]], int] = {}
         self.names: list[str] = []
         self.seconds: list[float] = []
         self.bytes: list[int] = []
 
-    def ordered(self, modules: Sequence[str]) -> tuple[str, ...]:
+    def ordered(self, need: HasModules) -> tuple[str, ...]:
         """Return the modules of a file that may be preloaded, each after its parents."""
         found: dict[str, None] = {}
-        for name in modules:
-            if name in self._undecided:
-                continue
+        required = 0
+        for name in need.modules:
             for part in self._parts(name):
                 if not self._is_allowed(part):
                     break
-                # What follows these may depend on them, whatever they cost.
-                has_effects = part in self._writers or part.startswith(CONFTEST)
-                is_worth_it = self.cost(part) >= _MIN_MODULE_S or has_effects
-                if part not in self._base and is_worth_it:
+                if part not in self._base:
                     found[part] = None
-        return tuple(found)
+            if name in need.writers and name not in self._base:
+                if name not in found:
+                    break  # What follows may depend on it.
+                required = len(found)
+        # Cheap modules are left to the file, unless they would then come after a writer.
+        return tuple(
+            name
+            for place, name in enumerate(found)
+            if self.cost(name) >= _MIN_MODULE_S or (place < required and name in need.own)
+        )
 
-    def number(self, names: Iterable[str]) -> int:
-        """Return the set of names as a number."""
-        number = 0
+    def number(self, names: Iterable[str], need: HasModules) -> int:
+        """Return modules of a file, in the order of their import, as a number."""
+        number = history = 0
+        before: set[str] = set()
         for name in names:
-            place = self._bits.get(name)
-            if place is None:
-                place = self._bits[name] = len(self.names)
-                self.names.append(name)
-                self.seconds.append(self.cost(name))
-                self.bytes.append(self._size(name))
-            number |= 1 << place
+            if name in need.own:
+                before.add(name)
+            if name in need.writers:
+                key = (history, frozenset(before))
+                history = self._histories.setdefault(key, len(self._histories) + 1)
+                before.clear()
+            number |= 1 << self._place(name, history)
         return number
+
+    def _place(self, name: str, history: int) -> int:
+        place = self._bits.get((name, history))
+        if place is None:
+            place = self._bits[name, history] = len(self.names)
+            self.names.append(name)
+            self.seconds.append(self.cost(name))
+            self.bytes.append(self._size(name))
+        return place
 
     def cost(self, name: str) -> float:
         """Return the measured or estimated seconds of an import."""
@@ -148,23 +187,6 @@ class ModuleIndex:
     def _is_allowed(self, name: str) -> bool:
         known = self._facts.get(name)
         return known is None or known.is_allowed
-
-
-def _undecided(needs: Iterable[HasModules], base: Collection[str]) -> set[str]:
-    """Return the modules that some files import before a module that writes to the environment, others after.
-
-    One server cannot import them for both.
-    """
-    written: dict[str, frozenset[str]] = {}
-    undecided: set[str] = set()
-    for need in needs:
-        before: frozenset[str] = frozenset()
-        for name in need.modules:
-            if written.setdefault(name, before) != before:
-                undecided.add(name)
-            if name in need.writers and name not in base:
-                before |= {name}
-    return undecided
 
 
 def parents_of(name: str) -> list[str]:

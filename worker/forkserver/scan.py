@@ -5,7 +5,8 @@ read once. Other modules are only named. Imports in functions and below `if` are
 not happen.
 
 What own code imports after it wrote to the environment may depend on the written variable. Within that module
-it is left out; behind it, the list contains a mark (see `FileImports`).
+it is left out; behind it, the list contains a mark (see `FileImports`). Modules of the project are also left
+out if their importer may have changed other modules before: it imports them itself, at the right moment.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from worker.forkserver.file_imports import CONFTEST, ENVIRONMENT, FileImports
+from worker.forkserver.file_imports import CONFTEST, EFFECT, ENVIRONMENT, FileImports
 from worker.forkserver.source import SourceAnalysis, read, why_imports
 
 _SUFFIXES = (".py", ".so", ".pyd")
@@ -178,7 +180,7 @@ class SourceCache(Protocol):
 
 _Step = tuple[str, str]
 """What one statement does: import an installed module (and ""), or one of the project's (and its file), or
-write to the environment (`ENVIRONMENT` and a line, and "")."""
+write to the environment (`ENVIRONMENT` and a line, and ""), or perhaps change modules (`EFFECT`, and "")."""
 
 
 class _Closure(Struct, frozen=True):
@@ -190,6 +192,8 @@ class _Closure(Struct, frozen=True):
     token: bytes
     written_at: str
     is_cut: bool
+    files: frozenset[str] = frozenset()
+    """All files of the project that are read for it."""
 
 
 class Scanner:
@@ -250,6 +254,11 @@ class Scanner:
     def stamp(self, file: str) -> str:
         """Return a text that changes whenever one of the files does that importing an own module runs."""
         return self._closure((), file).token.hex()
+
+    def runs_one(self, file: str, others: Collection[str]) -> bool:
+        """Return whether importing an own module may run one of these files."""
+        closure = self._closure((), file)
+        return bool(others) and (closure.is_cut or not closure.files.isdisjoint(others))
 
     def conftest_name(self, path: str) -> str:
         """Return the name of a conftest among modules: its path below the root, behind a slash."""
@@ -380,7 +389,7 @@ class Scanner:
             module, _, attribute = name.partition(":")
             rest = module.lstrip(".")
             dotted = ".".join(part for part in (rest, attribute) if part)
-            if name.startswith(ENVIRONMENT):
+            if name == EFFECT or name.startswith(ENVIRONMENT):
                 steps.append((name, ""))
             elif module.startswith("."):
                 place = os.path.dirname(file)
@@ -400,6 +409,7 @@ class _Gathered:
     Attributes:
         written_at: the first write in what was added, as "file:line"; empty: there is none.
         is_over: whether the importer itself has written, so that nothing more is added.
+        has_effect: whether it may have changed other modules, so that none of the project is added.
     """
 
     def __init__(self) -> None:
@@ -408,10 +418,13 @@ class _Gathered:
         self.writes: dict[str, str] = {}
         self.written_at = ""
         self.is_over = False
+        self.has_effect = False
 
     def add(self, name: str, place: str) -> None:
         """Add an installed module; `ENVIRONMENT` is a write by the importer itself, at a place."""
-        if name.startswith(ENVIRONMENT):
+        if name == EFFECT:
+            self.has_effect = True
+        elif name.startswith(ENVIRONMENT):
             self.written_at = self.written_at or place
             self.is_over = True
         elif not self.is_over:
@@ -422,11 +435,14 @@ class _Gathered:
         self.written_at = self.written_at or closure.written_at
         if self.is_over:
             return
-        self.modules.update(dict.fromkeys(closure.modules))
-        self.own.update(closure.own)
-        self.modules[name] = None
-        self.own[name] = file
         self.writes.update(closure.writes)
+        if self.has_effect:
+            self.modules.update((each, None) for each in closure.modules if each not in closure.own)
+        else:
+            self.modules.update(dict.fromkeys(closure.modules))
+            self.modules[name] = None
+            self.own.update(closure.own)
+            self.own[name] = file
         if closure.written_at:
             self.mark(name, closure.written_at)
 
@@ -459,7 +475,7 @@ class _Walk:
 
     def closure(self, file: str) -> _Closure:
         """Return all that importing a file imports."""
-        return self._package(file)
+        return replace(self._package(file), files=frozenset(self._seen))
 
     def _package(self, file: str) -> _Closure:
         """Return what a file imports, with the modules of its own package that it does."""

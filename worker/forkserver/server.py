@@ -69,7 +69,7 @@ class ImportResult(Struct, frozen=True, kw_only=True):
 
     Args:
         name: the module.
-        seconds: duration of the import, without modules that were imported before.
+        seconds: CPU time of the import, without modules that were imported before.
         added_bytes: memory that the import added to the process.
         verdict: `ok`, or another result, see `passmuster_child_preload`.
     """
@@ -177,6 +177,11 @@ class ForkServer(Struct):
     def pid(self) -> int:
         """Its process ID."""
         return self._pid
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no file of the project that it holds has changed since it was imported."""
+        return all(file.is_current for file in self.answer.files)
 
     @property
     def added_bytes(self) -> int:

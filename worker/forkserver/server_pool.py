@@ -95,7 +95,9 @@ class ServerPool:
         self._is_loading_conftests = False
         self._proving: set[ServerKey] = set()
         self._why_never = why_never()
-        self._environment = get_test_environment(settings.environ)
+        self._environment = get_test_environment(
+            settings.environ, slots=settings.own_slots if settings.is_sole else None
+        )
         self._tmp = _private_tmp(settings.tmp_parent)
         self.code_dir = None if self._tmp is None else self._tmp.make("code")
         """The directory for compiled code that Python itself does not keep; None: it is not kept."""
@@ -228,6 +230,22 @@ class ServerPool:
         for supervisor in supervisors:
             supervisor.close()
 
+    def renew(self) -> None:
+        """Forget what held for one run only, before a further run of the same project.
+
+        The servers stay, but for those that hold a changed file.
+        """
+        self._tree.renew()
+        for place in self._tree.servers:
+            self._tree.forget_changed(place)
+        with self._lock:
+            self._without_session.clear()
+            self._proving.clear()
+            self._is_loading_conftests = _CONFTESTS in self._tree.servers
+            advisor = self._known_advisor
+        if advisor is not None:
+            advisor.renew()
+
     def give_up(self) -> None:
         """Create no further server, so that no file waits for one from now on."""
         self._tree.give_up()
@@ -298,7 +316,12 @@ class ServerPool:
             # Modules of the project come after the conftests, if servers can load these.
             is_ground = deepest.conftests == has_conftests and self._tree.own_ground(advice.base) is not None
             may_have_all = advice.base != PYTEST or is_ground
-            if may_have_all and (waits or self._is_ready(has_all)):
+            # A probe may just have found that the file needs another order.
+            if (
+                may_have_all
+                and (waits or self._is_ready(has_all))
+                and self._advisor.is_chosen(task.file_path, advice.modules)
+            ):
                 places.insert(0, has_all)
             else:
                 places.insert(0, replace(deepest, modules=installed))
@@ -328,27 +351,33 @@ class ServerPool:
         with contextlib.suppress(ServerError):
             self._tree.server(place)
 
-    def _needs_proof(self, place: ServerKey) -> bool:
+    def _needs_proof(self, place: ServerKey, session: ServerInfo | None = None) -> bool:
         """Return whether a probe has to import what a server is to import.
 
+        Args:
+            session: the report of a new server, for which pytest has imported modules of the project.
+
         Raises:
-            ServerError: an earlier run has found why each file has to load the conftests itself.
+            ServerError: an earlier run has found why each file has to import this itself.
         """
         if place.modules:
             return self._advisor.needs_proof(name for name, _ in place.own)
-        if not place.conftests:
+        if place.conftests:
+            session = self._session()
+        if session is None:
             return False
-        verdict = self._advisor.conftest_verdict(self._session())
+        verdict = self._advisor.session_verdict(session, with_conftests=place.conftests)
         if verdict and not is_allowed(verdict):
             raise ServerError(verdict)
         return not verdict
 
     def _learn_answer(self, place: ServerKey, answer: ServerInfo) -> None:
-        """Record what a probe or a server reports of modules or conftests."""
+        """Record what a probe or a server reports of modules, conftests, or a session."""
         if place.modules:
             self._advisor.learn_verdicts(place.base, answer.verdicts)
         else:
-            self._advisor.learn_conftests(self._session(), answer)
+            session = self._session() if place.conftests else answer
+            self._advisor.learn_session(session, answer, with_conftests=place.conftests)
 
     def _session(self) -> ServerInfo:
         """Return the report of the server with a prepared pytest session.

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from worker.forkserver.file_imports import ENVIRONMENT
+from worker.forkserver.file_imports import EFFECT, ENVIRONMENT
 
 _ONLY_AST = 0x400  # `ast.PyCF_ONLY_AST`: importing `ast` would cost more than reading a file.
 
 _WRITES = {"setdefault", "update", "pop", "popitem", "clear", "__setitem__", "__delitem__"}
 _SETTERS = {"putenv", "unsetenv", "setenv", "delenv", "load_dotenv"}
 _BRANCHES = (_ast.If, _ast.For, _ast.While, _ast.With, _ast.AsyncFor, _ast.AsyncWith)
+_PARTS = (_ast.Attribute, _ast.Subscript)
 _LONGEST_HINT = 100
 
 _HEADERS = (b"def ", b"class ", b"async def ", b"@")
+_WITH_EFFECT = (b"class ", b"@")
 _DEEPER = (b"", b" ", b"\t", b"\r", b"\f", b"#", b")", b"]", b"}")
 """Starts of lines that cannot end a function or a class."""
 
@@ -41,7 +43,11 @@ _HOSTILE_LINE = re.compile(
 EARLY_HOOKS = ("pytest_configure", "pytest_sessionstart", "pytest_collection")
 """Hooks of a conftest by which it acts after it was imported, and before pytest imports a test file."""
 
+UNNAMED_HOOKS = "hooks of another module"
+"""Among the hooks of a conftest that takes all names of a module, executes other code, or loads plugins."""
+
 _EARLY_HOOK = re.compile(rb"\b(?:%s)\b" % "|".join(EARLY_HOOKS).encode())
+_OTHER_CODE = re.compile(rb"\bimport[ \t]*\*|\bexec[ \t]*\(|\bpytest_plugins\b")
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
@@ -50,12 +56,13 @@ class SourceAnalysis(Struct, frozen=True, kw_only=True):
 
     Attributes:
         imports: in order, what importing it certainly imports: `a.b`, `a:b` for `from a import
-            b`, with leading dots where they are relative; `ENVIRONMENT` and a line where it sets a variable.
+            b`, with leading dots where they are relative; `ENVIRONMENT` and a line where it sets a variable;
+            `EFFECT` before what it imports after a statement that may change other modules.
         why_spawn: why a test file with this source must not be forked; empty: it may be.
         folders: strings that may name directories which it adds to `sys.path`.
         is_script: whether it has `if __name__ == "__main__":`.
         is_readable: False if this Python cannot parse it.
-        hooks: those of `EARLY_HOOKS` that it names.
+        hooks: those of `EARLY_HOOKS` that it names, and `UNNAMED_HOOKS`.
     """
 
     imports: tuple[str, ...] = ()
@@ -81,8 +88,13 @@ def read(text: bytes) -> SourceAnalysis:
         why_spawn=_why_text(text) or reader.why or why_imports(reader.imports),
         folders=tuple(dict.fromkeys(reader.folders)),
         is_script=reader.is_script,
-        hooks=tuple(sorted({name.decode() for name in _EARLY_HOOK.findall(text)})),
+        hooks=_hooks(text),
     )
+
+
+def _hooks(text: bytes) -> tuple[str, ...]:
+    named = sorted({name.decode() for name in _EARLY_HOOK.findall(text)})
+    return (*named, *([UNNAMED_HOOKS] if _OTHER_CODE.search(text) else []))
 
 
 def _parse(text: bytes) -> _ast.Module | None:
@@ -97,7 +109,9 @@ def _parse(text: bytes) -> _ast.Module | None:
 
 
 def outline_of(text: bytes) -> bytes | None:
-    """Return a source with empty lines for its functions and classes, which take long to parse.
+    """Return a source without the lines of its functions and classes, which take long to parse.
+
+    In their place are empty lines, and `...` where a class or a decorated function begins.
 
     None if multi-line strings make it unclear which lines are statements.
     """
@@ -111,7 +125,8 @@ def outline_of(text: bytes) -> bytes | None:
             is_inside = False
         if not is_inside:
             is_inside = line.startswith(_HEADERS)
-        kept.append(b"" if is_inside else line)
+        placeholder = b"..." if line.startswith(_WITH_EFFECT) else b""
+        kept.append(placeholder if is_inside else line)
         if is_inside and (b'"""' in line or b"'''" in line):
             is_quoted ^= (line.count(b'"""') + line.count(b"'''")) % 2 == 1
         last = line
@@ -146,6 +161,7 @@ class _Reader:
         self.is_script = False
         self._gathers_folders = gathers_folders
         self._has_set = False
+        self._has_effect = False
 
     def visit(self, body: Sequence[_ast.stmt], *, is_sure: bool = True) -> None:
         """Visit statements; `is_sure` is False if they may not run."""
@@ -165,12 +181,16 @@ class _Reader:
                 self._assignment(node, is_sure=is_sure)
             elif isinstance(node, _ast.Expr):
                 self._value(node.value, is_sure=is_sure)
+            if _may_change_others(node):
+                self._has_effect = True
 
     def _add(self, names: list[str], *, is_sure: bool) -> None:
         if names and self._has_set and not self.why:
             self.why = "it sets the environment before its imports"
         if "sys:modules" in names:
             self.why = "it names sys.modules"
+        if self._has_effect and EFFECT not in self.imports:
+            self.imports.append(EFFECT)
         if is_sure:
             self.imports += names
 
@@ -242,6 +262,36 @@ def _names_from(node: _ast.ImportFrom) -> list[str]:
 
 def _is_environ(node: _ast.expr) -> bool:
     return "environ" in (getattr(node, "attr", None), getattr(node, "id", None))
+
+
+def _may_change_others(node: _ast.stmt) -> bool:
+    """Return whether a statement may change what other modules hold, by all that its text tells.
+
+    Assigned calls count as harmless: they mostly make a logger, a mark, or a type variable.
+    """
+    match node:
+        case _ast.ClassDef() | _ast.Delete():
+            return True
+        case _ast.FunctionDef(decorator_list=[_, *_]) | _ast.AsyncFunctionDef(decorator_list=[_, *_]):
+            return True
+        case _ast.Expr(value=_ast.Constant(value=value)):
+            return value is ...
+        case _ast.Expr(value=_ast.Call(func=called)):
+            return getattr(called, "attr", "") != "importorskip" and not _is_path(called)
+        case _ast.Assign(targets=targets):
+            return any(isinstance(each, _PARTS) and not _is_path(each) for each in targets)
+        case _ast.AugAssign(target=target) | _ast.AnnAssign(target=target):
+            return isinstance(target, _PARTS) and not _is_path(target)
+    return False
+
+
+def _is_path(node: _ast.AST) -> bool:
+    """Return whether an expression is about `sys.path`."""
+    while isinstance(node, _PARTS):
+        if getattr(node, "attr", "") == "path" and getattr(node.value, "id", "") == "sys":
+            return True
+        node = node.value
+    return False
 
 
 def _is_guard(test: _ast.expr) -> bool:

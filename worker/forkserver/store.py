@@ -18,7 +18,7 @@ from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
-_VERSION = 3
+_VERSION = 5
 _MAX_BYTES = 32 * 2**20
 _MAX_FILES = 20_000
 _MAX_FACTS = 5_000
@@ -60,7 +60,7 @@ class ImportStore:
                     folders=tuple(str(folder) for folder in folders),
                     is_script=bool(flags & 1),
                     is_readable=bool(flags & 2),
-                    hooks=tuple(hooks.split()),
+                    hooks=tuple(hooks.splitlines()),
                 )
         return None
 
@@ -73,7 +73,7 @@ class ImportStore:
             " ".join(source.imports),
             source.why_spawn,
             list(source.folders),
-            " ".join(source.hooks),
+            "\n".join(source.hooks),
             flags,
         ]
 
@@ -108,12 +108,15 @@ class ImportStore:
         """Store the results of a preload: name, seconds, bytes, verdict.
 
         A module that another one had already imported took no time, which says nothing about its cost.
-        Of two durations the longer one is kept, and decays.
+        Of two durations the longer one is kept, and decays. Only a probe sees that a module modifies another,
+        so the servers that import it later do not take that back.
         """
         known = self.facts(identity)
         added = self._added["facts"].setdefault(identity, {})
         for name, seconds, size, verdict in results:
             before = known.get(name)
+            if before is not None and before.modifies_another and verdict == "ok":
+                verdict = before.verdict
             if before is not None and before.verdict == verdict:
                 if seconds == 0:
                     continue
@@ -121,13 +124,13 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
-    def conftest_verdict(self, identity: str, key: str) -> str:
-        """Return what was found when an interpreter loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, identity: str, key: str) -> str:
+        """Return what was found when an interpreter prepared a session, or "" if it is unknown.
 
         Nothing is known any more if one of the files has changed that were imported then.
 
         Args:
-            identity: of the interpreter.
+            identity: of the interpreter, and the part of the session.
             key: what the verdict depends on in addition to files.
         """
         match self._find("conftests", identity):
@@ -135,8 +138,8 @@ class ImportStore:
                 return verdict if all(map(_is_current, files)) else ""
         return ""
 
-    def record_conftests(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
-        """Remember what was found when an interpreter loaded the initial conftests, which import files."""
+    def record_session(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
+        """Remember what was found when an interpreter prepared a session, which imports files."""
         entries = [[file.path, file.size, file.mtime_ns] for file in files]
         self._added["conftests"][identity] = [key, verdict[:_LONGEST_VERDICT], entries]
 
@@ -155,7 +158,7 @@ class ImportStore:
             facts[identity] = dict(list(merged.items())[-_MAX_FACTS:])
         self._known["facts"] = dict(list(facts.items())[-_MAX_PYTHONS:])
         conftests = {**self._known["conftests"], **self._added["conftests"]}
-        self._known["conftests"] = dict(list(conftests.items())[-_MAX_PYTHONS:])
+        self._known["conftests"] = dict(list(conftests.items())[-2 * _MAX_PYTHONS :])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 

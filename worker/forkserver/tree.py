@@ -71,9 +71,10 @@ class ServerTree:
         settings: of the worker.
         environment: the variables of all tests, without those that differ from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_answer: called with the report of each probe and server that has modules or conftests.
-        needs_proof: returns whether a probe has to import what a server is to import. Raises `ServerError` if
-            it is known that the server would be unusable.
+        on_answer: called with the report of each probe, and of each server that has modules or conftests.
+        needs_proof: returns whether a probe has to import what a server is to import; for a session, what the
+            server has imported by its report. Raises `ServerError` if it is known that the server would be
+            unusable.
         code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
     """
 
@@ -83,7 +84,7 @@ class ServerTree:
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
         on_answer: Callable[[ServerKey, ServerInfo], None],
-        needs_proof: Callable[[ServerKey], bool],
+        needs_proof: Callable[[ServerKey, ServerInfo | None], bool],
         code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
@@ -178,21 +179,29 @@ class ServerTree:
         return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
-        """Discard servers if a file that one of them holds has changed; return whether one has.
+        """Discard servers if a file that the one of `place` holds has changed; return whether it has.
 
-        All servers with a session or with modules are discarded: they may be forked from one another. The
-        next request creates new ones.
+        All servers that hold changed files are discarded, with those that are forked from them, which hold
+        them too. The next request creates new ones.
         """
-        server = self.servers.get(place)
-        if server is None or all(file.is_current for file in server.answer.files):
+        servers = self.servers
+        if place not in servers or servers[place].is_current:
             return False
+        outdated = [key for key, server in servers.items() if not server.is_current]
         with self._lock:
-            keys = [key for key in self._nodes if key.session or key.modules]
-            gone = self._latest_first(self._nodes.pop(key) for key in keys)
+            gone = self._latest_first(self._nodes.pop(key) for key in outdated if key in self._nodes)
         for node in gone:
             if node.server is not None:
                 node.server.close()
         return True
+
+    def renew(self) -> None:
+        """Create servers again for a further run, unavailable ones too: files may have changed."""
+        with self._lock:
+            if not self._is_closed:
+                self._given_up.clear()
+            self._deaths = 0
+            self._nodes = {key: node for key, node in self._nodes.items() if not node.why_not}
 
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
@@ -245,9 +254,11 @@ class ServerTree:
         below = self._below(place)
         try:
             parent, setup = self.server(below), self._setup(place)
-            if self._needs_proof(place):
+            if self._needs_proof(place, None):
                 self._prove(parent, place, setup)
             server = parent.derive(setup, self._given_up)
+            if setup.session and server.answer.verdicts and not server.answer.why_not:
+                self._prove_session(parent, place, setup, server)
         except ServerGoneError:
             self.bury(below)
             raise
@@ -274,8 +285,21 @@ class ServerTree:
         if place.conftests:
             return Setup(conftests=True, project=project)
         if place.session:
-            return Setup(session=True)
+            return Setup(session=True, project=() if settings.coverage_dir is not None else project)
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
+
+    def _prove_session(self, parent: ForkServer, place: ServerKey, setup: Setup, server: ForkServer) -> None:
+        """Find out whether the modules of the project that a new server imported do anything else.
+
+        Raises:
+            ServerError: as `_prove`; the server is stopped.
+        """
+        try:
+            if self._needs_proof(place, server.answer):
+                self._prove(parent, place, setup)
+        except ServerError:
+            server.close()
+            raise
 
     def _prove(self, parent: ForkServer, place: ServerKey, setup: Setup) -> None:
         """Import a server's modules in a probe, a process that is used for nothing else.

@@ -38,20 +38,22 @@ def get_test_environment(
     *,
     task: TestTask | None = None,
     slot: int = 0,
-    slots: SlotRange = ONE_SLOT,
+    slots: SlotRange | None = ONE_SLOT,
     tmp_dir: Path | None = None,
     coverage_file: Path | None = None,
     memory_bytes: int | None = None,
 ) -> dict[str, str]:
     """Return the environment for a test process; a task's own changes are applied last.
 
-    `slot` is the slot's number on this worker, from 0; `slots` maps it to the run's numbers.
+    `slot` is the slot's number on this worker, from 0; `slots` maps it to the run's numbers. None: how many
+    the run has is unknown.
     """
     environment = base_test_environment(environ)
-    number = slots.first + slot
+    number = slot if slots is None else slots.first + slot
     environment[SLOT_VARIABLE] = str(number)
     environment[XDIST_WORKER_VARIABLE] = f"gw{number}"
-    environment[XDIST_COUNT_VARIABLE] = str(max(slots.total, number + 1))
+    if slots is not None:
+        environment[XDIST_COUNT_VARIABLE] = str(max(slots.total, number + 1))
     if tmp_dir is not None:
         environment["TMPDIR"] = str(tmp_dir)
     if coverage_file is not None:

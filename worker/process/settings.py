@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from passmuster.model.executor import Limit
+from passmuster.model.executor import Limit, SlotRange
 from passmuster.model.hidden_fields import repr_without
+from passmuster.model.oversubscription import max_slots
 from passmuster.model.result import LOCAL_WORKER
 from passmuster.model.status import Isolation
 
@@ -61,8 +62,15 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Directory for what the worker learns between runs; None: nothing is stored."""
     records_inputs: bool = True
     """Whether results of passed files contain what these read."""
+    is_sole: bool = True
+    """Whether no other worker serves the same runs."""
     name: str = LOCAL_WORKER
     interpreter_identity: str = ""
     """The interpreter's name in results (`CPython 3.11.7`); empty: unknown."""
+
+    @property
+    def own_slots(self) -> SlotRange:
+        """The numbers of its slots in a run that no other worker serves."""
+        return SlotRange(first=0, total=max_slots(self.slots, cpus=self.idle_cpus))
 
     __repr__ = repr_without("environ")

@@ -20,6 +20,9 @@ from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
 
+SYSTEMD_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
+"""The variables by which systemd and a service communicate."""
+
 REQUIRED_PACKAGES = ("celery", "kombu", "redis")
 """The packages that only runs with a broker need."""
 
@@ -107,9 +110,11 @@ def say(line: str) -> None:
 def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove the variables that Celery must not see from `environ`.
 
-    The environment for tests contains neither secrets nor the names of files with secrets.
+    The environment for tests contains neither secrets nor the names of files with secrets, and nothing of
+    systemd's, whose messages a test would answer in the worker's name.
     """
-    tests_environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+    hidden = {*PRIVATE_VARIABLES, *SYSTEMD_VARIABLES}
+    tests_environ = {name: value for name, value in environ.items() if name not in hidden}
     for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:
         del environ[name]
     return tests_environ

@@ -40,6 +40,7 @@ class Heartbeat:
         active_runs: returns the active runs from the broker.
         make_status: returns the worker's status from the files whose leases it holds.
         stream_output: sends the output of these files to their subscribers.
+        on_beat: called after each heartbeat, whether or not it reached the broker.
     """
 
     def __init__(
@@ -55,13 +56,15 @@ class Heartbeat:
         make_status: Callable[[Sequence[InFlightFile]], WorkerStatus],
         say: Say,
         stream_output: Callable[[Sequence[InFlightFile]], None] = lambda files: None,
+        on_beat: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._executor, self._in_flight, self._directory = executor, in_flight, directory
         self._open_store, self._active_runs, self._subscriptions = open_store, active_runs, subscriptions
         self._name, self._make_status, self._say = name, make_status, say
-        self._stream_output, self._clock, self._wall_clock = stream_output, clock, wall_clock
+        self._stream_output, self._on_beat = stream_output, on_beat
+        self._clock, self._wall_clock = clock, wall_clock
         self.reached_at = 0.0
         """Unix time of the last heartbeat that reached the broker; 0: none yet."""
         self._unknown_since: dict[str, float] = {}
@@ -123,6 +126,7 @@ class Heartbeat:
                 if self._clock() >= next_beat_s or self.has_changed_runs():
                     next_beat_s = self._clock() + HEARTBEAT_S
                     self.beat()
+                    self._on_beat()
             except Exception:  # The top of the thread: without heartbeats every lease would expire.
                 self._say(
                     f"an internal error in the heartbeat: {traceback.format_exc()}", level=LogLevel.ERROR

@@ -196,6 +196,7 @@ class RootRunnerFactory:
         prepare_child(interpreter.path, interpreter.build.cache_tag)
         state_dir = root / STATE_DIRECTORY
         return WorkerSettings(
+            is_sole=False,
             root=root,
             workdir=workdir,
             interpreter=interpreter.path,

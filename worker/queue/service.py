@@ -179,10 +179,12 @@ class _Service:
             make_status=self._make_status,
             say=self._say,
             stream_output=self._streamer.stream,
+            on_beat=lambda: notify_systemd("WATCHDOG=1"),
         )
         self._heartbeat.start()
         limited = "" if options.root is not None else ", only for runs with --ship"
         self._say(f"ready: {options.name}, broker {options.broker.shown}{limited}")
+        notify_systemd("READY=1")
 
     def _make_status(self, claimed: Sequence[InFlightFile]) -> WorkerStatus:
         return make_worker_status(
@@ -267,3 +269,13 @@ class _Service:
         shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._in_flight.finished} file(s)")
         os._exit(3 if self._failure else 0)
+
+
+def notify_systemd(state: str) -> None:
+    """Report a state to systemd, as sd_notify(3) does; without systemd, do nothing. Never waits."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(0)
+        sender.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)

@@ -15,7 +15,7 @@ from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 from redis import ResponseError
 
 from passmuster.wire.broker_client import is_damage
@@ -120,9 +120,15 @@ def install_guarded_transport(say: Say) -> None:
             else:
                 super()._deliver(passed, queue)  # type: ignore[no-untyped-call]
 
+    class GuardedSentinelChannel(GuardedChannel, SentinelChannel):
+        pass
+
+    class GuardedSentinelTransport(GuardedTransport, SentinelTransport):
+        Channel = GuardedSentinelChannel
+
     aliases: dict[str, Any] = TRANSPORT_ALIASES
-    for scheme in ("redis", "rediss"):
-        aliases[scheme] = lambda: GuardedTransport
+    aliases |= dict.fromkeys(("redis", "rediss"), lambda: GuardedTransport)
+    aliases["sentinel"] = lambda: GuardedSentinelTransport
 
 
 def rebuild_message(message: object, queue: str) -> dict[str, object]:

@@ -82,7 +82,7 @@ def test_secrets_are_made_for_their_owner_alone_and_kept(tmp_path: Path) -> None
     subprocess.run([tmp_path / "checkout" / "scripts" / "make_secrets"], check=True)
 
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert all(re.fullmatch("[0-9a-f]{64}\n", text) for text in made.values())
+    assert all(re.fullmatch("[0-9a-f]{64}", text) for text in made.values())
     assert len(set(made.values())) == len(NAMES)
     assert made == {name: (folder / name).read_text() for name in NAMES}
     settings = (tmp_path / "checkout" / ".env").read_text().splitlines()

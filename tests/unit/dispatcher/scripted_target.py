@@ -31,6 +31,9 @@ class ScriptedTarget:
     total_bytes: int = 8 * GIB
     requests: list[BackendRequest] = field(default_factory=list)
     backends: list[ClosedBackend] = field(default_factory=list)
+    announced: list[BackendRequest] = field(default_factory=list)
+    discarded: int = 0
+    closed: bool = False
 
     def capacity(self, config: TestConfig) -> Capacity:
         slots = config.max_workers or 3
@@ -40,6 +43,15 @@ class ScriptedTarget:
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         self.requests.append(request)
         return (f"{len(request.tasks)} files explained",)
+
+    def announce(self, request: BackendRequest) -> None:
+        self.announced.append(request)
+
+    def discard_servers(self) -> None:
+        self.discarded += 1
+
+    def close(self) -> None:
+        self.closed = True
 
     def backend(self, request: BackendRequest) -> ClosedBackend:
         self.requests.append(request)

@@ -35,6 +35,8 @@ def place(tmp_path: Path) -> Place:
         ("always() && matrix.shard != '2'", False, False),
         ("(failure() || always()) && needs.a.result == 'failure'", True, True),
         ("secrets.none", False, False),
+        ("contains(github.ref, 'ai') && cancelled()", False, False),
+        ("contains(github.ref, 'ai')", True, False),
     ],
 )
 def test_a_condition_holds_as_on_github(
@@ -42,6 +44,15 @@ def test_a_condition_holds_as_on_github(
 ) -> None:
     assert Scope(values=VALUES).condition(condition) is after_success
     assert Scope(values=VALUES, has_failed=True).condition(condition) is after_failure
+
+
+def test_a_cancelled_job_has_not_failed_and_does_only_what_is_always_done() -> None:
+    scope = Scope(values=VALUES, has_failed=True, is_cancelled=True)
+
+    assert scope.condition("cancelled()")
+    assert scope.condition("always()")
+    assert not scope.condition("failure()")
+    assert not scope.condition(None)
 
 
 def test_texts_are_filled_in() -> None:
@@ -86,6 +97,7 @@ def test_an_unknown_feature_of_a_workflow_is_refused(place: Place, tmp_path: Pat
         "{stages: [a], job: {stage: a, script: [], rules: []}}",
         "{stages: [a], job: {stage: a, script: [], artifacts: {name: x}}}",
         "{stages: [a], job: {stage: a, script: [], cache: {unprotect: true}}}",
+        "{include: [{component: host/you/passmuster/run-tests@main, inputs: {nonsense: 1}}]}",
     ],
 )
 def test_an_unknown_feature_of_a_pipeline_is_refused(tmp_path: Path, pipeline: str) -> None:

@@ -50,6 +50,7 @@ def run(root: Path, *argv: str, target: ScriptedTarget | None = None, **variable
         environ={"PATH": os.environ["PATH"], **variables},
         cwd=root,
         target=target or ScriptedTarget(),
+        warm_target=ScriptedTarget,
         program="./run_tests.py",
         stdout=out,
         stderr=err,

@@ -53,6 +53,7 @@ def merge(root: Path, *argv: str) -> Ran:
         environ={"PATH": os.environ["PATH"]},
         cwd=root,
         target=ScriptedTarget(),
+        warm_target=ScriptedTarget,
         program="./run_tests.py",
         stdout=out,
         stderr=err,
@@ -218,6 +219,51 @@ def test_a_failure_that_awaits_a_rerun_is_no_verdict_in_an_incomplete_record(tmp
     [file] = last.results.records
     assert [attempt.status for attempt in file.attempts] == [Status.FAIL, Status.LOST]
     assert "waiting to rerun when the record" in file.final.error
+
+
+def test_of_a_cancelled_run_what_is_missing_is_no_failure_and_there_is_no_verdict(tmp_path: Path) -> None:
+    write_record(tmp_path / "one", shard_events(shard_plan(1))[:-2])  # Ends in the middle of its second file.
+
+    ran = merge(tmp_path, "one", "--cancelled", "--events", "e.jsonl")
+
+    assert ran.status == ExitCode.INTERRUPTED
+    assert "[FAIL]" not in ran.out + ran.err
+    said = "[WARN] the CI cancelled the run: "
+    assert f"{said}shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)" in ran.err
+    assert f"{said}the record of shard 1/2 in " in ran.err
+    last = json.loads((tmp_path / "e.jsonl").read_text().splitlines()[-1])
+    assert (last["interrupted"], last["failed_paths"]) == (True, [])
+    assert sorted(last["not_run_paths"]) == ["a/tests/test_2.py", "a/tests/test_3.py"]
+
+
+def test_a_run_that_was_cancelled_before_a_shard_left_a_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    ran = merge(tmp_path, "empty", "nowhere", "--cancelled")
+
+    assert (ran.status, ran.out) == (ExitCode.INTERRUPTED, "")
+    assert ran.err == "[WARN] the CI cancelled the run before a shard left a record\n"
+
+
+def test_a_record_that_was_changed_is_red_in_a_cancelled_run_too(tmp_path: Path) -> None:
+    one, _ = write_both(tmp_path)
+    path = one / RECORD_NAME
+    path.write_bytes(path.read_bytes().replace(b"mind the gap", b"mind the cat"))
+
+    ran = merge(tmp_path, "one", "two", "--cancelled")
+
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "[FAIL] the record of shard 1/2 in " in ran.err
+
+
+def test_a_run_of_which_a_shard_was_interrupted_has_no_verdict(tmp_path: Path) -> None:
+    write_record(tmp_path / "one", shard_events(shard_plan(1)))
+    *events, last = shard_events(shard_plan(2))
+    assert isinstance(last, RunFinished)
+    interrupted = structs.replace(last, results=structs.replace(last.results, interrupted=True))
+    write_record(tmp_path / "two", [*events, interrupted])
+
+    assert merge(tmp_path, "one", "two").status == ExitCode.INTERRUPTED
 
 
 @pytest.mark.parametrize("kind", ["doubled", "foreign"])

@@ -23,6 +23,7 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         environ=environ,
         cwd=root,
         target=ScriptedTarget(),
+        warm_target=ScriptedTarget,
         program="run-tests",
         stdout=out,
         stderr=err,
@@ -34,7 +35,10 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
     ("argv", "complaint"),
     [
         (("--broker", "http://x"), "wrong value for broker"),
-        (("--broker", "redis://h", "-j", "4"), "unknown argument: -j; see --help"),
+        (
+            ("--broker", "redis://h", "-j", "4"),
+            "unknown argument: -j; it is an option of a run",
+        ),
         (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
         (("tests",), "unknown argument: tests; see --help"),
         (("--broker",), "--broker needs a value"),
@@ -47,6 +51,15 @@ def test_a_wrong_argument_of_status_is_reported_in_one_line(
 
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
+
+
+@pytest.mark.parametrize("option", ["--coverage", "--shard=1/2", "--record=x", "--cluster=2", "--changed"])
+def test_watch_refuses_an_option_of_a_whole_run_in_one_line(tmp_path: Path, option: str) -> None:
+    status, out, err = run(tmp_path, "watch", option)
+
+    name = option.partition("=")[0]
+    assert (status, out) == (2, "")
+    assert err == f"[FAIL] unknown argument: {name}; it is an option of a run, not of watch; see --help\n"
 
 
 def test_without_a_broker_status_shows_the_runs_on_this_machine(tmp_path: Path) -> None:

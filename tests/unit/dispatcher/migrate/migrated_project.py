@@ -43,6 +43,7 @@ def migrate(root: Path, *words: str, file: bool = True, **environ: str) -> tuple
         environ=environ,
         cwd=root,
         target=ScriptedTarget(),
+        warm_target=ScriptedTarget,
         program="run-tests",
         stdout=out,
         stderr=err,

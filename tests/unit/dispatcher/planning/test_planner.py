@@ -240,7 +240,16 @@ def test_what_spawning_costs_is_learned_from_the_files_that_were_spawned() -> No
     known = [_only_forked(str(number), mtime_ns=number) for number in range(99)]
     both = replace(ONLY_FORKED, forked=UsageStats(cpu_s=1.0, runs=1), spawned=UsageStats(cpu_s=1.5, runs=1))
 
-    assert choose_verified(known, [*known, both], run_id="r") == {"0", "1", "2", "3"}
+    assert choose_verified(known, [*known, *[both] * 3], run_id="r") == {"0", "1", "2", "3"}
+
+
+def test_one_file_that_was_no_slower_spawned_says_little_about_the_others() -> None:
+    known = [_only_forked(str(number), mtime_ns=number) for number in range(50)]
+    long = replace(ONLY_FORKED, forked=UsageStats(cpu_s=4.3, runs=4), spawned=UsageStats(cpu_s=4.2, runs=1))
+
+    assert choose_verified(known, [*known, long], run_id="r") == {"0"}
+    changed = replace(long, path="changed", mtime_ns=-1)
+    assert choose_verified([changed, *known], [*known, long], run_id="r") == {"changed"}
 
 
 def test_in_short_runs_a_file_is_verified_in_some_of_them() -> None:

@@ -39,6 +39,8 @@ class Broker(RunStore):
         self.queue: list[tuple[str, int]] = []
         self.worker_queues: list[tuple[str, int, str]] = []
         self.entries: list[StreamEntry] = []
+        self.late_entries: list[StreamEntry] = []  # written while the run is written again
+        self.server = "first"
         self.expired_leases: list[Lease] = []
         self.run_epoch: str | None = None
         self.is_unavailable = False
@@ -58,10 +60,25 @@ class Broker(RunStore):
         if self.is_full:
             raise UnavailableError("gone")
 
-    def seed(self, deliveries: Mapping[str, int], *, epoch: str, spec: str = "") -> None:
+    def seed(
+        self,
+        deliveries: Mapping[str, int],
+        *,
+        epoch: str,
+        spec: str = "",
+        running: Sequence[Lease] = (),
+        after: str | None = None,
+    ) -> list[StreamEntry]:
         self._check_available()
         self.state = {path: ("Q", delivery) for path, delivery in deliveries.items()}
-        self.run_epoch, self.queue = epoch, []
+        self.state |= {lease.path: ("R", lease.delivery) for lease in running}
+        discarded = [] if after is None else self.read(after, block_s=0) + self.late_entries
+        self.run_epoch, self.queue, self.entries, self.late_entries = epoch, [], [], []
+        return discarded
+
+    def replication_id(self) -> str:
+        self._check_available()
+        return self.server
 
     def load_states(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
         self._check_available()
@@ -128,7 +145,7 @@ class Broker(RunStore):
         self.now += block_s
         return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
 
-    def trim(self, last_id: str) -> None:
+    def discard(self, entry_ids: Sequence[str]) -> None:
         self._check_available()
 
     def publish(self, messages: Sequence[Message]) -> None:

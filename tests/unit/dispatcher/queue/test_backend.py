@@ -15,7 +15,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import Lease, RunningFileStatus
+from passmuster.wire.broker_messages import Lease, RunningFileStatus, StreamEntry
 from tests.unit.dispatcher.queue.scripted_broker import (
     TIMEOUT_S,
     UNAVAILABLE,
@@ -100,6 +100,7 @@ def test_the_file_of_a_dead_worker_is_redelivered(broker: Broker, backend: Queue
     broker.end_file("a", 102)
 
     assert statuses(backend.poll(5)) == [Status.PASS]
+    assert backend.usage().lost_workers == 1
 
 
 def test_an_exclusive_file_that_waited_at_a_dead_worker_is_published_once_more(
@@ -175,7 +176,12 @@ def test_a_file_survives_a_lost_reply_about_its_expired_lease(broker: Broker, ba
 
     assert notices(backend.poll(TICK_S)) == [UNAVAILABLE]
     assert notices(backend.poll(4 * TICK_S)) == ["the broker is available again"]
+    assert broker.state == {"a": ("R", 101)}  # As far as is known: its lease expires once more.
 
+    broker.expired_leases.append(Lease(path="a", delivery=101, worker="w1"))
+    assert notices(backend.poll(LEASE_S + HEARTBEAT_S + TICK_S)) == [
+        "worker w1 disappeared while it ran a; the file reruns exclusively"
+    ]
     assert broker.queue == [("a", 102)]
 
 
@@ -183,15 +189,55 @@ def test_the_run_is_recreated_on_a_broker_that_restarted_empty(broker: Broker, b
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.state, broker.queue, broker.run_epoch = {}, [], None
+    broker.state, broker.queue, broker.run_epoch, broker.entries = {}, [], None, []
 
     backend.poll(2 * TICK_S)
 
-    assert broker.state == {"a": ("Q", 102), "b": ("Q", 102)}
-    assert broker.queue == [("a", 102), ("b", 102)]
-    # The worker that still runs it delivers under the number that it knows.
+    # The file that runs is not offered to another worker.
+    assert broker.state == {"a": ("R", 101), "b": ("Q", 102)}
+    assert broker.queue == [("b", 102)]
     broker.end_file("a", 101)
     assert statuses(backend.poll(1)) == [Status.PASS]
+
+
+def test_a_replica_that_became_the_master_gets_the_run_again_and_loses_no_result(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("read"), task("unread"), task("late"), task("runs"), task("waits")])
+    for name in ("read", "unread", "late", "runs"):
+        broker.start(name, 101)
+    backend.poll(1)
+    broker.end_file("read", 101)
+    assert statuses(backend.poll(1)) == [Status.PASS]
+    # The replica has the first result again, one that was not read, and gets another one at the last moment.
+    broker.end_file("unread", 101, "FAIL")
+    broker.late_entries = [StreamEntry("100", "finished", "late", 101, "w1", "PASS")]
+    broker.server = "second"
+
+    events = [*backend.poll(2 * TICK_S), *backend.poll(2 * TICK_S)]
+
+    assert statuses(events) == [Status.FAIL, Status.PASS]
+    assert notices(events) == []
+    assert {name: broker.state[name] for name in ("runs", "waits")} == {
+        "runs": ("R", 101),
+        "waits": ("Q", 102),
+    }
+    assert broker.queue == [("waits", 102)]
+    broker.end_file("runs", 101)
+    broker.start("waits", 102)
+    broker.end_file("waits", 102)
+    assert statuses(backend.poll(1)) == [Status.PASS, Status.PASS]
+
+
+def test_a_file_that_the_broker_started_twice_is_named(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    backend.poll(1)
+    broker.entries.append(StreamEntry("50", "started", "a", 101, "w2", ""))
+
+    [text] = notices(backend.poll(1))
+
+    assert text.startswith("the broker lost the start of a on worker w1, so it also started on worker w2;")
 
 
 def test_a_lost_message_is_republished(broker: Broker, backend: QueueBackend) -> None:

@@ -207,7 +207,7 @@ def test_a_file_returned_under_an_older_delivery_is_redelivered() -> None:
     tracker.submit([task("a")])
     tracker.next_messages(slots=SLOTS)
     tracker.started("a", 101, "w1")
-    tracker.republish_all()  # Its worker goes on with what it knows, and the broker lets it.
+    tracker.lease_expired("a", 101, "w1")  # Its worker goes on with what it knows, and the broker lets it.
     assert sent(tracker.next_messages(slots=SLOTS)) == [("a", 102)]
 
     tracker.returned("a", 101)
@@ -246,7 +246,7 @@ def test_every_task_finishes_once_whatever_the_broker_reports(data: st.DataObjec
             case "lose":
                 events += tracker.lease_expired(path, published[path], "w")
             case "forget":
-                tracker.republish_all()
+                tracker.restore()
 
     for kind in (TaskStarted, TaskFinished):
         reported = Counter(event.task.attempt_id for event in events if isinstance(event, kind))

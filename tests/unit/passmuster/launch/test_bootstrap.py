@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -247,8 +248,7 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         project = tomllib.load(file)
     ranges = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["cluster"],
-        *project["project"]["optional-dependencies"]["workflow"],
+        *chain(*project["project"]["optional-dependencies"].values()),
         *project["dependency-groups"]["dev"],
     ]
     pinned = {
@@ -262,7 +262,7 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         assert _numbers(pinned[match[1].lower()]) >= _numbers(match[2]), wanted
 
 
-@pytest.mark.parametrize("group", ["runtime", "cluster", "workflow", "dev"])
+@pytest.mark.parametrize("group", ["runtime", "cluster", "metrics", "watch", "workflow", "dev"])
 def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 

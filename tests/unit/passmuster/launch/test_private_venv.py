@@ -58,7 +58,9 @@ class FakeCommands:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "home"
     (folder / "requirements").mkdir(parents=True)
     (folder / "requirements" / "runtime.txt").write_text("tiny-thing==1.0  # the one\n\nOther==2.0\n")
@@ -251,6 +253,37 @@ def test_a_python_without_ensurepip_but_with_pip_installs_from_outside(home: Pat
     install = next(call for call in fake.calls if "install" in call)
     python = str(home / ".venv" / "bin" / "python")
     assert install[:7] == (environment.base_python(), "-I", "-m", "pip", "--python", python, "install")
+
+
+def test_a_python_without_ensurepip_and_pip_installs_by_a_wheel_of_pip(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / "pip-26.0-py3-none-any.whl").touch()
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path / 'nowhere'} {wheels}")
+    fake = FakeCommands(home=home)
+
+    def bare(command: Sequence[str], environ: Mapping[str, str], fd: int) -> CommandResult:
+        if "venv" in command and "--without-pip" not in command:
+            return NO_ENSUREPIP
+        return (
+            CommandResult(status=1, output="No module named pip\n")
+            if "pip" in command
+            else fake(command, environ, fd)
+        )
+
+    make_environment(home=str(home), groups=("runtime",), run=bare)
+
+    assert is_ready(home)
+    install = next(call for call in fake.calls if "install" in call)
+    python = str(home / ".venv" / "bin" / "python")
+    assert install[:4] == (python, "-I", f"{wheels}/pip-26.0-py3-none-any.whl/pip", "install")
+
+    make_environment(home=str(home), groups=("runtime", "dev"), run=bare)
+
+    assert is_ready(home, "runtime", "dev")
+    assert fake.count("--without-pip") == 1  # A group more does not need another environment.
 
 
 def test_another_failure_of_venv_is_quoted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ensurepip
 import os
 import signal
 import subprocess
@@ -102,3 +103,19 @@ def test_with_the_real_pip_an_unavailable_package_is_one_line(started: Started) 
     assert start.returncode == 3
     [line] = [line for line in said.splitlines() if not line.startswith("[INFO] ")]
     assert line.startswith("passmuster: could not install tiny-thing==2.0: ")
+    assert f"does PIP_FIND_LINKS ({started.environ['PIP_FIND_LINKS']}) have them?" in line
+
+
+@pytest.mark.slow
+def test_an_isolated_python_runs_pip_from_its_wheel() -> None:
+    folders = [Path(ensurepip.__file__).with_name("_bundled"), Path("/usr/share/python-wheels")]
+    wheel = next(wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
+
+    ran = subprocess.run(
+        [environment.base_python(), "-I", f"{wheel}/pip", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert f"from {wheel}/pip" in ran.stdout

@@ -182,7 +182,10 @@ def test_addresses_are_read(text: str, address: str) -> None:
     assert str(LISTEN.read(text)) == address
 
 
-@pytest.mark.parametrize("text", ["", "x", "65536", "-1", ":9464", "::1:9464", "localhost", "a b:1", "1:2:3"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "65536", "-1", ":9464", "::1:9464", "localhost", "a b:1", "1:2:3", "[]:1", "[a]:1", "9" * 5000],
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a port up to 65535, or ADDRESS:PORT"):
         LISTEN.read(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.broker import TlsFiles, parse_broker, with_password
+from passmuster.wire.broker import SentinelGroup, TlsFiles, parse_broker, with_password
 from passmuster.wire.broker_settings import visible_password_warning
 
 
@@ -131,4 +131,64 @@ def test_an_invalid_address_is_rejected_with_its_source_and_without_its_password
 
     assert "(from --broker)" in str(caught.value)
     assert "redis://[[user]:password@]host" in str(caught.value)
+    assert "heim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://me:geheim@a:1;sentinel://b/3?master_name=m",
+        "sentinel://me:geheim@a:1/3?master_name=m;sentinel://me:geheim@b/3?master_name=m",
+        "sentinel://a:1;me:geheim@b/3?master_name=m",
+    ],
+)
+def test_sentinels_are_written_as_for_celery(url: str) -> None:
+    address = parse_broker(url, source="--broker")
+
+    assert address.sentinel == SentinelGroup(nodes=(("a", 1), ("b", 26379)), master_name="m")
+    assert (address.user, address.password, address.database) == ("me", "geheim", 3)
+    assert (address.is_loopback, address.tls) == (False, None)
+    assert address.shown == "sentinel://a:1;sentinel://b:26379/3?master_name=m"
+    changed = with_password(address, "p@ss;w/rd")
+    assert (changed.sentinel, changed.user, changed.password) == (address.sentinel, "me", "p@ss;w/rd")
+    assert (changed.database, changed.shown) == (3, address.shown)
+
+
+def test_sentinels_have_a_password_and_tls_of_their_own() -> None:
+    login = "sentinel_user=eye&sentinel_password=ge%26heim"
+    url = f"sentinels://[::1]:1;sentinels://b?master_name=m&{login}&ssl_ca_certs=/ca.pem"
+    address = parse_broker(url, source="--broker")
+
+    assert address.sentinel == SentinelGroup(
+        nodes=(("::1", 1), ("b", 26379)), master_name="m", user="eye", password="ge&heim"
+    )
+    assert address.tls == TlsFiles(ca_certs="/ca.pem")
+    assert address.shown == "sentinels://[::1]:1;sentinels://b:26379/0?master_name=m"
+    assert "heim" not in repr(address)
+    assert visible_password_warning(address, option="--broker") is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://geheim",
+        "sentinel://geheim?master_name=",
+        "sentinel://geheim?master_name=a%20b",
+        "sentinel://?master_name=m",
+        "sentinel://geheim;?master_name=m",
+        "sentinel://:ge;heim@a?master_name=m",
+        "sentinel://:ge#heim@a?master_name=m",
+        "sentinel://a:0?master_name=m",
+        "sentinel://a/geheim?master_name=m",
+        "sentinel://a;sentinels://geheim?master_name=m",
+        "sentinel://:a@geheim;sentinel://:b@geheim?master_name=m",
+        "sentinel://geheim?master_name=m&ssl_ca_certs=/ca.pem",
+        "sentinels://geheim?master_name=m&ssl_cert_reqs=none",
+    ],
+)
+def test_an_invalid_address_of_sentinels_is_rejected(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_broker(url, source="--broker")
+
+    assert "sentinel://[[user]:password@]host" in str(caught.value)
     assert "heim" not in str(caught.value)

@@ -57,6 +57,21 @@ __import__(name)
 print(json.dumps(proof.take()))
 """
 
+MODIFY = """
+import json, os, sys
+root, site, names = json.loads(sys.argv[1])
+sys.path.insert(0, {child!r})
+import passmuster_child_modifications as modifications
+sys.path[0] = root
+sys.path.append(site)
+watch = modifications.ModificationWatch(lambda file: file.startswith(root))
+found = []
+for name in names:
+    __import__(name)
+    found.append(watch.take())
+print(json.dumps(found))
+"""
+
 
 class ImportBench:
     """A project's folder and a folder of installed packages, and an interpreter."""
@@ -112,6 +127,12 @@ class ImportBench:
         found: str = json.loads(
             self._run(PROVE, [str(self.root), str(self.site), name], env).splitlines()[-1]
         )
+        return found
+
+    def modifications(self, *names: str) -> list[str]:
+        """Import modules of the project in a probe; return for each which other module it modifies."""
+        arguments = [str(self.root), str(self.site), list(names)]
+        found: list[str] = json.loads(self._run(MODIFY, arguments, {}).splitlines()[-1])
         return found
 
     def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:

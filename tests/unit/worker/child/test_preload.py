@@ -38,6 +38,9 @@ def here(tmp_path: Path) -> ImportBench:
         "import os\nNAME = 'base_' + os.environ.get('PYTEST_XDIST_WORKER', 'master')\n",
         "from os import getenv\nPORT = 8000 + int(getenv('PASSMUSTER_SLOT') or 0)\n",
         "import os\nCOPY = dict(os.environ)\n",
+        "import os\nCOPY = list(os.environ.items())\n",
+        "import os\nCOPY = {k: v for k, v in os.environ.items() if k.startswith('P')}\n",
+        "import os\nCOPY = set(os.environ.values())\n",
     ],
 )
 def test_a_module_that_reads_the_slots_number_is_left_to_each_file(here: ImportBench, text: str) -> None:
@@ -50,6 +53,23 @@ def test_a_module_that_reads_the_slots_number_is_left_to_each_file(here: ImportB
     assert verdicts["asks"].startswith("reads P")
     assert verdicts["asks"].endswith("which differs from file to file")
     assert not is_clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY = {key: value for key, value in os.environ.items() if key.startswith('HO')}",
+        "for value in os.environ.values(): value.upper()",
+        "LENGTH = len(os.environ.items())",
+        "NAMES = list(os.environ)",
+    ],
+)
+def test_who_looks_for_other_variables_among_all_may_be_preloaded(bench: ImportBench, text: str) -> None:
+    bench.install("other.py", f"import os\nos.environ['LAST'] = '1'\n{text}\ndel os.environ['LAST']\n")
+
+    verdicts, is_clean = bench.preload("other", PYTEST_XDIST_WORKER="gw0", PASSMUSTER_SLOT="0", HOME="/")
+
+    assert (verdicts["other"], is_clean) == ("ok", True)
 
 
 def test_a_module_whose_copy_of_the_environment_is_renewed_may_be_preloaded(here: ImportBench) -> None:

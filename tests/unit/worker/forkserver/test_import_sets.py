@@ -243,18 +243,70 @@ def test_smaller_sets_come_first() -> None:
     assert all(one < other for one, other in pairwise(sizes))
 
 
-def test_a_module_that_writes_to_the_environment_comes_with_what_follows_it_however_cheap_it_is() -> None:
-    files = dict.fromkeys(("test_a.py", "test_b.py"), Preloadable(modules=("w", "numpy"), writers=("w",)))
-    choice = choose_import_sets(files, known(w=0.0, numpy=1.0), max_bytes=PLENTY)
+def ordered(*groups: tuple[int, str]) -> dict[str, Preloadable]:
+    """Return the needs of files. Modules in lower case are the project's, those with `w` are writers."""
+    return {
+        path: Preloadable(
+            modules=need.modules,
+            own=frozenset(name for name in need.modules if name.islower()),
+            writers=frozenset(name for name in need.modules if name.startswith("w")),
+        )
+        for path, need in needs(*groups).items()
+    }
 
-    assert chosen(choice) == [("w numpy", 2)]
+
+COSTS = known(w=0.0, w1=0.2, w2=0.2, a=0.5, b=0.5, cheap=0.0, Numpy=1.0)
 
 
-def test_what_some_files_import_before_such_a_module_and_others_after_it_is_left_to_them() -> None:
-    after = Preloadable(modules=("w", "numpy"), writers=("w",))
-    before = Preloadable(modules=("numpy", "w"), writers=("w",))
-    without = Preloadable(modules=("numpy",))
-    for other in (before, without):
-        files = {"test_a.py": after, "test_b.py": other, "test_c.py": after, "test_d.py": other}
-        choice = choose_import_sets(files, known(w=1.0, numpy=1.0), max_bytes=PLENTY)
-        assert all("numpy" not in names.split() for names, _ in chosen(choice))
+@pytest.mark.parametrize(
+    ("groups", "sets"),
+    [
+        ([(2, "w Numpy")], [("w Numpy", 2)]),
+        ([(2, "cheap w a cheaper")], [("cheap w a cheaper", 2)]),
+        # What comes before a writer in one file, and after it or not at all in others, is not shared.
+        ([(2, "w a"), (2, "a w")], [("w a", 2), ("a w", 2)]),
+        ([(2, "w a"), (2, "a")], [("w a", 2), ("a", 2)]),
+        ([(2, "w1 w2"), (3, "w2 w1")], [("w1 w2", 2), ("w2 w1", 3)]),
+        ([(2, "a w1 b"), (3, "b w1 a")], [("a w1 b", 2), ("b w1 a", 3)]),
+        ([(2, "cheap w1 a"), (3, "w1 a")], [("cheap w1 a", 2), ("w1 a", 3)]),
+        # Installed modules do not see what the project's modules change in each other.
+        ([(2, "Numpy w1"), (3, "w1")], [("w1", 3), ("w1 Numpy", 2)]),
+        ([(2, "a w1 b"), (3, "a w1 Numpy b")], [("a w1 b", 2), ("a w1 b Numpy", 3)]),
+        # The order of the others does not matter.
+        ([(2, "a b w1"), (3, "b a w1")], [("a b w1", 5)]),
+        ([(2, "a b"), (3, "b a")], [("a b", 5)]),
+    ],
+)
+def test_a_server_has_a_writer_where_it_stands_in_the_files_with_all_that_precedes_it(
+    groups: list[tuple[int, str]], sets: list[tuple[str, int]]
+) -> None:
+    choice = choose_import_sets(ordered(*groups), COSTS, max_bytes=PLENTY)
+
+    assert sorted((names, files) for names, files in chosen(choice) if files) == sorted(sets)
+
+
+in_order = st.lists(
+    st.lists(st.sampled_from(("w1", "w2", "w3", "a", "b", "c", "Numpy", "Os")), unique=True),
+    max_size=12,
+).map(lambda lists: ordered(*((2, " ".join(names)) for names in lists if names)))
+
+
+@given(in_order, st.dictionaries(st.sampled_from(("w1", "w2", "a", "b")), st.sampled_from((0.0, 0.3))))
+def test_whatever_the_order_each_writer_finds_what_it_finds_in_the_file(
+    files: Mapping[str, Preloadable], seconds: Mapping[str, float]
+) -> None:
+    choice = choose_import_sets(files, known(**seconds), max_bytes=PLENTY)
+
+    for path, need in files.items():
+        found = choice.set_of(path)
+        server = [] if found is None else [name for name in found.modules if name in need.own]
+        alone = [name for name in need.modules if name in need.own]
+        forked = [*server, *(name for name in alone if name not in server)]
+        for writer in need.writers:
+            assert set(forked[: forked.index(writer)]) == set(alone[: alone.index(writer)])
+
+
+def test_what_follows_a_writer_that_cannot_be_preloaded_is_left_to_the_files() -> None:
+    facts = COSTS | {"w": ModuleCost(seconds=1, bytes=1, verdict="prints")}
+
+    assert chosen(choose_import_sets(ordered((4, "a w b Numpy")), facts, max_bytes=PLENTY)) == [("a", 4)]

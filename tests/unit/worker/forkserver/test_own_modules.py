@@ -94,6 +94,61 @@ def test_a_module_that_a_file_does_not_import_stays_missing(project: Project) ->
     assert project.loaders() == {"a server"}
 
 
+def test_each_file_finds_what_modules_registered_in_the_order_in_which_it_imports_them(
+    project: Project,
+) -> None:
+    project.write("shop/__init__.py", "ORDER = []\n")
+    registers = f"{SLOW}import shop\nshop.ORDER.append(__name__)\n"
+    for name in ("early", "late"):
+        project.write(f"shop/{name}.py", registers)
+    orders = {
+        f"test_{number}.py": ["shop.early", "shop.late"][:: 1 if number % 2 else -1] for number in range(8)
+    }
+    for name, order in orders.items():
+        check = f"    import shop\n    assert shop.ORDER == {order}\n    print('checked')\n"
+        project.write(name, f"import {order[0]}\n" + textwrap.dedent(USES.format(module=order[1])) + check)
+
+    project.start_servers(*orders)
+    chosen = project.pool._advisor.choices()["pytest"].sets
+
+    assert project.loaders(*orders) == {"a server"}
+    assert sorted(each.modules for each in chosen) == [
+        ("shop", "shop.early", "shop.late"),
+        ("shop", "shop.late", "shop.early"),
+    ]
+    why = "in its place: shop.late modifies shop: only files that import the same before it share it"
+    assert why in project.explanation(*orders)
+
+
+def test_modules_are_not_imported_before_what_the_file_does_to_others(project: Project) -> None:
+    project.write("shop/__init__.py", "IS_OPEN = False\n")
+    project.write("shop/cart.py", f"{SLOW}import shop\nassert shop.IS_OPEN\n")
+    for name in NAMES:
+        uses = textwrap.dedent(USES.format(module="shop.cart"))
+        project.write(name, f"import shop\nshop.IS_OPEN = True\n{uses}")
+
+    project.start_servers()
+
+    assert project.loaders() == {"itself"}
+
+
+def test_a_server_has_the_number_of_slots_that_the_files_have_or_none(project: Project) -> None:
+    project.write("shop/cart.py", f"{SLOW}COUNT = os.environ.get('PYTEST_XDIST_WORKER_COUNT')\n")
+    check = "        assert used.COUNT == os.environ['PYTEST_XDIST_WORKER_COUNT']\n"
+    for name in NAMES:
+        project.write(name, USES.format(module="shop.cart") + check)
+    project.use(structs.replace(project.settings, slots=3, idle_cpus=1))
+    project.start_servers()
+
+    assert project.loaders() == {"a server"}
+
+    project.use(structs.replace(project.settings, is_sole=False))
+    why = "left out: shop.cart: reads PYTEST_XDIST_WORKER_COUNT, which differs from file to file"
+
+    assert any(line.startswith(why) for line in project.explanation())
+    assert project.loaders() == {"itself"}
+
+
 def test_a_module_that_has_changed_is_not_inherited_any_more(project: Project) -> None:
     project.start_servers()
     assert project.loaders(NAMES[0]) == {"a server"}
@@ -166,3 +221,68 @@ def test_under_coverage_each_file_imports_what_is_measured(project: Project, tmp
     project.use(structs.replace(project.settings, coverage_dir=tmp_path))
 
     assert project.start_servers().choices()["pytest"].sets == ()
+
+
+def filter_warnings(project: Project) -> None:
+    """Have pytest import a module of the project for each file, before anything else."""
+    project.write("pytest.ini", "[pytest]\naddopts = -s\nfilterwarnings =\n    ignore::shop.cart.Old\n")
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\n")
+
+
+def test_what_pytest_imports_for_a_filter_of_warnings_is_imported_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven: list[Setup] = []
+    derive = ForkServer.derive
+
+    def derive_noted(server: ForkServer, setup: Setup, given_up: threading.Event) -> ForkServer:
+        if setup.probe and setup.session:
+            proven.append(setup)
+        return derive(server, setup, given_up)
+
+    monkeypatch.setattr(ForkServer, "derive", derive_noted)
+    filter_warnings(project)
+
+    for _ in range(2):
+        project.begin_again()
+        assert not project.pool.why_no_session()
+        assert project.loaders() == {"a server"}
+        assert len(proven) == 1
+
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\nprint('loaded by the changed one')\n")
+
+    assert project.loaders() >= {"the changed one"}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("open('made', 'w').close()", "writes made in shop/cart.py:5"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=[9], daemon=True).start()",
+            "thread",
+        ),
+    ],
+)
+def test_what_pytest_imports_for_a_filter_of_warnings_must_do_nothing_else(
+    project: Project, code: str, reason: str
+) -> None:
+    filter_warnings(project)
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\n{code}\n")
+
+    assert project.loaders(*NAMES[:2]) == {"itself"}
+    for _ in range(2):
+        [why] = project.pool.why_no_session()
+        assert reason in why
+        project.begin_again()
+        assert project.loaders(NAMES[2]) == {"itself"}
+
+
+def test_under_coverage_each_file_imports_what_a_filter_of_warnings_names(
+    project: Project, tmp_path: Path
+) -> None:
+    filter_warnings(project)
+    project.use(structs.replace(project.settings, coverage_dir=tmp_path))
+
+    assert project.loaders(*NAMES[:2]) == {"itself"}
+    assert project.pool.why_no_session() == ["a plugin of pytest imported shop, which belongs to the project"]

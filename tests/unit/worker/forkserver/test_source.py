@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
-from worker.forkserver.file_imports import ENVIRONMENT
-from worker.forkserver.source import outline_of, read
+from worker.forkserver.file_imports import EFFECT, ENVIRONMENT
+from worker.forkserver.source import UNNAMED_HOOKS, outline_of, read
 
 
 def source(text: str) -> bytes:
@@ -36,9 +36,9 @@ def test_imports_are_listed_in_order_and_sure_ones_alone() -> None:
                 import q
             def r():
                 import s
+            v = pytest.importorskip("w")
             class T:
                 import u
-            v = pytest.importorskip("w")
             """
         )
     )
@@ -108,9 +108,65 @@ def test_an_ordinary_file_may_be_forked(text: str) -> None:
 
 def test_where_the_environment_is_set_is_noted_among_the_imports() -> None:
     text = b"import a\ndef f():\n    pass\nos.environ['A'] = '1'\nimport b"
-    assert read(text).imports == ("a", ENVIRONMENT + "4", "b")
+    assert read(text).imports == ("a", ENVIRONMENT + "4", EFFECT, "b")
     text = b"import pytest\npytest.register_assert_rewrite('b')\nimport b"
-    assert (read(text).imports, read(text).why_spawn) == (("pytest", ENVIRONMENT + "2", "b"), "")
+    assert (read(text).imports, read(text).why_spawn) == (("pytest", ENVIRONMENT + "2", EFFECT, "b"), "")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "a.register(1)",
+        "a.x = 1",
+        "a['x'] += 1",
+        "del a.x",
+        "class A(a.Plugin):\n    x = 1",
+        "@a.register\ndef f():\n    pass",
+        "@a.register\nasync def f():\n    'a\\\n'",  # This one is parsed as a whole.
+        "for x in y:\n    a.register(x)",
+        "if x:\n    a.x = 1",
+    ],
+)
+def test_what_is_imported_behind_a_statement_that_may_change_other_modules_is_marked(statement: str) -> None:
+    assert read(f"import a\n{statement}\nimport b\nimport c".encode()).imports == ("a", EFFECT, "b", "c")
+    assert read(f"import a\n{statement}".encode()).imports == ("a",)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "'text'",
+        "x = a.y(1)",
+        "x: int = 1",
+        "x += a.y",
+        "pytest.importorskip()",
+        "sys.path.insert(0, '.')",
+        "sys.path[:0] = ['.']",
+        "def f():\n    a.register(1)",
+    ],
+)
+def test_what_changes_nothing_that_other_modules_hold_is_no_such_statement(statement: str) -> None:
+    assert read(f"import a\n{statement}\nimport b".encode()).imports == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "hooks"),
+    [
+        (
+            "def pytest_sessionstart(session): pass\npytest_configure = f",
+            ("pytest_configure", "pytest_sessionstart"),
+        ),
+        ("import a\nfrom a import *", (UNNAMED_HOOKS,)),
+        ("if True:\n    from .a import *", (UNNAMED_HOOKS,)),
+        ("exec(compile(text, 'a', 'exec'))", (UNNAMED_HOOKS,)),
+        ("pytest_plugins = ['a']", (UNNAMED_HOOKS,)),
+        ("from a import b\nc = a * b\nexecute(c)", ()),
+    ],
+)
+def test_hooks_of_a_conftest_are_known_by_name_or_may_come_from_elsewhere(
+    text: str, hooks: tuple[str, ...]
+) -> None:
+    assert read(text.encode()).hooks == hooks
 
 
 @pytest.mark.parametrize(
@@ -164,11 +220,11 @@ def test_a_wrong_escape_is_not_warned_of() -> None:
     ],
 )
 def test_leaving_functions_and_classes_out_changes_nothing(text: str) -> None:
-    assert read(text.encode()).imports == ("b",)
+    assert [name for name in read(text.encode()).imports if name != EFFECT] == ["b"]
 
 
 def test_functions_and_classes_are_left_out() -> None:
     assert outline_of(b"import a\ndef f():\n    x = (\n1)\nclass A:\n    pass\nimport b") == (
-        b"import a\n\n\n1)\n\n\nimport b"
+        b"import a\n\n\n1)\n...\n\nimport b"
     )
     assert outline_of(b'def f():\n    """\nimport a\n"""') is None

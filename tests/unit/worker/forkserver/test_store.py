@@ -161,3 +161,11 @@ def test_a_directory_that_cannot_be_written_costs_nothing_but_the_memory(tmp_pat
     store.save()
 
     assert store.get("/a.py", 1, 1) == SOURCE
+
+
+def test_a_server_does_not_take_back_that_a_module_modifies_another() -> None:
+    store = ImportStore(None)
+    store.record("python", [("shop.a@1", 0.5, 100, "modifies shop")])
+    store.record("python", [("shop.a@1", 0.7, 100, "ok")])
+
+    assert store.facts("python")["shop.a@1"] == ModuleCost(seconds=0.7, bytes=100, verdict="modifies shop")

@@ -166,13 +166,15 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
         "PASSMUSTER_BROKER_URL": BROKER,
         "PASSMUSTER_SECRET_FILE": "/secret",
         "PASSMUSTER_BROKER_PASSWORD_FILE": "/password",
+        "NOTIFY_SOCKET": "/run/systemd/notify",
         "HOME": "/",
     }
 
     tests_environ = split_environment(environ)
 
     assert tests_environ == {"CELERY_BROKER_URL": "x", "HOME": "/"}
-    assert environ == {"HOME": "/"}
+    # The worker itself reports to systemd.
+    assert environ == {"NOTIFY_SOCKET": "/run/systemd/notify", "HOME": "/"}
 
 
 def test_a_wrong_option_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Runs what a change affects, as long as the user wants."""
