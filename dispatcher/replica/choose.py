@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from msgspec import structs
@@ -15,6 +16,9 @@ from passmuster.model.errors import ConfigurationError
 
 _MAX_CALLS = 4
 """Workflows that call one another, one in another."""
+
+_USUAL_NAMES = ("test", "tests", "unit", "unit-tests", "unittests", "pytest")
+"""Names of the job that most people mean."""
 
 _MAX_SHOWN = 8
 """Steps that a message names."""
@@ -62,8 +66,10 @@ def choose_job(
         raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
     if len(found) > 1:
         jobs = ", ".join(replica.job for replica in found)
+        usual = next((one.job for one in found if one.job.lower() in _USUAL_NAMES), found[0].job)
         raise ConfigurationError(
-            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as --job {found[0].job}"
+            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as "
+            f"--job {shlex.quote(usual)}"
         )
     others = tuple(f"the job {one.job}, which runs tests too" for one in able if one is not found[0])
     return structs.replace(found[0], differences=(*found[0].differences, *others))

@@ -35,6 +35,7 @@ SHELLS = {
 TOOLS = {
     "astral-sh/setup-uv": "uv",
     "yezz123/setup-uv": "uv",
+    "hynek/setup-cached-uv": "uv",
     "snok/install-poetry": "poetry",
     "abatilo/actions-poetry": "poetry",
     "pdm-project/setup-pdm": "pdm",

@@ -255,6 +255,16 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
     ("text", "job", "message"),
     [
         (TWO, None, "several jobs of {} run the tests (a, b): name one, such as --job a"),
+        (
+            "jobs: {a b: {steps: [{run: pytest}]}, tests: {steps: [{run: tox}]}}",
+            None,
+            "several jobs of {} run the tests (a b, tests): name one, such as --job tests",
+        ),
+        (
+            "jobs: {a b: {steps: [{run: pytest}]}, c: {steps: [{run: tox}]}}",
+            None,
+            "several jobs of {} run the tests (a b, c): name one, such as --job 'a b'",
+        ),
         (TWO, "d", "{} has no job 'd' (from --job); it has a, b, c"),
         (TWO, "c", "the job 'c' (from --job) of {} does not run the tests: expected a step that runs "),
         ("jobs: {a: {steps: [{run: make}]}}", None, "{} does not run the tests: expected a step that runs "),
