@@ -28,7 +28,7 @@ from worker.forkserver.file_imports import (
     with_learned,
     without,
 )
-from worker.forkserver.import_sets import Choice, choose_import_sets
+from worker.forkserver.import_sets import Choice, choose_import_sets, serves
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
@@ -204,9 +204,7 @@ class ForkAdvisor:
     def is_chosen(self, path: str, modules: tuple[str, ...]) -> bool:
         """Return whether these are still the modules to preload for a file."""
         with self._lock:
-            choice = self._choices.get(self._bases[path])
-            chosen = choice.set_of(path) if choice is not None else None
-            return modules == (chosen.modules if chosen is not None else ())
+            return modules == self._chosen_modules(path, self._bases[path])
 
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
@@ -280,7 +278,7 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            base=self._held(answer),
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -290,7 +288,7 @@ class ForkAdvisor:
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
-        modifying = self._modifying({*answer.modules, *loaded})
+        modifying = self._modifying(self._held(answer))
         absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
         found = {}
         for path in paths:
@@ -300,15 +298,22 @@ class ForkAdvisor:
         self._preloadable.update(found)
         return found
 
+    def _held(self, answer: ServerInfo) -> set[str]:
+        """Return the modules and conftests that a server with a framework holds."""
+        return {*answer.modules, *self._conftest_names(file.path for file in answer.files)}
+
     def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
         """Return the modules that are preloaded for a scanned file."""
         choice = self._choices.get(base)
         chosen = choice.set_of(path) if choice is not None else None
-        if chosen is None:
+        if choice is None or chosen is None:
             return ()
         if path not in self._preloadable:  # The choice is from before it was scanned again.
-            self._find_preloadable(base, [path])
-        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
+            need = self._find_preloadable(base, [path])[path]
+            if not serves(chosen.modules, need, self._held(self._answer_of(base))):
+                self._choices[base] = choice.without(path)
+                return ()
+        return chosen.modules
 
     def _modifying(self, base: Collection[str]) -> set[str]:
         """Return the own modules that modify others, or may do so by what they import."""
