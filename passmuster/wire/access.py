@@ -105,8 +105,8 @@ def check_server(info: Mapping[str, object], *, shown: str) -> None:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if info.get("redis_mode") == "sentinel":
         problem = (
-            "is a Sentinel: write sentinel:// instead of redis://, and ?master_name=NAME with its name for the"
-            " master"
+            "is a Sentinel: write sentinel:// instead of redis://,"
+            " and ?master_name=NAME with the master's name"
         )
     elif len(numbers) < 2:
         problem = "does not identify itself as Redis or Valkey: give the address of a Redis or Valkey server"
