@@ -30,19 +30,13 @@ _READERS = frozenset(
 )
 """Programs for which the content of a file matters."""
 
-_COPIERS = frozenset(
+_COPIERS = frozenset({"cp", "mv", "install", "scp", "rsync", "COPY", "ADD"})
+_FILE_PROGRAMS = frozenset(
     {
-        *("cp", "mv", "install", "scp", "rsync", "COPY", "ADD"),
+        *_READERS,
+        *_COPIERS,
+        *("chmod", "chown", "rm", "ln", "ls", "stat", "touch", "test", "find", "git", "realpath"),
     }
-)
-_FILE_PROGRAMS = (
-    _READERS
-    | _COPIERS
-    | frozenset(
-        {
-            *("chmod", "chown", "rm", "ln", "ls", "stat", "touch", "test", "find", "git", "realpath"),
-        }
-    )
 )
 """Programs for which a word is a file, which the name of a command is not."""
 
