@@ -19,7 +19,7 @@ from passmuster.model.test_selection import TestSelection
 CHANGED_MEANWHILE = "what it reads changed while it ran"
 FLAKY = "its last run passed only when it was repeated"
 OTHER_INTERPRETER = "a worker ran it whose interpreter or packages this machine does not have"
-CLOCK_SLACK_S = 0.02
+CLOCK_SLACK_S = 0.015
 """File systems store times of their own clock, which is up to 10 ms late."""
 
 
