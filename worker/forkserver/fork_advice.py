@@ -232,27 +232,28 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) or modifies_another(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def conftest_verdict(self, session: ServerInfo) -> str:
-        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, session: ServerInfo, *, with_conftests: bool) -> str:
+        """Return what was found when pytest prepared a session, or loaded the initial conftests, or "".
 
         Earlier runs count as long as no file has changed that was imported.
         """
         with self._lock:
             self._open()
             assert self._store is not None
-            return self._store.conftest_verdict(self._identity, _conftest_key(session, self._settings))
+            key = _session_key(session, self._settings)
+            return self._store.session_verdict(self._part(with_conftests=with_conftests), key)
 
-    def learn_conftests(self, session: ServerInfo, answer: ServerInfo) -> None:
-        """Record what loading the initial conftests into a session showed.
+    def learn_session(self, session: ServerInfo, answer: ServerInfo, *, with_conftests: bool) -> None:
+        """Record what preparing a session, or loading the initial conftests into it, showed.
 
-        If they raised an error, there is no verdict, because the error may be transient.
+        If an error was raised, there is no verdict, because the error may be transient.
         """
         with self._lock:
             if self._store is None:
                 return
-            key = _conftest_key(session, self._settings)
+            key, part = _session_key(session, self._settings), self._part(with_conftests=with_conftests)
             for each in answer.verdicts:
-                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+                self._store.record_session(part, key, answer.files, each.verdict)
 
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
@@ -373,6 +374,9 @@ class ForkAdvisor:
 
         return is_held
 
+    def _part(self, *, with_conftests: bool) -> str:
+        return self._identity if with_conftests else f"{self._identity}, session"
+
     def _is_named(self, name: str) -> bool:
         return name.partition(".")[0] in self._settings.preload
 
@@ -423,8 +427,8 @@ class ForkAdvisor:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
 
 
-def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
-    """Return what the verdict on conftests depends on besides the interpreter and the content of files.
+def _session_key(session: ServerInfo, settings: WorkerSettings) -> str:
+    """Return what the verdict on a session depends on besides the interpreter and the content of files.
 
     A file that appears or is no longer used, such as another configuration of pytest, makes another key.
     """
