@@ -196,10 +196,18 @@ class Server:
         """Import what the files need; note the verdicts."""
         preload = load("passmuster_child_preload")
         finders = [watch.take]
+        modifications: Any = None
         if setup["probe"]:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
             modifications = load("passmuster_child_modifications").ModificationWatch(proof.is_own)
+            proof.end_of_module = modifications.end_of_module
             finders += [proof.take, modifications.take]
+
+        def on_import(name: str) -> None:
+            self.control.send("importing", name)
+            if modifications is not None:
+                modifications.begin(name)
+
         path = list(sys.path)
         conftests = None if self.session is None else self.session.executed_conftests
         if conftests is not None:
@@ -211,7 +219,7 @@ class Server:
             setup["own"],
             # Under pytest more warnings are shown, and a project may make errors of them.
             every_warning="_pytest" in sys.modules,
-            on_import=lambda name: self.control.send("importing", name),
+            on_import=on_import,
             finders=finders,
             conftests=conftests,
         )

@@ -28,7 +28,7 @@ from worker.forkserver.file_imports import (
     with_learned,
     without,
 )
-from worker.forkserver.import_sets import Choice, choose_import_sets
+from worker.forkserver.import_sets import Choice, choose_import_sets, serves
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
@@ -286,7 +286,7 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            base=self._held(answer),
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
@@ -297,7 +297,7 @@ class ForkAdvisor:
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
         own = {name: file for path in paths for name, file in self._needs[path].own.items()}
-        modifying = self._modifying(own, {*answer.modules, *loaded})
+        modifying = self._modifying(own, self._held(answer))
         names = {name for path in paths for name in self._needs[path].modules}
         absent = {name for name in names if (fact := self._fact(name)) is not None and fact.verdict in ABSENT}
         found = {}
@@ -308,15 +308,22 @@ class ForkAdvisor:
         self._preloadable.update(found)
         return found
 
+    def _held(self, answer: ServerInfo) -> set[str]:
+        """Return the modules and conftests that a server with a framework holds."""
+        return {*answer.modules, *self._conftest_names(file.path for file in answer.files)}
+
     def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
         """Return the modules that are preloaded for a scanned file."""
         choice = self._choices.get(base)
         chosen = choice.set_of(path) if choice is not None else None
-        if chosen is None:
+        if choice is None or chosen is None:
             return ()
         if path not in self._preloadable:  # The choice is from before it was scanned again.
-            self._find_preloadable(base, [path])
-        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
+            need = self._find_preloadable(base, [path])[path]
+            if not serves(chosen.modules, need, self._held(self._answer_of(base))):
+                self._choices[base] = choice.without(path)
+                return ()
+        return chosen.modules
 
     def _modifying(self, own: Mapping[str, str], base: Collection[str]) -> set[str]:
         """Return those of own modules, each with its file, that modify others, or may by what they import."""

@@ -106,8 +106,25 @@ def test_what_a_module_put_into_another_is_watched_as_well(here: ImportBench) ->
     here.write("shop/c.py", "import shop\nshop.NAMED['b'].append(1)\n")
     here.write("shop/d.py", "import shop\nshop.LISTED.append(1)\n")
 
-    assert here.modifications("shop.b", "shop.c", "shop.d") == ["", *["modifies shop"] * 2]
+    assert here.modifications("shop.b", "shop.c", "shop.d") == ["modifies shop"] * 3
     assert here.modifications("shop", "shop.b", "shop.c", "shop.d") == ["", *["modifies shop"] * 3]
+
+
+def test_whoever_comes_first_modifies_a_module_that_it_imports_itself(here: ImportBench) -> None:
+    here.write("shop/registry.py", "NAMES = []\n")
+    for name in ("b", "c"):
+        here.write(f"shop/{name}.py", "import shop.registry\nshop.registry.NAMES.append(1)\n")
+
+    assert here.modifications("shop", "shop.b", "shop.c") == ["", *["modifies shop.registry"] * 2]
+    assert here.modifications("shop", "shop.c", "shop.b") == ["", *["modifies shop.registry"] * 2]
+
+
+def test_what_a_package_does_to_its_parts_is_its_own_business(here: ImportBench) -> None:
+    here.write("shop/registry.py", "NAMES = []\n")
+    here.write("shop/__init__.py", "import shop.b\nshop.b.EXTRA = 1\n")
+    here.write("shop/b.py", "import shop.registry\nshop.registry.NAMES.append(1)\n")
+
+    assert here.modifications("shop", "shop.b") == ["", ""]
 
 
 def test_no_code_of_the_project_is_called_to_look(here: ImportBench) -> None:
