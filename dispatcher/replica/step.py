@@ -132,6 +132,7 @@ class StepReader:
     ) -> None:
         self.context, self.unknowns, self.variables = context, unknowns, variables
         self._default, self._load = default, load
+        self._is_inside = False
         self.python = ""
         self.tools: list[str] = []
         self.differences: list[str] = []
@@ -232,9 +233,9 @@ class StepReader:
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
         outer, outer_variables = self.context, self.variables
         self.context = self.context.with_scope("inputs", self.inputs(action["inputs"], step.node["with"]))
-        self.variables = step.variables
+        self.variables, was_inside, self._is_inside = step.variables, self._is_inside, True
         yield from self.read(action["runs"]["steps"], inside=f"{step.action} ({step.label})")
-        self.context, self.variables = outer, outer_variables
+        self.context, self.variables, self._is_inside = outer, outer_variables, was_inside
 
     def _read_python(self, inputs: Node, *, is_optional: bool) -> None:
         """Record the Python that a step sets up; of several, the last one counts."""
@@ -251,8 +252,10 @@ class StepReader:
 
     def _read_script(self, step: Step) -> Step:
         node = step.node
-        shell = self.text(node["shell"]) or self._default("shell")
-        folder = self.text(node["working-directory"]) or self._default("working-directory")
+        # The defaults of a job do not apply inside an action.
+        default = (lambda _: "") if self._is_inside else self._default
+        shell = self.text(node["shell"]) or default("shell")
+        folder = self.text(node["working-directory"]) or default("working-directory")
         read = structs.replace(step, script=self.text(node["run"]), shell=shell, folder=folder)
         if not read.is_readable:
             return read
