@@ -23,23 +23,9 @@ _TOOL = re.compile(rf"(?<![\w-])({_LINTERS}|sed|awk|perl|patch)(?![\w-])")
 _LINTER = re.compile(rf"(?<![A-Za-z])({_LINTERS})(?![A-Za-z])")
 _READERS = frozenset(
     {
-        *(
-            "head",
-            "tail",
-            "cat",
-            "less",
-            "grep",
-            "egrep",
-            "fgrep",
-            "rg",
-            "wc",
-            "diff",
-            "cmp",
-            "cut",
-            "od",
-            "xxd",
-        ),
-        *("hexdump", "strings", "file", "md5sum", "sha1sum", "sha256sum", "cksum", "mapfile", "dos2unix"),
+        *("head", "tail", "cat", "less", "grep", "egrep", "fgrep", "rg", "wc", "diff", "cmp"),
+        *("cut", "od", "xxd", "hexdump", "strings", "file", "mapfile", "dos2unix", "md5sum"),
+        *("sha1sum", "sha256sum", "cksum"),
     }
 )
 """Programs for which the content of a file matters."""
@@ -49,17 +35,7 @@ _FILE_PROGRAMS = frozenset(
     {
         *_READERS,
         *_COPIERS,
-        "chmod",
-        "chown",
-        "rm",
-        "ln",
-        "ls",
-        "stat",
-        "touch",
-        "test",
-        "find",
-        "git",
-        "realpath",
+        *("chmod", "chown", "rm", "ln", "ls", "stat", "touch", "test", "find", "git", "realpath"),
     }
 )
 """Programs for which a word is a file, which the name of a command is not."""
@@ -98,42 +74,31 @@ _COPY_INSTRUCTION = re.compile(r"[ \t]*(?:COPY|ADD)[ \t]")
 _EXEC = re.compile(r"\s-(?:exec|execdir|ok)\s+([^;]*)")
 _HISTORY_FILES = frozenset(
     {
-        "changelog",
-        "changes",
-        "history",
-        "news",
-        "release_notes",
-        "releasenotes",
-        "release-notes",
-        "releases",
-        "whatsnew",
+        *("changelog", "changes", "history", "news", "release_notes", "releasenotes"),
+        *("release-notes", "releases", "whatsnew"),
     }
 )
 _HISTORY_FOLDERS = frozenset(
     {
-        "changelog",
-        "changelog.d",
-        "changelogs",
-        "changes",
-        "newsfragments",
-        "news",
-        "whatsnew",
-        ".changeset",
-        "releasenotes",
+        *("changelog", "changelog.d", "changelogs", "newsfragments", "whatsnew", ".changeset"),
+        *("releasenotes",),
     }
 )
+_NEWS_FRAGMENT = re.compile(r"[+0-9][\w-]*\.\w+\.(?:md|rst|txt)")
+"""The names that towncrier gives to parts of a changelog."""
 
 COPIED = "run_tests.py alone does not run elsewhere: it needs the folders beside it"
 READ = "reads its text, which becomes Python code"
 
 
 def is_history(path: str) -> bool:
-    """Return whether a file tells what was so earlier, such as a changelog."""
+    """Return whether a file describes earlier versions, such as a changelog."""
     *folders, name = path.lower().split("/")
     stem, dot, ending = name.partition(".")
-    return (stem in _HISTORY_FILES and (not dot or f".{ending}" in PROSE)) or (
-        f".{name.rpartition('.')[2]}" in PROSE and any(folder in _HISTORY_FOLDERS for folder in folders)
-    )
+    if _NEWS_FRAGMENT.fullmatch(name) or (stem in _HISTORY_FILES and not dot):
+        return True
+    is_told = stem in _HISTORY_FILES or not _HISTORY_FOLDERS.isdisjoint(folders)
+    return is_told and f".{ending.rpartition('.')[2]}" in PROSE
 
 
 class CommandContext(Struct, frozen=True, kw_only=True):
@@ -189,7 +154,7 @@ def logical_start(text: str, word: int, path: str) -> int:
     """Return the start of a line, with the lines before that it continues."""
     earliest = max(0, word - WINDOW)
     start = max(text.rfind("\n", 0, word) + 1, earliest)
-    while start > earliest and text[:start].rstrip("\r\n").endswith("\\"):
+    while start > earliest and text[max(0, start - 3) : start].rstrip("\r\n").endswith("\\"):
         start = max(text.rfind("\n", 0, start - 1) + 1, earliest)
     if not path.endswith(_YAML):
         return start
@@ -222,7 +187,7 @@ def _in_string(text: str, start: int, word: int) -> int:
         elif letter == '"' or (letter == "'" and not text[position - 1 : position].isalnum()):
             opened, found = letter, position + 1
         position += 1
-    if found == word and text[:found].rstrip("\"' ").endswith(":"):
+    if found == word and text[max(start, found - 9) : found].rstrip("\"' ").endswith(":"):
         # The whole value of a key.
         return word
     # Another quote directly before the word belongs to the word.
@@ -274,9 +239,7 @@ def _linter_around(context: CommandContext) -> re.Match[str] | None:
 
 def _fed_reason(context: CommandContext) -> str:
     """Return why a program that gets the name as data cannot use a Python program; "": there is none."""
-    if _REDIRECTED.search(context.before) or _REDIRECTED.search(
-        context.text[max(0, context.word - 9) : context.word]
-    ):
+    if _REDIRECTED.search(context.before) and context.text[context.end : context.end + 1] != ">":
         return "its text is read, and would be Python code"
     if context.before.rstrip("\"' \t").endswith("<<<"):
         return "it is the input of a command, which may pass it to a shell"

@@ -11,7 +11,7 @@ from dispatcher.replica.expressions import UNKNOWN, Context, Unknowns
 from dispatcher.replica.job import JobSource, matrix_contexts, read_job
 from dispatcher.replica.node import Node
 from dispatcher.replica.step import LoadFile, StepReader
-from dispatcher.replica.workflow_command import Certainty, Replica
+from dispatcher.replica.workflow_command import Replica
 from passmuster.model.errors import ConfigurationError
 
 _MAX_CALLS = 4
@@ -62,19 +62,23 @@ def choose_job(
         for source in _sources(workflow, Context(scopes=scopes), load, "", depth=0)
         if wanted is None or source.name == wanted or source.name.startswith(f"{wanted} / ")
     ]
-    certainty = max((replica.certainty for replica in read), default=Certainty.NONE)
-    able = [replica for replica in read if replica.commands and replica.certainty == certainty]
+    if not any(replica.commands for replica in read):
+        raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
+    return _only_one(read, workflow.where)
+
+
+def _only_one(read: Sequence[Replica], where: str) -> Replica:
+    """Return the job of which it is surest that it runs the tests; the others are named."""
+    certainty = max(replica.certainty for replica in read)
+    able = [replica for replica in read if replica.certainty == certainty]
     # What CI does not run for this event, or not on Linux, is no rival.
     found = [one for one in able if not one.is_skipped] or able
     found = [one for one in found if one.is_linux] or found
-    if not found:
-        raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
     if len(found) > 1:
         jobs = ", ".join(replica.job for replica in found)
         usual = next((one.job for one in found if one.job.lower() in _USUAL_NAMES), found[0].job)
         raise ConfigurationError(
-            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as "
-            f"--job {shlex.quote(usual)}"
+            f"several jobs of {where} run the tests ({jobs}): name one, such as --job {shlex.quote(usual)}"
         )
     others = tuple(f"the job {one.job}, which runs tests too" for one in able if one is not found[0])
     return structs.replace(found[0], differences=(*found[0].differences, *others))
@@ -97,10 +101,15 @@ def _own_inputs(workflow: Node, event: str) -> dict[str, object]:
     """Return the inputs of a workflow that no other one calls: most events have none."""
     if event not in ("workflow_call", "workflow_dispatch"):
         return {}
-    declared = workflow["on"][event]["inputs"] if not workflow["on"].is_text else Node(value=None, where="")
     return {
-        name: one["default"].value if one["default"].is_there else UNKNOWN for name, one in declared.items()
+        name: one["default"].value if one["default"].is_there else UNKNOWN
+        for name, one in _declared_inputs(workflow, event).items()
     }
+
+
+def _declared_inputs(workflow: Node, event: str) -> Node:
+    events = workflow["on"]
+    return events[event]["inputs"] if isinstance(events.value, dict) else Node(value=None, where=events.where)
 
 
 def _sources(
@@ -122,7 +131,7 @@ def _sources(
             continue
         inner, _ = next(matrix_contexts(job, own))
         reader = StepReader(context=inner, unknowns=Unknowns(), variables={}, default=lambda _: "", load=load)
-        inputs = reader.inputs(target["on"]["workflow_call"]["inputs"], job["with"])
+        inputs = reader.inputs(_declared_inputs(target, "workflow_call"), job["with"])
         fresh = Context(scopes={**context.scopes, "inputs": inputs}, assumed=inner.assumed)
         yield from _sources(target, fresh, load, shown, depth=depth + 1)
 

@@ -20,6 +20,7 @@ from dispatcher.replica.workflow_command import Certainty, Replica, WorkflowComm
 from passmuster.model.errors import ConfigurationError
 
 _PYTHON_IMAGE = re.compile(r"(?:^|/)python:([0-9]+\.[0-9]+(?:\.[0-9]+)?)")
+_ONLY_PRINT = frozenset({"echo", "printf", "ls", "cat", "env", "date"})
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
 """Variables with paths of a machine: those of CI do not exist here."""
 
@@ -187,7 +188,7 @@ class _JobReader:
                 if step.of_kind(CommandKind.RUNNER, CommandKind.TEST):
                     self.differences.append(f"{step.label}: its if ({step.condition}) is false here")
             elif position > last:
-                continue
+                self.differences.extend(self._not_run_afterwards(step))
             elif step in chosen:
                 if step.is_assumed or not step.is_active:
                     what = "assumed to be true" if step.is_assumed else "false here"
@@ -212,6 +213,11 @@ class _JobReader:
             yield f"{step.label}: {self._text(command)}, which tests {language}, not Python"
         elif step.commands:
             yield f"{step.label}: {'; '.join(map(self._text, step.commands))}"
+
+    def _not_run_afterwards(self, step: Step) -> Iterator[str]:
+        """Yield what may fail after the tests have passed, such as a threshold of coverage."""
+        if any(command.program not in _ONLY_PRINT for command in step.commands):
+            yield f"{step.label}: {'; '.join(map(self._text, step.commands))}, after the tests"
 
     def _text(self, command: ScriptCommand) -> str:
         return " ".join(self.unknowns.restore(" ".join(command.words)).split())
@@ -257,10 +263,10 @@ class _JobReader:
             variables=self._usable(step.variables),
             folder=self._folder(step, ""),
             script=self.unknowns.restore(step.script),
-            shell=tuple(map(_without_login, shell.split())),
+            shell=tuple(map(_without_login, self.unknowns.restore(shell).split())),
             shown="; ".join(map(self._text, tests)) or step.script.strip().partition("\n")[0],
             programs=tuple(dict.fromkeys(program for command in tests for program in _programs(command))),
-            unknown=self.unknowns.expressions_in(step.script),
+            unknown=self.unknowns.expressions_in(f"{step.script}{step.shell}{step.folder}"),
             installs=tuple(map(self._text, step.of_kind(CommandKind.INSTALL))),
             machine=tuple(map(self._text, step.of_kind(CommandKind.MACHINE))),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct, convert
 
+from dispatcher.migrate.command_context import is_history
 from dispatcher.migrate.names import NewCommand
 from dispatcher.migrate.references import edited, find_references
 from dispatcher.migrate.script_path import ReferenceContext
@@ -135,6 +136,7 @@ FORMS = [
     (". ./run_tests.sh", HAND, HAND),
     ('x && . "$D/run_tests.sh"', HAND, HAND),
     ("bash < run_tests.sh", HAND, HAND),
+    ("See <run_tests.sh>.", "See <run_tests.py>.", "See <run-tests>."),
     ("cat run_tests.sh | bash", HAND, HAND),
     ("shellcheck -x run_tests.sh", HAND, HAND),
     ("- id: shellcheck\n  files: run_tests.sh", HAND, HAND),
@@ -232,6 +234,28 @@ def test_a_form_of_a_file_is_changed_or_left_with_its_reason(form: Form) -> None
 )
 def test_what_only_looks_like_a_reference_stays(text: str) -> None:
     assert find_references(text, place(), NewCommand.FILE) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("CHANGELOG.md", True),
+        ("docs/Changes.rst", True),
+        ("NEWS", True),
+        ("news/123.bugfix.rst", True),
+        ("changes/+x.feature.md", True),
+        ("docs/whatsnew/v1.0.rst", True),
+        ("changelog.d/12.md", True),
+        ("changes.py", False),
+        ("news/index.html", False),
+        ("history.sh", False),
+        ("docs/changes-of-plans.md", False),
+        ("changelog.d/make.py", False),
+        ("README.md", False),
+    ],
+)
+def test_history_is_known_by_its_path(path: str, *, expected: bool) -> None:
+    assert is_history(path) is expected
 
 
 def test_the_script_beside_a_file_is_meant_before_that_of_the_root() -> None:

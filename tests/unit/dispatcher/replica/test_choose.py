@@ -279,6 +279,8 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
                 "x/y/.github/workflows/z.yml@v1, which is not in this repository"
             ),
         ),
+        ("on: [workflow_call]\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
+        ("on: workflow_call\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("jobs: {}", None, "{} does not run the tests: expected "),
         ("jobs: [a]", None, "{}, jobs must be a mapping of names, got a list"),
         ("jobs: {a: run}", None, "{}, jobs, a must be a mapping of names, got 'run'"),
@@ -383,3 +385,11 @@ def test_inputs_are_empty_unless_the_workflow_is_called_or_started_by_hand(tmp_p
 
     assert (pushed.shown, pushed.unknown) == ("pytest 1", ())
     assert (alone.shown, alone.unknown) == ("pytest 2 ${{ inputs.y }}", ("${{ inputs.y }}",))
+
+
+def test_a_script_in_an_unknown_shell_or_folder_is_refused_later(tmp_path: Path) -> None:
+    steps = "- run: pytest\n  shell: ${{ needs.a.outputs.b }}\n  working-directory: ${{ needs.a.outputs.c }}"
+
+    [command] = of_steps(tmp_path, steps).commands
+
+    assert command.unknown == ("${{ needs.a.outputs.b }}", "${{ needs.a.outputs.c }}")
