@@ -30,6 +30,9 @@ from passmuster.model.errors import PassmusterError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.settings.origins import Origins
 
+WAIT_S = 0.5
+"""The longest wait for an event: a signal that arrives just before a wait does not end it."""
+
 MAX_SHOWN = 3
 """Changed files that a line names."""
 
@@ -103,8 +106,10 @@ class WatchSession:
             self._events.put(key)
 
     def _next(self, interrupts: Interrupts) -> list[Event]:
-        """Wait for events; return what is to be done about them."""
-        events = merge(self._take(None))
+        """Wait for events; return what is to be done about them. A signal ends the wait."""
+        events: list[Event] = []
+        while not events and not interrupts.count:
+            events = merge(self._take(WAIT_S))
         match events:
             case [Changed(paths=paths)]:
                 is_later = self._changed_at(paths) > self._ended_at + CLOCK_SLACK_S
@@ -117,8 +122,8 @@ class WatchSession:
                     events = merge([*events, *self._take(left_s)])
         return events
 
-    def _take(self, timeout_s: float | None) -> list[Event]:
-        """Return the events that have come, after a wait for the first one; None: however long."""
+    def _take(self, timeout_s: float) -> list[Event]:
+        """Return the events that have come, after a wait for the first one."""
         taken: list[Event | None] = []
         with suppress(queue.Empty):
             taken.append(self._events.get(timeout=timeout_s))
