@@ -69,9 +69,9 @@ class ModificationWatch:
         profiler = sys.getprofile()
         sys.setprofile(None)  # It would be called for each of the objects.
         try:
-            changed = [key for key, holdings in self._known.items() if holdings.have_changed()]
-            for key in changed:
-                known = self._known[key]
+            touched = {key: known for key, known in self._known.items() if known.is_touched()}
+            changed = [key for key, known in touched.items() if known.has_changed()]
+            for key, known in touched.items():
                 self._known[key] = self._holdings(known.variables, known.found)
             self._look_at_new()
         finally:
@@ -120,11 +120,18 @@ class _Holdings:
         self.variables = variables
         self._state, self._identities = self._now(), _identities(variables)
 
-    def have_changed(self) -> bool:
-        """Return whether it holds something else now."""
-        now, before = self._now(), self._state
-        # The first is of the variables: a package gets its submodules among them.
-        return now != before and (now[1:] != before[1:] or _identities(self.variables) != self._identities)
+    def is_touched(self) -> bool:
+        """Return whether it holds something else now, or got a submodule."""
+        return self._now() != self._state
+
+    def has_changed(self) -> bool:
+        """Return whether somebody changed what a touched module holds."""
+        if self._now()[1:] != self._state[1:]:
+            return True
+        now = _identities(self.variables)
+        if "__getattr__" in self.variables:  # It may keep what it was asked for (PEP 562).
+            now = {name: now[name] for name in self._identities if name in now}
+        return now != self._identities
 
     def _now(self) -> "list[int]":
         return [hash(tuple(map(id, gc.get_referents(each)))) for each in (self.variables, *self.found)]

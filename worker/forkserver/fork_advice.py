@@ -201,10 +201,18 @@ class ForkAdvisor:
                     found[name] = fact
             return {**found, **self._failed}
 
-    def is_chosen(self, path: str, modules: tuple[str, ...]) -> bool:
+    def is_chosen(self, task: TestTask, modules: tuple[str, ...]) -> bool:
         """Return whether these are still the modules to preload for a file."""
+        base = self._base(task.file_path, task.runner)
         with self._lock:
-            return modules == self._chosen_modules(path, self._bases[path])
+            self._look(task.file_path, base)
+            return modules == self._chosen_modules(task.file_path, base)
+
+    def _fact(self, name: str) -> ModuleCost | None:
+        """Return what is known of one module, as `facts` does."""
+        if name in self._failed or self._store is None:
+            return self._failed.get(name)
+        return self._store.fact(self._identity, self._stored_name(name))
 
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
@@ -282,14 +290,16 @@ class ForkAdvisor:
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
-    def _find_preloadable(self, base: str, paths: Iterable[str]) -> dict[str, Preloadable]:
+    def _find_preloadable(self, base: str, paths: Sequence[str]) -> dict[str, Preloadable]:
         """Return the imports of scanned files that servers may hold."""
         answer, ground = self._answer_of(base), self._ground_of(base)
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
-        modifying = self._modifying(self._held(answer))
-        absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
+        own = {name: file for path in paths for name, file in self._needs[path].own.items()}
+        modifying = self._modifying(own, self._held(answer))
+        names = {name for path in paths for name in self._needs[path].modules}
+        absent = {name for name in names if (fact := self._fact(name)) is not None and fact.verdict in ABSENT}
         found = {}
         for path in paths:
             needs = without(self._needs[path], absent)
@@ -315,13 +325,12 @@ class ForkAdvisor:
                 return ()
         return chosen.modules
 
-    def _modifying(self, base: Collection[str]) -> set[str]:
-        """Return the own modules that modify others, or may do so by what they import."""
-        facts = self.facts()
-        found = {name for name, fact in facts.items() if fact.modifies_another and name in self._own}
-        files = {self._own[name] for name in found - set(base)}
+    def _modifying(self, own: Mapping[str, str], base: Collection[str]) -> set[str]:
+        """Return those of own modules, each with its file, that modify others, or may by what they import."""
+        found = {name for name in own if (fact := self._fact(name)) is not None and fact.modifies_another}
+        files = {own[name] for name in found - set(base)}
         assert self._scanner is not None
-        return found | {name for name, file in self._own.items() if self._scanner.runs_one(file, files)}
+        return found | {name for name, file in own.items() if self._scanner.runs_one(file, files)}
 
     def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file patches others, as a server observed; empty: none does.
@@ -329,10 +338,10 @@ class ForkAdvisor:
         gevent and eventlet must be imported before the modules that they patch, and a server has imported
         those already.
         """
-        facts = self.facts()
         for name in needs.modules:
-            if name in facts and facts[name].verdict in _PATCHES:
-                return f"importing {name} {facts[name].verdict}"
+            fact = self._fact(name)
+            if fact is not None and fact.verdict in _PATCHES:
+                return f"importing {name} {fact.verdict}"
         return ""
 
     def _look(self, path: str, base: str) -> FileImports:
@@ -353,8 +362,8 @@ class ForkAdvisor:
 
         Modules that the user named need no probe.
         """
-        facts = self.facts()
-        return any(name not in facts and not self._is_named(name) for name in modules)
+        with self._lock:
+            return any(self._fact(name) is None and not self._is_named(name) for name in modules)
 
     def _holder(self, ground: ServerInfo | None) -> Callable[[str], bool]:
         """Return a function that tells whether a server may hold a module or a conftest on top of the ground.
@@ -365,7 +374,6 @@ class ForkAdvisor:
         """
         is_measured = self._settings.coverage_dir is not None
         loaded = {file.path for file in ground.files} if ground is not None else set()
-        facts = self.facts()
 
         def is_held(name: str) -> bool:
             file = self._own.get(name)
@@ -375,7 +383,8 @@ class ForkAdvisor:
                 return False
             is_by_name = not name.startswith(CONFTEST)
             is_test = is_by_name and any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
-            return not is_test and (name not in facts or facts[name].is_allowed)
+            fact = self._fact(name)
+            return not is_test and (fact is None or fact.is_allowed)
 
         return is_held
 

@@ -235,13 +235,15 @@ class ServerPool:
 
         The servers stay, but for those that hold a changed file.
         """
+        had_conftests = _CONFTESTS in self._tree.servers or _CONFTESTS in self._tree.refusals
         self._tree.renew()
         for place in self._tree.servers:
             self._tree.forget_changed(place)
         with self._lock:
             self._without_session.clear()
             self._proving.clear()
-            self._is_loading_conftests = _CONFTESTS in self._tree.servers
+            if had_conftests and _CONFTESTS not in self._tree.servers:
+                self._is_loading_conftests = False  # They are loaded again with the next file.
             advisor = self._known_advisor
         if advisor is not None:
             advisor.renew()
@@ -320,7 +322,7 @@ class ServerPool:
             if (
                 may_have_all
                 and (waits or self._is_ready(has_all))
-                and self._advisor.is_chosen(task.file_path, advice.modules)
+                and self._advisor.is_chosen(task, advice.modules)
             ):
                 places.insert(0, has_all)
             else:

@@ -104,6 +104,11 @@ class ImportStore:
         found = ((name, _fact(entry)) for name, entry in entries.items())
         return {name: fact for name, fact in found if fact is not None}
 
+    def fact(self, identity: str, name: str) -> ModuleCost | None:
+        """Return the known cost of one module."""
+        found = (self._all_facts(content, identity).get(name) for content in (self._added, self._known))
+        return next((fact for entry in found if (fact := _fact(entry)) is not None), None)
+
     def record(self, identity: str, results: Iterable[tuple[str, float, int, str]]) -> None:
         """Store the results of a preload: name, seconds, bytes, verdict.
 

@@ -101,6 +101,25 @@ def test_a_module_that_only_uses_others_modifies_none(here: ImportBench, code: s
     assert here.modifications("shop", "shop.b") == ["", ""]
 
 
+def test_a_module_may_keep_what_it_was_asked_for(here: ImportBench) -> None:
+    here.write(
+        "shop/lazy.py",
+        """
+        def __getattr__(name):
+            if name != "answer": raise AttributeError(name)
+            globals()[name] = []
+            return globals()[name]
+        """,
+    )
+    here.write("shop/b.py", "import shop.lazy\nshop.lazy.answer\n")
+    here.write("shop/c.py", "import shop.lazy\nshop.lazy.answer.append(1)\n")
+    here.write("shop/d.py", "import shop.lazy\nshop.lazy.answer = 1\n")
+
+    found = here.modifications("shop.lazy", "shop.b", "shop.d")
+    assert found == ["", "", "modifies shop.lazy"]
+    assert here.modifications("shop.lazy", "shop.b", "shop.c") == ["", "", "modifies shop.lazy"]
+
+
 def test_what_a_module_put_into_another_is_watched_as_well(here: ImportBench) -> None:
     here.write("shop/b.py", "import shop\nshop.NAMED['b'] = []\n")
     here.write("shop/c.py", "import shop\nshop.NAMED['b'].append(1)\n")
