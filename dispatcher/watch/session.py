@@ -30,10 +30,15 @@ from passmuster.model.errors import PassmusterError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.settings.origins import Origins
 
+WAIT_S = 0.5
+"""The longest wait for an event: a signal that arrives just before a wait does not end it."""
+
 MAX_SHOWN = 3
 """Changed files that a line names."""
 
 _READ_BY_PYTEST = frozenset((*CONFIGURATION, "conftest.py"))
+
+NO_FILE = "there is no test file"
 
 KEYS = "a: all, f: failed, Enter: the last files again, q: quit"
 
@@ -103,8 +108,10 @@ class WatchSession:
             self._events.put(key)
 
     def _next(self, interrupts: Interrupts) -> list[Event]:
-        """Wait for events; return what is to be done about them."""
-        events = merge(self._take(None))
+        """Wait for events; return what is to be done about them. A signal ends the wait."""
+        events: list[Event] = []
+        while not events and not interrupts.count:
+            events = merge(self._take(WAIT_S))
         match events:
             case [Changed(paths=paths)]:
                 is_later = self._changed_at(paths) > self._ended_at + CLOCK_SLACK_S
@@ -117,8 +124,8 @@ class WatchSession:
                     events = merge([*events, *self._take(left_s)])
         return events
 
-    def _take(self, timeout_s: float | None) -> list[Event]:
-        """Return the events that have come, after a wait for the first one; None: however long."""
+    def _take(self, timeout_s: float) -> list[Event]:
+        """Return the events that have come, after a wait for the first one."""
         taken: list[Event | None] = []
         with suppress(queue.Empty):
             taken.append(self._events.get(timeout=timeout_s))
@@ -169,7 +176,8 @@ class WatchSession:
         if is_start:
             runner.announce(self._context.target)
         what = f"{_named(change.paths)} changed: " if change.paths else ""
-        self._context.say(f"{what}{len(reasons)} of {len(files)} files may be affected")
+        found = f"{len(reasons)} of {len(files)} files may be affected" if files else NO_FILE
+        self._context.say(f"{what}{found}")
         if reasons:
             runner.narrow(reasons.keys())
             self._run(runner, change.paths)
@@ -183,8 +191,7 @@ class WatchSession:
         if key is Key.AGAIN and self._last:
             runner.narrow(self._last)
         if not runner.selection.files:
-            nothing = "No file failed when it last ran" if failed_only else "There is no test file to run"
-            self._context.say(nothing)
+            self._context.say(runner.selection.config.nothing_selected or NO_FILE)
             return
         self._renew_servers(runner, ())
         self._run(runner, ())
