@@ -83,7 +83,7 @@ def main() -> int:
 def run(step: Step, root: Path, environ: dict[str, str]) -> bool:
     """Run one step, print its row, and return whether its status is the promised one."""
     clone = root / "root" / "passmuster"
-    command = f"cd {'/root/passmuster' if clone.exists() else '/root'}; {step.command}"
+    command = f"cd ~/{'passmuster' if clone.exists() else ''}; {step.command}"
     namespaces = ["--mount", "--pid", "--fork", *([] if step.network else ["--net"])]
     size = megabytes(root)
     started = time.monotonic()
