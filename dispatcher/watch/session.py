@@ -38,6 +38,8 @@ MAX_SHOWN = 3
 
 _READ_BY_PYTEST = frozenset((*CONFIGURATION, "conftest.py"))
 
+NO_FILE = "there is no test file"
+
 KEYS = "a: all, f: failed, Enter: the last files again, q: quit"
 
 
@@ -174,7 +176,8 @@ class WatchSession:
         if is_start:
             runner.announce(self._context.target)
         what = f"{_named(change.paths)} changed: " if change.paths else ""
-        self._context.say(f"{what}{len(reasons)} of {len(files)} files may be affected")
+        found = f"{len(reasons)} of {len(files)} files may be affected" if files else NO_FILE
+        self._context.say(f"{what}{found}")
         if reasons:
             runner.narrow(reasons.keys())
             self._run(runner, change.paths)
@@ -188,8 +191,7 @@ class WatchSession:
         if key is Key.AGAIN and self._last:
             runner.narrow(self._last)
         if not runner.selection.files:
-            nothing = "No file failed when it last ran" if failed_only else "There is no test file to run"
-            self._context.say(nothing)
+            self._context.say(runner.selection.config.nothing_selected or NO_FILE)
             return
         self._renew_servers(runner, ())
         self._run(runner, ())
