@@ -137,7 +137,9 @@ def _names(text: str, context: ReferenceContext, command: NewCommand) -> Iterato
             or _later_reason(around, uses)
             or _copy_reason(around, start, copies)
         )
-        if reason == COPIED:
+        if reason == COPIED and command is NewCommand.PACKAGE:
+            reason = _UNCLEAR
+        elif reason == COPIED:
             copies.append(
                 (text.count("\n", 0, start) + 1, text[end : text.find("\n", end) % (len(text) + 1)])
             )

@@ -52,9 +52,6 @@ _MENTIONS_TESTS = re.compile(r"run[_-](tests|ci[_-]replica)|\b(pytest|tox|nox|un
 _SET_BY_CI = ("GITHUB_", "RUNNER_")
 """A workflow cannot change these."""
 
-_MAX_DEPTH = 9
-"""As many composite actions in one another as CI allows."""
-
 
 class Step(Struct, frozen=True, kw_only=True):
     """A step that CI runs, as far as it is known.
@@ -208,7 +205,8 @@ class StepReader:
 
     def _read_action(self, step: Step, inside: str) -> Iterator[Step]:
         name = step.action.partition("@")[0].lower()
-        if step.action.startswith("./") and inside.count(" of ") < _MAX_DEPTH:
+        # An action inside itself would never end.
+        if step.action.startswith("./") and f"{step.action} (" not in inside:
             action = self._load_action(step.action)
             if action is not None and action["runs"]["steps"].is_there and step.is_active:
                 yield from self._read_composite(step, action)
@@ -223,12 +221,10 @@ class StepReader:
     def _load_action(self, path: str) -> Node | None:
         folder = path.removeprefix("./").rstrip("/")
         # A checkout into a folder puts that folder before the paths.
-        for place in (folder, folder.partition("/")[2]):
-            for name in ("action.yml", "action.yaml"):
-                found = self._load(f"{place}/{name}") if place else None
-                if found is not None:
-                    return found
-        return None
+        places = dict.fromkeys((folder, folder.partition("/")[2] or folder))
+        names = ("action.yml", "action.yaml")
+        found = (self._load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
+        return next((action for action in found if action is not None), None)
 
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
         outer, outer_variables = self.context, self.variables

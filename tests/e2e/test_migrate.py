@@ -235,7 +235,7 @@ def test_the_installed_commands_take_the_place_where_they_are_what_there_is(shop
     assert (shop.root / "scripts/push.sh").read_text().splitlines()[2] == 'run-tests "$@" || exit 1'
     assert '["run-tests", "--unit"]' in (shop.root / "scripts/call.py").read_text()
     left = [line for line in outcome.lines if line.endswith("[it names a file; run-tests is a command]")]
-    assert "Dockerfile:1: COPY run_tests.sh /app/  [it names a file; run-tests is a command]" in left
+    assert "Dockerfile:2: RUN chmod +x /app/run_tests.sh  [it names a file; run-tests is a command]" in left
     made = subprocess.run(
         ["make", "test"],
         cwd=shop.root,

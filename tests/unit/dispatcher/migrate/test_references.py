@@ -264,6 +264,15 @@ def test_the_script_beside_a_file_is_meant_before_that_of_the_root() -> None:
     assert migrated('bash "$DIR/run_tests.sh"', path="sub/x.sh") is HAND
 
 
+def test_a_command_does_not_depend_on_the_copy_of_a_script() -> None:
+    text = 'COPY run_tests.sh /app/\nCMD ["/bin/sh", "/app/run_tests.sh"]'
+
+    found = find_references(text, place("Dockerfile"), NewCommand.PACKAGE)
+
+    assert [one.reason for one in found] == ["it names a file; run-tests is a command", ""]
+    assert edited(text, found).endswith('CMD ["run-tests"]')
+
+
 def test_only_the_line_with_the_mark_is_kept() -> None:
     text = "./run_tests.sh  # passmuster: keep\n./run_tests.sh\n"
 
@@ -292,6 +301,7 @@ def test_a_reference_knows_its_line_and_its_script() -> None:
         ("ci.yml", "paths: [run_tests.sh]", HAND),
         ("CODEOWNERS", "/run_tests.sh @me", HAND),
         ("Dockerfile", "RUN /app/run_tests.sh", "RUN run-tests"),
+        ("Dockerfile", "COPY run_tests.sh /app/", HAND),
     ],
 )
 def test_a_command_takes_no_place_of_a_file(path: str, text: str, new: str | None) -> None:

@@ -370,6 +370,20 @@ def test_the_image_of_a_container_names_the_python(tmp_path: Path) -> None:
     assert found.python == "3.12"
 
 
+def test_an_action_of_the_root_is_read_and_one_inside_itself_is_not_followed(tmp_path: Path) -> None:
+    action = {"runs": {"using": "composite", "steps": [{"uses": "./"}, {"uses": "./"}, {"run": "pytest -q"}]}}
+    workflow = {"jobs": {"test": {"steps": [{"uses": "./", "name": "All"}]}}}
+
+    found = choose_job(
+        Node(value=workflow, where="test.yml"),
+        workspace="/project",
+        wanted=None,
+        load=lambda path: Node(value=action, where=path) if path == "action.yml" else None,
+    )
+
+    assert [(one.step, one.shown) for one in found.commands] == [("step 3 of ./ (step 'All')", "pytest -q")]
+
+
 def test_a_login_shell_does_not_read_the_profile_of_this_machine(tmp_path: Path) -> None:
     for written, run in (("bash -el {0}", "bash -e {0}"), ("bash --login {0}", "bash --noprofile {0}")):
         [command] = of_steps(tmp_path, f"- run: pytest\n  shell: {written}").commands
