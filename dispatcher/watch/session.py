@@ -57,6 +57,8 @@ class WatchContext(Struct, frozen=True, kw_only=True):
     say: Callable[[str], None]
     warn: Callable[[str], None]
     complain: Callable[[str], None]
+    is_unread: Callable[[], bool]
+    """Returns whether the reader of these lines has disappeared, so that nobody can end the watch."""
 
     __repr__ = repr_without("environ")
 
@@ -80,7 +82,7 @@ class WatchSession:
         self._warned_of: frozenset[str] = frozenset()
 
     def execute(self) -> None:
-        """Watch until `q`, SIGTERM, or Ctrl-C while no round runs."""
+        """Watch until `q`, SIGTERM, Ctrl-C while no round runs, or until nobody reads the output."""
         with ExitStack() as stack:
             stack.callback(self._context.target.close)
             interrupts = stack.enter_context(watch_interrupts(lambda: self._events.put(None)))
@@ -97,6 +99,8 @@ class WatchSession:
                 if interrupts.count:
                     return
                 self._context.say(f"Waiting for changes ({KEYS if has_keys else 'Ctrl-C: quit'})")
+                if self._context.is_unread():
+                    return
                 events = self._next(interrupts)
 
     def _press(self, key: Key) -> None:

@@ -7,7 +7,7 @@ shows, live footer included, and draws two moments with rich: `running.svg` in t
 `failure.svg` at its end. The folder of the copy is shown as `~/passmuster`, two files
 run at once, and none counts as slow.
 
-With numbers of files, it runs generated projects of that size instead, in which two files fail, at 80 and 120
+With numbers of files, it runs generated projects of that size instead, in which a file fails, at 80 and 120
 columns: `running_300_80.svg` in the middle of the run, and `failure_300_80.svg` at its end. A project of more
 than `MAX_WHOLE` files is not run to its end, so there is no picture of that.
 
@@ -45,10 +45,13 @@ HOME = HERE.parent.parent
 COLUMNS, ROWS = 120, 34
 WIDTHS = (80, 120)
 
+_CELL = 12.2
+"""Units of a picture for the width of a character."""
+
 MAX_WHOLE = 1000
 """Files of the largest generated project that is run to its end."""
 
-FIRST_FILES = 60
+FIRST_FILES = 200
 """How many files of a larger project have run when its picture is taken."""
 
 COMMAND = ("./run_tests.py", "--root", "examples/shop")
@@ -147,13 +150,14 @@ def make_copy(folder: Path) -> Path:
 
 
 def make_project(folder: Path, files: int) -> Path:
-    """Return a folder with a project of unittest files, of which the first and the fourth fail."""
+    """Return a folder with a project of unittest files, of which the first fails."""
     (folder / "run_tests.py").symlink_to(HOME / "run_tests.py")
+    (folder / "pyproject.toml").write_text('[tool.passmuster]\nrunner = "unittest"\n', encoding="utf-8")
     for number in range(files):
         topic = _TOPICS[number % len(_TOPICS)]
         path = folder / "tests" / topic / f"test_{topic}_{number:05}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        wanted = 1 if number in (0, 3) else 0
+        wanted = 0 if number else 1
         path.write_text(_SOURCE.format(wait=number % 7 / 20, wanted=wanted), encoding="utf-8")
     return folder
 
@@ -271,14 +275,20 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def lines_in(picture: Path) -> list[str]:
-    """Return the lines that a picture shows."""
+def lines_in(picture: Path, *, columns: int = COLUMNS) -> list[str]:
+    """Return the lines that a picture shows; a full row goes on in the next one."""
     rows: dict[float, dict[float, str]] = {}
+    full = set[float]()
     for text in ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text"):
         if "clip-path" in text.attrib:
-            row = rows.setdefault(float(text.attrib["y"]), {})
-            row[float(text.attrib["x"])] = text.text or ""
-    return ["".join(part for _, part in sorted(rows[y].items())).replace("\xa0", " ") for y in sorted(rows)]
+            x, y, shown = float(text.attrib["x"]), float(text.attrib["y"]), (text.text or "").rstrip("\n")
+            rows.setdefault(y, {})[x] = shown
+            if shown and round((x + float(text.attrib["textLength"])) / _CELL) == columns:
+                full.add(y)
+    texts = (
+        "".join(part for _, part in sorted(rows[y].items())) + "\n" * (y not in full) for y in sorted(rows)
+    )
+    return "".join(texts).replace("\xa0", " ").splitlines()
 
 
 def draw(lines: list[str], name: str, *, title: str = TITLE, columns: int = COLUMNS) -> None:
@@ -287,7 +297,9 @@ def draw(lines: list[str], name: str, *, title: str = TITLE, columns: int = COLU
         lines.pop()
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     for line in lines[-ROWS:]:
-        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop", crop=True)
+        text = Text.from_ansi(line)
+        for row in text.divide(range(columns, len(text), columns)):  # As a terminal wraps, not at spaces.
+            console.print(row, no_wrap=True, overflow="crop", crop=True)
     console.print()  # rich cuts the lower edge of the last line.
     svg = console.export_svg(title=title, theme=THEME, code_format=SVG_FORMAT, unique_id=name)
     (HERE / f"{name}.svg").write_text(svg + "\n", encoding="utf-8")
