@@ -17,11 +17,12 @@ from typing import Any
 from celery import Celery
 from celery.app.control import Control, Inspect
 from celery.exceptions import CeleryCommandException
+from kombu.entity import Exchange, Queue
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
-from passmuster.wire.broker_keys import TASK_NAME, WORKER_TTL_S, queue_name
+from passmuster.wire.broker_keys import QUEUE_PREFIX, TASK_NAME, WORKER_TTL_S, queue_name
 from passmuster.wire.broker_messages import WorkerStatus
 from passmuster.wire.broker_settings import BROKER_VARIABLE, PASSWORD_FILE_ROW
 from passmuster.wire.celery_settings import shared_settings
@@ -30,6 +31,9 @@ from passmuster.wire.signing_secret import read_secret_file
 
 _UNAVAILABLE = 69
 """Celery's exit status if no worker replied (EX_UNAVAILABLE of sysexits.h)."""
+
+_NO_QUEUE = f"{QUEUE_PREFIX}none"
+"""A name that no run has: Celery must have a queue."""
 
 _REASONS = "docs/explanation/distributed.md says why"
 
@@ -41,12 +45,29 @@ class Observer(Celery):  # type: ignore[misc]  # Celery has no types.
         # Without fixups: the one for Django would insert the current directory at the start of `sys.path`.
         super().__init__("passmuster", fixups=[], control=_Control, set_as_current=False)
         self.address = address
-        self.conf.update(**shared_settings(address.url), worker_enable_remote_control=False)
+        self.conf.update(
+            **shared_settings(address.url),
+            worker_enable_remote_control=False,
+            # Not declared: a declaration, even by `celery purge`, leaves keys on the broker forever.
+            task_queues=(Queue(_NO_QUEUE, Exchange("", type="direct"), no_declare=True),),
+            task_default_queue=_NO_QUEUE,
+        )
 
     @property
     def Worker(self) -> None:  # noqa: N802 - Celery's name
         """Refuse: the task is unknown here, and Celery's own worker would accept unsigned messages."""
         raise _refusal(f"start workers with run-tests-worker, not with `celery worker`; {_REASONS}")
+
+    @property
+    def events(self) -> None:
+        """Refuse: a receiver of events would wait forever."""
+        raise _refusal(f"Passmuster's workers send no events; {_REASONS}")
+
+    def send_task(self, *_: Any, **__: Any) -> None:
+        """Refuse: it would leave keys on the broker forever, and workers drop unsigned messages."""
+        raise _refusal(
+            f"cannot send a task: Passmuster's workers drop messages that are not signed; {_REASONS}"
+        )
 
 
 class _Control(Control):  # type: ignore[misc]  # Celery has no types.

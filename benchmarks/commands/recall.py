@@ -1,9 +1,9 @@
 """`recall`: whether --changed selects every test file that a fault in the product makes fail.
 
 Faults are made by seed in modules of public packages, one at a time. After each fault plain pytest runs all
-files in one process, which is cheapest, and those that fail must be among the selected ones. pytest-testmon
-selects for the same faults. A failing file that one of them does not select runs twice more, by our runner,
-with the fault and without it: an unstable test, or one that another file made fail, is no miss.
+files in one process, which is cheapest, and those that fail must be among the selected ones. The same process
+says what pytest-testmon would select. A failing file that one of them does not select runs twice more, by our
+runner, with the fault and without it: an unstable test, or one that another file made fail, is no miss.
 
 `--files` bounds the faults of each package. What is in `--output` already is not repeated, so an interrupted
 study goes on where it stopped.
@@ -19,6 +19,7 @@ from itertools import islice
 
 from benchmarks.commands.setting import Setting
 from benchmarks.ours import read_record
+from benchmarks.public.place import RECORDERS
 from benchmarks.suites.faults import Fault, draw_faults
 from benchmarks.suites.products import PRODUCTS, ProductCopy
 from benchmarks.tables import print_table, read_records, write_json
@@ -26,16 +27,19 @@ from benchmarks.tables import print_table, read_records, write_json
 USAGE_ERROR = 4
 """The exit status of pytest if a conftest cannot be imported."""
 
-CPU_LIMIT_S = 30
+CPU_LIMIT_S = 60
 """CPU seconds of one process: a fault can make a loop endless, and on a busy machine no wall time tells."""
 
-WHOLE = ("-p", "no:testmon", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--tb=no", "-rfE")
-"""Options of a pytest that runs all files."""
-
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 """Seconds for one file that waits for something."""
 
 LIMITED = ("/bin/sh", "-c", f'ulimit -t {CPU_LIMIT_S}; exec "$@"', "sh")
+
+WHOLE = (
+    *("-p", "passmuster_benchmark_selection", "--testmon-nocollect"),
+    *("--continue-on-collection-errors", "--tb=no"),
+)
+"""Options of a pytest that runs all files."""
 
 ONE_ATTEMPT = (
     *("--isolation", "fork", "--jobs", "1", "--no-history", "--no-record-inputs"),
@@ -117,15 +121,14 @@ class _Bench:
             copy.prepared.write_text(json.dumps(asdict(self._whole)))
 
     def _prepare(self) -> _Ran:
-        """Run all files, and return which fail without any fault."""
-        self._ours()
-        self._ours()  # The second run verifies forked passes, and has nothing new beside the sources.
-        self._copy.read(self._copy.pytest("--testmon"))
-        ran = self._ours(*ONE_ATTEMPT)
+        """Run all files with either tool, and return which fail without any fault."""
+        ran = self._ours()
         if not ran.files:
             raise RuntimeError(f"{self.name} does not run: see {self._copy.home / 'output.log'}")
-        self._whole = ran
-        return _Ran(files=ran.files, failing=sorted({*ran.failing, *self._all_failing()}))
+        self._copy.read(self._copy.pytest("--testmon"))
+        self._whole = _Ran(files=ran.files, failing=[])
+        failing, _ = self._run_all()
+        return _Ran(files=ran.files, failing=sorted({*ran.failing, *failing}))
 
     def draw(self) -> Iterator[Fault]:
         """Yield faults in the product."""
@@ -137,8 +140,8 @@ class _Bench:
         before = fault.module.read_bytes()
         try:
             fault.module.write_bytes(fault.source)
-            selected, peer = self._selected(), self._peer_selected()
-            failing = self._all_failing()
+            selected = self._selected()
+            failing, peer = self._run_all()
             doubtful = failing - (selected & peer)
             again = self._failing(*doubtful) if doubtful else set()
         finally:
@@ -161,15 +164,21 @@ class _Bench:
             unstable=tuple(sorted(unstable)),
         )
 
-    def _all_failing(self) -> set[str]:
-        """Return the files that fail now and do not fail without a fault."""
-        done = self._copy.read([*LIMITED, *self._copy.pytest(*WHOLE)])
-        if done.returncode == USAGE_ERROR:
-            return set(self._whole.files) - set(self._whole.failing)
-        if done.returncode not in (0, 1):
-            return self._failing()  # An endless loop or a crash has ended it: each file alone.
-        found = re.findall(r"^(?:FAILED|ERROR) (\S+?\.py)", done.stdout, re.MULTILINE)
-        return set(found) - set(self._whole.failing)
+    def _run_all(self) -> tuple[set[str], set[str]]:
+        """Run all files; return those that do not fail otherwise, and those that pytest-testmon selects."""
+        record = self._copy.home / "selection.json"
+        record.unlink(missing_ok=True)
+        code = self._copy.read(
+            [*LIMITED, *self._copy.pytest(*WHOLE)],
+            {"PYTHONPATH": str(RECORDERS), "BENCHMARK_RECORD": str(record)},
+        ).returncode
+        everything = set(self._whole.files)
+        if code == USAGE_ERROR:
+            return everything - set(self._whole.failing), everything
+        if code not in (0, 1):  # An endless loop or a crash has ended it: each file alone.
+            return self._failing(), self._peer_selected()
+        known = json.loads(record.read_text())
+        return set(known["failing"]) - set(self._whole.failing), set(known["selected"])
 
     def _failing(self, *files: str) -> set[str]:
         """Return which of these files, or of all, fail now in processes of their own and do not otherwise."""

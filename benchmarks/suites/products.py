@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,10 +106,13 @@ class ProductCopy:
         for path in (self.prepared, *self.root.glob(".testmondata*")):
             path.unlink(missing_ok=True)
 
-    def read(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command and return what it prints."""
+    def read(
+        self, command: Sequence[str], variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command, with further variables, and return what it prints."""
+        environment = {**plain_environment(), **(variables or {})}
         return subprocess.run(
-            command, cwd=self.root, env=plain_environment(), capture_output=True, text=True, check=False
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )
 
     def measure(self, command: Sequence[str]) -> Measured:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
 from dispatcher.migrate.plan import MigrationPlan, make_plan, remaining_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
+from dispatcher.migrate.verdict_check import VerdictChange, find_verdict_changes
 from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.plan import TestFile
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
@@ -87,6 +89,16 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     )
     for difference in comparison.differences:
         yield f"{one_line(difference.path)}:1: {difference}"
+
+
+def verdict_lines(changes: Sequence[VerdictChange]) -> Iterator[str]:
+    """Yield the files whose verdict can differ from the old script's."""
+    if changes:
+        yield tagged_line(
+            Tag.WARN, f"Verdicts: {len(changes)} file(s) can get another one than from the old script"
+        )
+    for change in changes:
+        yield f"{one_line(change.path)}:1: {change.reason}"
 
 
 def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
@@ -181,11 +193,17 @@ class _Migration:
         return self._show(plan, found, comparison, nothing_to_call=chosen is None)
 
     def _compare(self) -> Comparison:
-        """Compare with the settings of every call, ignoring the variables of this user."""
+        return compare(self._config(), lambda changed: self._call.runner(changed).discover_tests())
+
+    def _find_files(self) -> Sequence[TestFile]:
+        """Return all test files, those for integration included."""
+        return self._call.runner(structs.replace(self._config(), include_integration=True)).discover_tests()
+
+    def _config(self) -> TestConfig:
+        """Return the settings of every call, ignoring the variables of this user."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
         config = load_config(["--root", str(self._root)], home, self._root).config
-        config = structs.replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
-        return compare(config, lambda changed: self._call.runner(changed).discover_tests())
+        return structs.replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines
@@ -198,6 +216,7 @@ class _Migration:
         for script in remaining_scripts(self._root):
             self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
         self._call.write_lines(comparison_lines(comparison))
+        self._call.write_lines(verdict_lines(find_verdict_changes(self._root, self._find_files())))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
 
     def _show(

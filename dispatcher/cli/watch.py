@@ -42,6 +42,7 @@ def watch(call: SubcommandCall, arguments: SubcommandArguments[WatchOptions]) ->
         say=printer(Tag.INFO),
         warn=printer(Tag.WARN),
         complain=printer(Tag.FAIL),
+        is_unread=lambda: err.is_silent,
     )
     WatchSession(context, arguments.config.root).execute()
     return ExitCode.OK

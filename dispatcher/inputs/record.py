@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from msgspec import DecodeError, Struct, json
 
@@ -16,10 +17,13 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import TestSelection
 
+MAX_DECODED = 20_000
+"""Decoded records that are kept: a watch reads those of all files in each round."""
+
 CHANGED_MEANWHILE = "what it reads changed while it ran"
 FLAKY = "its last run passed only when it was repeated"
 OTHER_INTERPRETER = "a worker ran it whose interpreter or packages this machine does not have"
-CLOCK_SLACK_S = 0.02
+CLOCK_SLACK_S = 0.015
 """File systems store times of their own clock, which is up to 10 ms late."""
 
 
@@ -54,6 +58,7 @@ def encode_record(record: InputRecord) -> bytes:
     return zlib.compress(json.encode(record), 1)
 
 
+@lru_cache(maxsize=MAX_DECODED)
 def decode_record(data: bytes) -> InputRecord | None:
     """Return a stored record; None: it is damaged, or another version has written it."""
     try:

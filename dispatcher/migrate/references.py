@@ -19,22 +19,29 @@ from operator import itemgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dispatcher.migrate.command_context import (
+    COPIED,
+    PROSE,
+    CommandContext,
+    assigned_name,
+    command_at,
+    is_file_operation,
+    is_groovy_step,
+    is_history,
+    later_uses,
+    manual_edit_reason,
+)
 from dispatcher.migrate.names import SCRIPTS, NewCommand
-from dispatcher.migrate.shell_words import (
+from dispatcher.migrate.script_path import (
     ReferenceContext,
     ScriptMatch,
-    assigned_name,
     by_address,
-    is_file_operation,
     is_whole_name,
     line_start,
-    manual_edit_reason,
     match_script,
     path_start,
-    runs_as_command_text,
-    shell_before,
-    shell_uses,
 )
+from dispatcher.migrate.shell_call import ShellCall, shell_before
 
 KEEP = "passmuster: keep"
 """A line that contains this is not changed."""
@@ -46,8 +53,9 @@ HINT = "run_"
 """Every reference contains this text: most files do not, and need no further analysis."""
 
 _NAME = re.compile(r"(run_tests|run_ci_replica)(\\{0,2}\.)sh")
+_GROUP = re.compile(r"\((?:[\w|]*\|)?(run_tests|run_ci_replica)(?:\|[\w|]*)?\)\\{0,2}\.sh(?!\w)")
 _GLOB = re.compile(r"(?<![\w./-])(?:[^\s/]*/)*(run_\w*(?:[*?]|\[[^\]\s]*\]|\{[\w,]+\})[\w*?]*\.sh)(?!\w)")
-_PROSE = (".md", ".rst", ".txt", ".adoc", ".markdown", ".html")
+_PATTERN = "this pattern matches the script and maybe other files"
 _UNCLEAR = "it names a file; run-tests is a command"
 
 
@@ -76,12 +84,12 @@ class Reference(Struct, frozen=True, kw_only=True):
 
 
 def find_references(text: str, context: ReferenceContext, command: NewCommand) -> list[Reference]:
-    """Return the references of a text that are not marked to be kept, in order.
+    """Return the references of a text that are not marked to be kept, in order; of a changelog none.
 
     Args:
         text: the file, decoded as UTF-8 with surrogates for invalid bytes.
     """
-    if HINT not in text or KEEP_FILE in text:
+    if HINT not in text or KEEP_FILE in text or is_history(context.path):
         return []
     lines = text.split("\n")
     kept = {number for number, line in enumerate(lines, start=1) if KEEP in line}
@@ -108,7 +116,8 @@ def edited(text: str, references: list[Reference]) -> str:
 
 def _names(text: str, context: ReferenceContext, command: NewCommand) -> Iterator[tuple[int, Reference]]:
     """Yield each name of a script with its position; lines are counted elsewhere, once for all."""
-    uses = shell_uses(text)
+    uses = later_uses(text)
+    copies: list[tuple[int, str]] = []
     for match in _NAME.finditer(text):
         start, end = match.span()
         if not is_whole_name(text, start, end):
@@ -120,32 +129,49 @@ def _names(text: str, context: ReferenceContext, command: NewCommand) -> Iterato
             meant = match_script(text, word, start, f"{match[1]}.sh", context)
         if meant is ScriptMatch.OTHER:
             continue
+        around = command_at(text, context.path, word, end)
         reason = (
             "it is unclear which script it means"
             if meant is ScriptMatch.UNKNOWN
-            else manual_edit_reason(text, word, end)
+            else manual_edit_reason(around)
+            or _later_reason(around, uses)
+            or _copy_reason(around, start, copies)
         )
-        later = uses.get(assigned_name(text, word)) if uses and not reason else None
-        if later is not None:
-            reason = f"line {later} passes it to a shell, which cannot run Python code"
+        if reason == COPIED and command is NewCommand.PACKAGE:
+            reason = _UNCLEAR
+        elif reason == COPIED:
+            copies.append(
+                (text.count("\n", 0, start) + 1, text[end : text.find("\n", end) % (len(text) + 1)])
+            )
         edits: tuple[Edit, ...] = ()
         if not reason:
-            reason, edits = _change(text, word, match, context, command, is_address=is_address)
+            reason, edits = _change(around, match, command, is_address=is_address)
         yield start, Reference(stem=match[1], edits=edits, reason=reason)
 
 
+def _later_reason(around: CommandContext, uses: dict[str, tuple[int, str]]) -> str:
+    """Return what the variable that a name is assigned to is used for, if a Python program cannot be."""
+    use = uses.get(assigned_name(around)) if uses else None
+    return "" if use is None else f"line {use[0]} {use[1]}"
+
+
+def _copy_reason(around: CommandContext, name: int, copies: list[tuple[int, str]]) -> str:
+    """Return which line above made the copy that a name means; "": none did."""
+    is_image = around.path.rpartition("/")[2].startswith(("Dockerfile", "Containerfile"))
+    folder = around.text[around.word : name].rstrip("/")
+    for line, target in copies:
+        if is_image or (folder.strip(".") and folder in target):
+            return f"it may be the copy that line {line} makes"
+    return ""
+
+
 def _change(
-    text: str,
-    word: int,
-    match: re.Match[str],
-    context: ReferenceContext,
-    command: NewCommand,
-    *,
-    is_address: bool,
+    around: CommandContext, match: re.Match[str], command: NewCommand, *, is_address: bool
 ) -> tuple[str, tuple[Edit, ...]]:
     """Return why a person must edit a reference, or the edits that change it."""
+    text, word = around.text, around.word
     call = shell_before(text, word)
-    if call is not None and runs_as_command_text(text, word):
+    if call is not None and (call.is_command_text or _is_step(around, call)):
         call = None
     if call is not None and not call.is_plain:
         return "the options of the shell have no meaning for Python", ()
@@ -155,13 +181,19 @@ def _change(
             return "", (name,)
         options = Edit(start=call.options_start, end=call.options_end, new="")
         return "", (Edit(start=call.start, end=call.end, new="python3"), options, name)
-    if is_address or match[2] != "." or (call is None and not _is_called(text, word, match, context.path)):
+    if is_address or match[2] != "." or (call is None and not _is_called(around, match)):
         return _UNCLEAR, ()
     start = word if call is None else call.start
     new = command.for_stem(match[1])
     if call is not None:
         return "", _without_shell(text, start, word, match.end(), new)
     return "", (Edit(start=start, end=match.end(), new=new),)
+
+
+def _is_step(around: CommandContext, call: ShellCall) -> bool:
+    """Return whether what looks like a shell is the step `sh` of Jenkins, which takes a text of commands."""
+    between = around.text[call.end : around.word]
+    return around.text[call.start : call.end] == "sh" and between.strip() != "" and is_groovy_step(around)
 
 
 def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tuple[Edit, ...]:
@@ -174,10 +206,11 @@ def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tupl
     return (Edit(start=start, end=end + len(closing), new=new),)
 
 
-def _is_called(text: str, word: int, match: re.Match[str], path: str) -> bool:
+def _is_called(around: CommandContext, match: re.Match[str]) -> bool:
     """Return whether a name is called as a command, not only mentioned."""
+    text, word, path = around.text, around.word, around.path
     name, is_bold = match.start(), text[match.end() : match.end() + 1] == "*"
-    if is_file_operation(text, word) or (not is_bold and "*" in text[max(0, word - 1) : name]):
+    if is_file_operation(around) or (not is_bold and "*" in text[max(0, word - 1) : name]):
         return False
     if text[max(0, word - 2) : word] == "](":
         return False
@@ -185,10 +218,12 @@ def _is_called(text: str, word: int, match: re.Match[str], path: str) -> bool:
         return text[word] != "/" or path.rpartition("/")[2] == "Dockerfile"
     line = text[line_start(text, word) : word].lstrip()
     is_comment = line.startswith(("#", "//")) and not line.startswith("#!")
-    return is_comment or path.lower().endswith(_PROSE)
+    return is_comment or path.lower().endswith(PROSE)
 
 
 def _globs(text: str) -> Iterator[tuple[int, Reference]]:
+    for match in _GROUP.finditer(text):
+        yield match.start(), Reference(stem=match[1], reason=_PATTERN)
     for match in _GLOB.finditer(text):
         pattern = match[1]
         braces = re.search(r"\{([\w,]+)\}", pattern)
@@ -202,5 +237,5 @@ def _globs(text: str) -> Iterator[tuple[int, Reference]]:
             stem = script.removesuffix(".sh")
             yield (
                 match.start(),
-                Reference(stem=stem, reason="this pattern matches the script and maybe other files"),
+                Reference(stem=stem, reason=_PATTERN),
             )

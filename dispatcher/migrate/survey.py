@@ -11,9 +11,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.migrate.changes import current
+from dispatcher.migrate.command_context import is_history
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, NewCommand, is_wrapper
 from dispatcher.migrate.references import HINT, Reference, edited, find_references
-from dispatcher.migrate.shell_words import ReferenceContext
+from dispatcher.migrate.script_path import ReferenceContext
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.units import format_bytes
@@ -113,7 +114,7 @@ def survey(root: Path, command: NewCommand) -> Survey:
     exists, addresses = _existence(root), _addresses(root)
     documents: list[Document] = []
     links: list[ManualEdit] = []
-    large, unreadable = [], []
+    large, unreadable, history = [], [], []
     for path in paths:
         absolute = root / path
         try:
@@ -129,6 +130,9 @@ def survey(root: Path, command: NewCommand) -> Survey:
             large.append(f"{path} ({format_bytes(size)})")
         if HINT.encode() not in content or b"\0" in content:
             continue
+        if is_history(path):
+            history += [path] if any(script.encode() in content for script in SCRIPTS) else []
+            continue
         text = content.decode("utf-8", "surrogateescape")
         context = ReferenceContext(path=path, root_name=root.name, exists=exists, addresses=addresses)
         references = find_references(text, context, command)
@@ -139,6 +143,7 @@ def survey(root: Path, command: NewCommand) -> Survey:
             )
     notes += [f"not read, larger than {format_bytes(MAX_BYTES)}: {_some(large)}"] if large else []
     notes += [f"not readable: {_some(unreadable)}"] if unreadable else []
+    notes += [f"left unchanged, history: {_some(history)}"] if history else []
     return Survey(files=len(paths), documents=tuple(documents), links=tuple(links), notes=tuple(notes))
 
 

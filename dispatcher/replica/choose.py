@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
-from dispatcher.replica.expressions import Context, Unknowns
+from dispatcher.replica.expressions import UNKNOWN, Context, Unknowns
 from dispatcher.replica.job import JobSource, matrix_contexts, read_job
 from dispatcher.replica.node import Node
 from dispatcher.replica.step import LoadFile, StepReader
-from dispatcher.replica.workflow_command import Certainty, Replica
+from dispatcher.replica.workflow_command import Replica
 from passmuster.model.errors import ConfigurationError
 
 _MAX_CALLS = 4
 """Workflows that call one another, one in another."""
+
+_USUAL_NAMES = ("test", "tests", "unit", "unit-tests", "unittests", "pytest")
+"""Names of the job that most people mean."""
 
 _MAX_SHOWN = 8
 """Steps that a message names."""
@@ -47,23 +51,34 @@ def choose_job(
         raise ConfigurationError(
             f"{workflow.where} has no job {wanted!r} (from --job); it has {', '.join(names) or 'none'}"
         )
-    scopes = {"github": {"workspace": workspace, "event_name": _event(workflow)}, "runner": {"os": "Linux"}}
+    event = _event(workflow)
+    scopes: dict[str, dict[str, object]] = {
+        "github": {"workspace": workspace, "event_name": event},
+        "runner": {"os": "Linux"},
+        "inputs": _own_inputs(workflow, event),
+    }
     read = [
         read_job(source, wanted_step=step, python=python)
         for source in _sources(workflow, Context(scopes=scopes), load, "", depth=0)
         if wanted is None or source.name == wanted or source.name.startswith(f"{wanted} / ")
     ]
-    certainty = max((replica.certainty for replica in read), default=Certainty.NONE)
-    able = [replica for replica in read if replica.commands and replica.certainty == certainty]
+    if not any(replica.commands for replica in read):
+        raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
+    return _only_one(read, workflow.where)
+
+
+def _only_one(read: Sequence[Replica], where: str) -> Replica:
+    """Return the job of which it is surest that it runs the tests; the others are named."""
+    certainty = max(replica.certainty for replica in read)
+    able = [replica for replica in read if replica.certainty == certainty]
     # What CI does not run for this event, or not on Linux, is no rival.
     found = [one for one in able if not one.is_skipped] or able
     found = [one for one in found if one.is_linux] or found
-    if not found:
-        raise ConfigurationError(_nothing_found(workflow, read, wanted, step))
     if len(found) > 1:
         jobs = ", ".join(replica.job for replica in found)
+        usual = next((one.job for one in found if one.job.lower() in _USUAL_NAMES), found[0].job)
         raise ConfigurationError(
-            f"several jobs of {workflow.where} run the tests ({jobs}): name one, such as --job {found[0].job}"
+            f"several jobs of {where} run the tests ({jobs}): name one, such as --job {shlex.quote(usual)}"
         )
     others = tuple(f"the job {one.job}, which runs tests too" for one in able if one is not found[0])
     return structs.replace(found[0], differences=(*found[0].differences, *others))
@@ -82,6 +97,21 @@ def _event(workflow: Node) -> str:
     return (preferred or names or ["push"])[0] or "push"
 
 
+def _own_inputs(workflow: Node, event: str) -> dict[str, object]:
+    """Return the inputs of a workflow that no other one calls: most events have none."""
+    if event not in ("workflow_call", "workflow_dispatch"):
+        return {}
+    return {
+        name: one["default"].value if one["default"].is_there else UNKNOWN
+        for name, one in _declared_inputs(workflow, event).items()
+    }
+
+
+def _declared_inputs(workflow: Node, event: str) -> Node:
+    events = workflow["on"]
+    return events[event]["inputs"] if isinstance(events.value, dict) else Node(value=None, where=events.where)
+
+
 def _sources(
     workflow: Node, context: Context, load: LoadFile, caller: str, *, depth: int
 ) -> Iterator[JobSource]:
@@ -97,10 +127,11 @@ def _sources(
             continue
         target = load(called.removeprefix("./")) if called.startswith("./") and depth < _MAX_CALLS else None
         if target is None or not target["jobs"].is_there:
+            yield JobSource(name=shown, job=job, workflow=workflow, context=own, load=load)
             continue
         inner, _ = next(matrix_contexts(job, own))
         reader = StepReader(context=inner, unknowns=Unknowns(), variables={}, default=lambda _: "", load=load)
-        inputs = reader.inputs(target["on"]["workflow_call"]["inputs"], job["with"])
+        inputs = reader.inputs(_declared_inputs(target, "workflow_call"), job["with"])
         fresh = Context(scopes={**context.scopes, "inputs": inputs}, assumed=inner.assumed)
         yield from _sources(target, fresh, load, shown, depth=depth + 1)
 
@@ -113,7 +144,7 @@ def _names(node: Node) -> list[str]:
 
 def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, step: str | None) -> str:
     where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
-    steps = [f"{text} of {replica.job}" for replica in read for text in replica.steps]
+    steps = [f"{replica.job}: {text}" for replica in read for text in replica.steps]
     if len(steps) > _MAX_SHOWN:
         steps[_MAX_SHOWN:] = [f"and {len(steps) - _MAX_SHOWN} more"]
     shown = "; ".join(steps)
@@ -121,5 +152,5 @@ def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, 
         return f"{where} has no step {step!r} (from --step); it has {shown or 'none'}"
     return (
         f"{where} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
-        f"test command; name the step with --step, of {shown or 'none'}"
+        f"test command; name the step with --step, such as one of {shown or 'none'}"
     )

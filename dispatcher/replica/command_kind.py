@@ -31,7 +31,10 @@ _TEST_PROGRAMS = {
     *("pytest", "py.test", "unittest", "nose2", "nosetests", "green", "ward", "behave", "trial", "stestr"),
     *("zope-testrunner", "runtests", "ptw", "doctest"),
 }
-_ENVIRONMENT_RUNNERS = {"tox": ("-e", "--env"), "nox": ("-s", "-e", "--session", "--sessions")}
+_ENVIRONMENT_RUNNERS = {
+    "tox": ("-e", "--env", "-f", "-m"),
+    "nox": ("-s", "-e", "--session", "--sessions", "-t", "--tags"),
+}
 """Programs that run tests unless the environments behind these options do not."""
 
 _TASK_RUNNERS = {"make", "gmake", "just", "task", "invoke", "inv", "doit", "rake"}

@@ -65,7 +65,7 @@ class Context(Struct, frozen=True, kw_only=True):
 
     Args:
         scopes: the known values by the first name of an expression (`env`, `matrix`, `inputs`), nested. A
-            name that is missing there is unknown, except in a matrix: it is empty.
+            name that is missing there is unknown, except in a matrix and among inputs: it is empty.
         assumed: what earlier conditions were assumed to be, by their text: exclusive steps do not both run.
     """
 
@@ -287,7 +287,8 @@ def _indexed(term: Term, context: Context) -> object:
     if not isinstance(base, Mapping):
         return None
     # As in CI, a name that only other combinations have is empty.
-    return _in_mapping(base, key, default=None if term.text.startswith("matrix[") else UNKNOWN)
+    is_complete = term.text.startswith(("matrix[", "inputs["))
+    return _in_mapping(base, key, default=None if is_complete else UNKNOWN)
 
 
 def _in_mapping(mapping: Mapping[object, object], key: object, *, default: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
@@ -18,6 +19,8 @@ from dispatcher.replica.step import SHELLS, LoadFile, Step, StepReader
 from dispatcher.replica.workflow_command import Certainty, Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
+_PYTHON_IMAGE = re.compile(r"(?:^|/)python:([0-9]+\.[0-9]+(?:\.[0-9]+)?)")
+_ONLY_PRINT = frozenset({"echo", "printf", "ls", "cat", "env", "date"})
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
 """Variables with paths of a machine: those of CI do not exist here."""
 
@@ -102,7 +105,7 @@ class _JobReader:
             is_linux=self.is_linux,
             is_skipped=is_skipped,
             certainty=certainty,
-            steps=tuple(map(self._shown_step, steps)),
+            steps=tuple(self._shown_steps(steps)),
         )
 
     def _default(self, name: str) -> str:
@@ -137,6 +140,8 @@ class _JobReader:
         if container.is_there:
             image = container if container.is_text else container["image"]
             self.differences.append(f"the container {self._shown(image)}")
+            version = _PYTHON_IMAGE.search(self._shown(image))
+            self.steps.python = version[1] if version else ""
         for name, service in self.job["services"].items():
             image = service if service.is_text else service["image"]
             self.differences.append(f"the service {name} ({self._shown(image)})")
@@ -153,6 +158,12 @@ class _JobReader:
     def _record_tolerance(self, node: Node, what: str) -> None:
         if node["continue-on-error"].is_there and self._shown(node["continue-on-error"]) not in ("", "false"):
             self.differences.append(f"continue-on-error of {what}: here a failure fails the job")
+
+    def _shown_steps(self, steps: Sequence[Step]) -> Iterator[str]:
+        called = self.job["uses"].text()
+        if called:
+            yield f"calls {called}, which is not in this repository"
+        yield from map(self._shown_step, steps)
 
     def _shown_step(self, step: Step) -> str:
         others = step.of_kind(CommandKind.OTHER_LANGUAGE)
@@ -177,7 +188,7 @@ class _JobReader:
                 if step.of_kind(CommandKind.RUNNER, CommandKind.TEST):
                     self.differences.append(f"{step.label}: its if ({step.condition}) is false here")
             elif position > last:
-                continue
+                self.differences.extend(self._not_run_afterwards(step))
             elif step in chosen:
                 if step.is_assumed or not step.is_active:
                     what = "assumed to be true" if step.is_assumed else "false here"
@@ -202,6 +213,11 @@ class _JobReader:
             yield f"{step.label}: {self._text(command)}, which tests {language}, not Python"
         elif step.commands:
             yield f"{step.label}: {'; '.join(map(self._text, step.commands))}"
+
+    def _not_run_afterwards(self, step: Step) -> Iterator[str]:
+        """Yield what may fail after the tests have passed, such as a threshold of coverage."""
+        if any(command.program not in _ONLY_PRINT for command in step.commands):
+            yield f"{step.label}: {'; '.join(map(self._text, step.commands))}, after the tests"
 
     def _text(self, command: ScriptCommand) -> str:
         return " ".join(self.unknowns.restore(" ".join(command.words)).split())
@@ -247,10 +263,10 @@ class _JobReader:
             variables=self._usable(step.variables),
             folder=self._folder(step, ""),
             script=self.unknowns.restore(step.script),
-            shell=tuple(shell.split()),
+            shell=tuple(map(_without_login, self.unknowns.restore(shell).split())),
             shown="; ".join(map(self._text, tests)) or step.script.strip().partition("\n")[0],
             programs=tuple(dict.fromkeys(program for command in tests for program in _programs(command))),
-            unknown=self.unknowns.expressions_in(step.script),
+            unknown=self.unknowns.expressions_in(f"{step.script}{step.shell}{step.folder}"),
             installs=tuple(map(self._text, step.of_kind(CommandKind.INSTALL))),
             machine=tuple(map(self._text, step.of_kind(CommandKind.MACHINE))),
         )
@@ -275,6 +291,13 @@ class _JobReader:
             else:
                 usable.append((name, value))
         return tuple(usable)
+
+
+def _without_login(word: str) -> str:
+    """Return an option of a shell without the profile of this machine, which may set another PATH."""
+    if word == "--login":
+        return "--noprofile"
+    return word.replace("l", "") if re.fullmatch(r"-[a-z]*l[a-z]*", word) and word != "-l" else word
 
 
 def _test_runs(step: Step) -> list[ScriptCommand]:

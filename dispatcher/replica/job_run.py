@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import structs
@@ -175,21 +176,43 @@ class JobRun:
             self._scripts.variables["VIRTUAL_ENV"] = str(folder.parent)
         else:
             self._scripts.variables.pop("VIRTUAL_ENV", None)
-            folder = self._scratch / "python"
-            folder.mkdir(exist_ok=True)
+            links = self._scratch / "python"
+            links.mkdir(exist_ok=True)
             for name in ("python", "python3"):
-                (folder / name).unlink(missing_ok=True)
-                (folder / name).symlink_to(python)
-        path = self._scripts.variables.get("PATH", os.defpath)
-        if path.split(os.pathsep)[0] != str(folder):
-            self._scripts.variables["PATH"] = os.pathsep.join((str(folder), path))
+                (links / name).unlink(missing_ok=True)
+                (links / name).symlink_to(python)
+            # Behind its name, its own programs such as pytest.
+            self._put_on_path(folder)
+            folder = links
+        self._put_on_path(folder)
+
+    def _put_on_path(self, folder: Path) -> None:
+        places = self._scripts.variables.get("PATH", os.defpath).split(os.pathsep)
+        kept = [place for place in places if place != str(folder)]
+        self._scripts.variables["PATH"] = os.pathsep.join((str(folder), *kept))
+
+    def _warn_of_another_python(self, program: str) -> None:
+        """Say so if a program such as pytest belongs to another Python than the chosen one."""
+        path = self._scripts.variables["PATH"]
+        found = shutil.which(program, path=path) if program in _OF_ONE_PYTHON else None
+        chosen = shutil.which("python", path=path)
+        if found is None or chosen is None:
+            return
+        with suppress(OSError, UnicodeDecodeError), Path(found).open(encoding="utf-8") as file:
+            first = file.readline().strip()
+            interpreter = first.removeprefix("#!").strip().partition(" ")[0]
+            is_python = first.startswith("#!") and "python" in Path(interpreter).name
+            if is_python and not _is_same_python(interpreter, chosen):
+                self._say(Tag.WARN, f"{program} ({found}) runs under another Python: {interpreter}")
 
     def _run_script(self, command: WorkflowCommand) -> int:
         folder = self._folder(command)
-        if self._installed is None:
+        if not self._is_installing:
             self._enter(self._choose_python(command, folder, self._replica.python).path)
             # Without this, `uv run` installs into the project's own environment.
             self._scripts.variables["UV_NO_SYNC"] = "1"
+            for program in command.programs:
+                self._warn_of_another_python(program)
         self._describe(command, command.shown, folder)
         if self._is_dry:
             return ExitCode.OK
@@ -226,6 +249,18 @@ class JobRun:
 
 
 _SH = ("sh", "-e", "{0}")
+_OF_ONE_PYTHON = frozenset(
+    {"pytest", "py.test", "coverage", "trial", "nosetests", "nose2", "stestr", "green"}
+)
+"""Programs that run the tests in their own Python; others, such as tox, find one."""
+
+
+def _is_same_python(first: str, second: str) -> bool:
+    """Return whether two interpreters have the same packages: the same environment, or the same program."""
+    in_environment = [(Path(one).parent.parent / "pyvenv.cfg").exists() for one in (first, second)]
+    if any(in_environment):
+        return Path(first).parent.resolve() == Path(second).parent.resolve()
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _private(command: WorkflowCommand) -> WorkflowCommand:

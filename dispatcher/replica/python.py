@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dispatcher.config.load import load_config
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
@@ -55,7 +55,7 @@ def choose_python(
         return ChosenPython(path=own.path, arguments=(), description=text, is_the_same=True)
     base = find_base_python(wanted, environ) if own.path == base_python() else None
     if base is not None and base.is_the_same:
-        return base
+        return structs.replace(base, description=f"{base.description}, with the packages installed here")
     text = f"CI has Python {wanted}; this machine has Python {_shown(own)}"
     return ChosenPython(path=own.path, arguments=(), description=text, is_the_same=False)
 
@@ -74,9 +74,7 @@ def find_base_python(wanted: str, environ: Mapping[str, str]) -> ChosenPython:
             continue
         if _fits(version, wanted):
             number = ".".join(map(str, version))
-            text = (
-                f"Python {number} ({path}){', as in CI' if wanted else ''}, with the packages installed here"
-            )
+            text = f"Python {number} ({path}){', as in CI' if wanted else ''}"
             return ChosenPython(path=path, arguments=("--python", path), description=text, is_the_same=True)
     text = (
         f"CI has Python {wanted}; this machine has Python {'.'.join(map(str, sys.version_info[:3]))} ({own})"

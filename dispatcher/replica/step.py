@@ -35,6 +35,7 @@ SHELLS = {
 TOOLS = {
     "astral-sh/setup-uv": "uv",
     "yezz123/setup-uv": "uv",
+    "hynek/setup-cached-uv": "uv",
     "snok/install-poetry": "poetry",
     "abatilo/actions-poetry": "poetry",
     "pdm-project/setup-pdm": "pdm",
@@ -50,9 +51,6 @@ _SHELL = re.compile(r"(.*/)?(ba|da|z)?sh( .*)?")
 _MENTIONS_TESTS = re.compile(r"run[_-](tests|ci[_-]replica)|\b(pytest|tox|nox|unittest)\b")
 _SET_BY_CI = ("GITHUB_", "RUNNER_")
 """A workflow cannot change these."""
-
-_MAX_DEPTH = 9
-"""As many composite actions in one another as CI allows."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -131,6 +129,7 @@ class StepReader:
     ) -> None:
         self.context, self.unknowns, self.variables = context, unknowns, variables
         self._default, self._load = default, load
+        self._is_inside = False
         self.python = ""
         self.tools: list[str] = []
         self.differences: list[str] = []
@@ -206,7 +205,8 @@ class StepReader:
 
     def _read_action(self, step: Step, inside: str) -> Iterator[Step]:
         name = step.action.partition("@")[0].lower()
-        if step.action.startswith("./") and inside.count(" of ") < _MAX_DEPTH:
+        # An action inside itself would never end.
+        if step.action.startswith("./") and f"{step.action} (" not in inside:
             action = self._load_action(step.action)
             if action is not None and action["runs"]["steps"].is_there and step.is_active:
                 yield from self._read_composite(step, action)
@@ -221,19 +221,17 @@ class StepReader:
     def _load_action(self, path: str) -> Node | None:
         folder = path.removeprefix("./").rstrip("/")
         # A checkout into a folder puts that folder before the paths.
-        for place in (folder, folder.partition("/")[2]):
-            for name in ("action.yml", "action.yaml"):
-                found = self._load(f"{place}/{name}") if place else None
-                if found is not None:
-                    return found
-        return None
+        places = dict.fromkeys((folder, folder.partition("/")[2] or folder))
+        names = ("action.yml", "action.yaml")
+        found = (self._load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
+        return next((action for action in found if action is not None), None)
 
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
         outer, outer_variables = self.context, self.variables
         self.context = self.context.with_scope("inputs", self.inputs(action["inputs"], step.node["with"]))
-        self.variables = step.variables
+        self.variables, was_inside, self._is_inside = step.variables, self._is_inside, True
         yield from self.read(action["runs"]["steps"], inside=f"{step.action} ({step.label})")
-        self.context, self.variables = outer, outer_variables
+        self.context, self.variables, self._is_inside = outer, outer_variables, was_inside
 
     def _read_python(self, inputs: Node, *, is_optional: bool) -> None:
         """Record the Python that a step sets up; of several, the last one counts."""
@@ -250,8 +248,10 @@ class StepReader:
 
     def _read_script(self, step: Step) -> Step:
         node = step.node
-        shell = self.text(node["shell"]) or self._default("shell")
-        folder = self.text(node["working-directory"]) or self._default("working-directory")
+        # The defaults of a job do not apply inside an action.
+        default = (lambda _: "") if self._is_inside else self._default
+        shell = self.text(node["shell"]) or default("shell")
+        folder = self.text(node["working-directory"]) or default("working-directory")
         read = structs.replace(step, script=self.text(node["run"]), shell=shell, folder=folder)
         if not read.is_readable:
             return read

@@ -187,6 +187,8 @@ class TestRunner:
             self._storage = storage = open_storage(config.root, self.run_id, wanted=config.history)
             if config.enable_coverage and self.selection.files:
                 self._coverage_plan = _plan_coverage(prepared, storage)
+            if not storage.is_temporary:
+                stack.callback(prune_runs, storage.run_dir.parent, keep=KEPT_RUNS)
             keepers = _keepers(prepared.history, storage)
             plan, opened = self._open_journal(prepared, storage, stack)
             request = self._preparation.request(prepared, plan=plan, coverage_dir=self._coverage_dir)
@@ -328,7 +330,6 @@ def _keepers(history: History | None, storage: Storage) -> list[Reporter]:
         keepers.append(HistoryReporter(history))
     if not storage.is_temporary:
         keepers.append(OutputReporter(storage.run_dir / OUTPUTS))
-        prune_runs(storage.run_dir.parent, keep=KEPT_RUNS)
     return keepers
 
 

@@ -33,7 +33,8 @@ def read_keys(report: Callable[[Key], None]) -> Iterator[bool]:
     before = termios.tcgetattr(terminal)
 
     def enter(_number: int = 0, _frame: FrameType | None = None) -> None:
-        tty.setcbreak(terminal, termios.TCSANOW)
+        if _is_in_foreground(terminal):
+            tty.setcbreak(terminal, termios.TCSANOW)
 
     woken, waker = os.pipe()
     thread = threading.Thread(target=_read, args=(terminal, woken, report), name="keys", daemon=True)
@@ -48,17 +49,27 @@ def read_keys(report: Callable[[Key], None]) -> Iterator[bool]:
         if thread.ident is not None:
             thread.join()
         os.close(woken)
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        if _is_in_foreground(
+            terminal
+        ):  # Otherwise it is the shell's, and the system would stop this process.
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _terminal() -> int | None:
     """Return the descriptor of the terminal that sends keys to this process; None: there is none."""
     try:
         terminal = sys.stdin.fileno()
-        is_ours = os.isatty(terminal) and os.tcgetpgrp(terminal) == os.getpgrp()
+        return terminal if os.isatty(terminal) and _is_in_foreground(terminal) else None
     except (AttributeError, OSError, ValueError):  # No standard input, or a closed one.
         return None
-    return terminal if is_ours else None
+
+
+def _is_in_foreground(terminal: int) -> bool:
+    """Return whether this process may read from and change its terminal; not if that was hung up."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _read(terminal: int, woken: int, report: Callable[[Key], None]) -> None:

@@ -30,10 +30,15 @@ from passmuster.model.errors import PassmusterError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.settings.origins import Origins
 
+WAIT_S = 0.5
+"""The longest wait for an event: a signal that arrives just before a wait does not end it."""
+
 MAX_SHOWN = 3
 """Changed files that a line names."""
 
 _READ_BY_PYTEST = frozenset((*CONFIGURATION, "conftest.py"))
+
+NO_FILE = "there is no test file"
 
 KEYS = "a: all, f: failed, Enter: the last files again, q: quit"
 
@@ -52,6 +57,8 @@ class WatchContext(Struct, frozen=True, kw_only=True):
     say: Callable[[str], None]
     warn: Callable[[str], None]
     complain: Callable[[str], None]
+    is_unread: Callable[[], bool]
+    """Returns whether the reader of these lines has disappeared, so that nobody can end the watch."""
 
     __repr__ = repr_without("environ")
 
@@ -75,7 +82,7 @@ class WatchSession:
         self._warned_of: frozenset[str] = frozenset()
 
     def execute(self) -> None:
-        """Watch until `q`, SIGTERM, or Ctrl-C while no round runs."""
+        """Watch until `q`, SIGTERM, Ctrl-C while no round runs, or until nobody reads the output."""
         with ExitStack() as stack:
             stack.callback(self._context.target.close)
             interrupts = stack.enter_context(watch_interrupts(lambda: self._events.put(None)))
@@ -92,6 +99,8 @@ class WatchSession:
                 if interrupts.count:
                     return
                 self._context.say(f"Waiting for changes ({KEYS if has_keys else 'Ctrl-C: quit'})")
+                if self._context.is_unread():
+                    return
                 events = self._next(interrupts)
 
     def _press(self, key: Key) -> None:
@@ -103,8 +112,10 @@ class WatchSession:
             self._events.put(key)
 
     def _next(self, interrupts: Interrupts) -> list[Event]:
-        """Wait for events; return what is to be done about them."""
-        events = merge(self._take(None))
+        """Wait for events; return what is to be done about them. A signal ends the wait."""
+        events: list[Event] = []
+        while not events and not interrupts.count:
+            events = merge(self._take(WAIT_S))
         match events:
             case [Changed(paths=paths)]:
                 is_later = self._changed_at(paths) > self._ended_at + CLOCK_SLACK_S
@@ -117,8 +128,8 @@ class WatchSession:
                     events = merge([*events, *self._take(left_s)])
         return events
 
-    def _take(self, timeout_s: float | None) -> list[Event]:
-        """Return the events that have come, after a wait for the first one; None: however long."""
+    def _take(self, timeout_s: float) -> list[Event]:
+        """Return the events that have come, after a wait for the first one."""
         taken: list[Event | None] = []
         with suppress(queue.Empty):
             taken.append(self._events.get(timeout=timeout_s))
@@ -169,7 +180,8 @@ class WatchSession:
         if is_start:
             runner.announce(self._context.target)
         what = f"{_named(change.paths)} changed: " if change.paths else ""
-        self._context.say(f"{what}{len(reasons)} of {len(files)} files may be affected")
+        found = f"{len(reasons)} of {len(files)} files may be affected" if files else NO_FILE
+        self._context.say(f"{what}{found}")
         if reasons:
             runner.narrow(reasons.keys())
             self._run(runner, change.paths)
@@ -183,8 +195,7 @@ class WatchSession:
         if key is Key.AGAIN and self._last:
             runner.narrow(self._last)
         if not runner.selection.files:
-            nothing = "No file failed when it last ran" if failed_only else "There is no test file to run"
-            self._context.say(nothing)
+            self._context.say(runner.selection.config.nothing_selected or NO_FILE)
             return
         self._renew_servers(runner, ())
         self._run(runner, ())

@@ -1,11 +1,15 @@
 """Makes the pictures of the terminal from what the real command shows on a real one.
 
-    .venv/bin/python docs/images/make.py
+    .venv/bin/python docs/images/make.py [300 10000]
 
 Runs a copy of the example project, in which a file fails, on a pseudo-terminal, follows what the terminal
 shows, live footer included, and draws two moments with rich: `running.svg` in the middle of the run, and
 `failure.svg` at its end. The folder of the copy is shown as `~/passmuster`, two files
 run at once, and none counts as slow.
+
+With numbers of files, it runs generated projects of that size instead, in which a file fails, at 80 and 120
+columns: `running_300_80.svg` in the middle of the run, and `failure_300_80.svg` at its end. A project of more
+than `MAX_WHOLE` files is not run to its end, so there is no picture of that.
 
 `tests/docs/test_pictures.py` makes such a run and compares what it shows with the pictures, except for
 times, sizes, and the files that happened to run: `shapes`.
@@ -14,9 +18,11 @@ times, sizes, and the files that happened to run: `shapes`.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import fcntl
 import io
+import itertools
 import os
 import pty
 import re
@@ -26,7 +32,7 @@ import sys
 import tempfile
 import termios
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -37,9 +43,35 @@ HERE = Path(__file__).resolve().parent
 HOME = HERE.parent.parent
 
 COLUMNS, ROWS = 120, 34
+WIDTHS = (80, 120)
+
+_CELL = 12.2
+"""Units of a picture for the width of a character."""
+
+MAX_WHOLE = 1000
+"""Files of the largest generated project that is run to its end."""
+
+FIRST_FILES = 200
+"""How many files of a larger project have run when its picture is taken."""
+
 COMMAND = ("./run_tests.py", "--root", "examples/shop")
 TITLE = f"$ SHOP_SHOW_FAILURE=1 {' '.join(COMMAND)}"
 
+PROJECT_COMMAND = ("./run_tests.py",)
+
+_TOPICS = ("orders", "payments", "catalogue", "customer_accounts", "shipping_to_other_countries")
+_SOURCE = """\
+import time
+import unittest
+
+
+class Amounts(unittest.TestCase):
+    def test_the_sum_is_right(self):
+        time.sleep({wait})
+        self.assertEqual(0, {wanted})
+"""
+
+_DONE = re.compile(r"([\d,]+)/[\d,]+ done.*2 running.*left\n.*iB.*\n.*iB.*\n.*iB")
 _FOOTER = re.compile(r"[1-9]\d*/\d+ done.*2 running.*left\n.*memory ([0-9.]+) MiB.*\n.*iB.*\n.*iB")
 _RUNS = 4
 _HALF = re.compile(r"\x1b(\[[0-9;]*)?$")
@@ -117,7 +149,22 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
-def frames(folder: Path) -> Iterator[list[str]]:
+def make_project(folder: Path, files: int) -> Path:
+    """Return a folder with a project of unittest files, of which the first fails."""
+    (folder / "run_tests.py").symlink_to(HOME / "run_tests.py")
+    (folder / "pyproject.toml").write_text('[tool.passmuster]\nrunner = "unittest"\n', encoding="utf-8")
+    for number in range(files):
+        topic = _TOPICS[number % len(_TOPICS)]
+        path = folder / "tests" / topic / f"test_{topic}_{number:05}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wanted = 0 if number else 1
+        path.write_text(_SOURCE.format(wait=number % 7 / 20, wanted=wanted), encoding="utf-8")
+    return folder
+
+
+def frames(
+    folder: Path, *, command: Sequence[str] = COMMAND, columns: int = COLUMNS
+) -> Generator[list[str], None, None]:
     """Run the command on a terminal in `folder`; yield the terminal's lines after everything it writes."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     environ = {**kept, "SHOP_SHOW_FAILURE": "1", "TERM": "xterm-256color", "PYTHONUTF8": "1"}
@@ -125,9 +172,17 @@ def frames(folder: Path) -> Iterator[list[str]]:
     environ |= {"PASSMUSTER_JOBS": "2", "PASSMUSTER_SLOW_TIMEOUT": "1h", "XDG_RUNTIME_DIR": _private(folder)}
     child, terminal = pty.fork()
     if child == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         os.chdir(folder)
-        os.execve(COMMAND[0], COMMAND, environ)
+        os.execve(command[0], list(command), environ)
+    try:
+        yield from _shown(folder, terminal)
+    finally:
+        os.close(terminal)  # Hangs up: a run that is not at its end ends.
+        os.waitpid(child, 0)
+
+
+def _shown(folder: Path, terminal: int) -> Iterator[list[str]]:
     screen, decoder, rest = Screen(), codecs.getincrementaldecoder("utf-8")(), ""
     while True:
         try:
@@ -144,7 +199,6 @@ def frames(folder: Path) -> Iterator[list[str]]:
         rest = half[0] if half is not None else ""
         screen.feed(text.removesuffix(rest))
         yield [line.replace(str(folder), "~/passmuster") for line in screen.lines]
-    os.waitpid(child, 0)
 
 
 def _private(folder: Path) -> str:
@@ -179,6 +233,25 @@ def _run_once() -> tuple[list[str], list[str]]:
     return middle, end
 
 
+def run_project(files: int, columns: int) -> tuple[list[str], list[str]]:
+    """Run a generated project; return what the terminal shows in the middle of the run and at its end.
+
+    The end is empty for a project of more than `MAX_WHOLE` files.
+    """
+    wanted = min(files // 2, FIRST_FILES if files > MAX_WHOLE else files)
+    middle, end = list[str](), list[str]()
+    with tempfile.TemporaryDirectory(prefix="picture-") as name:
+        folder = make_project(Path(name).resolve(), files)
+        with contextlib.closing(frames(folder, command=PROJECT_COMMAND, columns=columns)) as shown:
+            for end in shown:
+                footer = _DONE.search(_plain("\n".join(end)))
+                if footer is not None and not middle and int(footer[1].replace(",", "")) >= wanted:
+                    middle = end
+                    if files > MAX_WHOLE:
+                        return middle, []
+    return middle, end
+
+
 _VARYING = (
     (re.compile(r"(?m)^\[CHECK\] .*\n|^.*passed in a forked process.*\n"), ""),
     (re.compile(r"(?m)^  \S+\.py (?=.*iB)"), "  FILE "),
@@ -202,30 +275,45 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def lines_in(picture: Path) -> list[str]:
-    """Return the lines that a picture shows."""
+def lines_in(picture: Path, *, columns: int = COLUMNS) -> list[str]:
+    """Return the lines that a picture shows; a full row goes on in the next one."""
     rows: dict[float, dict[float, str]] = {}
+    full = set[float]()
     for text in ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text"):
         if "clip-path" in text.attrib:
-            row = rows.setdefault(float(text.attrib["y"]), {})
-            row[float(text.attrib["x"])] = text.text or ""
-    return ["".join(part for _, part in sorted(rows[y].items())).replace("\xa0", " ") for y in sorted(rows)]
+            x, y, shown = float(text.attrib["x"]), float(text.attrib["y"]), (text.text or "").rstrip("\n")
+            rows.setdefault(y, {})[x] = shown
+            if shown and round((x + float(text.attrib["textLength"])) / _CELL) == columns:
+                full.add(y)
+    texts = (
+        "".join(part for _, part in sorted(rows[y].items())) + "\n" * (y not in full) for y in sorted(rows)
+    )
+    return "".join(texts).replace("\xa0", " ").splitlines()
 
 
-def draw(lines: list[str], name: str) -> None:
+def draw(lines: list[str], name: str, *, title: str = TITLE, columns: int = COLUMNS) -> None:
     """Draw the end of what a terminal shows."""
     while lines and not lines[-1]:
         lines.pop()
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     for line in lines[-ROWS:]:
-        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop", crop=True)
+        text = Text.from_ansi(line)
+        for row in text.divide(range(columns, len(text), columns)):  # As a terminal wraps, not at spaces.
+            console.print(row, no_wrap=True, overflow="crop", crop=True)
     console.print()  # rich cuts the lower edge of the last line.
-    svg = console.export_svg(title=TITLE, theme=THEME, code_format=SVG_FORMAT, unique_id=name)
+    svg = console.export_svg(title=title, theme=THEME, code_format=SVG_FORMAT, unique_id=name)
     (HERE / f"{name}.svg").write_text(svg + "\n", encoding="utf-8")
     sys.stdout.write(f"{HERE / name}.svg\n")
 
 
 if __name__ == "__main__":
-    _middle, _end = run()
-    draw(_middle, "running")
-    draw(_end, "failure")
+    if len(sys.argv) == 1:
+        _middle, _end = run()
+        draw(_middle, "running")
+        draw(_end, "failure")
+    for _files, _columns in itertools.product(map(int, sys.argv[1:]), WIDTHS):
+        _middle, _end = run_project(_files, _columns)
+        for _name, _lines in (("running", _middle), ("failure", _end)):
+            if _lines:
+                _title = f"$ {' '.join(PROJECT_COMMAND)}"
+                draw(_lines, f"{_name}_{_files}_{_columns}", title=_title, columns=_columns)

@@ -133,8 +133,10 @@ def picture_of_report(page: Path, window: Browser) -> bytes:
         "const bar = [...document.querySelectorAll('#time-bars .is-fail')].pop();"
         "bar.dispatchEvent(new PointerEvent('pointerover', { bubbles: true }));"
         "document.querySelectorAll('#failures .file')[0].open = false;"
+        "for (const name of ['trends', 'notes', 'files']) document.getElementById(name).hidden = true;"
+        "document.querySelector('footer').hidden = true;"
     )
-    return screenshot(window, "document.getElementById('notes').getBoundingClientRect().top")
+    return screenshot(window, "document.getElementById('memory').getBoundingClientRect().bottom")
 
 
 def picture_of_summary(summary: Path, window: Browser, mermaid: Path) -> bytes:

@@ -23,6 +23,7 @@ from passmuster.launch import environment
 EXIT_INTERRUPTED = 130
 _MAKING = b"making\n"
 _FIND_LINKS = "PIP_FIND_LINKS"
+_SHOWN_PINS = 3
 
 _PIP_SETTINGS_KEPT = frozenset(
     {
@@ -254,7 +255,7 @@ class _Maker(NamedTuple):
     def _install(self, pip: Sequence[str]) -> None:
         options = ["--no-input", "--disable-pip-version-check"]
         files = [f"-r{self.home / 'requirements' / group}.txt" for group in self.groups]
-        say(f"Installing {', '.join(missing_pins(self.home, self.groups)) or 'nothing'}")
+        say(f"Installing {_shortened(missing_pins(self.home, self.groups)) or 'nothing'}")
         command = [*pip, "install", *options, *files]
         installed = self._run(command)
         if installed.status != 0:
@@ -316,7 +317,7 @@ def explain_failed_install(
             f"PIP_NO_INDEX is set: does {_FIND_LINKS} ({os.environ.get(_FIND_LINKS, 'not set')}) have them?"
         )
     return (
-        f"could not install {', '.join(missing) or 'the requirements'}: {_reason(installed)};"
+        f"could not install {_shortened(missing) or 'the requirements'}: {_reason(installed)};"
         f" {question} Start again, or run: {' '.join(command)}"
     )
 
@@ -331,6 +332,12 @@ def explain_os_error(error: OSError, *, home: str) -> str:
         return f"{where}: {reason}; make the directory writable, or move the checkout to one that is"
     named = f" ({error.filename})" if error.filename else ""
     return f"{where}: {reason}{named}; remove .venv and .venv.lock there and start again"
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """Return the first names and the number of the others; '' if there are none."""
+    shown, others = names[:_SHOWN_PINS], len(names) - _SHOWN_PINS
+    return ", ".join(shown) + (f", and {others} more" if others > 0 else "")
 
 
 def _lacks_ensurepip(output: str) -> bool:

@@ -96,13 +96,19 @@ def check_server(info: Mapping[str, object], *, shown: str) -> None:
         shown: its address without the password.
 
     Raises:
-        InfrastructureError: it is too old, a read-only replica, or evicts data when its memory is full.
+        InfrastructureError: it is a Sentinel, too old, a read-only replica, or evicts data when its memory is
+            full.
     """
     version = str(info.get("redis_version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isascii() and part.isdigit())
     role = str(info.get("role", "master"))
     policy = str(info.get("maxmemory_policy", "noeviction"))
-    if len(numbers) < 2:
+    if info.get("redis_mode") == "sentinel":
+        problem = (
+            "is a Sentinel: write sentinel:// instead of redis://,"
+            " and ?master_name=NAME with the master's name"
+        )
+    elif len(numbers) < 2:
         problem = "does not identify itself as Redis or Valkey: give the address of a Redis or Valkey server"
     elif numbers < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))

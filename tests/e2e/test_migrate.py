@@ -151,10 +151,14 @@ def test_what_is_left_to_a_person_is_named_with_its_reason(shop: Project) -> Non
 
     lint = "scripts/lint.sh:2: shellcheck run_tests.sh  [shellcheck processes it, and would get Python code]"
     sourced = "scripts/functions.sh:2: source run_tests.sh  [a Python program cannot be sourced]"
+    copied = (
+        "worker.Dockerfile:1: COPY run_tests.sh /app/  "
+        "[run_tests.py alone does not run elsewhere: it needs the folders beside it]"
+    )
     assert (applied.code, checked.code) == (1, 1)
-    assert list(checked.lines[:2]) == [sourced, lint]
-    assert "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh" in checked.lines
-    assert {sourced, lint} <= set(applied.lines)
+    assert list(checked.lines[:3]) == [sourced, lint, copied]
+    assert "[FAIL] 3 line(s) refer to run_tests.sh or run_ci_replica.sh" in checked.lines
+    assert {sourced, lint, copied} <= set(applied.lines)
 
 
 def test_rollback_brings_every_byte_back(shop: Project) -> None:
@@ -231,7 +235,7 @@ def test_the_installed_commands_take_the_place_where_they_are_what_there_is(shop
     assert (shop.root / "scripts/push.sh").read_text().splitlines()[2] == 'run-tests "$@" || exit 1'
     assert '["run-tests", "--unit"]' in (shop.root / "scripts/call.py").read_text()
     left = [line for line in outcome.lines if line.endswith("[it names a file; run-tests is a command]")]
-    assert "Dockerfile:1: COPY run_tests.sh /app/  [it names a file; run-tests is a command]" in left
+    assert "Dockerfile:2: RUN chmod +x /app/run_tests.sh  [it names a file; run-tests is a command]" in left
     made = subprocess.run(
         ["make", "test"],
         cwd=shop.root,

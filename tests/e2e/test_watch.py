@@ -78,6 +78,8 @@ def test_a_save_runs_what_it_affects_and_keys_run_the_rest(project: Project) -> 
         failed = watch.round()
         assert verdicts(failed) == {"prices FAIL"}
         assert any("prices.py changed: 1 of 2 files may be affected" in line for line in failed)
+        status = project.run("status", events=False)
+        assert "Runs on this machine: 0" in status.stdout  # It reserves nothing while it waits.
         watch.press("a")
         assert verdicts(watch.round()) == {"prices FAIL", "data PASS"}
         watch.press("f")

@@ -8,6 +8,7 @@ from typing import Any
 
 from passmuster.wire.broker_keys import (
     BLOB_TTL_S,
+    DEMAND_TTL_S,
     JOIN_TTL_S,
     LEADER_LEASE_MS,
     OUTPUT_SUBSCRIPTION_S,
@@ -21,6 +22,7 @@ LIFETIMES_S = (
     (r"pm:w:.*", WORKER_TTL_S),
     (r"pm:workers", WORKER_TTL_S),
     (r"pm:runs", RUN_TTL_S),
+    (r"pm:demand(:reports)?", DEMAND_TTL_S),
     (r"pm:\{join-\w+\}:lease", LEADER_LEASE_MS / 1000),
     (r"pm:\{join-\w+\}:holder", 7 * JOIN_TTL_S),
     (r"pm:\{join-\w+\}:(spec|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),

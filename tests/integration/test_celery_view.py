@@ -65,6 +65,13 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(app: Any) -> None:
         app.control.inspect(destination=["nobody@h"]).ping()
     with pytest.raises(CeleryCommandException, match="start workers with run-tests-worker"):
         app.Worker()
+    with pytest.raises(CeleryCommandException, match="workers drop messages that are not signed"):
+        app.send_task("pm.run_file", args=["text"])
+    with pytest.raises(CeleryCommandException, match="workers send no events"):
+        app.events.State()
+    assert app.control.purge() == 0
+    with app.connection_for_write() as connection:
+        assert list(connection.default_channel.client.scan_iter("*_kombu*")) == []
 
 
 def test_without_a_broker_it_says_so() -> None:

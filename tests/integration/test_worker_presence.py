@@ -7,13 +7,14 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.broker_keys import WORKERS_KEY, worker_key
 from passmuster.wire.broker_messages import WorkerStatus
 from passmuster.wire.run_store import WorkerDirectory, connect
 from tests.support.queue_worker import Start
@@ -24,13 +25,23 @@ STATUS = WorkerStatus(
 )
 
 
+Publish = Callable[[WorkerStatus], None]
+
+
 @pytest.fixture
-def directory(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
+def publish(server: EmbeddedServer) -> Iterator[Publish]:
+    """Publish a status that does not expire while a test waits for a busy machine."""
     with connect(server.url, timeout_s=5.0) as client:
         directory = WorkerDirectory(client)
         for left in directory.statuses():  # By workers that other tests killed.
             directory.remove(left.name)
-        yield directory
+
+        def begin(status: WorkerStatus) -> None:
+            directory.publish(status)
+            client.persist(worker_key(status.name))
+            client.persist(WORKERS_KEY)
+
+        yield begin
         directory.remove(STATUS.name)
 
 
@@ -48,10 +59,8 @@ def ask(url: str, *words: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
-def test_a_worker_of_this_host_or_of_a_name_is_found(
-    server: EmbeddedServer, directory: WorkerDirectory
-) -> None:
-    directory.publish(STATUS)
+def test_a_worker_of_this_host_or_of_a_name_is_found(server: EmbeddedServer, publish: Publish) -> None:
+    publish(STATUS)
 
     healthy = (0, "healthy: present, 1 of 2 slots in use\n")
     assert ask(server.url) == healthy
@@ -61,8 +70,8 @@ def test_a_worker_of_this_host_or_of_a_name_is_found(
     assert "knows no worker other: it is not running, or cannot reach the broker" in output
 
 
-def test_one_of_another_host_is_not(server: EmbeddedServer, directory: WorkerDirectory) -> None:
-    directory.publish(structs.replace(STATUS, host="elsewhere"))
+def test_one_of_another_host_is_not(server: EmbeddedServer, publish: Publish) -> None:
+    publish(structs.replace(STATUS, host="elsewhere"))
 
     status, output = ask(server.url)
 

@@ -73,7 +73,9 @@ class LocalContainer:
         environ = {name: _moved(text, moved) for name, text in variables_of(container).items()}
         self.environ = {**environ, "PASSMUSTER_BROKER_URL": url, "PATH": f"{commands}:/usr/bin:/bin"}
         self.command = ["passmuster", *(_moved(word, moved) for word in container["args"])]
-        self.health: list[str] = container.get("readinessProbe", {}).get("exec", {}).get("command", [])
+        self.probes: dict[str, list[str]] = {
+            name: container[name]["exec"]["command"] for name in container if name.endswith("Probe")
+        }
 
 
 def _mounts(container: Mapping[str, Any]) -> list[str]:

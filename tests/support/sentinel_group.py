@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,8 +30,10 @@ _SETTINGS = (
 class SentinelGroup:
     """The two servers, and the Sentinel, which promotes the replica soon after the loss of the master."""
 
-    def __init__(self, master: BrokerServer, replica: BrokerServer, port: int) -> None:
-        self.master, self.replica, self._port = master, replica, port
+    def __init__(
+        self, master: BrokerServer, replica: BrokerServer, process: subprocess.Popen[bytes], port: int
+    ) -> None:
+        self.master, self.replica, self.sentinel, self._port = master, replica, process, port
 
     @property
     def url(self) -> str:
@@ -69,13 +71,24 @@ def sentinel_group() -> Iterator[SentinelGroup]:
             f"sentinel auth-pass {MASTER_NAME} {PASSWORD}\n"
             f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
         )
+        # First: the Sentinel asks only once in ten seconds.
+        _wait_until(lambda: _is_in_sync(replica), "the replica has the data")
         process = subprocess.Popen([str(find_server()), str(settings), "--sentinel"], cwd=folder)
         undo.callback(process.wait)
         undo.callback(process.kill)
-        group = SentinelGroup(master, replica, port)
-        until_s = time.monotonic() + START_S
-        while not group.knows_replica():
-            assert process.poll() is None, "the Sentinel ended"
-            assert time.monotonic() < until_s, "the Sentinel knows no replica"
-            time.sleep(0.02)
+        group = SentinelGroup(master, replica, process, port)
+        _wait_until(group.knows_replica, "the Sentinel knows the replica")
         yield group
+
+
+def _is_in_sync(replica: BrokerServer) -> bool:
+    with contextlib.closing(replica.admin()) as client:
+        found: Any = client.info("replication")
+        return bool(found["master_link_status"] == "up")
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    until_s = time.monotonic() + START_S
+    while not condition():
+        assert time.monotonic() < until_s, f"waited in vain until {what}"
+        time.sleep(0.02)

@@ -47,33 +47,48 @@ class ModificationWatch:
         self._kept: "list[Any]" = []
         self._known: "dict[tuple[str, str], _Holdings]" = {}
         """By the name and the file of the module: several conftests have the same name."""
+        self._importing = ""
         self._look_at_new()
 
+    def begin(self, name: str) -> None:
+        """Note that a module is about to be imported."""
+        self._importing = name
+
+    def end_of_module(self, variables: "dict[str, Any]") -> None:
+        """Note what a module holds whose code has ended, and whose importer may change it next."""
+        name, file = variables.get("__name__"), variables.get("__file__")
+        if isinstance(name, str) and isinstance(file, str):
+            if (name, file) not in self._known and self._is_own(file):
+                self._known[name, file] = self._holdings(variables, ())
+
     def take(self) -> str:
-        """Return which module was changed since the last call, as "modifies NAME"; empty: none."""
+        """Return which module was changed since the last call, as "modifies NAME"; empty: none.
+
+        What a package does to its own parts is left out: whoever needs them imports the package before.
+        """
         profiler = sys.getprofile()
         sys.setprofile(None)  # It would be called for each of the objects.
         try:
-            changed = [key for key, holdings in self._known.items() if holdings.have_changed()]
-            for key in changed:
-                known = self._known[key]
+            touched = {key: known for key, known in self._known.items() if known.is_touched()}
+            changed = [key for key, known in touched.items() if known.has_changed()]
+            for key, known in touched.items():
                 self._known[key] = self._holdings(known.variables, known.found)
             self._look_at_new()
         finally:
             sys.setprofile(profiler)
-        return "modifies " + changed[0][0] if changed else ""
+        parts = self._importing + "."
+        others = [name for name, _ in changed if not (name + ".").startswith(parts)]
+        return "modifies " + others[0] if others else ""
 
     def _look_at_new(self) -> None:
-        for name, module in list(sys.modules.items()):
-            variables = vars(module) if issubclass(type(module), ModuleType) else {}
-            file = variables.get("__file__")
-            if isinstance(file, str) and (name, file) not in self._known and self._is_own(file):
-                self._known[name, file] = self._holdings(variables, ())
+        for module in list(sys.modules.values()):
+            if issubclass(type(module), ModuleType):
+                self.end_of_module(vars(module))
 
     def _holdings(self, variables: "dict[str, Any]", before: "Iterable[Any]") -> "_Holdings":
         """Find what a module holds that no other module was found to hold, besides what it held before."""
         found = list(before)
-        level = [*variables.values(), *gc.get_referents(*found)]
+        level = [*_own_variables(variables).values(), *gc.get_referents(*found)]
         for _ in range(_DEPTH):
             below: "list[Any]" = []
             for each in level:
@@ -103,15 +118,20 @@ class _Holdings:
     def __init__(self, variables: "dict[str, Any]", found: "list[Any]") -> None:
         self.found = found
         self.variables = variables
-        self._state, self._own_variables = self._now(), _own_variables(variables)
+        self._state, self._identities = self._now(), _identities(variables)
 
-    def have_changed(self) -> bool:
-        """Return whether it holds something else now."""
-        now, before = self._now(), self._state
-        # The first is of the variables: a package gets its submodules among them.
-        return now != before and (
-            now[1:] != before[1:] or _own_variables(self.variables) != self._own_variables
-        )
+    def is_touched(self) -> bool:
+        """Return whether it holds something else now, or got a submodule."""
+        return self._now() != self._state
+
+    def has_changed(self) -> bool:
+        """Return whether somebody changed what a touched module holds."""
+        if self._now()[1:] != self._state[1:]:
+            return True
+        now = _identities(self.variables)
+        if "__getattr__" in self.variables:  # It may keep what it was asked for (PEP 562).
+            now = {name: now[name] for name in self._identities if name in now}
+        return now != self._identities
 
     def _now(self) -> "list[int]":
         return [hash(tuple(map(id, gc.get_referents(each)))) for each in (self.variables, *self.found)]
@@ -125,9 +145,14 @@ def _module_of(kind: type) -> str:
         return ""
 
 
-def _own_variables(variables: "dict[str, Any]") -> "dict[str, int]":
+def _own_variables(variables: "dict[str, Any]") -> "dict[str, Any]":
+    """Return the variables that a module's code sets, without other modules."""
     return {
-        name: id(value)
+        name: value
         for name, value in list(variables.items())
         if not issubclass(type(value), ModuleType) and not name.startswith("__")
     }
+
+
+def _identities(variables: "dict[str, Any]") -> "dict[str, int]":
+    return {name: id(value) for name, value in _own_variables(variables).items()}

@@ -74,6 +74,8 @@ class Proof:
         self._project = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
         self._installed = tuple(os.path.join(os.path.realpath(folder), "") for folder in installed)
         self._first = ""
+        self.end_of_module: "Callable[[dict[str, Any]], object]" = bool
+        """Called with the variables of each module whose code has ended."""
         self._watch_calls()
         self._watch_environment()
         sys.argv = _Arguments(sys.argv, self._note_arguments)
@@ -157,6 +159,8 @@ class Proof:
                 self._note(text, frame)
         elif event == "call" and frame.f_code in self._codes:
             self._note(self._codes[frame.f_code], frame.f_back)
+        elif event == "return" and frame.f_code.co_name == "<module>":
+            self.end_of_module(frame.f_globals)
 
     def _date(self, function: "Any") -> str:
         """Return what a method of a class of `datetime` does if it depends on the time."""

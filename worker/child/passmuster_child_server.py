@@ -20,12 +20,12 @@ Messages (`passmuster_child_channel`):
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
 `modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `path` (where to look for it
 first), `session` (whether to prepare a pytest session), `conftests` (whether to load the initial conftests
-into the session that it has inherited), `project` (the project's folders), `probe` (whether it ends when it
-has answered, so that it can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not`
-(why it is not usable; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all
-that a server with a framework or conftests has), `conftests` (the paths of a session's initial ones), `files`
-(path, size, and time of the project's files that it has imported, and of pytest's configuration),
-`rss_bytes`, `anon_bytes`.
+into the session that it has inherited), `project` (the project's folders; without them, a session for which
+pytest imports modules of the project is refused), `probe` (whether it ends when it has answered, so that it
+can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not` (why it is not usable;
+empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all that a server with a
+framework or conftests has), `conftests` (the paths of a session's initial ones), `files` (path, size, and
+time of the project's files that it has imported, and of pytest's configuration), `rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Server:
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
         answer.update(conftests=[], files=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
-        if setup["conftests"] or setup.get("own"):
+        if setup["conftests"] or setup.get("own") or (setup["session"] and setup["project"]):
             resume()
         else:
             pause()
@@ -188,10 +188,7 @@ class Server:
             with load("passmuster_child_session_prepare").running():
                 self.import_modules(setup, answer, watch)
         if setup["session"] and not answer["why_not"]:
-            sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
-            self.session = load("passmuster_child_session").PreparedSession()
-            answer["conftests"] = self.session.initial_conftests()
-            self.files.update(held_files([self.session.inifile]))
+            self.prepare_session(setup, answer, watch)
         if setup["conftests"]:
             self.hold_conftests(setup, answer, watch)
 
@@ -199,10 +196,18 @@ class Server:
         """Import what the files need; note the verdicts."""
         preload = load("passmuster_child_preload")
         finders = [watch.take]
+        modifications: Any = None
         if setup["probe"]:
             proof = load("passmuster_child_proof").Proof(setup["project"], preload.interpreter_roots())
             modifications = load("passmuster_child_modifications").ModificationWatch(proof.is_own)
+            proof.end_of_module = modifications.end_of_module
             finders += [proof.take, modifications.take]
+
+        def on_import(name: str) -> None:
+            self.control.send("importing", name)
+            if modifications is not None:
+                modifications.begin(name)
+
         path = list(sys.path)
         conftests = None if self.session is None else self.session.executed_conftests
         if conftests is not None:
@@ -214,7 +219,7 @@ class Server:
             setup["own"],
             # Under pytest more warnings are shown, and a project may make errors of them.
             every_warning="_pytest" in sys.modules,
-            on_import=lambda name: self.control.send("importing", name),
+            on_import=on_import,
             finders=finders,
             conftests=conftests,
         )
@@ -225,6 +230,21 @@ class Server:
         answer["verdicts"] = verdicts
         if not preload.is_clean(verdicts):
             answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
+
+    def prepare_session(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
+        """Prepare a pytest session; note a verdict on modules of the project that this imports."""
+        proof: Any = None
+        if setup["probe"]:
+            roots = load("passmuster_child_preload").interpreter_roots()
+            proof = load("passmuster_child_proof").Proof(setup["project"], roots)
+        sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
+        session = load("passmuster_child_session").PreparedSession(may_hold=bool(setup["project"]))
+        answer["conftests"] = session.initial_conftests()
+        self.files.update(held_files([session.inifile]))
+        if session.own_modules:
+            answer["why_not"] = (proof.take() if proof is not None else "") or watch.take()
+            answer["verdicts"] = [("session", 0.0, 0, answer["why_not"] or "ok")]
+        self.session = session
 
     def hold_conftests(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Load the initial conftests; note the verdict."""

@@ -46,7 +46,12 @@ class PreparedSession:
     and should be replaced. The working directory, `sys.path` and the environment are those that the files
     will have.
 
+    Args:
+        may_hold: whether pytest may import modules of the project meanwhile, for a category in
+            `filterwarnings`. Whoever asks for that has to find out whether they do anything else.
+
     Attributes:
+        own_modules: the names of those modules.
         rootdir: pytest's root directory.
         inifile: the configuration file; empty: there is none.
         executed_conftests: those that pytest finds executed when it loads them.
@@ -55,7 +60,7 @@ class PreparedSession:
         Unsupported: this version of pytest, its plugins or the configuration do not allow it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_hold: bool = False) -> None:
         self._reasons: "dict[str, str]" = {}
         self._made = made = Preparation(Plugin(None, make_way=CollectionPath))
         surroundings, interpreter = checks.ProcessSnapshot(), checks.InterpreterState()
@@ -65,7 +70,9 @@ class PreparedSession:
                 made.prepare()
             surroundings.forget_temporary_directory()
             checks.aim_faulthandler(made.config)
-            reason = _why_unfit(made, surroundings)
+            places = [os.getcwd(), str(made.config.rootpath)]
+            self.own_modules = checks.own_modules(surroundings.modules, places)
+            reason = self._why_unfit(surroundings, may_hold=may_hold)
             if not reason and silence.has_output:
                 reason = "a plugin of pytest prints before the session starts"
             if not reason and reads.names:
@@ -93,6 +100,18 @@ class PreparedSession:
         interpreter.restore()
         if not self.initial_conftests():
             self._load_ahead(IdentityReads())  # What pytest itself does then is the same for each file.
+
+    def _why_unfit(self, surroundings: checks.ProcessSnapshot, *, may_hold: bool) -> str:
+        config = self._made.config
+        if not isinstance(getattr(config.hook.pytest_configure, "_hookimpls", None), list):
+            return "this version of pluggy is not known"
+        plugins = config.pluginmanager.get_plugins()
+        return str(
+            checks.why_setting(config)
+            or checks.why_foreign(config, self._made.plugin)
+            or checks.why_own(self.own_modules, plugins, may_hold=may_hold)
+            or surroundings.why_changed((checks.faulthandler_descriptor(config),))
+        )
 
     def hold_conftests(self, reads: IdentityReads) -> str:
         """Load the initial conftests for all files that will be forked from this process; called once.
@@ -266,18 +285,6 @@ class PreparedSession:
             raise
         except BaseException as error:
             raise Unsupported("its conftests cannot be loaded late: " + _one_line(error)) from error
-
-
-def _why_unfit(made: Preparation, surroundings: checks.ProcessSnapshot) -> str:
-    config = made.config
-    if not isinstance(getattr(config.hook.pytest_configure, "_hookimpls", None), list):
-        return "this version of pluggy is not known"
-    return str(
-        checks.why_setting(config)
-        or checks.why_foreign(config, made.plugin)
-        or checks.why_modules(surroundings.modules, [os.getcwd(), str(config.rootpath)])
-        or surroundings.why_changed((checks.faulthandler_descriptor(config),))
-    )
 
 
 def _one_line(error: BaseException) -> str:

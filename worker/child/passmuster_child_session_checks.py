@@ -14,7 +14,7 @@ import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterable
 
 _TOO_LATE = re.compile(
     r"pytest_load_initial_conftests|pytest_cmdline_main|pytest_cmdline_parse|pytest_cmdline_preparse"
@@ -197,9 +197,25 @@ def why_setting(config: "Any") -> str:
     return ""
 
 
-def why_modules(before: "set[str]", roots: "list[str]") -> str:
-    """Return which module of the project was imported since, or that pytest itself is the project's."""
+def why_own(names: "Iterable[str]", plugins: "Iterable[Any]", *, may_hold: bool) -> str:
+    """Return which module of the project must not be imported before the file is known; empty: none.
+
+    Args:
+        names: the project's modules that were imported, for example for a category in `filterwarnings`.
+        plugins: all plugins. Those of the project are left to each file, with what they import.
+        may_hold: whether the others are allowed.
+    """
+    of_plugins = {getattr(plugin, "__name__", type(plugin).__module__) for plugin in plugins}
+    for name in names:
+        if not may_hold or name in of_plugins or name.startswith("_pytest"):
+            return "a plugin of pytest imported %s, which belongs to the project" % name
+    return ""
+
+
+def own_modules(before: "set[str]", roots: "list[str]") -> "list[str]":
+    """Return the modules of the project that were imported since; pytest counts if it is the project's."""
     homes = [sys.prefix, sys.base_prefix, os.path.dirname(os.__file__)]
+    found = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         is_old = name in before and name != "_pytest"
@@ -213,8 +229,9 @@ def why_modules(before: "set[str]", roots: "list[str]") -> str:
             # An environment inside the project is not the project's; a project inside an environment is.
             inside = [home for home in homes if _is_below(home, root)]
             if _is_below(file, root) and not any(_is_below(file, home) for home in inside):
-                return "a plugin of pytest imported %s, which belongs to the project" % name
-    return ""
+                found.append(name)
+                break
+    return found
 
 
 def why_late(plugins: "list[Any]") -> str:

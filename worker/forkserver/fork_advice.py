@@ -28,7 +28,7 @@ from worker.forkserver.file_imports import (
     with_learned,
     without,
 )
-from worker.forkserver.import_sets import Choice, choose_import_sets
+from worker.forkserver.import_sets import Choice, choose_import_sets, serves
 from worker.forkserver.installed import installed
 from worker.forkserver.module_costs import ABSENT, ModuleCost, is_allowed, modifies_another
 from worker.forkserver.scan import Roots, Scanner
@@ -201,12 +201,18 @@ class ForkAdvisor:
                     found[name] = fact
             return {**found, **self._failed}
 
-    def is_chosen(self, path: str, modules: tuple[str, ...]) -> bool:
+    def is_chosen(self, task: TestTask, modules: tuple[str, ...]) -> bool:
         """Return whether these are still the modules to preload for a file."""
+        base = self._base(task.file_path, task.runner)
         with self._lock:
-            choice = self._choices.get(self._bases[path])
-            chosen = choice.set_of(path) if choice is not None else None
-            return modules == (chosen.modules if chosen is not None else ())
+            self._look(task.file_path, base)
+            return modules == self._chosen_modules(task.file_path, base)
+
+    def _fact(self, name: str) -> ModuleCost | None:
+        """Return what is known of one module, as `facts` does."""
+        if name in self._failed or self._store is None:
+            return self._failed.get(name)
+        return self._store.fact(self._identity, self._stored_name(name))
 
     def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
@@ -232,27 +238,28 @@ class ForkAdvisor:
             if any(not is_allowed(each.verdict) or modifies_another(each.verdict) for each in verdicts):
                 self._choose(base)
 
-    def conftest_verdict(self, session: ServerInfo) -> str:
-        """Return what a probe or a server found when it loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, session: ServerInfo, *, with_conftests: bool) -> str:
+        """Return what was found when pytest prepared a session, or loaded the initial conftests, or "".
 
         Earlier runs count as long as no file has changed that was imported.
         """
         with self._lock:
             self._open()
             assert self._store is not None
-            return self._store.conftest_verdict(self._identity, _conftest_key(session, self._settings))
+            key = _session_key(session, self._settings)
+            return self._store.session_verdict(self._part(with_conftests=with_conftests), key)
 
-    def learn_conftests(self, session: ServerInfo, answer: ServerInfo) -> None:
-        """Record what loading the initial conftests into a session showed.
+    def learn_session(self, session: ServerInfo, answer: ServerInfo, *, with_conftests: bool) -> None:
+        """Record what preparing a session, or loading the initial conftests into it, showed.
 
-        If they raised an error, there is no verdict, because the error may be transient.
+        If an error was raised, there is no verdict, because the error may be transient.
         """
         with self._lock:
             if self._store is None:
                 return
-            key = _conftest_key(session, self._settings)
+            key, part = _session_key(session, self._settings), self._part(with_conftests=with_conftests)
             for each in answer.verdicts:
-                self._store.record_conftests(self._identity, key, answer.files, each.verdict)
+                self._store.record_session(part, key, answer.files, each.verdict)
 
     def learn_imports(self, path: str, imported: Iterable[str]) -> None:
         """Record the observed imports of a file."""
@@ -279,18 +286,20 @@ class ForkAdvisor:
         self._choices[base] = choose_import_sets(
             found,
             self.facts(),
-            base={*answer.modules, *self._conftest_names(file.path for file in answer.files)},
+            base=self._held(answer),
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
-    def _find_preloadable(self, base: str, paths: Iterable[str]) -> dict[str, Preloadable]:
+    def _find_preloadable(self, base: str, paths: Sequence[str]) -> dict[str, Preloadable]:
         """Return the imports of scanned files that servers may hold."""
         answer, ground = self._answer_of(base), self._ground_of(base)
         is_held, loaded = self._holder(ground), self._conftest_names(file.path for file in answer.files)
         # pytest loads these before every file, also one that is not below them.
         first = self._conftest_names(ground.conftests if ground is not None else ())
-        modifying = self._modifying({*answer.modules, *loaded})
-        absent = {name for name, fact in self.facts().items() if fact.verdict in ABSENT}
+        own = {name: file for path in paths for name, file in self._needs[path].own.items()}
+        modifying = self._modifying(own, self._held(answer))
+        names = {name for path in paths for name in self._needs[path].modules}
+        absent = {name for name in names if (fact := self._fact(name)) is not None and fact.verdict in ABSENT}
         found = {}
         for path in paths:
             needs = without(self._needs[path], absent)
@@ -299,23 +308,29 @@ class ForkAdvisor:
         self._preloadable.update(found)
         return found
 
+    def _held(self, answer: ServerInfo) -> set[str]:
+        """Return the modules and conftests that a server with a framework holds."""
+        return {*answer.modules, *self._conftest_names(file.path for file in answer.files)}
+
     def _chosen_modules(self, path: str, base: str) -> tuple[str, ...]:
         """Return the modules that are preloaded for a scanned file."""
         choice = self._choices.get(base)
         chosen = choice.set_of(path) if choice is not None else None
-        if chosen is None:
+        if choice is None or chosen is None:
             return ()
         if path not in self._preloadable:  # The choice is from before it was scanned again.
-            self._find_preloadable(base, [path])
-        return chosen.modules if set(chosen.modules) <= set(self._preloadable[path].modules) else ()
+            need = self._find_preloadable(base, [path])[path]
+            if not serves(chosen.modules, need, self._held(self._answer_of(base))):
+                self._choices[base] = choice.without(path)
+                return ()
+        return chosen.modules
 
-    def _modifying(self, base: Collection[str]) -> set[str]:
-        """Return the own modules that modify others, or may do so by what they import."""
-        facts = self.facts()
-        found = {name for name, fact in facts.items() if fact.modifies_another and name in self._own}
-        files = {self._own[name] for name in found - set(base)}
+    def _modifying(self, own: Mapping[str, str], base: Collection[str]) -> set[str]:
+        """Return those of own modules, each with its file, that modify others, or may by what they import."""
+        found = {name for name in own if (fact := self._fact(name)) is not None and fact.modifies_another}
+        files = {own[name] for name in found - set(base)}
         assert self._scanner is not None
-        return found | {name for name, file in self._own.items() if self._scanner.runs_one(file, files)}
+        return found | {name for name, file in own.items() if self._scanner.runs_one(file, files)}
 
     def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file patches others, as a server observed; empty: none does.
@@ -323,10 +338,10 @@ class ForkAdvisor:
         gevent and eventlet must be imported before the modules that they patch, and a server has imported
         those already.
         """
-        facts = self.facts()
         for name in needs.modules:
-            if name in facts and facts[name].verdict in _PATCHES:
-                return f"importing {name} {facts[name].verdict}"
+            fact = self._fact(name)
+            if fact is not None and fact.verdict in _PATCHES:
+                return f"importing {name} {fact.verdict}"
         return ""
 
     def _look(self, path: str, base: str) -> FileImports:
@@ -347,8 +362,8 @@ class ForkAdvisor:
 
         Modules that the user named need no probe.
         """
-        facts = self.facts()
-        return any(name not in facts and not self._is_named(name) for name in modules)
+        with self._lock:
+            return any(self._fact(name) is None and not self._is_named(name) for name in modules)
 
     def _holder(self, ground: ServerInfo | None) -> Callable[[str], bool]:
         """Return a function that tells whether a server may hold a module or a conftest on top of the ground.
@@ -359,7 +374,6 @@ class ForkAdvisor:
         """
         is_measured = self._settings.coverage_dir is not None
         loaded = {file.path for file in ground.files} if ground is not None else set()
-        facts = self.facts()
 
         def is_held(name: str) -> bool:
             file = self._own.get(name)
@@ -369,9 +383,13 @@ class ForkAdvisor:
                 return False
             is_by_name = not name.startswith(CONFTEST)
             is_test = is_by_name and any(fnmatch(os.path.basename(file), pattern) for pattern in _TESTS)
-            return not is_test and (name not in facts or facts[name].is_allowed)
+            fact = self._fact(name)
+            return not is_test and (fact is None or fact.is_allowed)
 
         return is_held
+
+    def _part(self, *, with_conftests: bool) -> str:
+        return self._identity if with_conftests else f"{self._identity}, session"
 
     def _is_named(self, name: str) -> bool:
         return name.partition(".")[0] in self._settings.preload
@@ -423,8 +441,8 @@ class ForkAdvisor:
         return Scanner(Roots(root=self._settings.root, workdir=self._settings.workdir), store)
 
 
-def _conftest_key(session: ServerInfo, settings: WorkerSettings) -> str:
-    """Return what the verdict on conftests depends on besides the interpreter and the content of files.
+def _session_key(session: ServerInfo, settings: WorkerSettings) -> str:
+    """Return what the verdict on a session depends on besides the interpreter and the content of files.
 
     A file that appears or is no longer used, such as another configuration of pytest, makes another key.
     """

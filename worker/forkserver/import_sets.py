@@ -6,11 +6,12 @@ stays missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from worker.forkserver.module_costs import HasModules, ModuleCost, ModuleIndex, places_of
+from worker.forkserver.module_costs import HasModules, ModuleCost, ModuleIndex, parents_of, places_of
 
 MAX_SETS = 8
 MIN_GAIN_S = 0.03
@@ -60,6 +61,10 @@ class Choice(Struct, frozen=True, kw_only=True):
         place = self.places.get(path)
         return None if place is None else self.sets[place]
 
+    def without(self, path: str) -> Choice:
+        """Return the choice with a file that is forked from the base."""
+        return replace(self, places={file: place for file, place in self.places.items() if file != path})
+
 
 def choose_import_sets(
     needs: Mapping[str, HasModules],
@@ -82,6 +87,28 @@ def choose_import_sets(
     groups = _groups(needs, words)
     plan = _Plan(words, groups)
     return plan.result(plan.pick(max_sets, max_bytes))
+
+
+def serves(modules: Sequence[str], need: HasModules, base: Collection[str]) -> bool:
+    """Return whether a file may be forked from a server that was chosen for other imports of it.
+
+    Args:
+        modules: those that the server has imported, in order.
+        need: what the file imports now.
+        base: modules that every server has imported.
+    """
+    spellings = (part for name in need.modules for part in (*parents_of(name.replace(":", ".")), name))
+    order = [name for name in dict.fromkeys(spellings) if name not in base]
+    if not set(modules) <= set(order):
+        return False
+    for writer in set(need.writers) - set(base):
+        at = order.index(writer)
+        if writer not in modules:
+            if not set(modules).isdisjoint(order[at:]):
+                return False
+        elif set(modules[: modules.index(writer)]) & set(need.own) != set(order[:at]) & set(need.own):
+            return False
+    return True
 
 
 class _Group(Struct, frozen=True):

@@ -235,13 +235,15 @@ class ServerPool:
 
         The servers stay, but for those that hold a changed file.
         """
+        had_conftests = _CONFTESTS in self._tree.servers or _CONFTESTS in self._tree.refusals
         self._tree.renew()
         for place in self._tree.servers:
             self._tree.forget_changed(place)
         with self._lock:
             self._without_session.clear()
             self._proving.clear()
-            self._is_loading_conftests = _CONFTESTS in self._tree.servers
+            if had_conftests and _CONFTESTS not in self._tree.servers:
+                self._is_loading_conftests = False  # They are loaded again with the next file.
             advisor = self._known_advisor
         if advisor is not None:
             advisor.renew()
@@ -320,7 +322,7 @@ class ServerPool:
             if (
                 may_have_all
                 and (waits or self._is_ready(has_all))
-                and self._advisor.is_chosen(task.file_path, advice.modules)
+                and self._advisor.is_chosen(task, advice.modules)
             ):
                 places.insert(0, has_all)
             else:
@@ -351,27 +353,33 @@ class ServerPool:
         with contextlib.suppress(ServerError):
             self._tree.server(place)
 
-    def _needs_proof(self, place: ServerKey) -> bool:
+    def _needs_proof(self, place: ServerKey, session: ServerInfo | None = None) -> bool:
         """Return whether a probe has to import what a server is to import.
 
+        Args:
+            session: the report of a new server, for which pytest has imported modules of the project.
+
         Raises:
-            ServerError: an earlier run has found why each file has to load the conftests itself.
+            ServerError: an earlier run has found why each file has to import this itself.
         """
         if place.modules:
             return self._advisor.needs_proof(name for name, _ in place.own)
-        if not place.conftests:
+        if place.conftests:
+            session = self._session()
+        if session is None:
             return False
-        verdict = self._advisor.conftest_verdict(self._session())
+        verdict = self._advisor.session_verdict(session, with_conftests=place.conftests)
         if verdict and not is_allowed(verdict):
             raise ServerError(verdict)
         return not verdict
 
     def _learn_answer(self, place: ServerKey, answer: ServerInfo) -> None:
-        """Record what a probe or a server reports of modules or conftests."""
+        """Record what a probe or a server reports of modules, conftests, or a session."""
         if place.modules:
             self._advisor.learn_verdicts(place.base, answer.verdicts)
         else:
-            self._advisor.learn_conftests(self._session(), answer)
+            session = self._session() if place.conftests else answer
+            self._advisor.learn_session(session, answer, with_conftests=place.conftests)
 
     def _session(self) -> ServerInfo:
         """Return the report of the server with a prepared pytest session.

@@ -16,6 +16,9 @@ _ONLY_AST = 0x400  # `ast.PyCF_ONLY_AST`: importing `ast` would cost more than r
 _WRITES = {"setdefault", "update", "pop", "popitem", "clear", "__setitem__", "__delitem__"}
 _SETTERS = {"putenv", "unsetenv", "setenv", "delenv", "load_dotenv"}
 _BRANCHES = (_ast.If, _ast.For, _ast.While, _ast.With, _ast.AsyncFor, _ast.AsyncWith)
+_HARMLESS_CALLS = {"importorskip", "skip", "filterwarnings", "simplefilter"}
+"""pytest's end the module, if anything; a module that warns is not preloaded, whatever the filters."""
+
 _PARTS = (_ast.Attribute, _ast.Subscript)
 _LONGEST_HINT = 100
 
@@ -277,7 +280,7 @@ def _may_change_others(node: _ast.stmt) -> bool:
         case _ast.Expr(value=_ast.Constant(value=value)):
             return value is ...
         case _ast.Expr(value=_ast.Call(func=called)):
-            return getattr(called, "attr", "") != "importorskip" and not _is_path(called)
+            return getattr(called, "attr", "") not in _HARMLESS_CALLS and not _is_path(called)
         case _ast.Assign(targets=targets):
             return any(isinstance(each, _PARTS) and not _is_path(each) for each in targets)
         case _ast.AugAssign(target=target) | _ast.AnnAssign(target=target):

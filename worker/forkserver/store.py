@@ -104,6 +104,11 @@ class ImportStore:
         found = ((name, _fact(entry)) for name, entry in entries.items())
         return {name: fact for name, fact in found if fact is not None}
 
+    def fact(self, identity: str, name: str) -> ModuleCost | None:
+        """Return the known cost of one module."""
+        found = (self._all_facts(content, identity).get(name) for content in (self._added, self._known))
+        return next((fact for entry in found if (fact := _fact(entry)) is not None), None)
+
     def record(self, identity: str, results: Iterable[tuple[str, float, int, str]]) -> None:
         """Store the results of a preload: name, seconds, bytes, verdict.
 
@@ -124,13 +129,13 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
-    def conftest_verdict(self, identity: str, key: str) -> str:
-        """Return what was found when an interpreter loaded the initial conftests, or "" if it is unknown.
+    def session_verdict(self, identity: str, key: str) -> str:
+        """Return what was found when an interpreter prepared a session, or "" if it is unknown.
 
         Nothing is known any more if one of the files has changed that were imported then.
 
         Args:
-            identity: of the interpreter.
+            identity: of the interpreter, and the part of the session.
             key: what the verdict depends on in addition to files.
         """
         match self._find("conftests", identity):
@@ -138,8 +143,8 @@ class ImportStore:
                 return verdict if all(map(_is_current, files)) else ""
         return ""
 
-    def record_conftests(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
-        """Remember what was found when an interpreter loaded the initial conftests, which import files."""
+    def record_session(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
+        """Remember what was found when an interpreter prepared a session, which imports files."""
         entries = [[file.path, file.size, file.mtime_ns] for file in files]
         self._added["conftests"][identity] = [key, verdict[:_LONGEST_VERDICT], entries]
 
@@ -158,7 +163,7 @@ class ImportStore:
             facts[identity] = dict(list(merged.items())[-_MAX_FACTS:])
         self._known["facts"] = dict(list(facts.items())[-_MAX_PYTHONS:])
         conftests = {**self._known["conftests"], **self._added["conftests"]}
-        self._known["conftests"] = dict(list(conftests.items())[-_MAX_PYTHONS:])
+        self._known["conftests"] = dict(list(conftests.items())[-2 * _MAX_PYTHONS :])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 

@@ -71,9 +71,10 @@ class ServerTree:
         settings: of the worker.
         environment: the variables of all tests, without those that differ from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_answer: called with the report of each probe and server that has modules or conftests.
-        needs_proof: returns whether a probe has to import what a server is to import. Raises `ServerError` if
-            it is known that the server would be unusable.
+        on_answer: called with the report of each probe, and of each server that has modules or conftests.
+        needs_proof: returns whether a probe has to import what a server is to import; for a session, what the
+            server has imported by its report. Raises `ServerError` if it is known that the server would be
+            unusable.
         code_dir: the directory for compiled code that Python itself does not keep; None: it is not kept.
     """
 
@@ -83,7 +84,7 @@ class ServerTree:
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
         on_answer: Callable[[ServerKey, ServerInfo], None],
-        needs_proof: Callable[[ServerKey], bool],
+        needs_proof: Callable[[ServerKey, ServerInfo | None], bool],
         code_dir: Path | None = None,
     ) -> None:
         self._settings = settings
@@ -253,9 +254,11 @@ class ServerTree:
         below = self._below(place)
         try:
             parent, setup = self.server(below), self._setup(place)
-            if self._needs_proof(place):
+            if self._needs_proof(place, None):
                 self._prove(parent, place, setup)
             server = parent.derive(setup, self._given_up)
+            if setup.session and server.answer.verdicts and not server.answer.why_not:
+                self._prove_session(parent, place, setup, server)
         except ServerGoneError:
             self.bury(below)
             raise
@@ -282,8 +285,21 @@ class ServerTree:
         if place.conftests:
             return Setup(conftests=True, project=project)
         if place.session:
-            return Setup(session=True)
+            return Setup(session=True, project=() if settings.coverage_dir is not None else project)
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
+
+    def _prove_session(self, parent: ForkServer, place: ServerKey, setup: Setup, server: ForkServer) -> None:
+        """Find out whether the modules of the project that a new server imported do anything else.
+
+        Raises:
+            ServerError: as `_prove`; the server is stopped.
+        """
+        try:
+            if self._needs_proof(place, server.answer):
+                self._prove(parent, place, setup)
+        except ServerError:
+            server.close()
+            raise
 
     def _prove(self, parent: ForkServer, place: ServerKey, setup: Setup) -> None:
         """Import a server's modules in a probe, a process that is used for nothing else.

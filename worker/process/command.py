@@ -59,11 +59,9 @@ def prepare_child(interpreter: str, cache_tag: str) -> None:
     compile them again. `cache_tag` is the interpreter's `sys.implementation.cache_tag` (`cpython-311`).
     A failure costs only time, so it is not reported.
     """
-    cached = CHILD_DIR / "__pycache__" / f"passmuster_child_start.{cache_tag}.pyc"
-    newest = max(source.stat().st_mtime for source in CHILD_DIR.glob("*.py"))
-    if cached.exists() and cached.stat().st_mtime >= newest:
-        return
     with suppress(OSError):
+        if all(_is_compiled(source, cache_tag) for source in CHILD_DIR.glob("*.py")):
+            return
         subprocess.run(
             [interpreter, "-I", "-m", "compileall", "-q", str(CHILD_DIR)],
             stdin=subprocess.DEVNULL,
@@ -71,3 +69,9 @@ def prepare_child(interpreter: str, cache_tag: str) -> None:
             stderr=subprocess.DEVNULL,
             check=False,
         )
+
+
+def _is_compiled(source: Path, cache_tag: str) -> bool:
+    """Return whether a compiled module is newer than its source."""
+    compiled = source.parent / "__pycache__" / f"{source.stem}.{cache_tag}.pyc"
+    return compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime

@@ -59,7 +59,7 @@ class TaskHandler:
         abandon: called with the ID of a run whose data is damaged, and the damage.
         allowed: names of variables that a task may set in addition to Passmuster's own.
         on_end: called when a file has ended, before its result is sent; must not raise.
-        on_result: receives the result of each file that finished by itself; must not raise.
+        on_result: receives the result of each attempt, also of one that could not start; must not raise.
     """
 
     def __init__(
@@ -153,6 +153,7 @@ class TaskHandler:
             else:
                 result = TestResult.without_run(task, Status.START_ERROR, problem)
             self._on_end(file)
+            self._on_result(result)
             self._return(store, file, result)
         return reply is not None
 
@@ -232,7 +233,6 @@ class TaskHandler:
         if result.status is not Status.START_ERROR:
             self._health.count_run()
         self._in_flight.count_finished()
-        self._on_result(result)
         self._say(f"{result.status} after {result.duration:.2f} s", about=file)
         if reason is not AbortReason.LOST:
             self._submit(store, file, self._result_message(result, file.run_id))

@@ -87,7 +87,7 @@ def footer_lines(progress: RunProgress, *, columns: int, rows: int, color: bool)
 
 
 def _headline(progress: RunProgress) -> Text:
-    text = _line(f"{progress.done}/{progress.total} done", style="bold")
+    text = _line(f"{progress.done:,}/{progress.total:,} done", style="bold")
     if progress.failed:
         text.append(f", {progress.failed} failed", style="bold red")
     running = len(progress.running())

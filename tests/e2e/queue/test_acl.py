@@ -22,7 +22,7 @@ PASSWORD = "the-users-password"
 @pytest.fixture(scope="module")
 def server() -> Iterator[BrokerServer]:
     text = (REPOSITORY / "docs" / "how-to" / "broker.md").read_text()
-    block = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+    block = re.search(r"```text\n(user .*?)```", text, re.DOTALL)
     assert block is not None
     with broker_server(*block[1].replace("PASSWORD", PASSWORD).splitlines()) as server:
         yield server

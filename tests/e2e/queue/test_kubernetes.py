@@ -26,7 +26,7 @@ class Pod:
         self._log = self._log.with_name(f"pod-{self._log.name}")
         # Outside of the machine's pool: it is not this test's alone.
         self._environ = project.environment({**container.environ, "PASSMUSTER_SLOT": "0"})
-        self._health, self._cwd = container.health, cwd
+        self._probes, self._cwd = container.probes, cwd
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
                 container.command,
@@ -43,9 +43,9 @@ class Pod:
     def log(self) -> str:
         return self._log.read_text()
 
-    def probe(self) -> subprocess.CompletedProcess[str]:
+    def probe(self, name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._health, cwd=self._cwd, env=self._environ, capture_output=True, text=True, check=False
+            self._probes[name], cwd=self._cwd, env=self._environ, capture_output=True, text=True, check=False
         )
 
     def wait_for(self, pattern: str) -> re.Match[str]:
@@ -93,7 +93,7 @@ def test_a_worker_that_is_drained_finishes_what_runs_and_another_one_the_rest(
             first = start("Deployment", empty)
             slots = int(first.wait_for(r"slots: (\d+) ")[1])
             first.wait_for("(?m)^ready: ")
-            healthy = first.probe()
+            ready = first.probe("readinessProbe")
             run = start("Job", project.root)
             wait_until(lambda: started.exists() and len(started.read_text().split()) == slots, "files run")
             first.process.send_signal(signal.SIGTERM)
@@ -105,7 +105,9 @@ def test_a_worker_that_is_drained_finishes_what_runs_and_another_one_the_rest(
             run_code = run.process.wait(END_S)
             second.process.send_signal(signal.SIGTERM)
             second_code = second.process.wait(END_S)
-            unhealthy = second.probe()
+            gone = second.probe("livenessProbe")
+            server.close()
+            unknown = second.probe("livenessProbe")
         finally:
             for pod in pods:
                 pod.kill()
@@ -116,5 +118,6 @@ def test_a_worker_that_is_drained_finishes_what_runs_and_another_one_the_rest(
     assert f"ran {4 - slots} file(s)" in second.log, logs
     assert sorted(started.read_text().split()) == [f"test_{number}.py" for number in range(4)], logs
     assert "4/4 files passed" in run.log, logs
-    assert (healthy.returncode, healthy.stderr) == (0, ""), healthy
-    assert unhealthy.returncode == 1, unhealthy
+    assert (ready.returncode, ready.stderr) == (0, ""), ready
+    assert gone.returncode == 1, gone
+    assert (unknown.returncode, "cannot be reached" in unknown.stderr) == (0, True), unknown

@@ -28,11 +28,12 @@ def test_a_failover_in_the_middle_of_a_run_costs_no_result(project: Project) -> 
                 lambda: starts(project).keys() >= {"test_held_0.py", "test_held_1.py"}, "two files run"
             )
             group.master.process.kill()
-            wait_until(lambda: group.master_port() == group.replica.port, "the replica is the master")
+            wait_until(lambda: group.master_port() == group.replica.port, "failover", within_s=60)
             (project.root / "go_on").touch()
             outcome = running.end()
             worker.end()
-        group.replica.process.kill()
+        group.sentinel.kill()
+        group.sentinel.wait()
         without = project.run("status", env=env, events=False)
 
     statuses = outcome.statuses()

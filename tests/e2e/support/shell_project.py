@@ -110,9 +110,7 @@ CALLERS: dict[str, str | bytes] = {
     ),
     "tox.ini": "[testenv]\nallowlist_externals = bash\ncommands = bash run_tests.sh {posargs}\n",
     "pyproject.toml": '[tool.poe.tasks]\ntest = "bash run_tests.sh"   # all\n',
-    "Dockerfile": (
-        'COPY run_tests.sh /app/\nRUN chmod +x /app/run_tests.sh\nCMD ["bash", "/app/run_tests.sh"]\n'
-    ),
+    "Dockerfile": ('COPY . /app/\nRUN chmod +x /app/run_tests.sh\nCMD ["bash", "/app/run_tests.sh"]\n'),
     "docker-compose.yml": "services:\n  t:\n    command:\n      - bash\n      - run_tests.sh\n",
     ".gitattributes": "run_tests.sh text eol=lf\n",
     ".dockerignore": "!run_tests.sh\n",
@@ -160,6 +158,7 @@ STAYING: dict[str, str | bytes] = {
 BY_HAND: dict[str, str | bytes] = {
     "scripts/lint.sh": "#!/bin/sh\nshellcheck run_tests.sh\n",
     "scripts/functions.sh": "#!/bin/sh\nsource run_tests.sh\n",
+    "worker.Dockerfile": "COPY run_tests.sh /app/\n",
 }
 """What is left to a person, by path."""
 

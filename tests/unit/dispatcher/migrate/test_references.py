@@ -2,11 +2,16 @@ r"""Every form in which something refers to the scripts, what becomes of it, and
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from msgspec import Struct, convert
+
+from dispatcher.migrate.command_context import is_history
 from dispatcher.migrate.names import NewCommand
 from dispatcher.migrate.references import edited, find_references
-from dispatcher.migrate.shell_words import ReferenceContext
+from dispatcher.migrate.script_path import ReferenceContext
 
 OTHERS = {"other/run_tests.sh", "sub/run_tests.sh", "/usr/share/x/run_tests.sh"}
 HAND = None
@@ -109,7 +114,8 @@ FORMS = [
     ("[x](../run_tests.sh#L12)", HAND, HAND),
     ("chmod +x run_tests.sh", "chmod +x run_tests.py", HAND),
     ("[ -x ./run_tests.sh ] && echo", "[ -x ./run_tests.py ] && echo", HAND),
-    ("COPY run_tests.sh /app/", "COPY run_tests.py /app/", HAND),
+    ("COPY run_tests.sh /app/", HAND, HAND),
+    ("busybox sh run_tests.sh", "python3 run_tests.py", "run-tests"),
     ('case "$1" in */run_tests.sh) ;; esac', 'case "$1" in */run_tests.py) ;; esac', HAND),
     ("*run_tests.sh)", "*run_tests.py)", HAND),
     ("^run_tests\\.sh$", "^run_tests\\.py$", HAND),
@@ -130,6 +136,7 @@ FORMS = [
     (". ./run_tests.sh", HAND, HAND),
     ('x && . "$D/run_tests.sh"', HAND, HAND),
     ("bash < run_tests.sh", HAND, HAND),
+    ("See <run_tests.sh>.", "See <run_tests.py>.", "See <run-tests>."),
     ("cat run_tests.sh | bash", HAND, HAND),
     ("shellcheck -x run_tests.sh", HAND, HAND),
     ("- id: shellcheck\n  files: run_tests.sh", HAND, HAND),
@@ -159,6 +166,40 @@ FORMS = [
 def test_a_form_becomes_what_calls_the_new_command(text: str, file: str | None, package: str | None) -> None:
     assert migrated(text) == file
     assert migrated(text, NewCommand.PACKAGE) == package
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """A form in a file of some name.
+
+    Args:
+        file: what it becomes with `./run_tests.py`; None: it stays.
+        package: what it becomes with `run-tests`; None: part of it is left to a person.
+        left: the reasons why parts are left to a person with `./run_tests.py`.
+    """
+
+    path: str
+    text: str
+    file: str | None = None
+    package: str | None = None
+    left: tuple[str, ...] = ()
+
+
+FORMS_OF_FILES = convert(
+    json.loads((Path(__file__).resolve().parents[3] / "fixtures" / "migration_forms.json").read_bytes()),
+    tuple[Form, ...],
+)
+
+
+@pytest.mark.parametrize(
+    "form", FORMS_OF_FILES, ids=[f"{form.path} {form.text!r}" for form in FORMS_OF_FILES]
+)
+def test_a_form_of_a_file_is_changed_or_left_with_its_reason(form: Form) -> None:
+    found = find_references(form.text, place(form.path), NewCommand.FILE)
+
+    assert edited(form.text, found) == (form.text if form.file is None else form.file)
+    assert tuple(dict.fromkeys(one.reason for one in found if one.reason)) == form.left
+    if not form.left:
+        assert migrated(form.text, NewCommand.PACKAGE, form.path) == (form.package if found else form.text)
 
 
 @pytest.mark.parametrize(
@@ -195,10 +236,41 @@ def test_what_only_looks_like_a_reference_stays(text: str) -> None:
     assert find_references(text, place(), NewCommand.FILE) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("CHANGELOG.md", True),
+        ("docs/Changes.rst", True),
+        ("NEWS", True),
+        ("news/123.bugfix.rst", True),
+        ("changes/+x.feature.md", True),
+        ("docs/whatsnew/v1.0.rst", True),
+        ("changelog.d/12.md", True),
+        ("changes.py", False),
+        ("news/index.html", False),
+        ("history.sh", False),
+        ("docs/changes-of-plans.md", False),
+        ("changelog.d/make.py", False),
+        ("README.md", False),
+    ],
+)
+def test_history_is_known_by_its_path(path: str, *, expected: bool) -> None:
+    assert is_history(path) is expected
+
+
 def test_the_script_beside_a_file_is_meant_before_that_of_the_root() -> None:
     assert find_references("./run_tests.sh", place("sub/deep/page.md"), NewCommand.FILE) == []
     assert migrated("./run_tests.sh", path="docs/page.md") == "./run_tests.py"
     assert migrated('bash "$DIR/run_tests.sh"', path="sub/x.sh") is HAND
+
+
+def test_a_command_does_not_depend_on_the_copy_of_a_script() -> None:
+    text = 'COPY run_tests.sh /app/\nCMD ["/bin/sh", "/app/run_tests.sh"]'
+
+    found = find_references(text, place("Dockerfile"), NewCommand.PACKAGE)
+
+    assert [one.reason for one in found] == ["it names a file; run-tests is a command", ""]
+    assert edited(text, found).endswith('CMD ["run-tests"]')
 
 
 def test_only_the_line_with_the_mark_is_kept() -> None:
@@ -229,6 +301,7 @@ def test_a_reference_knows_its_line_and_its_script() -> None:
         ("ci.yml", "paths: [run_tests.sh]", HAND),
         ("CODEOWNERS", "/run_tests.sh @me", HAND),
         ("Dockerfile", "RUN /app/run_tests.sh", "RUN run-tests"),
+        ("Dockerfile", "COPY run_tests.sh /app/", HAND),
     ],
 )
 def test_a_command_takes_no_place_of_a_file(path: str, text: str, new: str | None) -> None:
@@ -236,6 +309,6 @@ def test_a_command_takes_no_place_of_a_file(path: str, text: str, new: str | Non
 
 
 def test_a_large_text_without_lines_is_read_in_time() -> None:
-    text = '{"run: [x]": "$A/run_tests.sh", {"' * 5_000
+    text = '{"run: [x]": "$A/run_tests.sh", {"' * 2_000
 
-    assert len(find_references(text, place(), NewCommand.FILE)) == 5_000
+    assert len(find_references(text, place(), NewCommand.FILE)) == 2_000

@@ -168,7 +168,8 @@ def test_the_python_is_the_one_that_is_set_up_last(tmp_path: Path, version: str)
         ("{python-version: 3.x}", "3.x"),
         ("{python-version: '>=3.9'}", ">=3.9"),
         ("{python-version: pypy3.10}", "pypy3.10"),
-        ("{python-version: '${{ inputs.python }}'}", "${{ inputs.python }}"),
+        ("{python-version: '${{ needs.a.outputs.python }}'}", "${{ needs.a.outputs.python }}"),
+        ("{python-version: '${{ inputs.python }}'}", "none named"),
         ("{python-version-file: .python-version}", ".python-version"),
         ("{}", "none named"),
     ],
@@ -255,10 +256,31 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
     ("text", "job", "message"),
     [
         (TWO, None, "several jobs of {} run the tests (a, b): name one, such as --job a"),
+        (
+            "jobs: {a b: {steps: [{run: pytest}]}, tests: {steps: [{run: tox}]}}",
+            None,
+            "several jobs of {} run the tests (a b, tests): name one, such as --job tests",
+        ),
+        (
+            "jobs: {a b: {steps: [{run: pytest}]}, c: {steps: [{run: tox}]}}",
+            None,
+            "several jobs of {} run the tests (a b, c): name one, such as --job 'a b'",
+        ),
         (TWO, "d", "{} has no job 'd' (from --job); it has a, b, c"),
         (TWO, "c", "the job 'c' (from --job) of {} does not run the tests: expected a step that runs "),
         ("jobs: {a: {steps: [{run: make}]}}", None, "{} does not run the tests: expected a step that runs "),
         ("jobs: {a: {uses: ./x.yml}}", None, "{} does not run the tests: expected "),
+        (
+            "jobs: {a: {uses: x/y/.github/workflows/z.yml@v1}}",
+            None,
+            (
+                "{} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
+                "test command; name the step with --step, such as one of a: calls "
+                "x/y/.github/workflows/z.yml@v1, which is not in this repository"
+            ),
+        ),
+        ("on: [workflow_call]\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
+        ("on: workflow_call\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("jobs: {}", None, "{} does not run the tests: expected "),
         ("jobs: [a]", None, "{}, jobs must be a mapping of names, got a list"),
         ("jobs: {a: run}", None, "{}, jobs, a must be a mapping of names, got 'run'"),
@@ -340,3 +362,48 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
     else:
         said = "test.yml: " + " ".join(found.commands[-1].arguments)
     assert said.startswith("test.yml")
+
+
+def test_the_image_of_a_container_names_the_python(tmp_path: Path) -> None:
+    found = of_steps(tmp_path, "- run: pytest", before="    container: docker.io/library/python:3.12-slim\n")
+
+    assert found.python == "3.12"
+
+
+def test_an_action_of_the_root_is_read_and_one_inside_itself_is_not_followed(tmp_path: Path) -> None:
+    action = {"runs": {"using": "composite", "steps": [{"uses": "./"}, {"uses": "./"}, {"run": "pytest -q"}]}}
+    workflow = {"jobs": {"test": {"steps": [{"uses": "./", "name": "All"}]}}}
+
+    found = choose_job(
+        Node(value=workflow, where="test.yml"),
+        workspace="/project",
+        wanted=None,
+        load=lambda path: Node(value=action, where=path) if path == "action.yml" else None,
+    )
+
+    assert [(one.step, one.shown) for one in found.commands] == [("step 3 of ./ (step 'All')", "pytest -q")]
+
+
+def test_a_login_shell_does_not_read_the_profile_of_this_machine(tmp_path: Path) -> None:
+    for written, run in (("bash -el {0}", "bash -e {0}"), ("bash --login {0}", "bash --noprofile {0}")):
+        [command] = of_steps(tmp_path, f"- run: pytest\n  shell: {written}").commands
+        assert " ".join(command.shell) == run
+
+
+def test_inputs_are_empty_unless_the_workflow_is_called_or_started_by_hand(tmp_path: Path) -> None:
+    steps = "jobs: {a: {steps: [{run: 'pytest ${{ inputs.x || 1 }} ${{ inputs.y }}'}]}}"
+    called = "on: {workflow_call: {inputs: {x: {default: 2}, y: {type: string}}}}"
+
+    [pushed] = chosen(tmp_path, f"on: [push, workflow_dispatch]\n{steps}").commands
+    [alone] = chosen(tmp_path, f"{called}\n{steps}").commands
+
+    assert (pushed.shown, pushed.unknown) == ("pytest 1", ())
+    assert (alone.shown, alone.unknown) == ("pytest 2 ${{ inputs.y }}", ("${{ inputs.y }}",))
+
+
+def test_a_script_in_an_unknown_shell_or_folder_is_refused_later(tmp_path: Path) -> None:
+    steps = "- run: pytest\n  shell: ${{ needs.a.outputs.b }}\n  working-directory: ${{ needs.a.outputs.c }}"
+
+    [command] = of_steps(tmp_path, steps).commands
+
+    assert command.unknown == ("${{ needs.a.outputs.b }}", "${{ needs.a.outputs.c }}")

@@ -109,6 +109,20 @@ def test_packages_that_were_not_installed_are_named_after_a_failure(ran: Ran) ->
     assert ran.lines[-1].startswith("WARN Packages may be missing here: --install ")
 
 
+def test_a_program_of_another_python_is_named(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = ran.project / "tools"
+    tools.mkdir()
+    for name, interpreter in (("stestr", "/nowhere/python3.9"), ("tox", "/nowhere/python3.9")):
+        (tools / name).write_text(f"#!{interpreter}\n", encoding="utf-8")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+
+    ran(script("true", programs=("stestr", "tox")), dry=True)
+
+    warned = [line for line in ran.lines if line.startswith("WARN")]
+    assert warned == [f"WARN stestr ({tools}/stestr) runs under another Python: /nowhere/python3.9"]
+
+
 def test_a_missing_command_inside_a_script_is_no_failure_of_the_tests(ran: Ran) -> None:
     with pytest.raises(InfrastructureError, match="exit status 127: a command of it is missing here"):
         ran(script("no-such-command-anywhere"))

@@ -32,6 +32,7 @@ class Watched:
         self.rounds: list[list[str]] = []
         self.lines: list[str] = []
         self.problem = ""
+        self.is_unread = False
         self._idle = queue.SimpleQueue[None]()
         self._failures: list[BaseException] = []
         for name in ("one", "two"):
@@ -46,6 +47,7 @@ class Watched:
             say=self._say,
             warn=self.lines.append,
             complain=self.lines.append,
+            is_unread=lambda: self.is_unread,
         )
         self.session = WatchSession(context, root)
 
@@ -130,6 +132,14 @@ def test_a_change_of_the_packages_replaces_the_servers(
         assert watched.target.discarded == 1
 
     watched.watch(user)
+
+
+def test_a_watch_whose_output_nobody_reads_ends(watched: Watched) -> None:
+    watched.is_unread = True
+
+    watched.session.execute()
+
+    assert len(watched.rounds) == 1
 
 
 def test_keys_run_all_files_the_last_ones_or_those_that_failed(watched: Watched) -> None:

@@ -206,6 +206,17 @@ def test_no_network_names_what_is_missing_and_the_command(
     )
 
 
+def test_a_failed_install_of_many_packages_names_the_first_and_counts_the_others(home: Path) -> None:
+    line = first_start.explain_failed_install(
+        CommandResult(status=1, output="ERROR: No matching distribution found\n"),
+        missing=["a==1", "b==2", "c==3", "d==4", "e==5"],
+        command=["pip"],
+        home=home,
+    )
+
+    assert line.startswith("could not install a==1, b==2, c==3, and 2 more: No matching distribution found;")
+
+
 def test_after_a_failed_install_the_next_start_reuses_what_is_installed(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

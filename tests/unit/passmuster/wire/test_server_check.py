@@ -19,6 +19,7 @@ def test_a_usable_server_is_accepted(version: str) -> None:
     [
         ({"redis_version": "6.0.16"}, "has version 6.0.16, at least 6.2 is needed"),
         ({"redis_version": ""}, "does not identify itself as Redis or Valkey"),
+        ({"redis_mode": "sentinel"}, "is a Sentinel: write sentinel:// instead of redis://"),
         ({"role": "slave"}, "is a slave, which accepts no changes"),
         ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy allkeys-lru"),
     ],

@@ -62,11 +62,15 @@ import json, os, sys
 root, site, names = json.loads(sys.argv[1])
 sys.path.insert(0, {child!r})
 import passmuster_child_modifications as modifications
+import passmuster_child_proof as proving
 sys.path[0] = root
 sys.path.append(site)
-watch = modifications.ModificationWatch(lambda file: file.startswith(root))
+proof = proving.Proof([root], [site, os.path.dirname(os.__file__)])
+watch = modifications.ModificationWatch(proof.is_own)
+proof.end_of_module = watch.end_of_module
 found = []
 for name in names:
+    watch.begin(name)
     __import__(name)
     found.append(watch.take())
 print(json.dumps(found))

@@ -101,13 +101,49 @@ def test_a_module_that_only_uses_others_modifies_none(here: ImportBench, code: s
     assert here.modifications("shop", "shop.b") == ["", ""]
 
 
+def test_a_module_may_keep_what_it_was_asked_for(here: ImportBench) -> None:
+    here.write(
+        "shop/lazy.py",
+        """
+        def __getattr__(name):
+            if name != "answer": raise AttributeError(name)
+            globals()[name] = []
+            return globals()[name]
+        """,
+    )
+    here.write("shop/b.py", "import shop.lazy\nshop.lazy.answer\n")
+    here.write("shop/c.py", "import shop.lazy\nshop.lazy.answer.append(1)\n")
+    here.write("shop/d.py", "import shop.lazy\nshop.lazy.answer = 1\n")
+
+    found = here.modifications("shop.lazy", "shop.b", "shop.d")
+    assert found == ["", "", "modifies shop.lazy"]
+    assert here.modifications("shop.lazy", "shop.b", "shop.c") == ["", "", "modifies shop.lazy"]
+
+
 def test_what_a_module_put_into_another_is_watched_as_well(here: ImportBench) -> None:
     here.write("shop/b.py", "import shop\nshop.NAMED['b'] = []\n")
     here.write("shop/c.py", "import shop\nshop.NAMED['b'].append(1)\n")
     here.write("shop/d.py", "import shop\nshop.LISTED.append(1)\n")
 
-    assert here.modifications("shop.b", "shop.c", "shop.d") == ["", *["modifies shop"] * 2]
+    assert here.modifications("shop.b", "shop.c", "shop.d") == ["modifies shop"] * 3
     assert here.modifications("shop", "shop.b", "shop.c", "shop.d") == ["", *["modifies shop"] * 3]
+
+
+def test_whoever_comes_first_modifies_a_module_that_it_imports_itself(here: ImportBench) -> None:
+    here.write("shop/registry.py", "NAMES = []\n")
+    for name in ("b", "c"):
+        here.write(f"shop/{name}.py", "import shop.registry\nshop.registry.NAMES.append(1)\n")
+
+    assert here.modifications("shop", "shop.b", "shop.c") == ["", *["modifies shop.registry"] * 2]
+    assert here.modifications("shop", "shop.c", "shop.b") == ["", *["modifies shop.registry"] * 2]
+
+
+def test_what_a_package_does_to_its_parts_is_its_own_business(here: ImportBench) -> None:
+    here.write("shop/registry.py", "NAMES = []\n")
+    here.write("shop/__init__.py", "import shop.b\nshop.b.EXTRA = 1\n")
+    here.write("shop/b.py", "import shop.registry\nshop.registry.NAMES.append(1)\n")
+
+    assert here.modifications("shop", "shop.b") == ["", ""]
 
 
 def test_no_code_of_the_project_is_called_to_look(here: ImportBench) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.forkserver.file_imports import Preloadable
-from worker.forkserver.import_sets import MIN_GAIN_S, Choice, choose_import_sets
+from worker.forkserver.import_sets import MIN_GAIN_S, Choice, choose_import_sets, serves
 from worker.forkserver.module_costs import ModuleCost
 
 PLENTY = 2**40
@@ -83,6 +83,8 @@ def test_whatever_the_files_need_the_choice_keeps_its_promises(
         found = choice.set_of(path)
         if found is not None:
             assert set(found.modules) <= imported_by(files[path])
+            assert serves(found.modules, files[path], {"re"})
+            assert choice.without(path).set_of(path) is None
     for place, found in enumerate(choice.sets):
         before = () if found.parent is None else choice.sets[found.parent].modules
         assert found.parent is None or found.parent < place
@@ -299,6 +301,7 @@ def test_whatever_the_order_each_writer_finds_what_it_finds_in_the_file(
 
     for path, need in files.items():
         found = choice.set_of(path)
+        assert found is None or serves(found.modules, need, ())
         server = [] if found is None else [name for name in found.modules if name in need.own]
         alone = [name for name in need.modules if name in need.own]
         forked = [*server, *(name for name in alone if name not in server)]
@@ -310,3 +313,26 @@ def test_what_follows_a_writer_that_cannot_be_preloaded_is_left_to_the_files() -
     facts = COSTS | {"w": ModuleCost(seconds=1, bytes=1, verdict="prints")}
 
     assert chosen(choose_import_sets(ordered((4, "a w b Numpy")), facts, max_bytes=PLENTY)) == [("a", 4)]
+
+
+@pytest.mark.parametrize(
+    ("modules", "imports", "is_served"),
+    [
+        ("a b", "b a Numpy", True),
+        ("a b", "a Numpy", False),
+        ("Xml Xml.dom", "Xml:dom", True),
+        ("a w1 b", "a w1 b c", True),
+        ("a w1 b", "w1 a b", False),
+        ("a w1 b", "a b w1", False),
+        ("a w1", "a cheap w1", False),
+        ("a b", "a w1 b", False),
+        ("a w1 w2", "a w2 w1", False),
+        ("a b", "w3 a b", True),  # The base has `w3`.
+    ],
+)
+def test_a_server_still_serves_a_file_that_has_changed_if_the_order_has_not(
+    modules: str, imports: str, *, is_served: bool
+) -> None:
+    (need,) = ordered((1, imports)).values()
+
+    assert serves(modules.split(), need, {"w3"}) is is_served

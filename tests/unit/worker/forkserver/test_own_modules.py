@@ -221,3 +221,68 @@ def test_under_coverage_each_file_imports_what_is_measured(project: Project, tmp
     project.use(structs.replace(project.settings, coverage_dir=tmp_path))
 
     assert project.start_servers().choices()["pytest"].sets == ()
+
+
+def filter_warnings(project: Project) -> None:
+    """Have pytest import a module of the project for each file, before anything else."""
+    project.write("pytest.ini", "[pytest]\naddopts = -s\nfilterwarnings =\n    ignore::shop.cart.Old\n")
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\n")
+
+
+def test_what_pytest_imports_for_a_filter_of_warnings_is_imported_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven: list[Setup] = []
+    derive = ForkServer.derive
+
+    def derive_noted(server: ForkServer, setup: Setup, given_up: threading.Event) -> ForkServer:
+        if setup.probe and setup.session:
+            proven.append(setup)
+        return derive(server, setup, given_up)
+
+    monkeypatch.setattr(ForkServer, "derive", derive_noted)
+    filter_warnings(project)
+
+    for _ in range(2):
+        project.begin_again()
+        assert not project.pool.why_no_session()
+        assert project.loaders() == {"a server"}
+        assert len(proven) == 1
+
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\nprint('loaded by the changed one')\n")
+
+    assert project.loaders() >= {"the changed one"}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("open('made', 'w').close()", "writes made in shop/cart.py:5"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=[9], daemon=True).start()",
+            "thread",
+        ),
+    ],
+)
+def test_what_pytest_imports_for_a_filter_of_warnings_must_do_nothing_else(
+    project: Project, code: str, reason: str
+) -> None:
+    filter_warnings(project)
+    project.write("shop/cart.py", f"{SLOW}class Old(UserWarning): pass\n{code}\n")
+
+    assert project.loaders(*NAMES[:2]) == {"itself"}
+    for _ in range(2):
+        [why] = project.pool.why_no_session()
+        assert reason in why
+        project.begin_again()
+        assert project.loaders(NAMES[2]) == {"itself"}
+
+
+def test_under_coverage_each_file_imports_what_a_filter_of_warnings_names(
+    project: Project, tmp_path: Path
+) -> None:
+    filter_warnings(project)
+    project.use(structs.replace(project.settings, coverage_dir=tmp_path))
+
+    assert project.loaders(*NAMES[:2]) == {"itself"}
+    assert project.pool.why_no_session() == ["a plugin of pytest imported shop, which belongs to the project"]

@@ -140,6 +140,8 @@ def test_what_is_imported_behind_a_statement_that_may_change_other_modules_is_ma
         "x: int = 1",
         "x += a.y",
         "pytest.importorskip()",
+        "if x:\n    pytest.skip('no', allow_module_level=True)",
+        "warnings.simplefilter('error')",
         "sys.path.insert(0, '.')",
         "sys.path[:0] = ['.']",
         "def f():\n    a.register(1)",

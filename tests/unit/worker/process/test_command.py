@@ -99,6 +99,13 @@ def test_the_childs_modules_are_compiled_once(tmp_path: Path, monkeypatch: pytes
     assert compiled.exists()
     prepare_child("/no/such/python", tag)  # Nothing is left to do, so nothing is executed.
 
+    other = tmp_path / "passmuster_child_end.py"
+    later = compiled.stat().st_mtime + 1
+    os.utime(other, (later, later))
+    prepare_child(sys.executable, tag)
+    os.utime(tmp_path / "__pycache__" / f"passmuster_child_end.{tag}.pyc", (later, later))
+    prepare_child("/no/such/python", tag)
+
 
 def test_an_interpreter_that_cannot_start_is_no_error_when_compiling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

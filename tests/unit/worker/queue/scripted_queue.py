@@ -193,6 +193,7 @@ class ScriptedWorker:
             pause=self.clock.pause,
         )
         self.abandoned: list[tuple[str, str]] = []
+        self.counted: list[Status] = []
         self.files = TaskHandler(
             self.executor,
             self.admission,
@@ -206,6 +207,7 @@ class ScriptedWorker:
             fail=self.failures.append,
             abandon=lambda run_id, why: self.abandoned.append((run_id, why)),
             allowed=allowed,
+            on_result=lambda result: self.counted.append(result.status),
             clock=self.clock,
             pause=self.clock.pause,
         )

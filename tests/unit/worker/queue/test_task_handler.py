@@ -288,6 +288,8 @@ def test_a_worker_that_ran_files_fails_at_the_second_consecutive_failure_to_star
 
     assert worker.failures == ["no interpreter"]
     assert worker.record.words.count("release") == 3
+    # Metrics count also what could not start.
+    assert worker.counted == [Status.PASS, Status.START_ERROR, Status.PASS, *[Status.START_ERROR] * 2]
 
 
 def test_an_unreadable_file_is_not_the_worker_s_failure(worker: ScriptedWorker) -> None:

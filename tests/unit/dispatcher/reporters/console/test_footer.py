@@ -143,3 +143,9 @@ def test_without_colour_there_is_no_escape_sequence() -> None:
 def test_the_bar_warns_when_memory_runs_short(used: int, code: str) -> None:
     lines = footer_lines(watched(used_bytes=used * MIB), columns=80, rows=24, color=True)
     assert f"\x1b[{code}m━" in lines[1]
+
+
+def test_large_counts_have_separators() -> None:
+    paths = tuple(f"test_{number}.py" for number in range(1234))
+
+    assert recorded(watched(paths), columns=100, rows=24)[0].startswith("1/1,236 done, ")

@@ -1,8 +1,4 @@
-"""Analyses what surrounds the name of a script on a line: its path, a shell, a tool that reads it. Pure.
-
-All functions take a whole text and positions in it, because a list of arguments may span several lines. A
-path before the name means the repository's own script, another one, or is ambiguous.
-"""
+"""Finds the path before the name of a script, and which script it means: the root's or another. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+from dispatcher.migrate.shell_call import WINDOW
+
 _PATH = re.compile(r"[\w.~/\\%*?$-]")
 _WORD = re.compile(r"[\w.\-\udc80-\udcff]")
 """The next character of a longer name. A surrogate is a byte that is not UTF-8: most likely a letter."""
@@ -22,71 +20,6 @@ _ESCAPED_END = re.compile(r"(?:\\[nrt]|\[[0-9;]*m)\Z")
 
 _ESCAPED_START = re.compile(r"(?:.*\\[nrt]|[0-9;]*m)(?=[./$~]|\Z)", re.DOTALL)
 _COMMANDS = re.compile(r"dirname|pwd|rev-parse|realpath")
-_WINDOW = 400
-"""Characters before a name among which the shell that runs it may be."""
-
-_SHELL = (
-    r"(?:(?:/usr)?/bin/env[ \t]+)?(?:(?:/usr(?:/local)?)?/bin/)?(?:bash|sh|zsh|dash|ksh)"
-    r'|\$\((?:SHELL|BASH)\)|"?\$\{?(?:SHELL|BASH)\}?"?'
-)
-_SPACE = r"(?:[ \t]|\\\r?\n)+"
-_CALL = re.compile(
-    rf"(?<![\w./$-])(?P<shell>{_SHELL})"
-    rf"(?P<options>(?:{_SPACE}(?:[-+][\w-]+|pipefail))*){_SPACE}(?:\\?[\"'])?\Z"
-)
-_QUOTED_CALL = re.compile(
-    rf"(?P<quote>[\"'])(?P<shell>{_SHELL})(?P=quote)"
-    rf"(?P<options>(?:\s*,\s*[\"'][-+][\w-]+[\"'])*)\s*,\s*[rf]?[\"']\Z"
-)
-_YAML_CALL = re.compile(
-    rf"-[ \t]+[\"']?(?P<shell>{_SHELL})[\"']?[ \t]*\r?\n"
-    r"(?P<options>(?:[ \t]*-[ \t]+[\"']?[-+][\w-]+[\"']?[ \t]*\r?\n)*)[ \t]*-[ \t]+[\"']?\Z"
-)
-_HARMLESS_OPTION = re.compile(r"-[euxvli]*o?|--login|pipefail|errexit|nounset|xtrace")
-_NAMES = r"(?:bash|sh|zsh|dash|ksh)"
-_GIVEN_LOOSELY = re.compile(
-    # A string that ends with a shell's name; a shell and a path that is not understood; f"sh {x / '...
-    rf"[\"'](?:[^\"'\n]*[ \t/])?{_NAMES}(?:[ \t]+-\w+)*[ \t]*[\"']"
-    rf"|(?<![\w.])(?:[\w-]+-)?{_NAMES}(?:[ \t]+-\S+)*[ \t]+\S*\Z"
-    rf"|(?<![\w.-]){_NAMES}[ \t]+\{{[^}}\n]*\Z"
-)
-_GIVEN_ABOVE = re.compile(
-    rf"(?:[\"'](?:{_SHELL})[\"'],?|-[ \t]+(?:{_SHELL}))[ \t]*#[^\n]*\n[ \t]*(?:-[ \t]+)?[\"']?\Z"
-)
-_SOURCED = re.compile(r"(?:^|[\s;&|({`\"'])(?:source|\.)[ \t]+(?:\\?[\"'])?\Z")
-_READ_BY_SHELL = re.compile(r"\b(?:bash|sh|zsh|dash|ksh)\b[^|;&\n]*<[ \t]*[\"']?\Z")
-_PIPED = re.compile(r"[\"']?[ \t]*\|[ \t]*(?:bash|sh|zsh|dash|ksh)\b")
-_TOOL = re.compile(
-    r"(?<![\w-])(shellcheck|shfmt|shellharden|bashate|checkbashisms|beautysh|bats|kcov|sed|awk|perl|patch)(?![\w-])"
-)
-_HOOK = re.compile(r"\bid:[ \t]*[\"']?(shellcheck|shfmt|bashate|checkbashisms|beautysh)\b")
-_FILE_COMMAND = re.compile(
-    r"[\s\-@(\[{\"'$]*(?:(?:RUN|sudo|if|then|!|[\w-]+:)[ \t]+)*"
-    r"(?:chmod|cp|mv|rm|ln|ls|cat|stat|touch|test|head|tail|less|grep|diff|find|wc|git|install|COPY|ADD)[ \t]"
-)
-_FILE_TEST = re.compile(r"(?:^|\s)-[defrsxw][ \t]+[\"']?\Z")
-_USE = re.compile(
-    rf"(?<![\w./-])(?:{_SHELL}|source|\.|shellcheck)(?:[ \t]+-\w+)*[ \t]+[\"']?\$+[{{(]?(?P<name>\w+)"
-    rf"|[\"'](?:/bin/)?(?:bash|sh)[\"'](?P<words>[^\n]{{0,{_WINDOW}}})"
-)
-_ASSIGNED = re.compile(
-    r"(?:\b(\w+)[\"']?[ \t]*(?::=|\?=|=|:)[ \t]*[^=\n]*|\bfor[ \t]+(\w+)[ \t]+in\b[^\n]*)\Z"
-)
-_SEPARATOR = re.compile(r"[|;&\n`]")
-
-
-class ShellCall(Struct, frozen=True, kw_only=True):
-    """A shell that runs a script.
-
-    Args:
-        is_plain: whether its options have no effect that a Python program would lack.
-    """
-
-    start: int
-    end: int
-    options_start: int
-    options_end: int
-    is_plain: bool
 
 
 def is_whole_name(text: str, start: int, end: int) -> bool:
@@ -103,8 +36,8 @@ def is_whole_name(text: str, start: int, end: int) -> bool:
 
 
 def line_start(text: str, position: int) -> int:
-    """Return the start of the line of a position, or of the last `_WINDOW` characters before it."""
-    return max(text.rfind("\n", 0, position) + 1, position - _WINDOW)
+    """Return the start of the line of a position, or of the last `WINDOW` characters before it."""
+    return max(text.rfind("\n", 0, position) + 1, position - WINDOW)
 
 
 def path_start(text: str, name: int) -> int:
@@ -155,70 +88,6 @@ def _opening(text: str, closing: int, first: int) -> int | None:
         if depth == 0:
             return position
     return None
-
-
-def shell_before(text: str, word: int) -> ShellCall | None:
-    """Return the shell that runs the word at `word`; None: there is none."""
-    window = max(0, word - _WINDOW)
-    for pattern in (_CALL, _QUOTED_CALL, _YAML_CALL):
-        call = pattern.search(text, window, word)
-        if call is not None:
-            options = re.findall(r"[-+\w]+", call["options"])
-            return ShellCall(
-                start=call.start("shell"),
-                end=call.end("shell"),
-                options_start=call.start("options"),
-                options_end=call.end("options"),
-                is_plain=all(_HARMLESS_OPTION.fullmatch(option) for option in options),
-            )
-    return None
-
-
-def runs_as_command_text(text: str, word: int) -> bool:
-    """Return whether the word is part of the text that a shell gets by `-c`, where it is a command itself."""
-    call = shell_before(text, word)
-    return call is not None and bool(re.search(r"[-+][a-z]*c\b", text[call.start : call.options_end]))
-
-
-def manual_edit_reason(text: str, word: int, end: int) -> str:
-    """Return why only a person can change a script's name in this context; "" if no person is needed."""
-    before = text[line_start(text, word) : word]
-    segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
-    if _SOURCED.search(before):
-        return "a Python program cannot be sourced"
-    if _READ_BY_SHELL.search(before) or _PIPED.match(text, end):
-        return "a shell reads its text, which would be Python code"
-    tool = _TOOL.search(segment) or _HOOK.search(text, max(0, word - _WINDOW), word)
-    if tool is not None:
-        return f"{tool[1]} processes it, and would get Python code"
-    is_given = _GIVEN_LOOSELY.search(before) or _GIVEN_ABOVE.search(text, max(0, word - _WINDOW), word)
-    if is_given and shell_before(text, word) is None:
-        return "it seems to be passed to a shell, which cannot run Python code"
-    if re.match(r":\d|#L\d", text[end : end + 3]):
-        return "it names a line of the old script"
-    return ""
-
-
-def is_file_operation(text: str, word: int) -> bool:
-    """Return whether a command treats the word as a file (`chmod`, `[ -f`), which a command's name is not."""
-    before = text[line_start(text, word) : word]
-    start = max((match.end() for match in _SEPARATOR.finditer(before)), default=0)
-    return _FILE_COMMAND.match(before, start) is not None or _FILE_TEST.search(before) is not None
-
-
-def shell_uses(text: str) -> dict[str, int]:
-    """Return the names of what shells run anywhere in a text, each with its line."""
-    uses: dict[str, int] = {}
-    for match in _USE.finditer(text):
-        for name in [match["name"]] if match["name"] else re.findall(r"\w+", match["words"]):
-            uses.setdefault(name, text.count("\n", 0, match.start()) + 1)
-    return uses
-
-
-def assigned_name(text: str, word: int) -> str:
-    """Return the variable that the word at `word` is assigned to, or that a loop sets to it."""
-    found = _ASSIGNED.search(text, line_start(text, word), word)
-    return (found[1] or found[2]) if found is not None else ""
 
 
 _NEARBY_LINES = 6
