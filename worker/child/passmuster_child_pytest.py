@@ -49,6 +49,10 @@ def cache_option() -> str:
 _NEXT_SESSION = (("nfplugin", "newfirst"), ("stepwise", "stepwise"))
 """Plugins of pytest with the option without which they do nothing but keep notes for a next session."""
 
+_REPORTS_ON_A_PACKAGE = (("hypothesispytest", "hypothesis", "hypothesis_show_statistics"),)
+"""Plugins that import a package at the end of a session to report on its use, the package, and the option by
+which they report in any case. Importing hypothesis takes ten times as long as a small test file."""
+
 
 class Plugin:
     """Reports to the runner; changes no outcome.
@@ -173,9 +177,17 @@ class Plugin:
         if usual:
             outcome.force_result(usual)
 
-    def pytest_sessionfinish(self) -> None:
-        """The session is over; what follows is the interpreter's exit."""
+    def pytest_sessionfinish(self, session: "pytest.Session") -> None:
+        """The session is over; what follows is the summary, and the interpreter's exit.
+
+        Unregister plugins that would import a package only to find out that no test has used it.
+        """
         self.reporter.mark("done")
+        plugins, options = session.config.pluginmanager, session.config.option
+        for name, package, option in _REPORTS_ON_A_PACKAGE:
+            is_silent = package not in sys.modules and not getattr(options, option, True)
+            if is_silent and plugins.has_plugin(name):
+                plugins.unregister(name=name)
 
     def pytest_deselected(self, items: "list[pytest.Item]") -> None:
         """Count what the project's own options leave out; pytest may tell of it in parts."""

@@ -62,6 +62,36 @@ def test_each_failure_of_a_test_is_reported_with_its_line_in_the_file(bench: Chi
     assert "\ntest_it.py:4: OSError" in second
 
 
+STAND_IN = """
+class Plugin:
+    def pytest_terminal_summary(self): print("summary of hypothesis")
+def pytest_configure(config):
+    config.option.hypothesis_show_statistics = {shows}
+    config.pluginmanager.register(Plugin(), "hypothesispytest")
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shows", "has_summary"),
+    [
+        ("def test_it(): pass", False, False),
+        ("def test_it(): pass", True, True),
+        ("def test_it(): import hypothesis", False, True),
+    ],
+)
+def test_hypothesis_reports_only_if_it_was_used_or_asked(
+    bench: ChildBench, text: str, *, shows: bool, has_summary: bool
+) -> None:
+    bench.write("conftest.py", STAND_IN.format(shows=shows))
+    bench.write("hypothesis.py", "")
+    bench.write("test_it.py", text)
+
+    ran = bench.run("test_it.py")
+
+    assert ran.status == 0
+    assert ("summary of hypothesis" in ran.output) is has_summary
+
+
 def test_every_outcome_is_reported_with_its_message(bench: ChildBench, tmp_path: Path) -> None:
     bench.write("test_it.py", OUTCOMES)
 
