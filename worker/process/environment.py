@@ -52,7 +52,9 @@ def get_test_environment(
     number = slot if slots is None else slots.first + slot
     environment[SLOT_VARIABLE] = str(number)
     environment[XDIST_WORKER_VARIABLE] = f"gw{number}"
-    if slots is not None:
+    if slots is None:
+        environment.pop(XDIST_COUNT_VARIABLE, None)  # That of a run that started this one.
+    else:
         environment[XDIST_COUNT_VARIABLE] = str(max(slots.total, number + 1))
     if tmp_dir is not None:
         environment["TMPDIR"] = str(tmp_dir)

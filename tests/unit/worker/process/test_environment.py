@@ -80,6 +80,13 @@ def test_a_file_has_the_number_that_its_slot_has_in_the_run() -> None:
     assert found["PYTEST_XDIST_WORKER_COUNT"] == "6"
 
 
+def test_a_number_of_slots_that_another_run_has_set_is_not_kept() -> None:
+    environ = {"PYTEST_XDIST_WORKER_COUNT": "5"}
+
+    assert "PYTEST_XDIST_WORKER_COUNT" not in get_test_environment(environ, slots=None)
+    assert get_test_environment(environ)["PYTEST_XDIST_WORKER_COUNT"] == "1"
+
+
 def test_the_files_of_a_run_share_its_id_and_those_of_another_run_have_another() -> None:
     ids = [
         get_test_environment({}, task=TestTask(run_id=run, file_path=path))["PYTEST_XDIST_TESTRUNUID"]
