@@ -173,7 +173,7 @@ class Exporter:
             reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
             raise ConfigurationError(
                 f"cannot serve metrics at {address} (from --metrics): {reason}; "
-                "give another port, or 0 for any free one"
+                "give another address, or port 0 for any free port"
             ) from error
         bound = ListenAddress(host=address.host, port=self._server.server_port)
         self.url = f"http://{bound}/metrics"
