@@ -100,7 +100,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     if address.tls is not None:
         options |= {"ssl": True, **tls_options(address.tls)}
     if address.sentinel is not None:
-        return connect_by_sentinel(address, address.sentinel, options)
+        return connect_by_sentinel(address.sentinel, address.tls, options)
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
