@@ -204,7 +204,7 @@ def _sentinel_parts(url: str) -> list[SplitResult]:
     if any(part.fragment for part in parts):
         raise _wrong("has a `#`; in a password write %23")
     if not all(part.hostname for part in parts):
-        raise _wrong("names no host between two `;`, of which a password must write %3B")
+        raise _wrong("has a part without a host; in a password write %3B for `;`")
     return parts
 
 

@@ -56,7 +56,7 @@ def _sentinel_options(address: BrokerAddress) -> dict[str, object]:
         return {}
     return {
         "master_name": group.master_name,
-        "sentinel_kwargs": sentinel_options(address),
+        "sentinel_kwargs": sentinel_options(group, address.tls),
     }
 
 

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from passmuster.wire.broker import BrokerAddress, SentinelGroup, netloc
+from passmuster.wire.broker import SentinelGroup, TlsFiles, netloc
 from passmuster.wire.broker_client import BrokerClient
 from passmuster.wire.tls import tls_options
 
@@ -20,11 +20,8 @@ TIMEOUT_S = 1.0
 """Seconds to wait for a Sentinel: one that does not answer delays the next one."""
 
 
-def sentinel_options(address: BrokerAddress) -> dict[str, Any]:
-    """Return redis-py's arguments for a connection to a Sentinel; none for the address of a server."""
-    group = address.sentinel
-    if group is None:
-        return {}
+def sentinel_options(group: SentinelGroup, tls: TlsFiles | None) -> dict[str, Any]:
+    """Return redis-py's arguments for a connection to a Sentinel; `tls` None: it is not encrypted."""
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
@@ -32,20 +29,18 @@ def sentinel_options(address: BrokerAddress) -> dict[str, Any]:
         "username": group.user or None,
         "password": group.password or None,
     }
-    if address.tls is not None:
-        options |= {"ssl": True, **tls_options(address.tls)}
+    if tls is not None:
+        options |= {"ssl": True, **tls_options(tls)}
     return options
 
 
-def connect_by_sentinel(
-    address: BrokerAddress, group: SentinelGroup, options: dict[str, Any]
-) -> BrokerClient:
+def connect_by_sentinel(group: SentinelGroup, tls: TlsFiles | None, options: dict[str, Any]) -> BrokerClient:
     """Return a client of the current master. Each new connection asks the Sentinels again.
 
     `options` are redis-py's arguments for a connection to the server.
     """
     # Any: redis-py's types leave out most of it.
-    sentinels: Any = _Sentinels(group.nodes, sentinel_kwargs=sentinel_options(address))  # type: ignore[no-untyped-call]
+    sentinels: Any = _Sentinels(group.nodes, sentinel_kwargs=sentinel_options(group, tls))  # type: ignore[no-untyped-call]
     client: BrokerClient = sentinels.master_for(group.master_name, BrokerClient, **options)
     return client
 

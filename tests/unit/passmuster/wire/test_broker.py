@@ -123,6 +123,19 @@ def test_a_password_in_an_argument_causes_a_warning(url: str, is_visible: bool) 
         "redis+socket://",
         "redis+socket://geheim/run/a.sock",
         "redis+socket:///run/a.sock?db=1",
+        "sentinel://geheim",
+        "sentinel://geheim?master_name=",
+        "sentinel://geheim?master_name=a%20b",
+        "sentinel://?master_name=m",
+        "sentinel://geheim;?master_name=m",
+        "sentinel://:ge;heim@a?master_name=m",
+        "sentinel://:ge#heim@a?master_name=m",
+        "sentinel://a:0?master_name=m",
+        "sentinel://a/geheim?master_name=m",
+        "sentinel://a;sentinels://geheim?master_name=m",
+        "sentinel://:a@geheim;sentinel://:b@geheim?master_name=m",
+        "sentinel://geheim?master_name=m&ssl_ca_certs=/ca.pem",
+        "sentinels://geheim?master_name=m&ssl_cert_reqs=none",
     ],
 )
 def test_an_invalid_address_is_rejected_with_its_source_and_without_its_password(url: str) -> None:
@@ -131,6 +144,7 @@ def test_an_invalid_address_is_rejected_with_its_source_and_without_its_password
 
     assert "(from --broker)" in str(caught.value)
     assert "redis://[[user]:password@]host" in str(caught.value)
+    assert "sentinel://[[user]:password@]host" in str(caught.value)
     assert "heim" not in str(caught.value)
 
 
@@ -166,29 +180,3 @@ def test_sentinels_have_a_password_and_tls_of_their_own() -> None:
     assert address.shown == "sentinels://[::1]:1;sentinels://b:26379/0?master_name=m"
     assert "heim" not in repr(address)
     assert visible_password_warning(address, option="--broker") is not None
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "sentinel://geheim",
-        "sentinel://geheim?master_name=",
-        "sentinel://geheim?master_name=a%20b",
-        "sentinel://?master_name=m",
-        "sentinel://geheim;?master_name=m",
-        "sentinel://:ge;heim@a?master_name=m",
-        "sentinel://:ge#heim@a?master_name=m",
-        "sentinel://a:0?master_name=m",
-        "sentinel://a/geheim?master_name=m",
-        "sentinel://a;sentinels://geheim?master_name=m",
-        "sentinel://:a@geheim;sentinel://:b@geheim?master_name=m",
-        "sentinel://geheim?master_name=m&ssl_ca_certs=/ca.pem",
-        "sentinels://geheim?master_name=m&ssl_cert_reqs=none",
-    ],
-)
-def test_an_invalid_address_of_sentinels_is_rejected(url: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_broker(url, source="--broker")
-
-    assert "sentinel://[[user]:password@]host" in str(caught.value)
-    assert "heim" not in str(caught.value)
