@@ -7,8 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from msgspec import structs
@@ -223,7 +223,7 @@ class JobRun:
         variables = {**self._scripts.variables, **dict(command.variables)}
         arguments = (*self._limits, *command.arguments, *(("--dry-run",) if self._is_dry else ()))
         self._describe(command, shlex.join(("run_tests.py", *command.arguments)), folder)
-        with _in_folder(folder):
+        with chdir(folder):
             if self._installed is not None:
                 arguments = ("--python", self._installed, *arguments)
             elif self._replica.python:
@@ -271,14 +271,3 @@ def _private(command: WorkflowCommand) -> WorkflowCommand:
         script=_SYSTEM_OPTION.sub("", command.script) if is_uv else command.script,
         variables=tuple(one for one in command.variables if one[0] not in _ELSEWHERE),
     )
-
-
-@contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
-    """Change to a directory while the context lasts."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
