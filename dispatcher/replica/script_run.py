@@ -47,9 +47,7 @@ class ScriptRunner:
         Raises:
             ConfigurationError: it needs something that only CI has, or that is not installed here.
         """
-        folder = self._root / command.folder
-        if not folder.is_dir():
-            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        folder = self.folder(command)
         script, files = self._scratch / "step", {name: self._scratch / name.lower() for name in _FILES}
         for path in files.values():
             path.write_text("", encoding="utf-8")
@@ -66,6 +64,17 @@ class ScriptRunner:
                 "install it, or give --install"
             )
         return status if status in (ExitCode.OK, ExitCode.INTERRUPTED) else ExitCode.FAILED
+
+    def folder(self, command: WorkflowCommand) -> Path:
+        """Return the working directory of a command.
+
+        Raises:
+            ConfigurationError: it does not exist.
+        """
+        folder = self._root / command.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        return folder
 
     def _take_over(self, files: Mapping[str, Path]) -> None:
         """Give later steps the variables and folders of PATH that a step wrote to its files."""
