@@ -131,11 +131,14 @@ def _has_module(name: str, variables: Mapping[str, str], folder: Path) -> bool:
 def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> int:
     """Run a command in a process group of its own, of which nothing stays; return its exit status."""
     instants: list[float] = []
+    early: list[int] = []
     process: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _: object) -> None:
         instants.append(time.monotonic())
-        if process is not None:
+        if process is None:
+            early.append(number)
+        else:
             _kill(process, signal.SIGKILL if len(instants) > 1 else number)
 
     with _handling_signals(forward):
@@ -149,9 +152,8 @@ def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> 
                 f"the shell {shlex.join(words[:1])} cannot be started: {reason}"
             ) from error
         try:
-            if instants:
-                # A signal came before there was a process to forward it to.
-                _kill(process, signal.SIGTERM)
+            for number in early:
+                _kill(process, number)
             status = _wait(process, instants)
         finally:
             _kill(process, signal.SIGKILL)
