@@ -319,9 +319,9 @@ class QueueBackend:
         self._republish_lost()
 
     def _recreate_run(self, replication_id: str) -> None:
-        """Recreate the run, with everything unfinished, on a broker that lost data.
+        """Recreate the run, with everything unfinished, on a broker that may have lost data.
 
-        It restarted empty, or it is a replica that became the master and lacks the last writes to the old.
+        It restarted empty, or it is a replica that became the master and may lack the last writes to the old.
         What it did not lose is read first.
         """
         self._last_id = "0"

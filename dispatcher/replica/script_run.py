@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -121,45 +121,57 @@ def _has_module(name: str, variables: Mapping[str, str], folder: Path) -> bool:
 
 def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> int:
     """Run a command in a process group of its own, of which nothing stays; return its exit status."""
-    try:
-        process = subprocess.Popen(
-            words, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"the shell {shlex.join(words[:1])} cannot be started: {(error.strerror or str(error)).lower()}"
-        ) from error
-    with _forwarding(process) as signalled:
-        while True:
-            try:
-                status = process.wait(_POLL_S)
-                break
-            except subprocess.TimeoutExpired:
-                if signalled and time.monotonic() - signalled[0] > _GRACE_S:
-                    _kill(process, signal.SIGKILL)
-    if signalled:
+    instants: list[float] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def forward(number: int, _: object) -> None:
+        instants.append(time.monotonic())
+        if process is not None:
+            _kill(process, signal.SIGKILL if len(instants) > 1 else number)
+
+    with _handling_signals(forward):
+        try:
+            process = subprocess.Popen(
+                words, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigurationError(
+                f"the shell {shlex.join(words[:1])} cannot be started: {reason}"
+            ) from error
+        try:
+            if instants:
+                # A signal came before there was a process to forward it to.
+                _kill(process, signal.SIGTERM)
+            status = _wait(process, instants)
+        finally:
+            _kill(process, signal.SIGKILL)
+    if instants:
         return ExitCode.INTERRUPTED
     return status if status >= 0 else 128 - status
 
 
+def _wait(process: subprocess.Popen[bytes], instants: Sequence[float]) -> int:
+    """Wait for a process; kill its group some time after the first of `instants`, those of the signals."""
+    while True:
+        try:
+            return process.wait(_POLL_S)
+        except subprocess.TimeoutExpired:
+            if instants and time.monotonic() - instants[0] > _GRACE_S:
+                _kill(process, signal.SIGKILL)
+
+
 @contextmanager
-def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
-    """Forward signals to the process group; yield the instants (monotonic) at which they came."""
-    instants: list[float] = []
-
-    def forward(number: int, _: object) -> None:
-        instants.append(time.monotonic())
-        _kill(process, signal.SIGKILL if len(instants) > 1 else number)
-
+def _handling_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle the signals that end a program while the context lasts."""
     before = {
-        number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
-        yield instants
+        yield
     finally:
-        _kill(process, signal.SIGKILL)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:

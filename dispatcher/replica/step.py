@@ -129,7 +129,6 @@ class StepReader:
     ) -> None:
         self.context, self.unknowns, self.variables = context, unknowns, variables
         self._default, self._load = default, load
-        self._is_inside = False
         self.python = ""
         self.tools: list[str] = []
         self.differences: list[str] = []
@@ -196,7 +195,7 @@ class StepReader:
         if step.action:
             yield from self._read_action(step, inside)
         else:
-            yield self._read_script(step)
+            yield self._read_script(step, inside)
         self.context = before
         if node["id"].is_there and step.is_active:
             done = dict(self.context.scopes.get("steps", {}))
@@ -229,9 +228,9 @@ class StepReader:
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
         outer, outer_variables = self.context, self.variables
         self.context = self.context.with_scope("inputs", self.inputs(action["inputs"], step.node["with"]))
-        self.variables, was_inside, self._is_inside = step.variables, self._is_inside, True
+        self.variables = step.variables
         yield from self.read(action["runs"]["steps"], inside=f"{step.action} ({step.label})")
-        self.context, self.variables, self._is_inside = outer, outer_variables, was_inside
+        self.context, self.variables = outer, outer_variables
 
     def _read_python(self, inputs: Node, *, is_optional: bool) -> None:
         """Record the Python that a step sets up; of several, the last one counts."""
@@ -246,10 +245,10 @@ class StepReader:
             said = wanted[-1] if wanted else inputs["python-version-file"].text() or "none named"
             self.differences.append(f"the choice of Python by setup-python: {self.unknowns.restore(said)}")
 
-    def _read_script(self, step: Step) -> Step:
+    def _read_script(self, step: Step, inside: str) -> Step:
         node = step.node
         # The defaults of a job do not apply inside an action.
-        default = (lambda _: "") if self._is_inside else self._default
+        default = (lambda _: "") if inside else self._default
         shell = self.text(node["shell"]) or default("shell")
         folder = self.text(node["working-directory"]) or default("working-directory")
         read = structs.replace(step, script=self.text(node["run"]), shell=shell, folder=folder)

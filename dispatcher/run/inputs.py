@@ -130,7 +130,8 @@ class ProjectInputs:
     def _reasons(
         self, files: Sequence[TestFile], judge: AffectedFiles, workdir: Path, known: Sequence[KnownRuns]
     ) -> dict[str, tuple[str, ...]]:
-        pairs = ((file.path, judge.reasons(self._candidate(file, workdir, known))) for file in files)
+        folder = self._relative(workdir)
+        pairs = ((file.path, judge.reasons(self._candidate(file, folder, known))) for file in files)
         return {path: reasons for path, reasons in pairs if reasons}
 
     def cached(self, files: Sequence[TestFile], *, workdir: Path) -> frozenset[str]:
@@ -140,13 +141,13 @@ class ProjectInputs:
             ConfigurationError: a shared history cannot be used.
         """
         known = self._known_runs([])
-        judge = AffectedFiles(self.tree, self.environment(), None)
+        judge, folder = AffectedFiles(self.tree, self.environment(), None), self._relative(workdir)
         return frozenset(
             file.path
             for file in files
             if file.selection.is_whole_file
             and self._rules.rule_for(file.path).cached is not False
-            and judge.is_cached(self._candidate(file, workdir, known))
+            and judge.is_cached(self._candidate(file, folder, known))
         )
 
     def _known_runs(self, notices: list[str]) -> list[KnownRuns]:
@@ -166,14 +167,15 @@ class ProjectInputs:
     def _relative(self, workdir: Path) -> str:
         return os.path.relpath(workdir, self._config.root)
 
-    def _candidate(self, file: TestFile, workdir: Path, known: Sequence[KnownRuns]) -> Candidate:
+    def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
+        """Return what is known of a file; `workdir` is relative to the root."""
         statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
         failed = [status for status in statuses if not status.is_pass]
         rule = self._rules.rule_for(file.path)
         runner = runner_of(file, rule, self._config)
         return Candidate(
             path=file.path,
-            settings=settings_digest(runner, file.selection, self._relative(workdir)),
+            settings=settings_digest(runner, file.selection, workdir),
             seed=file.selection.seed,
             is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
             last_status=next(iter((*failed, *statuses)), None),

@@ -8,16 +8,15 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
+from dispatcher.inputs.tree_state import GENERATED
+
 MAX_ECHOES = 3
 """Rounds in a row that a file may cause by changing while they run. More are delayed."""
 
 MAX_PAUSE_S = 60.0
 
 _IGNORED_FOLDERS = frozenset(
-    (
-        *(".git", ".hg", ".svn", ".jj", ".idea", ".vscode"),
-        *("__pycache__", ".passmuster", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache"),
-    )
+    (*GENERATED, ".git", ".hg", ".svn", ".jj", ".idea", ".vscode", ".mypy_cache", ".ruff_cache")
 )
 _IGNORED_NAMES = (
     *("*.py[co]", ".coverage", ".coverage.*"),

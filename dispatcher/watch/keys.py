@@ -49,9 +49,8 @@ def read_keys(report: Callable[[Key], None]) -> Iterator[bool]:
         if thread.ident is not None:
             thread.join()
         os.close(woken)
-        if _is_in_foreground(
-            terminal
-        ):  # Otherwise it is the shell's, and the system would stop this process.
+        # Otherwise it is the shell's, and the system would stop this process.
+        if _is_in_foreground(terminal):
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 

@@ -99,7 +99,7 @@ class Exporter:
         keeps_file: whether the file stays when the exporter is closed, with the last values.
 
     Raises:
-        ConfigurationError: the package is missing, the address cannot be used, or the file not be written.
+        ConfigurationError: the package is missing, or the address or the file cannot be used.
     """
 
     def __init__(
@@ -114,11 +114,17 @@ class Exporter:
         self._values, self._refresh, self._keeps_file = values, refresh, keeps_file
         self._path: Path | None = None
         self._closed = threading.Event()
-        self._writer = threading.Thread(target=self._write_regularly, name="metrics file", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_regularly, args=(path,), name="metrics file", daemon=True
+        )
         self._server: WSGIServer | None = None
         self.url = ""
         """Where the metrics are served; empty: nowhere."""
         _require_package("--metrics" if path is None else "--metrics-file")
+        from prometheus_client import CollectorRegistry  # Few programs export.
+
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
         if address is not None:
             self._serve(address)
         if path is not None:
@@ -159,17 +165,15 @@ class Exporter:
             raise InfrastructureError(_file_problem(self._path, error)) from error
 
     def _serve(self, address: ListenAddress) -> None:
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import start_http_server
 
-        registry = CollectorRegistry()
-        registry.register(self)
         try:
-            self._server, _ = start_http_server(address.port, address.host, registry)
-        except (OSError, UnicodeError) as error:  # Python encodes a name that is too long to this error.
-            reason = error.strerror if isinstance(error, OSError) else "it is no host name"
+            self._server, _ = start_http_server(address.port, address.host, self._registry)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long, or empty.
+            reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
             raise ConfigurationError(
                 f"cannot serve metrics at {address} (from --metrics): {reason}; "
-                "give another port, or 0 for any free one"
+                "give another address, or port 0 for any free port"
             ) from error
         bound = ListenAddress(host=address.host, port=self._server.server_port)
         self.url = f"http://{bound}/metrics"
@@ -184,19 +188,16 @@ class Exporter:
         except OSError as error:
             raise ConfigurationError(_file_problem(path, error)) from error
 
-    def _write_regularly(self) -> None:
+    def _write_regularly(self, path: Path) -> None:
         while not self._closed.wait(FILE_EVERY_S):
-            if self._path is not None:
-                with suppress(OSError):  # The next version may succeed; the last one reports its failure.
-                    self._write(self._path)
+            with suppress(OSError):  # The next version may succeed; the last one reports its failure.
+                self._write(path)
 
     def _write(self, path: Path) -> None:
         """Replace the file atomically."""
-        from prometheus_client import CollectorRegistry, write_to_textfile
+        from prometheus_client import write_to_textfile
 
-        registry = CollectorRegistry()
-        registry.register(self)
-        write_to_textfile(str(path), registry)
+        write_to_textfile(str(path), self._registry)
 
 
 def _require_package(option: str) -> None:

@@ -203,9 +203,10 @@ class RunStore:
         return None if found is None else str(found)
 
     def replication_id(self) -> str:
-        """Return the identity of the server's data: another one follows a restart or a failover.
+        """Return the identity of the server's data: the same one means that none was lost in a failover.
 
         A replica gets a new identity when it becomes the master. It may lack the last writes to the old one.
+        A master also gets a new one without any loss, for example when its first replica connects.
         """
         return str(self._client.info("replication").get("master_replid", ""))
 

@@ -22,8 +22,7 @@ class Pod:
     """The process of a container, whose output goes to a file."""
 
     def __init__(self, container: LocalContainer, project: Project, *, cwd: Path) -> None:
-        self._log = project.base / f"{len(list(project.base.glob('pod-*')))}.log"
-        self._log = self._log.with_name(f"pod-{self._log.name}")
+        self._log = project.base / f"pod-{len(list(project.base.glob('pod-*')))}.log"
         # Outside of the machine's pool: it is not this test's alone.
         self._environ = project.environment({**container.environ, "PASSMUSTER_SLOT": "0"})
         self._probes, self._cwd = container.probes, cwd

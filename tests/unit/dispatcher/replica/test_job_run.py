@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,3 +245,19 @@ def test_an_interrupted_script_ends_with_all_it_started(ran: Ran, number: signal
     pid = int(ran.text())
     # Its new parent may not have reaped it yet.
     until(lambda: not is_alive(pid), "what the script left behind has ended")
+
+
+def test_a_signal_that_comes_while_the_shell_starts_ends_it(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+
+    def start_interrupted(words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = start(words, **options)
+        if words[0] == BASH[0]:
+            signal.raise_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_interrupted)
+
+    assert ran(script("trap '' INT; sleep 1000")) == 130

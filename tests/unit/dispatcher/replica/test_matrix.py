@@ -172,6 +172,12 @@ def test_others_are_kept_apart_and_shown_as_written(expression: str) -> None:
     assert unknowns.restore(found) == " ".join(f"a ${{{{ {expression} }}}} b".split())
 
 
+def test_an_expression_that_is_not_closed_stays_as_it_is() -> None:
+    text = "${{ contains(" + "'a', " * 100
+
+    assert evaluate(text, CONTEXT, Unknowns()) == text
+
+
 def test_without_a_matrix_its_values_are_not_known() -> None:
     unknowns = Unknowns()
 

@@ -29,47 +29,37 @@ exec(tail)
 print(json.dumps([results, preload.is_clean(results)]))
 """
 
-LEARN = """
+IN_PROJECT = """
 import json, os, sys
-root, site, main = json.loads(sys.argv[1])
+root, site, given = json.loads(sys.argv[1])
 sys.path.insert(0, {child!r})
-import passmuster_child_imports as imports
+import MODULES
 sys.path[0] = root
 sys.path.append(site)
+"""
+"""Comes before code that uses child modules and imports the project's modules."""
+
+LEARN = """
 learner = imports.ImportRecorder([root], [site, os.path.dirname(os.__file__)])
 learner.start()
-path = os.path.join(root, main)
+path = os.path.join(root, given)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
 exec(compile(open(path).read(), path, "exec"), namespace)
 print(json.dumps(learner.names))
 """
 
-
 PROVE = """
-import json, os, sys
-root, site, name = json.loads(sys.argv[1])
-sys.path.insert(0, {child!r})
-import passmuster_child_proof as proving
-sys.path[0] = root
-sys.path.append(site)
 proof = proving.Proof([root], [site, os.path.dirname(os.__file__)])
-__import__(name)
+__import__(given)
 print(json.dumps(proof.take()))
 """
 
 MODIFY = """
-import json, os, sys
-root, site, names = json.loads(sys.argv[1])
-sys.path.insert(0, {child!r})
-import passmuster_child_modifications as modifications
-import passmuster_child_proof as proving
-sys.path[0] = root
-sys.path.append(site)
 proof = proving.Proof([root], [site, os.path.dirname(os.__file__)])
 watch = modifications.ModificationWatch(proof.is_own)
 proof.end_of_module = watch.end_of_module
 found = []
-for name in names:
+for name in given:
     watch.begin(name)
     __import__(name)
     found.append(watch.take())
@@ -116,30 +106,31 @@ class ImportBench:
         code = PRELOAD.replace("before =", f"{extra}before =")
         files = {name: str(self.root / file) for name, file in (own or {}).items()}
         arguments = [names, files, str(self.site), every_warning, textwrap.dedent(then)]
-        results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
+        results, is_clean = self._run(code, arguments, env)
         return {name: verdict for name, _, _, verdict in results}, is_clean
 
     def learn(self, main: str) -> list[str]:
         """Run a file of the project as a script; return what is recorded."""
-        names: list[str] = json.loads(
-            self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
-        )
+        names: list[str] = self._run_in_project("passmuster_child_imports as imports", LEARN, main)
         return names
 
     def prove(self, name: str, **env: str) -> str:
         """Import a module of the project in a probe; return the finding."""
-        found: str = json.loads(
-            self._run(PROVE, [str(self.root), str(self.site), name], env).splitlines()[-1]
-        )
+        found: str = self._run_in_project("passmuster_child_proof as proving", PROVE, name, **env)
         return found
 
     def modifications(self, *names: str) -> list[str]:
         """Import modules of the project in a probe; return for each which other module it modifies."""
-        arguments = [str(self.root), str(self.site), list(names)]
-        found: list[str] = json.loads(self._run(MODIFY, arguments, {}).splitlines()[-1])
+        modules = "passmuster_child_modifications as modifications, passmuster_child_proof as proving"
+        found: list[str] = self._run_in_project(modules, MODIFY, names)
         return found
 
-    def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:
+    def _run_in_project(self, modules: str, code: str, given: Any, **env: str) -> Any:
+        code = IN_PROJECT.replace("MODULES", modules) + code
+        return self._run(code, [str(self.root), str(self.site), given], env)
+
+    def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> Any:
+        """Run code with arguments; return what it prints at last."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
         done = subprocess.run(
             [self.python, "-c", code.format(child=str(CHILD_DIR)), json.dumps(arguments)],
@@ -151,7 +142,7 @@ class ImportBench:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return json.loads(done.stdout.splitlines()[-1])
 
     @staticmethod
     def _write(path: Path, text: str) -> None:
