@@ -274,9 +274,7 @@ class WarmTarget(LocalTarget):
 
     def _servers(self, settings: WorkerSettings) -> KeptServers:
         # What servers do not depend on may differ from run to run, such as the memory that is available.
-        fixed = structs.replace(
-            settings, slots=0, budget_bytes=0, limit_bytes=None, limits=(), idle_cpus=None, cpus=None
-        )
+        fixed = structs.replace(settings, budget_bytes=0, limit_bytes=None, limits=(), cpus=None)
         if self._kept is not None and self._kept[0] != fixed:
             self.discard_servers()
         if self._kept is None:

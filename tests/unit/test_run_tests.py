@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import worker.executor.local
 from dispatcher.config.choices import Oversubscription
@@ -14,7 +16,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendRequest
 from passmuster.model.status import Isolation
 from passmuster.model.units import parse_amount
-from run_tests import LocalTarget, main
+from run_tests import LocalTarget, WarmTarget, main
 from worker.executor.local import LocalExecutor
 from worker.forkserver.server_pool import ServerPool
 from worker.process.settings import WorkerSettings
@@ -67,6 +69,18 @@ def test_where_nothing_can_be_kept_the_worker_learns_nothing(
     (tmp_path / ".passmuster").write_text("in the way", encoding="utf-8")
 
     assert settings_of(TestConfig(root=tmp_path), monkeypatch).state_dir is None
+
+
+def test_servers_stay_from_run_to_run_while_their_environment_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(TestConfig(root=tmp_path), monkeypatch)
+    with closing(WarmTarget({})) as target:
+        servers = target._servers(settings)
+
+        assert target._servers(structs.replace(settings, budget_bytes=1)) is servers
+        # Their variables contain the number of slots.
+        assert target._servers(structs.replace(settings, slots=settings.slots + 1)) is not servers
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import gc
 import sys
 from types import ModuleType
 
+from passmuster_child_preload import MODIFIES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable
@@ -78,7 +80,7 @@ class ModificationWatch:
             sys.setprofile(profiler)
         parts = self._importing + "."
         others = [name for name, _ in changed if not (name + ".").startswith(parts)]
-        return "modifies " + others[0] if others else ""
+        return MODIFIES + others[0] if others else ""
 
     def _look_at_new(self) -> None:
         for module in list(sys.modules.values()):

@@ -19,7 +19,7 @@ class KeptServers:
     """A `ServerPool` that its runs leave open. Thread-safe.
 
     Args:
-        settings: those of the first run; the others may differ in slots, memory, and limits only.
+        settings: those of the first run; the others may differ in CPUs, memory, and limits only.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:

@@ -237,8 +237,6 @@ class ServerPool:
         """
         had_conftests = _CONFTESTS in self._tree.servers or _CONFTESTS in self._tree.refusals
         self._tree.renew()
-        for place in self._tree.servers:
-            self._tree.forget_changed(place)
         with self._lock:
             self._without_session.clear()
             self._proving.clear()

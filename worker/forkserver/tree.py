@@ -179,29 +179,33 @@ class ServerTree:
         return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
-        """Discard servers if a file that the one of `place` holds has changed; return whether it has.
-
-        All servers that hold changed files are discarded, with those that are forked from them, which hold
-        them too. The next request creates new ones.
-        """
-        servers = self.servers
-        if place not in servers or servers[place].is_current:
+        """Discard outdated servers if that of `place` is one of them; return whether it is."""
+        server = self.servers.get(place)
+        if server is None or server.is_current:
             return False
-        outdated = [key for key, server in servers.items() if not server.is_current]
+        self._discard_outdated()
+        return True
+
+    def _discard_outdated(self) -> None:
+        """Discard all servers that hold changed files. The next request creates new ones.
+
+        Those that are forked from them hold the files too.
+        """
+        outdated = [key for key, server in self.servers.items() if not server.is_current]
         with self._lock:
             gone = self._latest_first(self._nodes.pop(key) for key in outdated if key in self._nodes)
         for node in gone:
             if node.server is not None:
                 node.server.close()
-        return True
 
     def renew(self) -> None:
-        """Create servers again for a further run, unavailable ones too: files may have changed."""
+        """Create servers again for a further run: outdated ones, and unavailable ones, which may work now."""
         with self._lock:
             if not self._is_closed:
                 self._given_up.clear()
             self._deaths = 0
             self._nodes = {key: node for key, node in self._nodes.items() if not node.why_not}
+        self._discard_outdated()
 
     def give_up(self) -> None:
         """Create no further server, and make all waiting requests fail."""
