@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-HOME = Path(__file__).resolve().parent.parent
+from benchmarks.ours import REPOSITORY
 
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -72,7 +72,7 @@ def main() -> int:
         shutil.copy(options.certificates, root / "etc" / "newcomer.pem")
         environ["PIP_CERT"] = "/etc/newcomer.pem"
     bare = root / "srv" / "passmuster.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", f"file://{HOME}", bare], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", f"file://{REPOSITORY}", bare], check=True)
     print("| command | s | exit status | MB downloaded | MB more on disk |\n| --- | --- | --- | --- | --- |")
     as_promised = True
     for step in STEPS:

@@ -41,6 +41,8 @@ def project(tmp_path: Path) -> GitProject:
         made.write(name, PASSING)
     made.write(".gitignore", ".passmuster/\n__pycache__/\nrecords/\n")
     made.write("requirements.txt", "")
+    # Files start much faster by unittest; one test uses pytest.
+    made.write("pyproject.toml", '[tool.passmuster]\nrunner = "unittest"\n')
     made.commit()
     return made
 
@@ -148,11 +150,15 @@ def test_shards_of_a_cancelled_run_leave_records_and_their_merge_is_no_verdict(
     assert "[FAIL] " not in merge.output
 
 
-def test_one_job_runs_all_files_and_keeps_reports_and_history(place: Place, project: GitProject) -> None:
+def test_one_job_runs_all_files_by_pytest_and_keeps_reports_and_history(
+    place: Place, project: GitProject
+) -> None:
     looks = (
-        "import os\n        self.assertEqual([name for name in os.environ if name.startswith('INPUT_')], [])"
+        "import os, sys\n        self.assertIn('pytest', sys.modules)\n"
+        "        self.assertEqual([name for name in os.environ if name.startswith('INPUT_')], [])"
     )
     project.write(FILES[0], PASSING.replace("pass\n", f"{looks}\n"))
+    project.write("pyproject.toml", "")
     project.commit()
     [log] = Run(place=place).run(EXAMPLES / "github-job.yml")["tests"]
 
