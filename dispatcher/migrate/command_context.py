@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from dispatcher.migrate.script_path import line_start
 from dispatcher.migrate.shell_call import NAMES, SHELL, WINDOW, shell_before
-from dispatcher.model.invocation import SHELLS, find_invocation
+from dispatcher.model.invocation import SHELLS, Invocation, find_invocation
 
 PROSE = (".md", ".rst", ".txt", ".adoc", ".markdown", ".html")
 _DATA = (".json", ".jsonc", ".json5")
@@ -134,13 +135,17 @@ class CommandContext(Struct, frozen=True, kw_only=True):
         return [part.removeprefix("-") if not number else part for number, part in enumerate(found)]
 
     @property
-    def program(self) -> str:
-        """The program of the command; empty: the word itself is what it runs, or there is no command."""
+    def invocation(self) -> Invocation | None:
+        """What the command runs; None: the word itself, or there is no command."""
         words = self.words
         found = find_invocation([*words, "run_tests.sh"])
-        if found.position < len(words):
-            return found.name
-        return ""
+        return found if found.position < len(words) else None
+
+    @property
+    def program(self) -> str:
+        """The program of the command; empty: the word itself is what it runs, or there is no command."""
+        found = self.invocation
+        return "" if found is None else found.name
 
 
 def command_at(text: str, path: str, word: int, end: int) -> CommandContext:
@@ -153,7 +158,7 @@ def command_at(text: str, path: str, word: int, end: int) -> CommandContext:
 def logical_start(text: str, word: int, path: str) -> int:
     """Return the start of a line, with the lines before that it continues."""
     earliest = max(0, word - WINDOW)
-    start = max(text.rfind("\n", 0, word) + 1, earliest)
+    start = line_start(text, word)
     while start > earliest and text[max(0, start - 3) : start].rstrip("\r\n").endswith("\\"):
         start = max(text.rfind("\n", 0, start - 1) + 1, earliest)
     if not path.endswith(_YAML):
@@ -197,7 +202,7 @@ def _in_string(text: str, start: int, word: int) -> int:
 def manual_edit_reason(context: CommandContext) -> str:
     """Return why only a person can change a script's name in this context; "" if no person is needed."""
     text, word, end = context.text, context.word, context.end
-    before = text[max(text.rfind("\n", 0, word) + 1, word - WINDOW) : word]
+    before = text[line_start(text, word) : word]
     if _SOURCED.search(before):
         return "a Python program cannot be sourced"
     if context.path.rpartition("/")[2] == ".editorconfig" or "linguist-language" in _rest(text, end):
@@ -283,20 +288,19 @@ def _content_reason(context: CommandContext) -> str:
     program = context.program
     if program in _READERS:
         return f"{program} {READ}"
-    words = context.words
     if _COPY_INSTRUCTION.match(text, logical_start(text, word, context.path)):
         return COPIED
-    if program in _COPIERS or words[:2] in (["docker", "cp"], ["git", "mv"], ["podman", "cp"]):
+    if program in _COPIERS or context.words[:2] in (["docker", "cp"], ["git", "mv"], ["podman", "cp"]):
         return COPIED
-    line = text[max(text.rfind("\n", 0, word) + 1, word - WINDOW) : word]
+    line = text[line_start(text, word) : word]
     if _PYTHON_COPY.search(line):
         return COPIED
     if _PYTHON_READ.search(line) or (
         re.match(r"[\"']", text[end : end + 1]) and _PYTHON_READS.match(text, end)
     ):
         return f"the code {READ}"
-    found = find_invocation([*words, "run_tests.sh"])
-    if found.shell and found.code is None and found.position < len(words):
+    found = context.invocation
+    if found is not None and found.shell and found.code is None:
         return f"it is an argument of {found.name}, which may pass it to a shell"
     return ""
 

@@ -9,10 +9,14 @@ import re
 
 from msgspec import Struct
 
+from dispatcher.model.invocation import SHELLS, takes_value
+
 WINDOW = 400
 """Characters before a name among which the shell that runs it may be."""
 
-NAMES = r"(?:bash|sh|zsh|dash|ksh)"
+NAMES = f"(?:{'|'.join(sorted(SHELLS))})"
+"""The pattern of a shell's name."""
+
 SHELL = (
     rf"(?:busybox[ \t]+)?(?:(?:/usr)?/bin/env[ \t]+)?(?:(?:/usr(?:/local)?)?/bin/)?{NAMES}"
     r'|\$\((?:SHELL|BASH)\)|"?\$\{?(?:SHELL|BASH)\}?"?'
@@ -93,7 +97,7 @@ def _are_plain(words: list[str]) -> bool:
         elif word.startswith(("-", "+")) and word != "-":
             if not _WITHOUT_EFFECT.fullmatch(word):
                 return False
-            is_value = (word[-1] in "oO" and not word.startswith("--")) or word in ("--rcfile", "--init-file")
+            is_value = takes_value(word)
         else:
             return word == "-" and word is words[-1]
     return True

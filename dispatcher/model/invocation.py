@@ -87,7 +87,7 @@ PREFIXES: dict[str, Prefix] = {
 }
 """By the name of the program."""
 
-_SHELL_VALUED = frozenset({"-o", "+o", "-O", "+O", "--rcfile", "--init-file"})
+_SHELL_VALUED = re.compile(r"[-+][A-Za-z]*[oO]|--(?:rcfile|init-file)")
 _PYTHON_VALUED = frozenset({"-X", "-W", "--check-hash-based-pycs"})
 
 
@@ -179,6 +179,11 @@ def _behind_python(words: Sequence[str], position: int) -> Invocation:
     return Invocation(position=max(position, 0), name="python")
 
 
+def takes_value(option: str) -> bool:
+    """Return whether the value of a shell's option is the next word, as in `-euo pipefail`."""
+    return _SHELL_VALUED.fullmatch(option) is not None
+
+
 def _behind_shell(words: Sequence[str], position: int) -> Invocation:
     """Return what a shell at `position` runs: a script, the text behind `-c`, or its standard input."""
     shell = words[position].rpartition("/")[2]
@@ -191,8 +196,7 @@ def _behind_shell(words: Sequence[str], position: int) -> Invocation:
         index += 1
         if option == "--":
             break
-        # `-euo pipefail`: the last letter takes the value.
-        index += option in _SHELL_VALUED or bool(re.fullmatch(r"[-+][A-Za-z]*[oO]", option))
+        index += takes_value(option)
     if index < len(words):
         return Invocation(position=index, name=words[index].rpartition("/")[2], shell=shell)
     return Invocation(position=position, name=shell)

@@ -13,6 +13,7 @@ from dispatcher.replica.node import Node
 from dispatcher.replica.step import LoadFile, StepReader
 from dispatcher.replica.workflow_command import Replica
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.text import first_texts
 
 _MAX_CALLS = 4
 """Workflows that call one another, one in another."""
@@ -145,9 +146,7 @@ def _names(node: Node) -> list[str]:
 def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, step: str | None) -> str:
     where = workflow.where if wanted is None else f"the job {wanted!r} (from --job) of {workflow.where}"
     steps = [f"{replica.job}: {text}" for replica in read for text in replica.steps]
-    if len(steps) > _MAX_SHOWN:
-        steps[_MAX_SHOWN:] = [f"and {len(steps) - _MAX_SHOWN} more"]
-    shown = "; ".join(steps)
+    shown = "; ".join(first_texts(steps, _MAX_SHOWN))
     if step is not None:
         return f"{where} has no step {step!r} (from --step); it has {shown or 'none'}"
     return (

@@ -44,7 +44,8 @@ class Unknowns(Struct):
         self.texts.append(" ".join(text.split()))
         return f"\ue000{len(self.texts) - 1}\ue001"
 
-    def are_in(self, text: str) -> bool:
+    @staticmethod
+    def are_in(text: str) -> bool:
         """Return whether a text contains such a part."""
         return _MARK.search(text) is not None
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from msgspec import Struct, structs
 
 from dispatcher.config.choices import SUBCOMMAND_HELP
+from dispatcher.model.invocation import ASSIGNMENT
 from dispatcher.replica.command_kind import CommandKind, language_of
 from dispatcher.replica.expressions import Context, Unknowns, assume_condition
 from dispatcher.replica.matrix import combinations, format_combination
@@ -333,9 +335,7 @@ def _chosen_steps(steps: Sequence[Step], wanted: str | None) -> tuple[Certainty,
 
 def _programs(command: ScriptCommand) -> Iterator[str]:
     """Yield the program that a shell starts for a command, and the module that Python runs."""
-    words = [word for word in command.words if "=" not in word]
-    if words:
-        yield words[0]
+    yield from islice((word for word in command.words if not ASSIGNMENT.fullmatch(word)), 1)
     before = command.words[: len(command.words) - len(command.arguments) - 1]
     if before and before[-1].startswith("-") and before[-1].endswith("m"):
         yield f"-m {command.program}"

@@ -7,8 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from msgspec import structs
@@ -63,7 +63,7 @@ class JobRun:
         is_installing: bool,
     ) -> None:
         self._replica, self._run, self._say = replica, run, say
-        self._root, self._scratch, self._limits, self._environ = root, scratch, limits, environ
+        self._scratch, self._limits, self._environ = scratch, limits, environ
         self._is_dry, self._is_installing = is_dry, is_installing
         self._scripts = ScriptRunner(root=root, scratch=scratch, variables=variables)
         self._installed: str | None = None
@@ -206,9 +206,9 @@ class JobRun:
                 self._say(Tag.WARN, f"{program} ({found}) runs under another Python: {interpreter}")
 
     def _run_script(self, command: WorkflowCommand) -> int:
-        folder = self._folder(command)
+        folder = self._scripts.folder(command)
         if not self._is_installing:
-            self._enter(self._choose_python(command, folder, self._replica.python).path)
+            self._enter(self._choose_python(command, folder).path)
             # Without this, `uv run` installs into the project's own environment.
             self._scripts.variables["UV_NO_SYNC"] = "1"
             for program in command.programs:
@@ -219,33 +219,27 @@ class JobRun:
         return self._scripts.run(command if self._installed is None else _private(command))
 
     def _run_own(self, command: WorkflowCommand) -> int:
-        folder = self._folder(command)
+        folder = self._scripts.folder(command)
         variables = {**self._scripts.variables, **dict(command.variables)}
         arguments = (*self._limits, *command.arguments, *(("--dry-run",) if self._is_dry else ()))
         self._describe(command, shlex.join(("run_tests.py", *command.arguments)), folder)
-        with _in_folder(folder):
+        with chdir(folder):
             if self._installed is not None:
                 arguments = ("--python", self._installed, *arguments)
             elif self._replica.python:
-                chosen = self._choose_python(command, folder, self._replica.python)
+                chosen = self._choose_python(command, folder)
                 arguments = (*chosen.arguments, *arguments)
             return self._run(arguments, variables)
 
-    def _choose_python(self, command: WorkflowCommand, folder: Path, wanted: str) -> ChosenPython:
+    def _choose_python(self, command: WorkflowCommand, folder: Path) -> ChosenPython:
         variables = {**self._scripts.variables, **dict(command.variables)}
-        chosen = choose_python(wanted, command.arguments, variables, folder=folder)
+        chosen = choose_python(self._replica.python, command.arguments, variables, folder=folder)
         self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.description)
         return chosen
 
     def _describe(self, command: WorkflowCommand, shown: str, folder: Path) -> None:
         names = ", ".join(name for name, _ in command.variables)
         self._say(Tag.INFO, f"{command.step}: {shown}, in {folder}{names and f', with {names}'}")
-
-    def _folder(self, command: WorkflowCommand) -> Path:
-        folder = self._root / command.folder
-        if not folder.is_dir():
-            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
-        return folder
 
 
 _SH = ("sh", "-e", "{0}")
@@ -271,14 +265,3 @@ def _private(command: WorkflowCommand) -> WorkflowCommand:
         script=_SYSTEM_OPTION.sub("", command.script) if is_uv else command.script,
         variables=tuple(one for one in command.variables if one[0] not in _ELSEWHERE),
     )
-
-
-@contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
-    """Change to a directory while the context lasts."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

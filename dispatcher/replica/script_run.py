@@ -47,9 +47,7 @@ class ScriptRunner:
         Raises:
             ConfigurationError: it needs something that only CI has, or that is not installed here.
         """
-        folder = self._root / command.folder
-        if not folder.is_dir():
-            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        folder = self.folder(command)
         script, files = self._scratch / "step", {name: self._scratch / name.lower() for name in _FILES}
         for path in files.values():
             path.write_text("", encoding="utf-8")
@@ -66,6 +64,17 @@ class ScriptRunner:
                 "install it, or give --install"
             )
         return status if status in (ExitCode.OK, ExitCode.INTERRUPTED) else ExitCode.FAILED
+
+    def folder(self, command: WorkflowCommand) -> Path:
+        """Return the working directory of a command.
+
+        Raises:
+            ConfigurationError: it does not exist.
+        """
+        folder = self._root / command.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
+        return folder
 
     def _take_over(self, files: Mapping[str, Path]) -> None:
         """Give later steps the variables and folders of PATH that a step wrote to its files."""
@@ -122,11 +131,14 @@ def _has_module(name: str, variables: Mapping[str, str], folder: Path) -> bool:
 def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> int:
     """Run a command in a process group of its own, of which nothing stays; return its exit status."""
     instants: list[float] = []
+    early: list[int] = []
     process: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _: object) -> None:
         instants.append(time.monotonic())
-        if process is not None:
+        if process is None:
+            early.append(number)
+        else:
             _kill(process, signal.SIGKILL if len(instants) > 1 else number)
 
     with _handling_signals(forward):
@@ -140,9 +152,8 @@ def _run_group(words: list[str], folder: Path, variables: Mapping[str, str]) -> 
                 f"the shell {shlex.join(words[:1])} cannot be started: {reason}"
             ) from error
         try:
-            if instants:
-                # A signal came before there was a process to forward it to.
-                _kill(process, signal.SIGTERM)
+            for number in early:
+                _kill(process, number)
             status = _wait(process, instants)
         finally:
             _kill(process, signal.SIGKILL)

@@ -81,7 +81,7 @@ class Step(Struct, frozen=True, kw_only=True):
     @property
     def is_readable(self) -> bool:
         """Whether the language of its script is that of a shell."""
-        return not self.shell or _SHELL.fullmatch(self.shell) is not None or "\ue000" in self.shell
+        return not self.shell or _SHELL.fullmatch(self.shell) is not None or Unknowns.are_in(self.shell)
 
     def of_kind(self, *kinds: CommandKind) -> tuple[ScriptCommand, ...]:
         """Return its commands of some kinds."""
