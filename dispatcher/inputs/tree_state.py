@@ -198,8 +198,9 @@ class TreeState:
         if known is None or known.status != now:
             if status.st_size > _MAX_HASHED_BYTES:
                 return f"{status.st_size} bytes, {status.st_ctime_ns}"
+            is_settled = time.time() - status.st_ctime > _RACY_S  # Before reading, which may take longer.
             known = _Known(now, _hash_file(path))
-            if time.time() - status.st_ctime > _RACY_S:
+            if is_settled:
                 self._digests[path] = known
         return known.digest
 

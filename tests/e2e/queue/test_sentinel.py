@@ -7,8 +7,8 @@ from collections import Counter
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
+from tests.e2e.support.sentinel_group import sentinel_group
 from tests.e2e.support.sources import script
-from tests.support.sentinel_group import sentinel_group
 
 COUNTED = "with open('starts', 'a') as file: file.write(os.path.basename(__file__) + '\\n')\n"
 HELD = COUNTED + "while not os.path.exists('go_on'): time.sleep(0.01)\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from dispatcher.inputs import tree_state
 from dispatcher.inputs.affected import (
     FORKED,
     NEVER_RAN,
@@ -20,7 +22,7 @@ from dispatcher.inputs.affected import (
 )
 from dispatcher.inputs.record import InputRecord
 from dispatcher.inputs.reference import Changes
-from dispatcher.inputs.tree_state import TreeState, keys_of
+from dispatcher.inputs.tree_state import FILE, TreeState, keys_of
 from passmuster.model.inputs import FileInputs, Listing
 from passmuster.model.status import Status
 
@@ -137,6 +139,25 @@ def test_what_is_not_known_is_a_reason(root: Path) -> None:
     assert reasons(root, forked) == ()
     assert reasons(root, structs.replace(forked, is_spawned=True)) == (FORKED,)
     assert reasons(root, structs.replace(candidate(record), is_spawned=True)) == ()
+
+
+def test_a_file_that_changes_while_it_is_read_for_long_is_read_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, key = TreeState(root), FILE + "data/one.txt"
+    now = [(root / "data/one.txt").stat().st_ctime]
+    digests = ["before", "after"]
+
+    def read_slowly(_path: str) -> str:
+        now[0] += 1
+        return digests.pop(0)
+
+    monkeypatch.setattr(tree_state, "_hash_file", read_slowly)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    assert tree(key) == "before"
+    tree.refresh()
+    assert tree(key) == "after"
 
 
 def test_one_of_several_passes_with_these_inputs_is_enough(root: Path) -> None:

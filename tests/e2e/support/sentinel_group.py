@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from typing import Any
 import redis
 
 from dispatcher.queue.embedded_server import find_server
+from tests.e2e.support.processes import wait_until
 from tests.support.broker_server import START_S, BrokerServer, broker_server, free_port
 
 PASSWORD, SENTINEL_PASSWORD = "the-servers", "the-sentinels"
@@ -72,12 +72,12 @@ def sentinel_group() -> Iterator[SentinelGroup]:
             f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
         )
         # First: the Sentinel asks only once in ten seconds.
-        _wait_until(lambda: _is_in_sync(replica), "the replica has the data")
+        wait_until(lambda: _is_in_sync(replica), "the replica has the data", within_s=START_S)
         process = subprocess.Popen([str(find_server()), str(settings), "--sentinel"], cwd=folder)
         undo.callback(process.wait)
         undo.callback(process.kill)
         group = SentinelGroup(master, replica, process, port)
-        _wait_until(group.knows_replica, "the Sentinel knows the replica")
+        wait_until(group.knows_replica, "the Sentinel knows the replica", within_s=START_S)
         yield group
 
 
@@ -85,10 +85,3 @@ def _is_in_sync(replica: BrokerServer) -> bool:
     with contextlib.closing(replica.admin()) as client:
         found: Any = client.info("replication")
         return bool(found["master_link_status"] == "up")
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    until_s = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < until_s, f"waited in vain until {what}"
-        time.sleep(0.02)
