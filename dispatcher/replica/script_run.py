@@ -94,7 +94,7 @@ def require_programs(command: WorkflowCommand, variables: Mapping[str, str], fol
         if program.startswith("-m "):
             if _has_module(program.removeprefix("-m "), variables, folder):
                 continue
-        elif not _is_plain_name(program) or shutil.which(program, path=path) or _is_builtin(program):
+        elif not _is_plain_name(program) or shutil.which(program, path=path) or _is_builtin(program, path):
             continue
         raise ConfigurationError(
             f"{command.step} runs {command.shown!r}, and {program.removeprefix('-m ')} is not installed "
@@ -106,10 +106,10 @@ def _is_plain_name(program: str) -> bool:
     return bool(program) and program.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
-def _is_builtin(program: str) -> bool:
-    return (
-        subprocess.run(["sh", "-c", 'command -v "$1" >/dev/null', "sh", program], check=False).returncode == 0
-    )
+def _is_builtin(program: str, path: str) -> bool:
+    """Return whether a shell itself has a command that is in no folder of `path`."""
+    asked = ["/bin/sh", "-c", 'command -v "$1" >/dev/null', "sh", program]
+    return subprocess.run(asked, env={"PATH": path}, check=False).returncode == 0
 
 
 def _has_module(name: str, variables: Mapping[str, str], folder: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dispatcher.replica.job_run import JobRun
+from dispatcher.replica.script_run import require_programs
 from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from tests.unit.worker.workbench import is_alive, until
@@ -149,6 +150,13 @@ def test_what_cannot_be_as_in_ci_is_refused(ran: Ran, fields: dict[str, object],
         ran(script("touch out", **fields))
 
     assert not (ran.project / "out").exists()
+
+
+def test_a_program_that_only_the_caller_has_is_missing(tmp_path: Path) -> None:
+    require_programs(script("cd sub", programs=("cd",)), {"PATH": str(tmp_path)}, tmp_path)
+
+    with pytest.raises(ConfigurationError, match="ls is not installed here"):
+        require_programs(script("ls", programs=("ls",)), {"PATH": str(tmp_path)}, tmp_path)
 
 
 def test_a_dry_run_names_it_and_runs_nothing(ran: Ran) -> None:
