@@ -204,7 +204,7 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
 def _with_name(name: str, root: str) -> Iterator[str]:
     """Yield the files with a name below a folder, relative to it."""
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(set(filter(_may_hold_tests, folders)))
+        folders[:] = sorted(filter(_may_hold_tests, folders))
         if name in files:
             yield os.path.relpath(f"{folder}/{name}", root)
 

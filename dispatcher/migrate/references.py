@@ -235,7 +235,4 @@ def _globs(text: str) -> Iterator[tuple[int, Reference]]:
         script = next((name for name in SCRIPTS if any(fnmatchcase(name, word) for word in words)), None)
         if script is not None:
             stem = script.removesuffix(".sh")
-            yield (
-                match.start(),
-                Reference(stem=stem, reason=_PATTERN),
-            )
+            yield match.start(), Reference(stem=stem, reason=_PATTERN)

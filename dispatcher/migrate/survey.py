@@ -131,7 +131,8 @@ def survey(root: Path, command: NewCommand) -> Survey:
         if HINT.encode() not in content or b"\0" in content:
             continue
         if is_history(path):
-            history += [path] if any(script.encode() in content for script in SCRIPTS) else []
+            if any(script.encode() in content for script in SCRIPTS):
+                history.append(path)
             continue
         text = content.decode("utf-8", "surrogateescape")
         context = ReferenceContext(path=path, root_name=root.name, exists=exists, addresses=addresses)

@@ -42,13 +42,13 @@ _LANGUAGES = {
     **dict.fromkeys(
         ("npm", "npx", "yarn", "pnpm", "bun", "node", "deno", "jest", "vitest", "mocha"), "JavaScript"
     ),
-    **dict.fromkeys(("cargo",), "Rust"),
-    **dict.fromkeys(("go",), "Go"),
+    "cargo": "Rust",
+    "go": "Go",
     **dict.fromkeys(("mvn", "gradle", "gradlew"), "Java"),
-    **dict.fromkeys(("dotnet",), ".NET"),
+    "dotnet": ".NET",
     **dict.fromkeys(("ctest", "ninja", "meson"), "C or C++"),
     **dict.fromkeys(("bundle", "rspec"), "Ruby"),
-    **dict.fromkeys(("bats",), "shell"),
+    "bats": "shell",
 }
 _MACHINE_PROGRAMS = {
     *(

@@ -126,10 +126,9 @@ class _JobReader:
 
     def _read_machine(self) -> None:
         """Record the features of the job's machine that this machine lacks."""
-        if self.job["strategy"]["matrix"].is_text and self.job["strategy"]["matrix"].is_there:
-            self.differences.append(
-                f"the matrix, computed by an expression: {self.job['strategy']['matrix'].value}"
-            )
+        matrix = self.job["strategy"]["matrix"]
+        if matrix.is_text and matrix.is_there:
+            self.differences.append(f"the matrix, computed by an expression: {matrix.value}")
         node = self.job["runs-on"]
         if isinstance(node.value, dict):
             node = node["labels"]
