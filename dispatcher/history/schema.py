@@ -246,9 +246,10 @@ def write_rows(
     connection: sqlite3.Connection, rows: Iterable[FileHistory], *, seen_at: float, max_files: int
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
-    marks = ", ".join("?" * 25)
+    columns = f"{_COLUMNS}, seen_at"
+    marks = ", ".join("?" * len(columns.split(",")))
     connection.executemany(
-        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({marks})",
+        f"INSERT OR REPLACE INTO files ({columns}) VALUES ({marks})",
         ((*_to_row(row), seen_at) for row in rows),
     )
     surplus = _number(connection, "SELECT count(*) FROM files") - max_files
