@@ -131,7 +131,7 @@ def _sources(
             yield JobSource(name=shown, job=job, workflow=workflow, context=own, load=load)
             continue
         inner, _ = next(matrix_contexts(job, own))
-        reader = StepReader(context=inner, unknowns=Unknowns(), variables={}, default=lambda _: "", load=load)
+        reader = StepReader(context=inner, unknowns=Unknowns(), load=load)
         inputs = reader.inputs(_declared_inputs(target, "workflow_call"), job["with"])
         fresh = Context(scopes={**context.scopes, "inputs": inputs}, assumed=inner.assumed)
         yield from _sources(target, fresh, load, shown, depth=depth + 1)

@@ -83,7 +83,7 @@ class _JobReader:
         self.matrix = matrix
         self.unknowns = Unknowns()
         self.steps = StepReader(
-            context=context, unknowns=self.unknowns, variables={}, default=self._default, load=source.load
+            context=context, unknowns=self.unknowns, load=source.load, default=self._default
         )
         self.differences = self.steps.differences
         self.is_linux = True

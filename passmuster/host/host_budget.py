@@ -26,7 +26,6 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from passmuster.host.capacity import machine_bytes
-from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
     FileNeed,
     HeldResources,
@@ -37,7 +36,7 @@ from passmuster.host.host_budget_policy import (
     further_bytes,
 )
 from passmuster.host.host_budget_policy import surplus_bytes as surplus_of
-from passmuster.host.host_resources import Level
+from passmuster.host.host_resources import Level, usable_cpus
 from passmuster.host.machine_claims import (
     MAX_LEVELS,
     SUFFIX,

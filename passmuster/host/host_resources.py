@@ -94,15 +94,13 @@ def read_machine(
     )
 
 
-def read_levels(
-    *, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None
-) -> tuple[Level, ...]:
+def read_levels(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> tuple[Level, ...]:
     """Return the machine and the control groups that bound what this process may use, the machine first.
 
     Runs in different control groups share only what is above both. Takes well below 1 ms.
     """
     ram = _ram(proc)
-    levels = [Level(name="machine", left_bytes=ram.available_bytes, cpus=_affinity(affinity_cpus)[0])]
+    levels = [Level(name="machine", left_bytes=ram.available_bytes, cpus=len(usable_cpus()))]
     levels += [
         Level(name=_name_of(bound.directory), left_bytes=bound.left_bytes)
         for bound in _memory_bounds(proc, cgroups, ram_bytes=ram.total_bytes)
@@ -140,23 +138,22 @@ def _ram(proc: Path) -> _Ram:
     return _Ram(total_kib * 1024, available_kib * 1024, "meminfo")
 
 
+def usable_cpus() -> frozenset[int]:
+    """Return the numbers of the CPUs that the scheduler may use for this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
 def _cpus(proc: Path, cgroups: Path, affinity_cpus: int | None) -> tuple[int, str]:
     """Return how many CPUs may be used, and what set that number."""
-    cpus, source = _affinity(affinity_cpus)
+    cpus = len(usable_cpus()) if affinity_cpus is None else affinity_cpus
+    source = "CPU affinity" if hasattr(os, "sched_getaffinity") else "CPU count"
     for version, directory in _levels(proc, cgroups, controller="cpu"):
         quota = _quota(directory, version=version)
         if quota is not None and quota < cpus:
             cpus, source = quota, f"cgroup v{version} CPU quota"
     return max(1, cpus), source
-
-
-def _affinity(affinity_cpus: int | None) -> tuple[int, str]:
-    """Return how many CPUs the scheduler may use for this process, and the source of that number."""
-    if affinity_cpus is not None:
-        return affinity_cpus, "CPU affinity"
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)), "CPU affinity"
-    return os.cpu_count() or 1, "CPU count"
 
 
 def _name_of(directory: Path) -> str:
