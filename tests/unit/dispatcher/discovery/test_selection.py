@@ -173,6 +173,18 @@ def test_a_line_stands_for_the_innermost_test_around_it(tmp_path: Path, line: in
         assert find_test_at(file, line) == test
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["if x:\n    pass\nelse:", "try:\n    pass\nexcept A:", "for x in y:", "match x:\n  case 1:"],
+)
+def test_a_test_below_any_other_statement_is_found(tmp_path: Path, head: str) -> None:
+    file = tmp_path / "test_a.py"
+    text = f"{head}\n    def test_one():\n        pass\n"
+    file.write_text(text, encoding="utf-8")
+
+    assert find_test_at(file, text.count("\n")) == "test_one"
+
+
 def test_a_broken_link_is_called_one(root: Path) -> None:
     (root / "test_link.py").symlink_to("gone")
     assert "is a broken link" in problem(root, "test_link.py")
