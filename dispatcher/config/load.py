@@ -76,12 +76,13 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
-    warnings = (*map(_unknown_warning, arguments.unknown), *validate(config, origins))
+    # As the shell scripts warned.
+    unknown = (f"Unknown argument: {on_one_line(word)}" for word in arguments.unknown)
     return Loaded(
         config=config,
         origins=origins,
         texts={name: _shown(given, value) for name, (given, value) in winners.items()},
-        warnings=warnings,
+        warnings=(*unknown, *validate(config, origins)),
         notes=rename_notes(all_given),
     )
 
@@ -136,11 +137,6 @@ def _config_of(winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
         prefix, _, name = given.setting.target.rpartition(".")
         (layout if prefix else fields)[name] = value
     return replace(TestConfig(), layout=replace(Layout(), **layout), **fields)
-
-
-def _unknown_warning(option: str) -> str:
-    """Return the shell scripts' own warning for an unknown option."""
-    return f"Unknown argument: {on_one_line(option)}"
 
 
 def _shown(given: GivenValue, value: Value) -> str:

@@ -194,19 +194,12 @@ def option(
     summary: str,
     *,
     group: Group = Group.OTHER,
-    aliases: tuple[str, ...] = (),
+    variables: tuple[str, ...] = (),
     **others: Any,
 ) -> Setting:
-    """Return the row of a program's own argument `--NAME VALUE`, which has no variable and no key."""
-    return Setting(
-        name=name,
-        group=group,
-        type=type,
-        summary=summary,
-        options=(f"--{name}", *aliases),
-        in_file=False,
-        **others,
-    )
+    """Return the row of a program's own argument `--NAME VALUE`, which has no key."""
+    row = setting(name, type, summary, group=group, in_file=False, **others)
+    return replace(row, variables=variables)
 
 
 def flag(name: str, summary: str, *, aliases: tuple[str, ...] = (), **others: Any) -> Setting:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.config.rerun import options_for_one_file, rerun_command
+from dispatcher.config.rerun import rerun_command
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts
 from passmuster.model.result import CaseResult, TestResult
@@ -64,7 +64,7 @@ def test_the_selection_of_a_run_is_kept() -> None:
     ],
 )
 def test_only_options_that_apply_to_one_file_are_kept(argv: list[str], kept: list[str]) -> None:
-    assert options_for_one_file(argv) == kept
+    assert rerun_command("run", argv, attempts("t.py")).split() == ["run", *kept, "t.py"]
 
 
 @pytest.mark.parametrize("label", ["tests/test_a.py", "te st/test_ä.py", "a\nb'\\c.py", "-x.py", "\udcff.py"])
