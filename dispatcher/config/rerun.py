@@ -50,10 +50,13 @@ def _command(program: str, options: Iterable[str], paths: Iterable[str], parsed:
 
 def _words(given: GivenValue) -> list[str]:
     """Return an argument as it was given, by its present name and with secrets removed."""
-    option = given.setting.renamed.get(given.origin.name, given.origin.name)
-    if option not in given.setting.options:
+    setting = given.setting
+    option = setting.renamed.get(given.origin.name, given.origin.name)
+    value = ",".join(map(setting.type.shown or str, given.texts))
+    if option not in setting.options or (option, value) in setting.constants:
         return [option]
-    return [option, ",".join(map(given.setting.type.shown or str, given.texts))]
+    # A value that may be left out is only taken from behind `=`.
+    return [f"{option}={value}"] if option in dict(setting.constants) else [option, value]
 
 
 def _quoted(word: str) -> str:
