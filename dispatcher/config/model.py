@@ -13,16 +13,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from dispatcher.config.choices import (
-    Explain,
-    FileGroup,
-    LayoutKind,
-    Mode,
-    Override,
-    Oversubscription,
-    Split,
-    Subcommand,
-)
+from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Override, Oversubscription, Split
 from dispatcher.config.settings_machines import MachineSettings
 from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
@@ -164,7 +155,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             TEXT,
             "the project's interpreter: a path, a name on PATH, or the directory of a virtual environment",
             default="venv/, then .venv/ of the root, then $VIRTUAL_ENV, then the runner's own",
-            commands=(Subcommand.MERGE,),
         ),
     ] = None
     isolation: Annotated[
@@ -176,7 +166,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             " fork only if that is known to change nothing",
             same_on_all=True,
             per_file="isolation",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
             worker_option=True,
         ),
     ] = Isolation.AUTO
@@ -189,7 +178,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             " force, wherever a file can be cut",
             same_on_all=True,
             per_file="split",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = Split.OFF
     preload: Annotated[
@@ -216,13 +204,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = False
     allow_no_tests: Annotated[
         bool,
-        switch(
-            "allow-no-tests",
-            "pass a file that runs no test",
-            group=Group.EXECUTION,
-            same_on_all=True,
-            commands=(Subcommand.MERGE,),
-        ),
+        switch("allow-no-tests", "pass a file that runs no test", group=Group.EXECUTION, same_on_all=True),
     ] = False
     keep_tmp: Annotated[
         bool,
@@ -257,14 +239,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = None
     history: Annotated[
-        bool,
-        switch(
-            "history",
-            "read and write .passmuster/ in the root",
-            group=Group.EXECUTION,
-            is_on=True,
-            commands=(Subcommand.MERGE,),
-        ),
+        bool, switch("history", "read and write .passmuster/ in the root", group=Group.EXECUTION, is_on=True)
     ] = True
     record_inputs: Annotated[
         bool,
@@ -310,7 +285,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
             short="-j",
             aliases=("-n", "--numprocesses"),
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     oversubscription: Annotated[
@@ -321,7 +295,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
             renamed_from="overcommit",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     memory_budget: Annotated[
@@ -331,7 +304,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             optional(SIZE),
             "memory for all test processes together",
             default="the smaller of 4 GiB and 80% of what is available",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     machine_memory: Annotated[
@@ -351,7 +323,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             PATH,
             "directory through which runs of several users or containers share the machine",
             default="one of the user's own",
-            commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
             worker_option=True,
         ),
     ] = None
@@ -374,19 +345,12 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             default="the budget",
             same_on_all=True,
             per_file="memory",
-            commands=(Subcommand.EXPLAIN,),
         ),
     ] = None
     timeout_s: Annotated[
         float,
         _limit(
-            "timeout",
-            TIME,
-            "time for each file",
-            legacy="TEST_TIMEOUT",
-            same_on_all=True,
-            per_file="timeout",
-            commands=(Subcommand.EXPLAIN,),
+            "timeout", TIME, "time for each file", legacy="TEST_TIMEOUT", same_on_all=True, per_file="timeout"
         ),
     ] = DEFAULT_TIMEOUT_S
     run_timeout_s: Annotated[
@@ -428,12 +392,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = None
     regression_factor: Annotated[
         float,
-        _limit(
-            "regression-factor",
-            RATIO,
-            "warn when a file takes this many times its usual time or memory",
-            commands=(Subcommand.MERGE,),
-        ),
+        _limit("regression-factor", RATIO, "warn when a file takes this many times its usual time or memory"),
     ] = DEFAULT_REGRESSION_FACTOR
     fail_on_regression: Annotated[
         bool,
@@ -444,7 +403,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             whole_run=True,
             same_on_all=True,
             only_with=("history", "history-from"),
-            commands=(Subcommand.MERGE,),
         ),
     ] = False
     output_limit_bytes: Annotated[

@@ -17,12 +17,7 @@ MAX_NAMED_TESTS = 3
 
 
 def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> str:
-    """Return a line for a shell that runs the failing tests of a file again, or all of it.
-
-    Args:
-        program: as the user called it.
-        argv: the arguments of this run.
-    """
+    """Return a line for a shell that runs the failing tests of a file again, or all of it."""
     file = record.file
     failing = names_of_tests(record.final, is_bad=True)
     tests = failing if 0 < len(failing) <= MAX_NAMED_TESTS else file.selection.tests

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec.structs import replace
 
-from dispatcher.config.choices import SHARD, MixedWorkers, Mode, Subcommand
+from dispatcher.config.choices import SHARD, MixedWorkers, Mode
 from dispatcher.config.settings_reports import ReportSettings
 from dispatcher.model.shard_option import Shard
 from passmuster.model.hidden_fields import repr_without
@@ -29,12 +29,8 @@ _shards = partial(setting, group=Group.SHARDS, whole_run=True, many_machines=Tru
 class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
 
-    broker: Annotated[str | None, replace(BROKER_ROW, many_machines=True, commands=(Subcommand.STATUS,))] = (
-        None
-    )
-    broker_password_file: Annotated[
-        Path | None, replace(PASSWORD_FILE_ROW, many_machines=True, commands=(Subcommand.STATUS,))
-    ] = None
+    broker: Annotated[str | None, replace(BROKER_ROW, many_machines=True)] = None
+    broker_password_file: Annotated[Path | None, replace(PASSWORD_FILE_ROW, many_machines=True)] = None
     secret_file: Annotated[Path | None, replace(SECRET_FILE_ROW, many_machines=True)] = None
     worker_timeout_s: Annotated[
         float,

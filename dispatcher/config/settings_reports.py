@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Subcommand, Verbosity
+from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Verbosity
 from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.metrics.options import LISTEN, METRICS_FILE_SUMMARY, METRICS_SUMMARY, ListenAddress
@@ -16,10 +16,8 @@ from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, T
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
-_coverage = partial(
-    setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",), commands=(Subcommand.MERGE,)
-)
-_output = partial(setting, group=Group.OUTPUT, commands=(Subcommand.MERGE,))
+_coverage = partial(setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",))
+_output = partial(setting, group=Group.OUTPUT)
 _metrics = partial(setting, group=Group.OUTPUT, whole_run=True, in_file=False)
 """Without the file: a port, and the folder of node_exporter, belong to a machine and not to the project."""
 
@@ -35,7 +33,6 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             group=Group.COVERAGE,
             whole_run=True,
             same_on_all=True,
-            commands=(Subcommand.MERGE,),
         ),
     ] = False
     coverage_dir: Annotated[Path, _coverage("coverage-dir", OUTPUT_DIRECTORY, "where the reports go")] = (

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from dispatcher.config.choices import Subcommand
 from passmuster.settings.setting import Conflict, Group, Requirement, Setting, setting, switch, variable_name
 from passmuster.settings.values import (
     ARGUMENTS,
@@ -54,29 +53,16 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
             default="everything",
             in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
         ),
     ] = ()
     root: Annotated[
         Path,
         _selection(
-            "root",
-            PATH,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
+            "root", PATH, "the project's root directory", default="the current directory", in_file=False
         ),
     ] = Path()
     include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            "run integration tests too",
-            group=Group.SELECTION,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
+        bool, switch("integration", "run integration tests too", group=Group.SELECTION, whole_run=True)
     ] = False
     failed_only: Annotated[
         bool,
@@ -87,7 +73,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             aliases=("--lf", "--last-failed"),
             in_file=False,
             whole_run=True,
-            commands=(Subcommand.PLAN,),
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
@@ -104,7 +89,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             constants=(("--changed", MERGE_BASE),),
             in_file=False,
             whole_run=True,
-            commands=(Subcommand.PLAN,),
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(Conflict(name="failed", why="each selects files; files that failed always run"),),
         ),
@@ -199,6 +183,5 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             default="no limit",
             legacy="CI_TEST_LIMIT",
             whole_run=True,
-            commands=(Subcommand.PLAN,),
         ),
     ] = None

@@ -17,11 +17,7 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 
 class MigrationPlan(Struct, frozen=True, kw_only=True):
-    """A migration.
-
-    Args:
-        command: the replacement for references.
-    """
+    """A migration: `command` replaces the references."""
 
     command: NewCommand
     changes: tuple[Change, ...]

@@ -86,7 +86,7 @@ def _only_one(read: Sequence[Replica], where: str) -> Replica:
 
 
 def _event(workflow: Node) -> str:
-    """Return the event that is imagined: a push, if the workflow runs then."""
+    """Return the event to assume: a push, if the workflow runs then."""
     node = workflow["on"]
     names = [name for name, _ in node.items()] if isinstance(node.value, dict) else _names(node)
     preferred = [name for name in ("push", "pull_request") if name in names]

@@ -33,7 +33,6 @@ class JobSource(Struct, frozen=True, kw_only=True):
     Args:
         name: for messages; of a called workflow, `CALLER / JOB`.
         context: the values that its expressions may use, without a matrix.
-        load: reads other files of the repository.
     """
 
     name: str

@@ -119,7 +119,6 @@ class StepReader(Struct, kw_only=True):
 
     Args:
         default: returns the value of a setting of `defaults.run` by its name.
-        variables: those of the job.
         python: the version that the steps so far set up; empty: none.
         tools: the packages that their actions install.
         differences: what they do that is not replicated.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.choices import Override, Subcommand
+from dispatcher.config.choices import Override
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.settings import BY_NAME, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from passmuster.settings.setting import Group, Setting, variable_name
@@ -119,12 +119,11 @@ def test_the_rows_stand_in_the_order_of_the_help_text() -> None:
     assert groups == sorted(groups, key=list(Group).index)
 
 
-def test_every_setting_or_subcommand_that_a_row_names_exists() -> None:
+def test_every_setting_that_a_row_names_exists() -> None:
     for setting in SETTINGS:
         related = {*setting.only_with, *(one.name for one in setting.conflicts)}
         related |= {one.name for one in setting.needs}
         assert related <= set(BY_NAME), setting.name
-        assert set(setting.commands) <= set(Subcommand), setting.name
 
 
 def test_settings_under_the_headings_of_many_machines_are_about_many_machines() -> None:
