@@ -130,10 +130,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     layout: Layout = Layout()
     runner: Annotated[
-        RunnerKind,
-        _execution(
-            "runner", choice(RunnerKind), "how each file is executed", same_on_all=True, per_file="runner"
-        ),
+        RunnerKind, _execution("runner", choice(RunnerKind), "how each file is executed", per_file="runner")
     ] = RunnerKind.AUTO
     command: Annotated[
         tuple[str, ...],
@@ -144,7 +141,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             summary="the project's own command for a file: a list of words with {file} or {module}, with"
             " optional {python}, {slot}, {junit}",
             default="none",
-            same_on_all=True,
             per_file="command",
         ),
     ] = ()
@@ -164,9 +160,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Isolation),
             "how to start a file's process: fork it from a fork server, spawn a fresh interpreter, or"
             " fork only if that is known to change nothing",
-            same_on_all=True,
             per_file="isolation",
-            worker_option=True,
         ),
     ] = Isolation.AUTO
     split: Annotated[
@@ -176,7 +170,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Split),
             "run long files in several parts, each in its own process: auto, where that shortens the run;"
             " force, wherever a file can be cut",
-            same_on_all=True,
             per_file="split",
         ),
     ] = Split.OFF
@@ -187,7 +180,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             MODULES,
             "the project's own packages to import before a file's process is forked; may be repeated",
             default="none",
-            worker_option=True,
         ),
     ] = ()
     verify_isolation: Annotated[
@@ -196,24 +188,16 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "verify-isolation",
             "run every forked file in a fresh interpreter too, and fail if the results differ",
             group=Group.EXECUTION,
-            same_on_all=True,
             conflicts=(
                 Conflict(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
             ),
         ),
     ] = False
     allow_no_tests: Annotated[
-        bool,
-        switch("allow-no-tests", "pass a file that runs no test", group=Group.EXECUTION, same_on_all=True),
+        bool, switch("allow-no-tests", "pass a file that runs no test", group=Group.EXECUTION)
     ] = False
     keep_tmp: Annotated[
-        bool,
-        switch(
-            "keep-tmp",
-            "keep the temporary directory of a file that fails",
-            group=Group.EXECUTION,
-            worker_option=True,
-        ),
+        bool, switch("keep-tmp", "keep the temporary directory of a file that fails", group=Group.EXECUTION)
     ] = False
     retries: Annotated[
         int,
@@ -221,7 +205,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "retries",
             count(minimum=0, maximum=MAX_RETRIES),
             "how often a failed file runs again",
-            same_on_all=True,
             per_file="retries",
         ),
     ] = 0
@@ -233,8 +216,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "continue an interrupted run, by ID or `last`; finished files are not rerun",
             default="a new run",
             in_file=False,
-            whole_run=True,
-            many_machines=True,
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = None
@@ -257,7 +238,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "report files as passed without running them if all that they read is as when they last passed",
             group=Group.EXECUTION,
             in_file=False,
-            whole_run=True,
             per_file="cached",
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(
@@ -313,7 +293,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             optional(SIZE),
             "memory for the test processes of all runs on this machine; a share is of what it can give",
             default="80%",
-            worker_option=True,
         ),
     ] = None
     machine_folder: Annotated[
@@ -323,7 +302,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             PATH,
             "directory through which runs of several users or containers share the machine",
             default="one of the user's own",
-            worker_option=True,
         ),
     ] = None
     nice: Annotated[
@@ -333,25 +311,16 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "yield to other programs and runs: test processes get a lower priority, and no"
             " further file starts while another run waits",
             group=Group.LIMITS,
-            worker_option=True,
         ),
     ] = False
     memory_limit: Annotated[
         Amount | None,
         _limit(
-            "memory-limit",
-            optional(SIZE),
-            "memory for one file",
-            default="the budget",
-            same_on_all=True,
-            per_file="memory",
+            "memory-limit", optional(SIZE), "memory for one file", default="the budget", per_file="memory"
         ),
     ] = None
     timeout_s: Annotated[
-        float,
-        _limit(
-            "timeout", TIME, "time for each file", legacy="TEST_TIMEOUT", same_on_all=True, per_file="timeout"
-        ),
+        float, _limit("timeout", TIME, "time for each file", legacy="TEST_TIMEOUT", per_file="timeout")
     ] = DEFAULT_TIMEOUT_S
     run_timeout_s: Annotated[
         float | None,
@@ -361,8 +330,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "time for the whole run",
             default="no limit",
             legacy="TEST_SUITE_TIMEOUT",
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     slow_timeout_s: Annotated[
@@ -372,10 +339,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = DEFAULT_SLOW_TIMEOUT_S
     grace_period_s: Annotated[
-        float,
-        _limit(
-            "grace-period", TIME, "time between SIGTERM and SIGKILL", renamed_from="grace", same_on_all=True
-        ),
+        float, _limit("grace-period", TIME, "time between SIGTERM and SIGKILL", renamed_from="grace")
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
         int | None,
@@ -386,8 +350,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             default="no limit",
             aliases=("--maxfail",),
             constants=(("-x", "1"), ("--exitfirst", "1"), ("--fail-fast", "1"), ("--failfast", "1")),
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     regression_factor: Annotated[
@@ -400,14 +362,12 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "fail-on-regression",
             "fail the run when a file exceeds --regression-factor",
             group=Group.LIMITS,
-            whole_run=True,
-            same_on_all=True,
             only_with=("history", "history-from"),
         ),
     ] = False
-    output_limit_bytes: Annotated[
-        int, _limit("output-limit", BYTES, "output kept of each file", same_on_all=True)
-    ] = DEFAULT_OUTPUT_LIMIT_BYTES
+    output_limit_bytes: Annotated[int, _limit("output-limit", BYTES, "output kept of each file")] = (
+        DEFAULT_OUTPUT_LIMIT_BYTES
+    )
     overrides: Annotated[
         tuple[Override, ...],
         table(
@@ -415,7 +375,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             TABLES,
             "settings for files that match patterns: files, and any of isolation, runner,"
             " command, pytest-args, split, cached, timeout, memory, retries, group, serial",
-            same_on_all=True,
         ),
     ] = ()
     groups: Annotated[
@@ -424,7 +383,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "groups",
             TABLE,
             "concurrency groups, by the name used in overrides: at most max of a group's files run at once",
-            same_on_all=True,
         ),
     ] = ()
     mode: Annotated[

@@ -6,11 +6,20 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.settings import RUN_PARSER
+from dispatcher.config.settings import RUN_PARSER, SETTINGS
 from dispatcher.model.results import FileAttempts, names_of_tests
 from passmuster.model.test_selection import SEPARATOR
 from passmuster.settings.argument_parser import ParsedArguments
 from passmuster.settings.origins import GivenValue
+from passmuster.settings.setting import Group
+
+_OF_WHOLE_RUN = {
+    *("integration", "failed", "changed", "shuffle", "limit", "resume", "cached", "join"),
+    *("run-timeout", "max-fail", "fail-on-regression"),
+    *("junit-xml", "report", "events", "metrics", "metrics-file"),
+    *(row.name for row in SETTINGS if row.group in (Group.COVERAGE, Group.SHARDS)),
+}
+"""Settings that apply to a run as a whole, so that the rerun of one file leaves them out."""
 
 MAX_NAMED_TESTS = 3
 """With more failing tests, the command names their file."""
@@ -24,7 +33,9 @@ def rerun_command(program: str, argv: Sequence[str], record: FileAttempts) -> st
     labels = [f"{file.label}{SEPARATOR}{test}" for test in tests] or [file.label]
     seed = [f"--shuffle={file.selection.seed}"] if file.selection.seed else []
     parsed = RUN_PARSER.parse(argv)
-    options = [word for given in parsed.given if not given.setting.whole_run for word in _words(given)]
+    options = [
+        word for given in parsed.given if given.setting.name not in _OF_WHOLE_RUN for word in _words(given)
+    ]
     return _command(program, [*options, *seed], labels, parsed)
 
 

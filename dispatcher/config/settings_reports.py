@@ -16,9 +16,9 @@ from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, T
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
-_coverage = partial(setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",))
+_coverage = partial(setting, group=Group.COVERAGE, only_with=("coverage",))
 _output = partial(setting, group=Group.OUTPUT)
-_metrics = partial(setting, group=Group.OUTPUT, whole_run=True, in_file=False)
+_metrics = partial(setting, group=Group.OUTPUT, in_file=False)
 """Without the file: a port, and the folder of node_exporter, belong to a machine and not to the project."""
 
 
@@ -26,14 +26,7 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
 
     enable_coverage: Annotated[
-        bool,
-        switch(
-            "coverage",
-            "measure coverage and report it",
-            group=Group.COVERAGE,
-            whole_run=True,
-            same_on_all=True,
-        ),
+        bool, switch("coverage", "measure coverage and report it", group=Group.COVERAGE)
     ] = False
     coverage_dir: Annotated[Path, _coverage("coverage-dir", OUTPUT_DIRECTORY, "where the reports go")] = (
         DEFAULT_COVERAGE_DIR
@@ -45,7 +38,6 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             TEXTS,
             "package or directory to measure; may be repeated",
             default="the project's own coverage settings, else the working directory",
-            same_on_all=True,
         ),
     ] = ()
     coverage_xml: Annotated[
@@ -54,11 +46,7 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     coverage_fail_under: Annotated[
         float | None,
         _coverage(
-            "coverage-fail-under",
-            optional(PERCENT),
-            "percentage below which the run fails",
-            default="none",
-            same_on_all=True,
+            "coverage-fail-under", optional(PERCENT), "percentage below which the run fails", default="none"
         ),
     ] = None
     coverage_key_files: Annotated[
@@ -74,12 +62,7 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     junit_xml: Annotated[
         Path | None,
         _output(
-            "junit-xml",
-            OUTPUT_FILE,
-            "write a JUnit XML report",
-            default="none",
-            aliases=("--junitxml",),
-            whole_run=True,
+            "junit-xml", OUTPUT_FILE, "write a JUnit XML report", default="none", aliases=("--junitxml",)
         ),
     ] = None
     html_report: Annotated[
@@ -90,14 +73,10 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             "write a self-contained HTML report: report.html in the run's own directory, or the file"
             " that =PATH names",
             default="none",
-            whole_run=True,
         ),
     ] = None
     events: Annotated[
-        Path | None,
-        _output(
-            "events", OUTPUT_FILE, "write every event as one line of JSON", default="none", whole_run=True
-        ),
+        Path | None, _output("events", OUTPUT_FILE, "write every event as one line of JSON", default="none")
     ] = None
     metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
         None

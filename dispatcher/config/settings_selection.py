@@ -62,7 +62,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = Path()
     include_integration: Annotated[
-        bool, switch("integration", "run integration tests too", group=Group.SELECTION, whole_run=True)
+        bool, switch("integration", "run integration tests too", group=Group.SELECTION)
     ] = False
     failed_only: Annotated[
         bool,
@@ -72,7 +72,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             group=Group.SELECTION,
             aliases=("--lf", "--last-failed"),
             in_file=False,
-            whole_run=True,
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
@@ -88,7 +87,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             options=("--changed",),
             constants=(("--changed", MERGE_BASE),),
             in_file=False,
-            whole_run=True,
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(Conflict(name="failed", why="each selects files; files that failed always run"),),
         ),
@@ -102,7 +100,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             default="all",
             short="-k",
             in_file=False,
-            same_on_all=True,
         ),
     ] = None
     marker: Annotated[
@@ -114,18 +111,11 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             default="all",
             short="-m",
             in_file=False,
-            same_on_all=True,
         ),
     ] = None
     deselected: Annotated[
         tuple[str, ...],
-        _selection(
-            "deselect",
-            TEST_IDS,
-            "leave out this test (FILE::TEST); may be repeated",
-            default="none",
-            same_on_all=True,
-        ),
+        _selection("deselect", TEST_IDS, "leave out this test (FILE::TEST); may be repeated", default="none"),
     ] = ()
     pytest_arguments: Annotated[
         tuple[str, ...],
@@ -136,7 +126,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             summary="further arguments of the pytest of every file; also all arguments after --",
             default="none",
             variables=(variable_name("pytest-args"),),
-            same_on_all=True,
             per_file="pytest-args",
         ),
     ] = ()
@@ -147,7 +136,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             TEST_IDS,
             "run this test (FILE::TEST) and report it, but do not fail its file; may be repeated",
             default="none",
-            same_on_all=True,
         ),
     ] = ()
     quarantine_file: Annotated[
@@ -170,8 +158,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             options=("--shuffle",),
             constants=(("--shuffle", RANDOM),),
             variables=(variable_name("shuffle"),),
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     limit: Annotated[
@@ -182,6 +168,5 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             "run at most this many files",
             default="no limit",
             legacy="CI_TEST_LIMIT",
-            whole_run=True,
         ),
     ] = None

@@ -75,16 +75,9 @@ class Setting(Struct, frozen=True, kw_only=True):
     is_exclusive: bool = False  # whether its arguments exclude each other; else the last one counts
     in_file: bool = True  # whether the configuration file can set it
     is_table: bool = False  # whether it is a table of the configuration file, which `file.py` reads
-    whole_run: bool = False
-    """Whether it applies to the run as a whole, so that a rerun of a single file leaves it out."""
-    same_on_all: bool = False  # whether all machines of a joined run must have the same value
-    many_machines: bool = False
-    """Whether it is about other machines, so that a run on this one alone leaves it out."""
     per_file: str = ""  # its key in an override, which sets it for some files; empty: it has none
     is_secret: bool = False
     """Whether its value, or the file it names, contains a secret: tests never see its variables."""
-    worker_option: bool = False
-    """Whether the workers that a run starts on this machine receive it, by the same name."""
     only_with: tuple[str, ...] = ()  # settings of which one must be on, else it has no effect
     conflicts: tuple[Conflict, ...] = ()
     needs: tuple[Requirement, ...] = ()

@@ -126,11 +126,6 @@ def test_every_setting_that_a_row_names_exists() -> None:
         assert related <= set(BY_NAME), setting.name
 
 
-def test_settings_under_the_headings_of_many_machines_are_about_many_machines() -> None:
-    about = {setting.name for setting in SETTINGS if setting.group in (Group.QUEUE, Group.SHARDS)}
-    assert about | {"resume"} == {setting.name for setting in SETTINGS if setting.many_machines}
-
-
 def test_an_override_has_a_field_for_each_setting_that_may_differ_from_file_to_file() -> None:
     fields = {*Override.__struct_fields__} - {"files", "group"}
     assert fields == {"memory" if s.per_file == "memory" else s.target for s in SETTINGS if s.per_file}
