@@ -50,9 +50,13 @@ _TOML_NAMES: dict[type, str] = {
 _OVERRIDE_FIELDS = {"timeout": "timeout_s", "pytest-args": "pytest_arguments"}
 """The fields of `Override` whose names differ from their keys."""
 
+_PER_FILE = ("pytest-args", "runner", "command", "isolation", "split", "retries", "cached")
+
 OVERRIDE_KEYS: dict[str, ValueType] = {
     "files": TEXTS,
-    **{row.per_file: replace(row.type, none_words=()) for row in SETTINGS if row.per_file},
+    **{name: BY_NAME[name].type for name in _PER_FILE},
+    "memory": replace(BY_NAME["memory-limit"].type, none_words=()),
+    "timeout": BY_NAME["timeout"].type,
     "group": TEXT,
     "serial": FLAG,
 }

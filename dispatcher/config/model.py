@@ -129,9 +129,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     __test__: ClassVar[bool] = False
 
     layout: Layout = Layout()
-    runner: Annotated[
-        RunnerKind, _execution("runner", choice(RunnerKind), "how each file is executed", per_file="runner")
-    ] = RunnerKind.AUTO
+    runner: Annotated[RunnerKind, _execution("runner", choice(RunnerKind), "how each file is executed")] = (
+        RunnerKind.AUTO
+    )
     command: Annotated[
         tuple[str, ...],
         Setting(
@@ -140,8 +140,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             type=COMMAND,
             summary="the project's own command for a file: a list of words with {file} or {module}, with"
             " optional {python}, {slot}, {junit}",
-            default="none",
-            per_file="command",
         ),
     ] = ()
     python: Annotated[
@@ -160,7 +158,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Isolation),
             "how to start a file's process: fork it from a fork server, spawn a fresh interpreter, or"
             " fork only if that is known to change nothing",
-            per_file="isolation",
         ),
     ] = Isolation.AUTO
     split: Annotated[
@@ -170,7 +167,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Split),
             "run long files in several parts, each in its own process: auto, where that shortens the run;"
             " force, wherever a file can be cut",
-            per_file="split",
         ),
     ] = Split.OFF
     preload: Annotated[
@@ -179,7 +175,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "preload",
             MODULES,
             "the project's own packages to import before a file's process is forked; may be repeated",
-            default="none",
         ),
     ] = ()
     verify_isolation: Annotated[
@@ -201,12 +196,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     ] = False
     retries: Annotated[
         int,
-        _execution(
-            "retries",
-            count(minimum=0, maximum=MAX_RETRIES),
-            "how often a failed file runs again",
-            per_file="retries",
-        ),
+        _execution("retries", count(minimum=0, maximum=MAX_RETRIES), "how often a failed file runs again"),
     ] = 0
     resume: Annotated[
         str | None,
@@ -238,7 +228,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "report files as passed without running them if all that they read is as when they last passed",
             group=Group.EXECUTION,
             in_file=False,
-            per_file="cached",
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(
                 Conflict(name="coverage", why="a file that does not run has no coverage data"),
@@ -253,7 +242,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "input-variables",
             VARIABLES,
             "environment variables that tests read: a change of one affects every file; may be repeated",
-            default="none",
         ),
     ] = ()
     max_workers: Annotated[
@@ -314,14 +302,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = False
     memory_limit: Annotated[
-        Amount | None,
-        _limit(
-            "memory-limit", optional(SIZE), "memory for one file", default="the budget", per_file="memory"
-        ),
+        Amount | None, _limit("memory-limit", optional(SIZE), "memory for one file", default="the budget")
     ] = None
-    timeout_s: Annotated[
-        float, _limit("timeout", TIME, "time for each file", legacy="TEST_TIMEOUT", per_file="timeout")
-    ] = DEFAULT_TIMEOUT_S
+    timeout_s: Annotated[float, _limit("timeout", TIME, "time for each file", legacy="TEST_TIMEOUT")] = (
+        DEFAULT_TIMEOUT_S
+    )
     run_timeout_s: Annotated[
         float | None,
         _limit(

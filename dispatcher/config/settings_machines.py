@@ -50,7 +50,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "cluster",
             optional(count(minimum=1, maximum=MAX_WORKERS)),
             "try a distributed run on this machine: start a server and this many workers for it",
-            default="none",
             in_file=False,
             conflicts=(Conflict(name="broker", why="a cluster brings its own server"),),
         ),
@@ -127,7 +126,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "record",
             optional(OUTPUT_DIRECTORY),
             "record the run's events below this directory, for merge",
-            default="none",
             in_file=False,
         ),
     ] = None

@@ -41,13 +41,11 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
         ),
     ] = ()
     coverage_xml: Annotated[
-        Path | None, _coverage("coverage-xml", OUTPUT_FILE, "write a Cobertura XML report", default="none")
+        Path | None, _coverage("coverage-xml", OUTPUT_FILE, "write a Cobertura XML report")
     ] = None
     coverage_fail_under: Annotated[
         float | None,
-        _coverage(
-            "coverage-fail-under", optional(PERCENT), "percentage below which the run fails", default="none"
-        ),
+        _coverage("coverage-fail-under", optional(PERCENT), "percentage below which the run fails"),
     ] = None
     coverage_key_files: Annotated[
         tuple[str, ...],
@@ -55,15 +53,11 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             "coverage-key-files",
             TEXTS,
             "a file whose row is printed with the summary; may be repeated",
-            default="none",
             option="--coverage-key-file",
         ),
     ] = ()
     junit_xml: Annotated[
-        Path | None,
-        _output(
-            "junit-xml", OUTPUT_FILE, "write a JUnit XML report", default="none", aliases=("--junitxml",)
-        ),
+        Path | None, _output("junit-xml", OUTPUT_FILE, "write a JUnit XML report", aliases=("--junitxml",))
     ] = None
     html_report: Annotated[
         Path | None,
@@ -72,18 +66,13 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             REPORT,
             "write a self-contained HTML report: report.html in the run's own directory, or the file"
             " that =PATH names",
-            default="none",
         ),
     ] = None
     events: Annotated[
-        Path | None, _output("events", OUTPUT_FILE, "write every event as one line of JSON", default="none")
+        Path | None, _output("events", OUTPUT_FILE, "write every event as one line of JSON")
     ] = None
-    metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
-        None
-    )
-    metrics_file: Annotated[
-        Path | None, _metrics("metrics-file", OUTPUT_FILE, METRICS_FILE_SUMMARY, default="none")
-    ] = None
+    metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY)] = None
+    metrics_file: Annotated[Path | None, _metrics("metrics-file", OUTPUT_FILE, METRICS_FILE_SUMMARY)] = None
     ci: Annotated[
         str,
         _output(

@@ -114,8 +114,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     deselected: Annotated[
-        tuple[str, ...],
-        _selection("deselect", TEST_IDS, "leave out this test (FILE::TEST); may be repeated", default="none"),
+        tuple[str, ...], _selection("deselect", TEST_IDS, "leave out this test (FILE::TEST); may be repeated")
     ] = ()
     pytest_arguments: Annotated[
         tuple[str, ...],
@@ -124,9 +123,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             group=Group.SELECTION,
             type=ARGUMENTS,
             summary="further arguments of the pytest of every file; also all arguments after --",
-            default="none",
             variables=(variable_name("pytest-args"),),
-            per_file="pytest-args",
         ),
     ] = ()
     quarantine: Annotated[
@@ -135,17 +132,11 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             "quarantine",
             TEST_IDS,
             "run this test (FILE::TEST) and report it, but do not fail its file; may be repeated",
-            default="none",
         ),
     ] = ()
     quarantine_file: Annotated[
         Path | None,
-        _selection(
-            "quarantine-file",
-            PATH,
-            "a file with one quarantined test (FILE::TEST) on each line",
-            default="none",
-        ),
+        _selection("quarantine-file", PATH, "a file with one quarantined test (FILE::TEST) on each line"),
     ] = None
     shuffle: Annotated[
         str | None,
