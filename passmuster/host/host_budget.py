@@ -274,6 +274,7 @@ class HostBudget:
         return next((shortage for shortage in shortages if shortage is not None), None)
 
     def _own(self, held: HeldResources) -> RunClaim:
+        """Return this run's claim with what it holds now; the fields of both have the same names."""
         waits_for = self._claim.waits_for if self._is_waiting() else ""
         return structs.replace(self._claim, waits_for=waits_for, **structs.asdict(held))
 
