@@ -21,7 +21,7 @@ from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.origins import GivenValue, Origin, Origins, Source, rename_notes
 from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
 
@@ -144,7 +144,8 @@ def _shown(given: GivenValue, value: Value) -> str:
     if isinstance(value, Path) or given.setting.name == "python":
         return on_one_line(str(value))
     shown = given.setting.type.shown
-    return printable_list(given.texts if shown is None else map(shown, given.texts))
+    texts = given.texts if shown is None else map(shown, given.texts)
+    return ", ".join(map(on_one_line, texts))
 
 
 def format_config(loaded: Loaded) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.discovery.layout import ResolvedLayout, is_below
-from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES
+from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS
 from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
@@ -132,7 +132,7 @@ def _take_directory(named: Named, resolved: ResolvedLayout, walker: Walker) -> N
     if not inner.files and inner.warnings:
         raise named.error(f"holds no test files that can be read: {inner.warnings[0]}")
     if not inner.files:
-        names = " or ".join(resolved.directory_patterns)
+        names = " or ".join(resolved.patterns or ORDINARY_PATTERNS)
         raise named.error(f"holds no test files: expected some called {names}")
     walker.files.update(inner.files)
 
@@ -197,13 +197,11 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
 def _with_name(name: str, root: str) -> Iterator[str]:
     """Yield the files with a name below a folder, relative to it."""
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(filter(_may_hold_tests, folders))
+        folders[:] = sorted(
+            one for one in folders if not one.startswith(".") and one not in ORDINARY_EXCLUDED_NAMES
+        )
         if name in files:
             yield os.path.relpath(f"{folder}/{name}", root)
-
-
-def _may_hold_tests(folder: str) -> bool:
-    return not folder.startswith(".") and folder not in ORDINARY_EXCLUDED_NAMES
 
 
 def _error(text: str, what: str) -> ConfigurationError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -26,6 +27,8 @@ _POLL_S = 0.5
 
 _NOT_FOUND = (126, 127)
 """Exit statuses of a shell for a command that cannot be executed, or does not exist."""
+
+_PLAIN_NAME = re.compile(r"[.-]*\w[\w.-]*")
 
 _FILES = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE")
 """The variables with files that a step writes to."""
@@ -96,16 +99,16 @@ def require_programs(command: WorkflowCommand, variables: Mapping[str, str], fol
         if program.startswith("-m "):
             if _has_module(program.removeprefix("-m "), variables, folder):
                 continue
-        elif not _is_plain_name(program) or shutil.which(program, path=path) or _is_builtin(program, path):
+        elif (
+            not _PLAIN_NAME.fullmatch(program)
+            or shutil.which(program, path=path)
+            or _is_builtin(program, path)
+        ):
             continue
         raise ConfigurationError(
             f"{command.step} runs {command.shown!r}, and {program.removeprefix('-m ')} is not installed "
             "here: install it, or give --install"
         )
-
-
-def _is_plain_name(program: str) -> bool:
-    return bool(program) and program.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
 def _is_builtin(program: str, path: str) -> bool:

@@ -212,7 +212,7 @@ class _Maker(NamedTuple):
         created = self._run([base, "-I", "-m", "venv", str(self._venv)])
         if created.status == 0:
             return [python, "-I", "-m", "pip"]
-        if not _lacks_ensurepip(created.output):
+        if not any(text in created.output for text in ("ensurepip", "No module named venv")):
             raise FirstStartError(f"could not create {self._venv}: {_reason(created)}")
         # Debian's Python has no ensurepip, but another pip can install into the environment.
         pip = self._other_pip(base, python)
@@ -326,10 +326,6 @@ def _shortened(names: Sequence[str]) -> str:
     """Return the first names and the number of the others; '' if there are none."""
     shown, others = names[:_SHOWN_PINS], len(names) - _SHOWN_PINS
     return ", ".join(shown) + (f", and {others} more" if others > 0 else "")
-
-
-def _lacks_ensurepip(output: str) -> bool:
-    return "ensurepip" in output or "No module named venv" in output
 
 
 def _reason(finished: CommandResult) -> str:

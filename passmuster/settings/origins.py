@@ -8,7 +8,6 @@ from enum import Enum
 from msgspec import Struct
 
 from passmuster.settings.setting import Setting
-from passmuster.settings.values import on_one_line
 
 
 class Source(Enum):
@@ -73,8 +72,3 @@ def rename_notes(given: Iterable[GivenValue]) -> tuple[str, ...]:
         for setting, spelling, origin in spellings
         if spelling in setting.renamed
     )
-
-
-def printable_list(texts: Iterable[str]) -> str:
-    """Return texts joined by commas, on one line whatever they contain."""
-    return ", ".join(on_one_line(text) for text in texts)
