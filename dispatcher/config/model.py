@@ -2,7 +2,11 @@
 
 `TestConfig()` is the configuration of a run without arguments, variables and a configuration file. Its fields
 are the table of settings, which yields arguments, variables, keys of the file, help and documents. Add a
-setting here, or in the module of its part of the table, and nowhere else.
+setting here, or in the module of its part of the table.
+
+Some modules list the settings that they treat specially: those that a subcommand accepts (`cli.subcommands`),
+that the leader of a joined run decides (`join.run_request`), that a worker receives (`queue.worker_process`),
+that the rerun of one file leaves out (`config.rerun`), and that an override can set (`config.file`).
 """
 
 # Without `from __future__ import annotations`: the annotations are the table.

@@ -2,8 +2,8 @@
 
     timeout_s: Annotated[float, setting("timeout", TIME, "time for each file", group=Group.LIMITS)] = 300.0
 
-The row describes the setting completely: the readers of arguments, variables and the configuration file, the
-checks, the help, the reference, shell completion and the JSON schema all use it.
+The readers of arguments, variables and the configuration file, the checks, the help, the reference, shell
+completion and the JSON schema all use the row.
 """
 
 from __future__ import annotations
