@@ -183,7 +183,7 @@ class JobRun(Struct, kw_only=True):
         self.scripts.variables["PATH"] = os.pathsep.join((str(folder), *kept))
 
     def _warn_of_another_python(self, program: str) -> None:
-        """Say so if a program such as pytest belongs to another Python than the chosen one."""
+        """Warn if a program such as pytest belongs to another Python than the chosen one."""
         path = self.scripts.variables["PATH"]
         found = shutil.which(program, path=path) if program in _OF_ONE_PYTHON else None
         chosen = shutil.which("python", path=path)
