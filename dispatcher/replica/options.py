@@ -10,7 +10,9 @@ from dispatcher.config.settings import SETTINGS
 from dispatcher.replica.expressions import Unknowns
 from passmuster.settings.setting import Group, Setting
 
-_VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
+_VALUED = {word for row in SETTINGS for word in row.options if word not in dict(row.constants)}
+"""Options whose value may be the next word."""
+
 _SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.arguments}
 
 _ELSEWHERE = [row for row in SETTINGS if row.group in (Group.QUEUE, Group.SHARDS) or row.name == "resume"]
