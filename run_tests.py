@@ -274,6 +274,8 @@ class WarmTarget(LocalTarget):
 
     def _servers(self, settings: WorkerSettings) -> KeptServers:
         # What servers do not depend on may differ from run to run, such as the memory that is available.
+        # They must know what they hold, even if nothing stores it.
+        settings = structs.replace(settings, records_inputs=True)
         fixed = structs.replace(settings, budget_bytes=0, limit_bytes=None, limits=(), cpus=None)
         if self._kept is not None and self._kept[0] != fixed:
             self.discard_servers()
