@@ -111,8 +111,8 @@ def test_a_server_is_replaced_if_what_its_modules_have_read_changes(project: Pro
     runs = Runs(project)
     try:
         runs.start_servers()
-        pids = runs.pids()
         assert runs.loaders(NAMES[0]) == {"a server"}
+        pids = runs.pids()
         project.write(f"shop/{written}", "2")
 
         assert runs.loaders(NAMES[0]) == {"a server"}
