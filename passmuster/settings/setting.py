@@ -82,8 +82,6 @@ class Setting(Struct, frozen=True, kw_only=True):
     """Whether it is about other machines, so that a run on this one alone leaves it out."""
     per_file: str = ""  # its key in an override, which sets it for some files; empty: it has none
     commands: tuple[str, ...] = ()  # the subcommands that accept it, in addition to a run
-    is_secret: bool = False
-    """Whether its value, or the file it names, contains a secret: tests never see its variables."""
     worker_option: bool = False
     """Whether the workers that a run starts on this machine receive it, by the same name."""
     only_with: tuple[str, ...] = ()  # settings of which one must be on, else it has no effect
