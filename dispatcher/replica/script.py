@@ -52,6 +52,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     Args:
         words: all of them, as written; unknown parts are marks.
         program: what it runs, without a directory.
+        is_module: whether Python runs the program as a module, by `-m`.
         arguments: those of the program.
         variables: the variables that the script sets for it; the values may contain marks.
         folder: its working directory, relative to where the script starts; empty: there.
@@ -61,6 +62,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     kind: CommandKind
     words: tuple[str, ...]
     program: str
+    is_module: bool = False
     arguments: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
@@ -126,6 +128,7 @@ def _invoked(
         kind=kind_of(words, invocation, {**known, **dict(variables)}),
         words=words,
         program=invocation.name,
+        is_module=invocation.module,
         arguments=words[invocation.position + 1 :],
         variables=variables,
         folder=folder,
