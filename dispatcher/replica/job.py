@@ -172,6 +172,8 @@ class _JobReader:
             return f"{step.label} ({self._text(others[0])}, which tests {language_of(others[0].program)})"
         if step.action:
             return f"{step.label} (uses {step.action})"
+        if not step.is_readable:
+            return f"{step.label} (a script for {step.shell})"
         first = " ".join(step.commands[0].words) if step.commands else step.script.strip().partition("\n")[0]
         return f"{step.label} ({self.unknowns.restore(first)})"
 

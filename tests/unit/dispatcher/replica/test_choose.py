@@ -303,7 +303,16 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
         ("on: [workflow_call]\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("on: workflow_call\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("jobs: {}", None, "{} does not run the tests: expected "),
-        ("jobs: [a]", None, "{}, jobs must be a mapping of names, got a list"),
+        (
+            "on: push\njobs: {a: {steps: [{run: pytest, shell: pwsh}, {uses: x/y@v1}]}}",
+            None,
+            (
+                "{} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
+                "test command; name the step with --step, such as one of a: step 1 (a script for pwsh); "
+                "a: step 2 (uses x/y@v1)"
+            ),
+        ),
+        ("jobs: {a: {steps: []}}", None, "{} does not run the tests: expected a step that runs run-tests, "),
         ("jobs: {a: run}", None, "{}, jobs, a must be a mapping of names, got 'run'"),
         ("jobs: {a: {steps: {run: x}}}", None, "{}, jobs, a, steps must be a list, got a mapping"),
         ("jobs: {a: {steps: [run]}}", None, "{}, jobs, a, steps, number 1 must be a mapping of names, "),
@@ -319,9 +328,18 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
             None,
             "{}, jobs, a, steps, number 1: its script cannot be read (no closing quotation); put the ",
         ),
-        ("name: x", None, "{} (from --workflow) is not a workflow: it has no jobs"),
-        ("[1]", None, "{} (from --workflow) is not a workflow: it has no jobs"),
-        ("", None, "{} (from --workflow) is not a workflow: it has no jobs"),
+        *(
+            (
+                text,
+                None,
+                "{} (from --workflow) is not a workflow of GitHub Actions, which has jobs by name; for ",
+            )
+            for text in (
+                *("name: x", "[1]", "", "jobs: [a]", "stages: [test]\nunit: {script: [pytest]}"),
+                "version: 2.1\njobs: {test: {steps: [checkout, {run: pytest}]}}",
+                "jobs: [{job: Test, steps: [{script: pytest}]}]",
+            )
+        ),
         ("jobs: [", None, "{} (from --workflow) is not valid YAML: "),
         ("jobs: *a", None, "{} (from --workflow) is not valid YAML: found undefined alias 'a' (line 1)"),
         ("a: 1\na: 2", None, "{} (from --workflow) is not valid YAML: 'a' is given twice (line 1)"),
