@@ -161,7 +161,7 @@ class JobRun:
             said = on_one_line(made.stdout.strip().rpartition("\n")[2])
             raise InfrastructureError(
                 f"{python} cannot make a private environment (exit status {made.returncode}, {said}): "
-                "install its module venv; on Debian, python3-venv"
+                "install its module venv; on Debian and Ubuntu, pythonX.Y-venv"
             )
         self._installed = str(folder / "bin" / "python")
         self._enter(self._installed)
