@@ -33,7 +33,6 @@ class JobSource(Struct, frozen=True, kw_only=True):
     Args:
         name: for messages; of a called workflow, `CALLER / JOB`.
         context: the values that its expressions may use, without a matrix.
-        load: reads other files of the repository.
     """
 
     name: str
@@ -83,7 +82,7 @@ class _JobReader:
         self.matrix = matrix
         self.unknowns = Unknowns()
         self.steps = StepReader(
-            context=context, unknowns=self.unknowns, variables={}, default=self._default, load=source.load
+            context=context, unknowns=self.unknowns, load=source.load, default=self._default
         )
         self.differences = self.steps.differences
         self.is_linux = True

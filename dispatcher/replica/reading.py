@@ -74,7 +74,7 @@ class _Loader(yaml.SafeLoader):
     """Supports the types that CI supports, those of YAML 1.2: with the library's own, `on` is true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as the library calls it
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [key.value for key, _ in node.value]
         twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)

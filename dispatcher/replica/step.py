@@ -120,28 +120,28 @@ class Step(Struct, frozen=True, kw_only=True):
         return " ".join(self.node["if"].text().split())
 
 
-class StepReader:
+def _no_default(_: str) -> str:
+    return ""
+
+
+class StepReader(Struct, kw_only=True):
     """Reads steps; collects what actions set up.
 
     Args:
-        variables: those of the job.
-        default: the settings of `defaults.run`, by name.
+        default: returns the value of a setting of `defaults.run` by its name.
+        python: the version that the steps so far set up; empty: none.
+        tools: the packages that their actions install.
+        differences: what they do that is not replicated.
     """
 
-    def __init__(
-        self,
-        *,
-        context: Context,
-        unknowns: Unknowns,
-        variables: Mapping[str, str],
-        default: Callable[[str], str],
-        load: LoadFile,
-    ) -> None:
-        self.context, self.unknowns, self.variables = context, unknowns, variables
-        self._default, self._load = default, load
-        self.python = ""
-        self.tools: list[str] = []
-        self.differences: list[str] = []
+    context: Context
+    unknowns: Unknowns
+    load: LoadFile
+    default: Callable[[str], str] = _no_default
+    variables: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    tools: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
 
     def read(self, steps: Node, *, inside: str = "") -> Iterator[Step]:
         """Yield the steps of a list.
@@ -232,7 +232,7 @@ class StepReader:
         # A checkout into a folder puts that folder before the paths.
         places = dict.fromkeys((folder, folder.partition("/")[2] or folder))
         names = ("action.yml", "action.yaml")
-        found = (self._load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
+        found = (self.load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
         return next((action for action in found if action is not None), None)
 
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
@@ -258,7 +258,7 @@ class StepReader:
     def _read_script(self, step: Step, inside: str) -> Step:
         node = step.node
         # The defaults of a job do not apply inside an action.
-        default = (lambda _: "") if inside else self._default
+        default = _no_default if inside else self.default
         shell = self.text(node["shell"]) or default("shell")
         folder = self.text(node["working-directory"]) or default("working-directory")
         read = structs.replace(step, script=self.text(node["run"]), shell=shell, folder=folder)

@@ -258,7 +258,7 @@ class Preparation:
         return state_dir if self._config.history and state_dir.is_dir() else None
 
     def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
-        return discover(config, cwd=cwd, python=self._project_python, origins=self._origins)
+        return discover(config, self._project_python, cwd=cwd, origins=self._origins)
 
     def _project_python(self) -> ProjectPython:
         if self._config.history and self._config.mode is Mode.RUN:

@@ -50,7 +50,6 @@ PASSWORD_FILE_ROW = setting(
     optional(PATH),
     "file with the broker's password, so that the address need not contain it",
     group=Group.QUEUE,
-    default="none",
 )
 SECRET_FILE_ROW = setting(
     "secret-file",
