@@ -16,6 +16,7 @@ from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 _BLOCK_KEYS = 128
+"""About the square root of the files of a large run: a search looks at as many blocks as keys in one."""
 
 
 class GroupQueue:
