@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from dispatcher.engine.signals import watch_interrupts
 from dispatcher.model.events import Reporter, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, TestResults, exit_code_of
+from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.console.lines import nothing_found_line
 from dispatcher.reporters.factory import (
     make_console,
@@ -32,7 +34,6 @@ from dispatcher.terminal.stream import (
     SafeStream,
     TextStream,
     is_terminal,
-    resolve_output,
     use_color,
     use_live_footer,
 )
@@ -44,7 +45,6 @@ from passmuster.model.version import VERSION
 if TYPE_CHECKING:
     from dispatcher.cli.subcommands import SubcommandArguments, SubcommandCall
     from dispatcher.merge.writer import RecordReporter
-    from dispatcher.reporters.ci.plain import PlainOutput
 
 
 def _find_subcommand(name: str) -> Callable[[SubcommandCall, SubcommandArguments[Any]], int]:
@@ -98,10 +98,8 @@ class Command:
         self._cwd = cwd
         self._target, self._warm_target = target, warm_target
         self._program = program
-        self._stdout = self._document_out = stdout
-        self._stderr = stderr
-        self._out = SafeStream(stdout)
-        self._err = SafeStream(stderr)
+        self._stdout, self._stderr = stdout, stderr
+        self._print_through(PlainOutput(stdout, stderr, document=stdout))
 
     def run(self) -> int:
         """Execute the request and return the exit status."""
@@ -122,7 +120,7 @@ class Command:
             self._complain(str(error))
             return error.exit_code
         except KeyboardInterrupt:
-            self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
+            self._warn("interrupted before the first test")
             return ExitCode.INTERRUPTED
 
     def _run_subcommand(self, name: str, *argv: str) -> int:
@@ -142,7 +140,7 @@ class Command:
         )
         arguments = SUBCOMMANDS[name].parse(call)
         for note in arguments.notes:
-            self._warn(note, color=False)
+            self._warn(note)
         if arguments.answer:
             self._out.write(arguments.answer)
             return ExitCode.OK
@@ -175,14 +173,13 @@ class Command:
         )
         selection = runner.selection
         shard_plan = selection.shard_plan
-        color = self._color(config, self._stdout)
         if not selection.files and not (shard_plan and shard_plan.whole):
-            return self._report_no_files(selection, config, color=color)
+            return self._report_no_files(selection, config)
         if config.mode is Mode.LIST:
             self._list(selection, config)
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
-            self._dry_run(runner.prepare(), config, color=color)
+            self._dry_run(runner.prepare(), config)
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
@@ -191,22 +188,13 @@ class Command:
         return self._run_files(runner, selection.config)
 
     def _run_files(self, runner: TestRunner, config: TestConfig) -> int:
-        with self._make_output(config) as output:
-            self._print_through(output)
-            return self._run_tests(runner, config, output, color=self._color(config, self._stdout))
+        with self._make_output(config):
+            return self._run_tests(runner, config)
 
     def _run_apart(self, argv: Sequence[str], runner: TestRunner, config: TestConfig) -> int:
         """Run files as a call with these arguments does, whatever this call prints besides."""
-        command = Command(
-            argv,
-            environ=self._environ,
-            cwd=self._cwd,
-            target=self._target,
-            warm_target=self._warm_target,
-            program=self._program,
-            stdout=self._stdout,
-            stderr=self._stderr,
-        )
+        command = copy(self)
+        command._argv = tuple(argv)
         return command._run_files(runner, config)
 
     def _list(self, selection: Selection, config: TestConfig) -> None:
@@ -224,7 +212,7 @@ class Command:
             self._say(line)
         self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
 
-    def _dry_run(self, prepared: Prepared, config: TestConfig, *, color: bool) -> None:
+    def _dry_run(self, prepared: Prepared, config: TestConfig) -> None:
         """Print the plan."""
         plan, layout = prepared.plan, str(prepared.selection.layout)
         if config.output is OutputFormat.JSON:
@@ -241,11 +229,9 @@ class Command:
             return
         from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
-        lines = dry_run_lines(plan, layout, prepared.capacity, prepared.interpreter)
-        text = "".join(f"{line}\n" for line in lines)
-        self._out.write(colored(text) if color else text)
+        self._print(dry_run_lines(plan, layout, prepared.capacity, prepared.interpreter), config)
 
-    def _report_no_files(self, selection: Selection, config: TestConfig, *, color: bool) -> int:
+    def _report_no_files(self, selection: Selection, config: TestConfig) -> int:
         layout = selection.layout
         line = nothing_found_line(include_integration=config.include_integration)
         if config.nothing_selected:
@@ -262,21 +248,20 @@ class Command:
         elif config.output.is_document and config.mode is Mode.RUN:
             self._err.write(f"{line}\n")
             results = TestResults(records=(), duration_s=0.0)
-            self._console(config, has_footer=False).handle(RunFinished(at_s=0.0, results=results))
+            self._console(config).handle(RunFinished(at_s=0.0, results=results))
         else:
-            self._out.write(f"{colored(line) if color else line}\n")
+            self._print([line], config)
         is_scripts = layout.kind is LayoutKind.SCRIPTS and not layout.is_default
         return ExitCode.OK if config.selects_by_history or is_scripts else ExitCode.NO_TESTS
 
     def _make_output(self, config: TestConfig) -> PlainOutput:
-        """Return the streams for a run. Beside a document, nothing is printed to standard output."""
-        self._document_out = self._stdout
-        out = self._stderr if config.output.is_document else self._stdout
-        return make_output(config, self._environ, out=out, err=self._stderr)
+        """Send all further output of Passmuster through the streams for a run, up to the last error."""
+        output = make_output(config, self._environ, stdout=self._stdout, stderr=self._stderr)
+        self._print_through(output)
+        return output
 
     def _print_through(self, output: PlainOutput) -> None:
-        """Send all further output of Passmuster through this object, up to the last error."""
-        self._stdout, self._stderr = output.out, output.err
+        self._output = output
         self._out, self._err = SafeStream(output.out), SafeStream(output.err)
 
     def _join(self, loaded: Loaded) -> int | None:
@@ -284,54 +269,57 @@ class Command:
         from dispatcher.join.command_context import CommandContext  # Loads redis, as does the next.
         from dispatcher.join.member import join
 
-        config, color = loaded.config, self._color(loaded.config, self._stdout)
+        config = loaded.config
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
         told = structs.replace(config, verbosity=verbosity)
-        with self._make_output(config) as output:
-            self._print_through(output)
+        with self._make_output(config):
             host = CommandContext(
                 environ=self._environ,
                 cwd=self._cwd,
                 origins=loaded.origins,
-                run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
+                run=self._run_tests,
                 # Only the leader prints annotations and pages for a CI: once is enough.
-                console=lambda: self._console(told, has_footer=False),
-                files=lambda: make_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
+                console=lambda: self._console(told),
+                files=lambda: make_reporters(config, rerun=self._rerun, say=self._tell(config)),
                 write=self._out.write,
                 say=self._say,
                 complain=self._complain,
-                color=color,
+                color=self._color(config),
             )
             return join(config, host)
 
-    def _warn(self, line: str, *, color: bool) -> None:
+    def _warn(self, line: str, *, color: bool = False) -> None:
         self._err.write(f"{tagged(Tag.WARN, one_line(line), color=color)}\n")
 
     def _say(self, line: str) -> None:
-        self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
-
-    def _tell(self, *, color: bool) -> Callable[[str], None]:
-        """Return a function that prints a line of the report."""
-        return lambda line: self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+        self._err.write(f"{tagged(Tag.INFO, one_line(line))}\n")
 
     def _complain(self, line: str) -> None:
-        self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
+        self._err.write(f"{tagged(Tag.FAIL, one_line(line))}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
+    def _print(self, lines: Iterable[str], config: TestConfig) -> None:
+        """Print lines of the report, in which only the tags are coloured."""
+        text = "".join(f"{line}\n" for line in lines)
+        self._out.write(colored(text) if self._color(config) else text)
+
+    def _tell(self, config: TestConfig) -> Callable[[str], None]:
+        """Return a function that prints a line of the report."""
+        return lambda line: self._print([tagged(Tag.INFO, one_line(line))], config)
+
+    def _run_tests(self, runner: TestRunner, config: TestConfig) -> int:
         live = not config.output.is_document and use_live_footer(
-            config.verbosity, self._environ, is_terminal=is_terminal(self._stdout)
+            config.verbosity, self._environ, is_terminal=is_terminal(self._output.out)
         )
-        console = self._console(config, has_footer=live)
-        say = self._tell(color=color)
+        console, say = self._console(config, has_footer=live), self._tell(config)
         files = make_reporters(config, rerun=self._rerun, say=say)
-        reporters = [*output.around(console), *files, *make_live_reporters(config, say=say)]
+        reporters = [*self._output.around(console), *files, *make_live_reporters(config, say=say)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, samples_usage=live or wants_samples(config))
         code: int = exit_code_of(results)
         if config.enable_coverage and results.records:
-            code = max(code, self._report_coverage(runner, config, record, color=color))
+            code = max(code, self._report_coverage(runner, config, record))
         if record is not None:
             record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
@@ -341,7 +329,7 @@ class Command:
             from dispatcher.config.rerun import resume_command  # Few runs are interrupted.
 
             line = f"To resume this run: {resume_command(self._program, self._argv, runner.run_id)}"
-            self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
+            self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._output.err))}\n")
         if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
         return code
@@ -353,20 +341,10 @@ class Command:
 
         return RecordReporter(config.record, root=config.root, environ=self._environ)
 
-    def _console(self, config: TestConfig, *, has_footer: bool) -> Reporter:
-        resolved = resolve_output(config.output, is_terminal=is_terminal(self._stdout))
-        return make_console(
-            structs.replace(config, output=resolved),
-            self._environ,
-            out=self._document_out if resolved.is_document else self._stdout,
-            err=self._stderr,
-            rerun=self._rerun,
-            has_footer=has_footer,
-        )
+    def _console(self, config: TestConfig, *, has_footer: bool = False) -> Reporter:
+        return make_console(config, self._environ, self._output, rerun=self._rerun, has_footer=has_footer)
 
-    def _report_coverage(
-        self, runner: TestRunner, config: TestConfig, record: RecordReporter | None, *, color: bool
-    ) -> int:
+    def _report_coverage(self, runner: TestRunner, config: TestConfig, record: RecordReporter | None) -> int:
         """Write the coverage reports, print their summary, and keep the data for a merge."""
         from dispatcher.coverage.combine import CoverageReport
         from dispatcher.coverage.finalize import finalize_coverage
@@ -374,7 +352,7 @@ class Command:
         def make() -> CoverageReport:
             return runner.generate_coverage(record.keep_coverage if record is not None else None)
 
-        return finalize_coverage(make, config, self._out.write, color=color)
+        return finalize_coverage(make, config, self._out.write, color=self._color(config))
 
     def _rerun(self, record: FileAttempts) -> str:
         """Return the command that reruns one file as this run ran it."""
@@ -382,8 +360,9 @@ class Command:
 
         return rerun_command(self._program, self._argv, record)
 
-    def _color(self, config: TestConfig, stream: TextStream) -> bool:
-        return use_color(config.color, self._environ, is_terminal=is_terminal(stream))
+    def _color(self, config: TestConfig, stream: TextStream | None = None) -> bool:
+        """Return whether to colour what is printed to a stream; None: to that of the report."""
+        return use_color(config.color, self._environ, is_terminal=is_terminal(stream or self._output.out))
 
 
 def _may_ask_early(word: str) -> bool:

@@ -22,7 +22,7 @@ from dispatcher.model.events import Reporter, RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, exit_code_of
 from dispatcher.reporters.factory import make_console, make_output, make_reporters
-from dispatcher.terminal.stream import SafeStream, is_terminal, resolve_output, use_color
+from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.text import one_line
@@ -72,9 +72,9 @@ class _Merge:
 
     def run(self, records: Sequence[RecordedRun]) -> int:
         call = self._call
-        out = call.stderr if self._config.output.is_document else call.stdout
-        with make_output(self._config, call.environ, out=out, err=call.stderr) as self._output:
-            self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
+        output = make_output(self._config, call.environ, stdout=call.stdout, stderr=call.stderr)
+        with output as self._output:
+            self._out, self._err = SafeStream(output.out), SafeStream(output.err)
             return self._merge(records)
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
@@ -117,18 +117,9 @@ class _Merge:
         def rerun(record: FileAttempts) -> str:
             return rerun_command(program, (), record)
 
-        output = resolve_output(self._config.output, is_terminal=is_terminal(self._output.out))
-        console = make_console(
-            structs.replace(
-                self._config,
-                output=output,
-                verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
-            ),
-            self._call.environ,
-            out=self._call.stdout if output.is_document else self._output.out,
-            err=self._output.err,
-            rerun=rerun,
-        )
+        verbosity = Verbosity.VERBOSE if is_verbose else Verbosity.QUIET
+        config = structs.replace(self._config, verbosity=verbosity)
+        console = make_console(config, self._call.environ, self._output, rerun=rerun)
 
         def say(line: str) -> None:
             self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")

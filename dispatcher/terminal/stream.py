@@ -139,7 +139,7 @@ def _is_dumb(environ: Mapping[str, str]) -> bool:
     return environ.get("TERM", "") in ("dumb", "unknown")
 
 
-_FALLBACK_SIZE = os.terminal_size((80, 24))
+FALLBACK_SIZE = os.terminal_size((80, 24))
 
 
 def terminal_size(stream: TextStream) -> os.terminal_size:
@@ -147,6 +147,6 @@ def terminal_size(stream: TextStream) -> os.terminal_size:
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return _FALLBACK_SIZE
+        return FALLBACK_SIZE
     # A terminal without a known size reports zero (an `expect` script, some CI systems).
-    return size if size.columns and size.lines else _FALLBACK_SIZE
+    return size if size.columns and size.lines else FALLBACK_SIZE

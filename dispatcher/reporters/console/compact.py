@@ -6,12 +6,9 @@ Every further attempt at a file has a row too, except one that only verifies a p
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import assert_never
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -26,7 +23,6 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import RerunReason
-from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.compact_summary import compact_summary_lines
 from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.lines import (
@@ -42,9 +38,7 @@ from dispatcher.reporters.console.lines import (
     status_text,
 )
 from dispatcher.reporters.console.rows import MIN_COLUMNS, row, shortened_path
-from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.text import one_line
 from passmuster.model.units import format_seconds
@@ -53,42 +47,17 @@ from passmuster.model.units import format_seconds
 class CompactReporter(LineReporter):
     """Prints the rows and the summary.
 
-    Args:
-        verbosity: quiet prints the end only; verbose adds a row for each file that passed.
-        rerun: returns the command that reruns one file.
-        log: returns the path of a file's output in the run with an ID; empty: it is not kept.
-        size: returns the terminal's size.
+    A quiet report has the end only; a verbose one also has a row for each file that passed.
     """
-
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        color: bool,
-        verbosity: Verbosity,
-        rerun: Callable[[FileAttempts], str],
-        log: Callable[[str, FileAttempts], str],
-        size: Callable[[], os.terminal_size],
-        warn_stream: TextStream,
-        warn_color: bool | None = None,
-    ) -> None:
-        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
-        self._verbosity = verbosity
-        self._rerun = rerun
-        self._log = log
-        self._size = size
-        self._limits: Sequence[Limit] = ()
-        self._run_id = ""
 
     def lines(self, event: RunEvent) -> Sequence[str]:
         """Return the lines of an event."""
         match event:
             case RunStarted():
-                self._limits, self._run_id = event.limits, event.plan.run_id
                 return self._unless_quiet(self._started_lines(event))
             case FileSlow(file=file, seconds=seconds):
                 text = f": still running after {format_seconds(seconds)}"
-                room = self._size().columns - 1 - len(tagged(Tag.WARN, text))
+                room = self._columns - len(tagged(Tag.WARN, text))
                 line = tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)
                 return self._unless_quiet([line])
             case AttemptFinished():
@@ -103,10 +72,9 @@ class CompactReporter(LineReporter):
                 return compact_summary_lines(
                     event.results,
                     limits=self._limits,
-                    rerun=self._rerun,
-                    log=partial(self._log, self._run_id),
-                    verbosity=self._verbosity,
-                    size=self._size(),
+                    hints=self._hints,
+                    is_verbose=self._is_verbose,
+                    size=self._context.size(),
                 )
             case AttemptStarted() | UsageSampled() | Notice():
                 return []
@@ -114,11 +82,12 @@ class CompactReporter(LineReporter):
                 assert_never(event)
 
     @property
-    def _is_verbose(self) -> bool:
-        return self._verbosity is Verbosity.VERBOSE
+    def _columns(self) -> int:
+        # One column stays free, because terminals differ in how the cursor moves after the last one.
+        return self._context.size().columns - 1
 
     def _unless_quiet(self, lines: list[str]) -> list[str]:
-        return [] if self._verbosity is Verbosity.QUIET else lines
+        return [] if self._is_quiet else lines
 
     def _started_lines(self, event: RunStarted) -> list[str]:
         values = {limit.name: limit.value for limit in event.limits}
@@ -168,7 +137,7 @@ class CompactReporter(LineReporter):
             remark,
             seconds=result.duration,
             peak_bytes=result.peak_bytes,
-            columns=self._size().columns - 1,
+            columns=self._columns,
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from dispatcher.config.choices import Verbosity
-from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.model.results import TestResults
+from dispatcher.reporters.console.line_reporter import Hints
 from dispatcher.reporters.console.rows import clipped
 from dispatcher.reporters.console.summary import (
     attention_lines,
@@ -36,29 +36,25 @@ def compact_summary_lines(
     results: TestResults,
     *,
     limits: Sequence[Limit],
-    rerun: Callable[[FileAttempts], str],
-    log: Callable[[FileAttempts], str],
-    verbosity: Verbosity,
+    hints: Hints,
+    is_verbose: bool,
     size: os.terminal_size,
 ) -> list[str]:
     """Return all lines after the last file.
 
     Args:
         limits: the limits at the start of the run; the memory budget is quoted from them.
-        rerun: returns the command that reruns one file.
-        log: returns the path of its output; empty: it is not kept.
-        verbosity: verbose adds the slowest and the biggest files.
+        is_verbose: adds the slowest and the biggest files.
     """
     summary, failed = summarize(results), by_path(results.failed)
     lines: list[str] = []
     if failed:
         # Only a run with failures waits for this.
-        from dispatcher.reporters.failure_report import Hints, failed_files_lines
+        from dispatcher.reporters.failure_report import failed_files_lines
 
-        hints = Hints(rerun=rerun, log=log)
         lines += ["", *failed_files_lines(failed, hints, max_lines=MAX_FAILURE_LINES), ""]
     is_scrolled = len(lines) > size.lines - _NEEDED_ROWS
-    if verbosity is Verbosity.VERBOSE:
+    if is_verbose:
         lines += ranking_lines(results, summary)
     lines += shortened_lists(attention_lines(results), MAX_LISTED)
     if is_scrolled:

@@ -6,10 +6,9 @@ this one, and `live` keeps a footer below either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -24,8 +23,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, TOLD_BEFORE, RerunReason
-from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.console.line_reporter import LineReporter
+from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter
 from dispatcher.reporters.console.lines import (
     PASSED_EXCLUSIVELY,
     RULE,
@@ -41,9 +39,7 @@ from dispatcher.reporters.console.lines import (
     verdict_lines,
 )
 from dispatcher.reporters.console.summary import summary_lines
-from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, indented, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.text import one_line, shown_lines
 from passmuster.model.units import format_seconds
@@ -52,25 +48,11 @@ from passmuster.model.units import format_seconds
 class ConsoleReporter(LineReporter):
     """Prints the contract's lines.
 
-    Args:
-        verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
-        rerun: returns the command that reruns one file.
+    A quiet report has failures and the summary only; a verbose one also has what each file printed.
     """
 
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        color: bool,
-        verbosity: Verbosity,
-        rerun: Callable[[FileAttempts], str],
-        warn_stream: TextStream,
-        warn_color: bool | None = None,
-    ) -> None:
-        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
-        self._verbosity = verbosity
-        self._rerun = rerun
-        self._limits: Sequence[Limit] = ()
+    def __init__(self, context: ConsoleContext) -> None:
+        super().__init__(context)
         self._printed: dict[str, bool] = {}
         """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
@@ -78,7 +60,6 @@ class ConsoleReporter(LineReporter):
         """Return the lines of an event."""
         match event:
             case RunStarted():
-                self._limits = event.limits
                 return [] if self._is_quiet else _started_lines(event)
             case AttemptStarted():
                 return self._attempt_lines(event)
@@ -94,20 +75,15 @@ class ConsoleReporter(LineReporter):
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
                 return summary_lines(
-                    event.results, limits=self._limits, rerun=self._rerun, verbosity=self._verbosity
+                    event.results,
+                    limits=self._limits,
+                    rerun=self._context.rerun,
+                    is_verbose=self._is_verbose,
                 )
             case UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
-
-    @property
-    def _is_quiet(self) -> bool:
-        return self._verbosity is Verbosity.QUIET
-
-    @property
-    def _is_verbose(self) -> bool:
-        return self._verbosity is Verbosity.VERBOSE
 
     def _attempt_lines(self, event: AttemptStarted) -> list[str]:
         # The verdict of a file before such an attempt is printed, or a line said that the file reruns.

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.results import (
     FileAttempts,
     Finding,
@@ -57,20 +56,20 @@ def summary_lines(
     *,
     limits: Sequence[Limit],
     rerun: Callable[[FileAttempts], str],
-    verbosity: Verbosity,
+    is_verbose: bool,
 ) -> list[str]:
     """Return all lines of the summary.
 
     Args:
         limits: the limits at the start of the run; the memory budget is quoted from them.
         rerun: returns the command that reruns one file.
-        verbosity: verbose adds the slowest and the biggest files.
+        is_verbose: adds the slowest and the biggest files.
     """
     summary = summarize(results)
     lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
     if results.tests_cpu_s:
         lines.append(tagged(Tag.INFO, cpu_text(results)))
-    if verbosity is Verbosity.VERBOSE:
+    if is_verbose:
         lines += ranking_lines(results, summary)
     lines += attention_lines(results)
     if results.failed:

@@ -13,6 +13,7 @@ from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
 from dispatcher.model.results import TestResults
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.lines import RULE
 from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
@@ -38,7 +39,9 @@ def run(
     """Run a script; return the lines between the list of files and the summary's numbers, and all else."""
     out, listener = io.StringIO(), Listener()
     console = ConsoleReporter(
-        out, color=False, verbosity=verbosity, rerun=lambda record: "again", warn_stream=io.StringIO()
+        ConsoleContext(
+            stream=out, warn_stream=io.StringIO(), verbosity=verbosity, rerun=lambda record: "again"
+        )
     )
     backend = ScriptedBackend(script=script, slots=slots)
     results = make_run(backend, list(script), [console, listener], config or TestConfig()).execute()
