@@ -222,7 +222,7 @@ class WatchSession:
         They notice if a file changes that they have imported, but not if packages do, or if pytest would now
         read another configuration or conftest.
         """
-        before, self._environment = self._environment, runner.environment
+        before, self._environment = self._environment, runner.inputs.environment()
         names = {path.rpartition("/")[2] for path in changed}
         is_other = before != self._environment or not names.isdisjoint(_READ_BY_PYTEST)
         if before is not None and is_other:
