@@ -15,7 +15,7 @@ from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
-from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.text import JsonValue, json_fields, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 _MAX_REASONS = 5
@@ -224,21 +224,10 @@ def explain_json(what: Explanation) -> bytes:
     return json_line(
         {
             "version": VERSION,
-            "path": what.file.path,
-            "label": what.file.label,
-            "kind": str(what.file.kind),
-            "never_ran": what.never_ran,
-            "changed": what.is_changed,
-            "affected": list(what.affected),
-            "found": what.is_found,
+            **json_fields(what.file, "path", "label", "kind"),
+            **json_fields(what, "never_ran", "changed=is_changed", "affected", "found=is_found"),
             "waits": [
-                {
-                    "pid": pid,
-                    "what": waits.what,
-                    "duration_s": round(waits.seconds, 3),
-                    "needed_bytes": waits.needed_bytes,
-                    "held_by": waits.held_by,
-                }
+                {"pid": pid, **json_fields(waits, "what", "duration_s=seconds", "needed_bytes", "held_by")}
                 for pid, waits in what.waits
             ],
             "last_run": last_run,
@@ -252,35 +241,19 @@ def explain_json(what: Explanation) -> bytes:
 def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> dict[str, JsonValue]:
     result = attempt.result
     return {
-        "attempt": result.attempt,
-        "status": str(result.status),
-        "error": result.error,
+        **json_fields(result, "attempt", "status", "error"),
         "attempt_reason": reason,
-        "started_at": result.started_at,
-        "after_s": round(attempt.after_s, 6),
-        "concurrent_files": attempt.concurrent_files,
-        "start_delayed_by": result.start_delayed_by,
-        "worker": result.worker,
-        "interpreter": result.interpreter,
-        "slot": result.slot,
-        "was_alone": result.was_alone,
-        "duration_s": round(result.duration, 6),
-        "cpu_s": result.cpu_s,
-        "peak_bytes": result.peak_bytes,
-        "isolation": str(result.isolation),
-        "isolation_note": result.isolation_note,
+        **json_fields(result, "started_at"),
+        **json_fields(attempt, "after_s", "concurrent_files"),
+        **json_fields(result, "start_delayed_by", "worker", "interpreter", "slot", "was_alone"),
+        **json_fields(result, "duration_s=duration", "cpu_s", "peak_bytes", "isolation", "isolation_note"),
         "tests": len(result.cases),
         "failed_tests": list(attempt.failed_tests),
         "slowest_tests": [
             {"name": name, "duration_s": round(seconds, 6)} for name, seconds in attempt.slowest_tests
         ],
         "named_tests": [
-            {
-                "name": name,
-                "outcome": str(case.outcome),
-                "duration_s": round(case.seconds, 6),
-                "message": case.message,
-            }
+            {"name": name, **json_fields(case, "outcome", "duration_s=seconds", "message")}
             for name, case in attempt.cases_of(tests)
         ],
         "output": attempt.output or None,
@@ -290,17 +263,13 @@ def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> 
 def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     task, baseline = planned.task, planned.baseline
     return {
-        "place": what.position,
-        "files": what.total,
+        **json_fields(what, "place=position", "files=total"),
         "order_reason": planned.order_reason,
         "parts": len(task.parts),
         "isolation": str(task.isolation),
         "isolation_reason": what.start_method,
-        "predicted_s": task.predicted_s,
-        "predicted_cpu_s": task.predicted_cpu_s,
-        "predicted_bytes": task.predicted_bytes,
-        "limit_bytes": what.limit_bytes,
-        "budget_bytes": what.budget_bytes,
+        **json_fields(task, "predicted_s", "predicted_cpu_s", "predicted_bytes"),
+        **json_fields(what, "limit_bytes", "budget_bytes"),
         "timeout_s": task.limits.timeout_s,
         "exclusive": task.exclusive,
         "spawned": None if baseline is None else to_builtins(baseline.spawned),

@@ -16,7 +16,7 @@ from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.oversubscription import max_slots
 from passmuster.model.status import RunnerKind
-from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.text import JsonValue, json_fields, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 VERSION = 2
@@ -72,9 +72,7 @@ def plan_json(answer: PlanReport) -> bytes:
     return json_line(
         {
             "version": VERSION,
-            "files": answer.files,
-            "unknown": answer.unknown,
-            "assumed_s": answer.assumed_s,
+            **json_fields(answer, "files", "unknown", "assumed_s"),
             "requested": None if answer.requested is None else _object(answer.requested),
             "alternatives": [_object(other) for other in answer.alternatives],
         }
@@ -87,13 +85,8 @@ def _object(one: Prediction) -> dict[str, JsonValue]:
         "oversubscribed": one.machine.idle_cpus is not None,
         "budget_bytes": one.machine.budget_bytes,
         "cpus": one.machine.cpus,
-        "nodes": one.nodes,
-        "duration_s": round(one.wall_s, 6),
-        "peak_bytes": one.peak_bytes,
-        "bounds": [
-            {"kind": str(bound.kind), "lower_bound_s": round(bound.lower_bound_s, 6), "name": bound.name}
-            for bound in one.bounds
-        ],
+        **json_fields(one, "nodes", "duration_s=wall_s", "peak_bytes"),
+        "bounds": [json_fields(bound, "kind", "lower_bound_s", "name") for bound in one.bounds],
     }
 
 
