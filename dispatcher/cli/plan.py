@@ -6,7 +6,7 @@ from msgspec import structs
 
 from dispatcher.cli.subcommands import PlanOptions, SubcommandArguments, SubcommandCall
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
-from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, predict
+from dispatcher.insight.prediction import alternatives, fill_in, median_time, predict
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import RunPlan
 from dispatcher.reporters.console.lines import nothing_found_line
@@ -42,23 +42,16 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     """Return the prediction for a plan on this many machines of that capacity."""
     planned = [task for item in plan.files for task in item.task.as_parts]
     unknown = sum(task.predicted_s is None for task in planned)
-    tasks = fill_in(planned)
-    if tasks is None:
+    assumed_s = median_time(planned)
+    if assumed_s is None:
         return PlanReport(files=len(plan.files), unknown=unknown)
-    machine = MachineSpec(
-        slots=capacity.slots,
-        budget_bytes=capacity.budget_bytes,
-        cpus=capacity.cpus,
-        idle_cpus=capacity.idle_cpus,
-    )
-    groups = dict(plan.groups)
-    asked = predict(tasks, machine, nodes=nodes, groups=groups)
-    usual_s = [task.predicted_s for task, before in zip(tasks, planned, strict=True) if before is not task]
+    tasks, groups = fill_in(planned, assumed_s), dict(plan.groups)
+    requested = predict(tasks, capacity, nodes=nodes, groups=groups)
     return PlanReport(
         files=len(plan.files),
         unknown=unknown,
-        assumed_s=usual_s[0] if usual_s else None,
-        requested=asked,
-        alternatives=alternatives(tasks, asked, groups=groups),
+        assumed_s=assumed_s if unknown else None,
+        requested=requested,
+        alternatives=alternatives(tasks, requested, groups=groups),
         groups=plan.groups,
     )

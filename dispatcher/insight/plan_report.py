@@ -27,18 +27,15 @@ WORTH_IT = 1.1
 
 
 class PlanReport(Struct, frozen=True, kw_only=True):
-    """The prediction for a run.
-
-    Args:
-        unknown: how many of them never ran, and were assumed to take the median.
-        usual_s: that median; None: no file ever ran, and nothing can be predicted.
-        asked: the prediction for the requested configuration; None: as above.
-    """
+    """The predictions for a run, as it was requested and otherwise."""
 
     files: int
     unknown: int
+    """How many of them never ran, and were assumed to take the median time."""
     assumed_s: float | None = None
+    """That median; None: all files ran, or none ever did."""
     requested: Prediction | None = None
+    """None: no file ever ran, so nothing can be predicted."""
     alternatives: tuple[Prediction, ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 

@@ -11,10 +11,10 @@ from dispatcher.cli.plan import answer_for
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import (
     LowerBoundKind,
-    MachineSpec,
     Prediction,
     alternatives,
     fill_in,
+    median_time,
     predict,
 )
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
@@ -24,7 +24,7 @@ from passmuster.model.task import TestTask
 from passmuster.model.test_selection import FilePart
 
 MIB = 1024**2
-MACHINE = MachineSpec(slots=2, budget_bytes=1000 * MIB, cpus=2)
+MACHINE = Capacity(slots=2, budget_bytes=1000 * MIB, total_bytes=1000 * MIB, limits=(), cpus=2)
 
 
 def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: int = 1) -> TestTask:
@@ -38,7 +38,7 @@ def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: in
 
 
 def predicted(
-    *tasks: TestTask, machine: MachineSpec = MACHINE, groups: Mapping[str, int] | None = None
+    *tasks: TestTask, machine: Capacity = MACHINE, groups: Mapping[str, int] | None = None
 ) -> Prediction:
     return predict(tasks, machine, groups=groups or {})
 
@@ -101,11 +101,12 @@ def test_a_file_of_unknown_processor_time_is_taken_to_use_one_throughout() -> No
 
 
 def test_files_that_never_ran_take_the_median() -> None:
-    filled = fill_in([task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)])
+    tasks = [task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)]
+    assumed_s = median_time(tasks)
 
-    assert filled is not None
-    assert [one.predicted_s for one in filled] == [1.0, 2.0, 5.0, 2.0]
-    assert fill_in([task("a", None)]) is None
+    assert assumed_s is not None
+    assert [one.predicted_s for one in fill_in(tasks, assumed_s)] == [1.0, 2.0, 5.0, 2.0]
+    assert median_time([task("a", None)]) is None
 
 
 def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> None:
