@@ -21,6 +21,7 @@ from dispatcher.insight.last_run import find_newest_run
 from dispatcher.insight.status_report import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import FileKind, TestFile
+from passmuster.host.capacity import resolve_limit
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
@@ -38,9 +39,12 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    explanation = _explain(structs.replace(config, broker=None, cluster=None), call, arguments.options.run_id)
+    config = structs.replace(config, broker=None, cluster=None)
     local = local_runs(config.machine_folder, call.environ)
-    explanation = structs.replace(explanation, waits=waits_of(config.root, local, now_at=time.time()))
+    explanation = structs.replace(
+        _explain(config, call, arguments.options.run_id),
+        waits=waits_of(config.root, local, now_at=time.time()),
+    )
     if arguments.options.json:
         call.write(explain_json(explanation).decode("ascii"))
     else:
@@ -65,39 +69,33 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
         raise ConfigurationError(
             f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
         )
-    mine = structs.replace(
-        everything,
-        include_integration=file.kind is FileKind.INTEGRATION,
-        paths=() if is_found else (str(config.root / file.path),),
-    )
-    affected = _affected(file, mine, call)
-    return _with_plan(structs.replace(explanation, is_found=is_found, affected=affected), mine, call)
-
-
-def _affected(file: TestFile, config: TestConfig, call: SubcommandCall) -> tuple[str, ...]:
-    """Return why a change may affect a file; empty: none does."""
-    only = structs.replace(config, paths=(str(config.root / file.path),), changed=MERGE_BASE)
-    return call.runner(only).selection.reasons.get(file.path, ())
+    named = (str(config.root / file.path),)
+    only = structs.replace(everything, include_integration=file.kind is FileKind.INTEGRATION, paths=named)
+    affected = call.runner(structs.replace(only, changed=MERGE_BASE)).selection.reasons.get(file.path, ())
+    explanation = structs.replace(explanation, is_found=is_found, affected=affected)
+    return _with_plan(explanation, structs.replace(only, paths=()) if is_found else only, call)
 
 
 def _with_plan(explanation: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
     prepared = call.runner(config).prepare()
     plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
-    place = [planned.file.path for planned in plan.files].index(explanation.file.path)
-    planned = plan.files[place]
-    limit_bytes = planned.task.limits.memory_bytes or budget_bytes
-    if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
-        limit_bytes = min(config.memory_limit.resolve(budget_bytes), budget_bytes)
+    path = explanation.file.path
+    position, planned = next(
+        (number, one) for number, one in enumerate(plan.files, start=1) if one.file.path == path
+    )
+    limit_bytes = planned.task.limits.memory_bytes or resolve_limit(
+        config.memory_limit, budget_bytes=budget_bytes
+    )
     group = planned.task.group
     return structs.replace(
         explanation,
         planned=planned,
-        position=place + 1,
+        position=position,
         total=len(plan.files),
-        limit_bytes=limit_bytes,
+        limit_bytes=limit_bytes or budget_bytes,
         budget_bytes=budget_bytes,
-        overrides=overrides_of(explanation.file.path, config),
+        overrides=overrides_of(path, config),
         group_max=group_limits(config).get(group) if group else None,
         start_method=start_method_of(planned, explanation.known, config),
     )

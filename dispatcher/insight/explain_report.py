@@ -87,14 +87,17 @@ def _now_lines(what: Explanation) -> Iterator[str]:
 def _run_lines(run: PastRun, limit_bytes: int, tests: Sequence[str]) -> Iterator[str]:
     state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
-    reasons = rerun_reasons([attempt.result for attempt in run.attempts])
-    for attempt, reason in zip(run.attempts, reasons, strict=True):
+    for attempt, reason in _with_reasons(run.attempts):
         result = attempt.result
         yield _line(f"attempt {result.attempt}", _status_text(result))
         if reason is not None:
             yield _line("rerun reason", _RERUN_REASONS[reason], indent=4)
         yield from _attempt_lines(attempt, limit_bytes)
         yield from _test_lines(attempt, tests)
+
+
+def _with_reasons(attempts: Sequence[PastAttempt]) -> Iterator[tuple[PastAttempt, RerunReason | None]]:
+    yield from zip(attempts, rerun_reasons([attempt.result for attempt in attempts]), strict=True)
 
 
 def _status_text(result: TestResult) -> str:
@@ -209,18 +212,6 @@ VERSION = 2
 
 def explain_json(what: Explanation) -> bytes:
     """Return the object."""
-    last = what.last
-    last_run: JsonValue = None
-    if last is not None:
-        reasons = rerun_reasons([attempt.result for attempt in last.attempts])
-        last_run = {
-            "run_id": last.run_id,
-            "complete": last.is_complete,
-            "attempts": [
-                _attempt(attempt, None if reason is None else str(reason), what.file.selection.tests)
-                for attempt, reason in zip(last.attempts, reasons, strict=True)
-            ],
-        }
     return json_line(
         {
             "version": VERSION,
@@ -230,7 +221,7 @@ def explain_json(what: Explanation) -> bytes:
                 {"pid": pid, **json_fields(waits, "what", "duration_s=seconds", "needed_bytes", "held_by")}
                 for pid, waits in what.waits
             ],
-            "last_run": last_run,
+            "last_run": None if what.last is None else _last(what.last, what.file.selection.tests),
             "next_run": None if what.planned is None else _next(what, what.planned),
             "failing_tests": [] if what.known is None else list(what.known.failing_tests),
             "outcomes": [[str(status) for status in run] for run in what.outcomes],
@@ -238,11 +229,18 @@ def explain_json(what: Explanation) -> bytes:
     )
 
 
-def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> dict[str, JsonValue]:
+def _last(run: PastRun, tests: Sequence[str]) -> dict[str, JsonValue]:
+    attempts: list[JsonValue] = [
+        _attempt(attempt, reason, tests) for attempt, reason in _with_reasons(run.attempts)
+    ]
+    return {**json_fields(run, "run_id", "complete=is_complete"), "attempts": attempts}
+
+
+def _attempt(attempt: PastAttempt, reason: RerunReason | None, tests: Sequence[str]) -> dict[str, JsonValue]:
     result = attempt.result
     return {
         **json_fields(result, "attempt", "status", "error"),
-        "attempt_reason": reason,
+        "attempt_reason": None if reason is None else str(reason),
         **json_fields(result, "started_at"),
         **json_fields(attempt, "after_s", "concurrent_files"),
         **json_fields(result, "start_delayed_by", "worker", "interpreter", "slot", "was_alone"),
