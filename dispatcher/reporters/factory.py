@@ -107,13 +107,13 @@ def _find_log(runs: Path, run_id: str, record: FileAttempts) -> str:
 def make_reporters(
     config: TestConfig,
     *,
-    rerun: Callable[[FileAttempts], str] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    rerun: Callable[[FileAttempts], str],
+    say: Callable[[str], None],
 ) -> list[Reporter]:
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        rerun: returns the command that reruns one file; None: it is unknown.
+        rerun: returns the command that reruns one file.
         say: receives one line with the path of a report that the user did not name.
 
     Raises:
@@ -161,7 +161,7 @@ def _has_metrics(config: TestConfig) -> bool:
 
 
 def _html_reporter(
-    config: TestConfig, rerun: Callable[[FileAttempts], str] | None, say: Callable[[str], None]
+    config: TestConfig, rerun: Callable[[FileAttempts], str], say: Callable[[str], None]
 ) -> Reporter:
     from dispatcher.reporters.html.reporter import HtmlReporter
 

@@ -169,7 +169,7 @@ def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *
         "attempts_text": attempts_text(record),
         "earlier_runs": looks,
         "history": _history_text(looks),
-        "command": model.rerun(record) if model.rerun is not None else None,
+        "command": model.rerun(record),
         "finding": finding[1] if finding else "",
         "attempts": [
             _attempt(attempt, reasons.get(id(attempt)), budget) for attempt in (final, *record.others)
