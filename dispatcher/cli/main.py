@@ -57,19 +57,19 @@ def _find_subcommand(name: str) -> Callable[[SubcommandCall, SubcommandArguments
         case "completion":
             from dispatcher.cli.help import show_completion as run
         case "explain":
-            from dispatcher.cli.explain import show_explanation as run
+            from dispatcher.cli.insight import show_explanation as run
         case "merge":
             from dispatcher.cli.merge import run_merge as run
         case "migrate":
             from dispatcher.cli.migrate import migrate as run
         case "plan":
-            from dispatcher.cli.plan import show_plan as run
+            from dispatcher.cli.insight import show_plan as run
         case "schema":
             from dispatcher.cli.help import show_schema as run
         case "watch":
             from dispatcher.cli.watch import watch as run
         case _:
-            from dispatcher.cli.status import show_status as run
+            from dispatcher.cli.insight import show_status as run
     return run
 
 

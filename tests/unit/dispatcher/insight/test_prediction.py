@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.cli.plan import answer_for
+from dispatcher.cli.insight import answer_for
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import (
     LowerBoundKind,

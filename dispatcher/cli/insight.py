@@ -1,4 +1,4 @@
-"""`run-tests explain FILE`: how a file last ran, and how and why it will run next."""
+"""`run-tests explain`, `plan`, and `status`: what is known of a file, of a coming run, and of active runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import ExplainOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.subcommands import (
+    ExplainOptions,
+    PlanOptions,
+    StatusOptions,
+    SubcommandArguments,
+    SubcommandCall,
+)
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
@@ -18,12 +24,22 @@ from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import find_newest_run
-from dispatcher.insight.status_report import local_runs, waits_of
+from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
+from dispatcher.insight.prediction import alternatives, fill_in, median_time, predict
+from dispatcher.insight.status_report import (
+    BrokerState,
+    local_lines,
+    local_runs,
+    status_json,
+    status_lines,
+    waits_of,
+)
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import FileKind, TestFile
-from passmuster.host.capacity import resolve_limit
+from dispatcher.model.plan import FileKind, RunPlan, TestFile
+from dispatcher.reporters.console.lines import nothing_found_line
+from passmuster.host.capacity import Capacity, resolve_limit
 from passmuster.host.state_directory import STATE_DIRECTORY
-from passmuster.model.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.status import Status
 from passmuster.settings.values import MERGE_BASE, on_one_line
 
@@ -149,3 +165,86 @@ def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
     name = Path(text).name
     matches = [name] if name in labels else get_close_matches(text, labels, n=1)
     return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
+
+
+def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions]) -> int:
+    """Print the prediction for a run; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or there is no history.
+    """
+    if not arguments.config.history:
+        raise ConfigurationError("plan needs the history, which is switched off")
+    # The prediction is for this machine, or for several like it.
+    config = structs.replace(arguments.config, broker=None, cluster=None, shard=None)
+    runner = call.runner(config)
+    if not runner.discover_tests():
+        line = config.nothing_selected or nothing_found_line(include_integration=config.include_integration)
+        call.write(f"{line}\n")
+        return ExitCode.OK
+    prepared = runner.prepare()
+    answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
+    if arguments.options.json:
+        call.write(plan_json(answer).decode("ascii"))
+    else:
+        call.write_lines(plan_lines(answer))
+    return ExitCode.OK
+
+
+def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
+    """Return the prediction for a plan on this many machines of that capacity."""
+    planned = [task for item in plan.files for task in item.task.as_parts]
+    unknown = sum(task.predicted_s is None for task in planned)
+    assumed_s = median_time(planned)
+    if assumed_s is None:
+        return PlanReport(files=len(plan.files), unknown=unknown)
+    tasks, groups = fill_in(planned, assumed_s), dict(plan.groups)
+    requested = predict(tasks, capacity, nodes=nodes, groups=groups)
+    return PlanReport(
+        files=len(plan.files),
+        unknown=unknown,
+        assumed_s=assumed_s if unknown else None,
+        requested=requested,
+        alternatives=alternatives(tasks, requested, groups=groups),
+        groups=plan.groups,
+    )
+
+
+def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptions]) -> int:
+    """Print the runs on this machine, and the runs and workers of a broker; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+        InfrastructureError: the broker cannot be used.
+    """
+    local = local_runs(arguments.config.machine_folder, call.environ)
+    state = _broker_state(arguments.config) if arguments.config.broker is not None else None
+    if arguments.options.json:
+        call.write(status_json(state, local).decode("ascii"))
+    else:
+        lines = local_lines(local, now_at=time.time())
+        if state is not None:
+            lines += ["", *status_lines(state)]
+        call.write_lines(lines)
+    return ExitCode.OK
+
+
+def _broker_state(config: TestConfig) -> BrokerState:
+    # Only a status with a broker loads redis.
+    from dispatcher.queue.broker import broker_address
+    from passmuster.wire.access import BROKER_ERRORS, open_broker
+    from passmuster.wire.broker_inspector import BrokerInspector
+    from passmuster.wire.run_store import WorkerDirectory
+
+    address = broker_address(config)
+    try:
+        with closing(open_broker(address)) as client:
+            return BrokerState(
+                broker=address.shown,
+                runs=tuple(BrokerInspector(client).runs()),
+                workers=tuple(WorkerDirectory(client).statuses()),
+            )
+    except BROKER_ERRORS as error:
+        raise InfrastructureError(
+            f"the broker {address.shown} does not answer: {error}; check that it is running"
+        ) from error
