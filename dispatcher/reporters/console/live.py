@@ -15,16 +15,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from dispatcher.model.events import (
-    AttemptFinished,
-    AttemptStarted,
-    Reporter,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    UsageSampled,
-    VerdictSettled,
-)
+from dispatcher.model.events import Reporter, RunEvent, RunFinished, UsageSampled
 from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal
@@ -111,22 +102,11 @@ class LiveReporter:
 
     def handle(self, event: RunEvent) -> None:
         """Print the event's lines, and redraw the footer when it is due."""
-        match event:
-            case RunStarted():
-                self._progress.run_started(event)
-            case AttemptStarted():
-                self._progress.file_started(event)
-            case AttemptFinished():
-                self._progress.file_finished(event)
-            case VerdictSettled():
-                self._progress.file_settled(event)
-            case UsageSampled():
-                self._progress.usage_sampled(event)
-                self._draw_when_due()
-            case RunFinished():
-                self._remove_footer()
-            case _:
-                pass
+        self._progress.handle(event)
+        if isinstance(event, UsageSampled):
+            self._draw_when_due()
+        elif isinstance(event, RunFinished):
+            self._remove_footer()
         self._console.handle(event)
 
     def close(self) -> None:

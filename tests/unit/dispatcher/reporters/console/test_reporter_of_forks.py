@@ -11,7 +11,7 @@ from hypothesis import given
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
-from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
+from dispatcher.model.events import AttemptFinished, VerdictSettled
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.lines import RULE
@@ -254,19 +254,9 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], config
     _, results, listener = run(script, config)
     progress, decided = RunProgress(), 0
     for event in listener.events:
-        match event:
-            case RunStarted():
-                progress.run_started(event)
-            case AttemptStarted():
-                progress.file_started(event)
-            case AttemptFinished():
-                progress.file_finished(event)
-                decided += event.rerun_reason is None
-            case VerdictSettled():
-                progress.file_settled(event)
-                decided += 1
-            case _:
-                pass
+        progress.handle(event)
+        is_verdict = isinstance(event, AttemptFinished) and event.rerun_reason is None
+        decided += is_verdict or isinstance(event, VerdictSettled)
         assert 0 <= progress.done <= progress.total
 
     assert (progress.done, progress.failed) == (decided, len(results.failed))
