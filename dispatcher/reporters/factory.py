@@ -14,7 +14,7 @@ from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.ci.plain import PlainOutput
-from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter
+from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter, RerunCommand
 from dispatcher.reporters.outputs import OUTPUTS, output_path
 from dispatcher.terminal.stream import TextStream, is_terminal, resolve_output, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -43,13 +43,12 @@ def make_console(
     environ: Mapping[str, str],
     output: PlainOutput,
     *,
-    rerun: Callable[[FileAttempts], str],
+    rerun: RerunCommand,
     has_footer: bool = False,
 ) -> Reporter:
     """Return the reporter of what the user reads.
 
     Args:
-        rerun: returns the command that reruns one file.
         has_footer: whether a live footer is kept on the terminal.
     """
     chosen = resolve_output(config.output, is_terminal=is_terminal(output.out))
@@ -107,13 +106,12 @@ def _find_log(runs: Path, run_id: str, record: FileAttempts) -> str:
 def make_reporters(
     config: TestConfig,
     *,
-    rerun: Callable[[FileAttempts], str],
+    rerun: RerunCommand,
     say: Callable[[str], None],
 ) -> list[Reporter]:
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        rerun: returns the command that reruns one file.
         say: receives one line with the path of a report that the user did not name.
 
     Raises:
@@ -160,32 +158,25 @@ def _has_metrics(config: TestConfig) -> bool:
     return config.metrics is not None or config.metrics_file is not None
 
 
-def _html_reporter(
-    config: TestConfig, rerun: Callable[[FileAttempts], str], say: Callable[[str], None]
-) -> Reporter:
+def _html_reporter(config: TestConfig, rerun: RerunCommand, say: Callable[[str], None]) -> Reporter:
     from dispatcher.reporters.html.reporter import HtmlReporter
 
-    is_placed = config.html_report is not None and config.html_report.name != ""
-    if not is_placed and not config.history:
+    path = config.html_report if config.html_report != Path() else None
+    if path is None and not config.history:
         raise ConfigurationError(
             "--report html writes the page to the run's own directory, which a run without history does not "
             "have; name a file: --report html=PATH"
         )
+    runs_dir, earlier_runs = config.root / STATE_DIRECTORY / "runs", partial(_earlier_runs, config)
+    return HtmlReporter(path, runs_dir=runs_dir, earlier_runs=earlier_runs, rerun=rerun, say=say)
 
-    def earlier_runs(
-        run_id: str, paths: Collection[str], or_unsteady: Collection[str]
-    ) -> Mapping[str, Sequence[EarlierRun]]:
-        if not config.history:
-            return {}
-        from dispatcher.history.history import History
 
-        with closing(History(config.root)) as history:
-            return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)
+def _earlier_runs(
+    config: TestConfig, run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+) -> Mapping[str, Sequence[EarlierRun]]:
+    if not config.history:
+        return {}
+    from dispatcher.history.history import History
 
-    return HtmlReporter(
-        config.html_report if is_placed else None,
-        runs_dir=config.root / STATE_DIRECTORY / "runs",
-        earlier_runs=earlier_runs,
-        rerun=rerun,
-        say=say,
-    )
+    with closing(History(config.root)) as history:
+        return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)

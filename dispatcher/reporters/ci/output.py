@@ -21,6 +21,7 @@ from dispatcher.reporters.ci.logs import LOGS
 from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.ci.reporters import FoldReporter, ResultReporter, append_summary
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
+from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.terminal.stream import SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import one_line
@@ -126,7 +127,7 @@ class CiOutput(PlainOutput):
     def _write_page(self, started: RunStarted, results: TestResults) -> None:
         request = PageRequest(
             results=results,
-            limits=started.limits,
+            budget=memory_budget(started.limits),
             planned={one.file.path: one for one in started.plan.files},
             source_url=source_url(self._environ, self._folder),
         )

@@ -26,7 +26,6 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.console.compact_summary import compact_summary_lines
 from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.lines import (
-    BUDGET_LIMIT,
     PASSED_EXCLUSIVELY,
     RERUN_TAGS,
     SLOTS_LIMIT,
@@ -71,7 +70,7 @@ class CompactReporter(LineReporter):
             case RunFinished():
                 return compact_summary_lines(
                     event.results,
-                    limits=self._limits,
+                    budget=self._budget,
                     hints=self._hints,
                     is_verbose=self._is_verbose,
                     size=self._context.size(),
@@ -90,10 +89,9 @@ class CompactReporter(LineReporter):
         return [] if self._is_quiet else lines
 
     def _started_lines(self, event: RunStarted) -> list[str]:
-        values = {limit.name: limit.value for limit in event.limits}
         parts = [f"{len(event.plan.files):,} file(s)"]
-        parts += [f"{values[SLOTS_LIMIT]} at once"] if SLOTS_LIMIT in values else []
-        parts += [f"memory budget {values[BUDGET_LIMIT]}"] if BUDGET_LIMIT in values else []
+        parts += [f"{limit.value} at once" for limit in event.limits if limit.name == SLOTS_LIMIT]
+        parts += [f"memory budget {self._budget}"] if self._budget else []
         if not self._is_verbose:
             return [tagged(Tag.INFO, one_line(", ".join(parts))), *shard_lines(event.plan)]
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.line_reporter import Hints
@@ -18,7 +18,6 @@ from dispatcher.reporters.console.summary import (
 )
 from dispatcher.reporters.console.totals import Summary, by_path, summarize
 from dispatcher.terminal.tags import Tag, bulleted, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.status import Outcome
 from passmuster.model.text import one_line
 
@@ -35,7 +34,7 @@ _NEEDED_ROWS = 8
 def compact_summary_lines(
     results: TestResults,
     *,
-    limits: Sequence[Limit],
+    budget: str,
     hints: Hints,
     is_verbose: bool,
     size: os.terminal_size,
@@ -43,7 +42,7 @@ def compact_summary_lines(
     """Return all lines after the last file.
 
     Args:
-        limits: the limits at the start of the run; the memory budget is quoted from them.
+        budget: the memory budget at the start of the run; empty: unknown.
         is_verbose: adds the slowest and the biggest files.
     """
     summary, failed = summarize(results), by_path(results.failed)
@@ -63,7 +62,7 @@ def compact_summary_lines(
         shown = max(1, size.lines - _NEEDED_ROWS)
         lines.append(tagged(Tag.FAIL, "Failed files:"))
         lines += shortened_lists(map(bulleted, labels), shown)
-    lines.append(tagged(Tag.INFO, f"In {used_text(results, limits)}"))
+    lines.append(tagged(Tag.INFO, f"In {used_text(results, budget)}"))
     if results.tests_cpu_s:
         lines.append(tagged(Tag.INFO, cpu_text(results)))
     return [*lines, *_verdict_lines(results, summary)]

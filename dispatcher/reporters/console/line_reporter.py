@@ -11,10 +11,13 @@ from msgspec import Struct
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import Notice, RunEvent, RunStarted
 from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.terminal.stream import FALLBACK_SIZE, SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, colored, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.text import one_line
+
+RerunCommand = Callable[[FileAttempts], str]
+"""Returns the command that reruns a file."""
 
 
 class ConsoleContext(Struct, frozen=True, kw_only=True):
@@ -28,8 +31,7 @@ class ConsoleContext(Struct, frozen=True, kw_only=True):
     warn_color: bool = False
     """The same for `warn_stream`."""
     verbosity: Verbosity = Verbosity.NORMAL
-    rerun: Callable[[FileAttempts], str]
-    """Returns the command that reruns a file."""
+    rerun: RerunCommand
     log: Callable[[str, FileAttempts], str] = lambda run_id, record: ""
     """Returns the path of a file's output in the run with an ID; empty: it is not kept."""
     size: Callable[[], os.terminal_size] = lambda: FALLBACK_SIZE
@@ -39,8 +41,7 @@ class ConsoleContext(Struct, frozen=True, kw_only=True):
 class Hints(Struct, frozen=True, kw_only=True):
     """What a reader of a failure needs next."""
 
-    rerun: Callable[[FileAttempts], str]
-    """Returns the command that reruns a file."""
+    rerun: RerunCommand
     log: Callable[[FileAttempts], str]
     """Returns the path of the whole output of the attempt that counts; empty: it is not kept."""
 
@@ -54,7 +55,7 @@ class LineReporter:
         self._warnings = SafeStream(context.warn_stream)
         self._run_id = ""
         self._started_at = 0.0
-        self._limits: Sequence[Limit] = ()
+        self._budget = ""
 
     def handle(self, event: RunEvent) -> None:
         """Print the lines of an event."""
@@ -64,7 +65,7 @@ class LineReporter:
             return
         if isinstance(event, RunStarted):
             self._run_id, self._started_at = event.plan.run_id, event.started_at
-            self._limits = event.limits
+            self._budget = memory_budget(event.limits)
         text = "".join(f"{line}\n" for line in self.lines(event))
         self._out.write(colored(text) if self._context.color else text)
 

@@ -74,11 +74,9 @@ class ConsoleReporter(LineReporter):
             case RunStopping():
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
+                rerun = self._context.rerun
                 return summary_lines(
-                    event.results,
-                    limits=self._limits,
-                    rerun=self._context.rerun,
-                    is_verbose=self._is_verbose,
+                    event.results, budget=self._budget, rerun=rerun, is_verbose=self._is_verbose
                 )
             case UsageSampled() | Notice():
                 return []

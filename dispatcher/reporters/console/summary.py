@@ -19,10 +19,10 @@ from dispatcher.model.results import (
     TestResults,
     names_of_cases,
 )
-from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, attempts_text, status_text
+from dispatcher.reporters.console.line_reporter import RerunCommand
+from dispatcher.reporters.console.lines import LAST_LINES, attempts_text, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
 from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.test_selection import QUARANTINED
@@ -54,19 +54,20 @@ RANKED_FILES = 5
 def summary_lines(
     results: TestResults,
     *,
-    limits: Sequence[Limit],
-    rerun: Callable[[FileAttempts], str],
+    budget: str,
+    rerun: RerunCommand,
     is_verbose: bool,
 ) -> list[str]:
     """Return all lines of the summary.
 
     Args:
-        limits: the limits at the start of the run; the memory budget is quoted from them.
-        rerun: returns the command that reruns one file.
+        budget: the memory budget at the start of the run; empty: unknown.
         is_verbose: adds the slowest and the biggest files.
     """
     summary = summarize(results)
-    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
+    rate = f"success rate {summary.success_percent:.1f}%"
+    totals = f"{summary.passed}/{summary.total} files passed, {rate}, in {used_text(results, budget)}"
+    lines = [*_count_lines(summary), tagged(Tag.INFO, totals)]
     if results.tests_cpu_s:
         lines.append(tagged(Tag.INFO, cpu_text(results)))
     if is_verbose:
@@ -143,20 +144,12 @@ def special_failures(summary: Summary) -> str:
     return ", ".join(counts)
 
 
-def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
-    return (
-        f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
-        f"in {used_text(results, limits)}"
-    )
-
-
-def used_text(results: TestResults, limits: Sequence[Limit]) -> str:
+def used_text(results: TestResults, budget: str) -> str:
     """Return the time of a run and its peak memory: `3.7s, peak memory 316 MiB of 4 GiB`."""
     text = format_seconds(results.duration_s)
     if results.peak_bytes:
         text += f", peak memory {format_bytes(results.peak_bytes)}"
-        budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
-        text += f" of {one_line(budgets[0])}" if budgets else ""
+        text += f" of {one_line(budget)}" if budget else ""
     return text
 
 
@@ -316,9 +309,7 @@ def _not_run_lines(results: TestResults) -> list[str]:
     return listed(f"{len(items)} file(s) did not run to their end:", items)
 
 
-def _failed_lines(
-    summary: Summary, failed: Sequence[FileAttempts], rerun: Callable[[FileAttempts], str]
-) -> list[str]:
+def _failed_lines(summary: Summary, failed: Sequence[FileAttempts], rerun: RerunCommand) -> list[str]:
     lines = [tagged(Tag.WARN, "Failed test details:")]
     for record in failed:
         lines += _detail_lines(record, rerun)
@@ -327,7 +318,7 @@ def _failed_lines(
     return lines + [_label(record) for record in failed]
 
 
-def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) -> Iterator[str]:
+def _detail_lines(record: FileAttempts, rerun: RerunCommand) -> Iterator[str]:
     # Only a run with failures waits for these.
     from dispatcher.reporters.failure_report import FULL_DETAIL, failure_lines, remarks
     from dispatcher.reporters.failures import failed_tests

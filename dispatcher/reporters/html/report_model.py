@@ -25,6 +25,7 @@ from dispatcher.model.events import (
     UsageSampled,
 )
 from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.console.totals import Summary, by_path, summarize
 from dispatcher.reporters.html.samples import Sample, Samples
 from passmuster.model.executor import Limit
@@ -64,10 +65,9 @@ class ReportModel:
 
     Args:
         earlier_runs: reads the earlier runs of files.
-        rerun: returns the command that reruns a file.
     """
 
-    def __init__(self, earlier_runs: EarlierRuns, rerun: Callable[[FileAttempts], str]) -> None:
+    def __init__(self, earlier_runs: EarlierRuns, rerun: RerunCommand) -> None:
         self._read_earlier, self.rerun = earlier_runs, rerun
         self.run_id = ""
         self.started_at = 0.0

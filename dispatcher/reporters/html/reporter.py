@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.html.data import counted, page_values
 from dispatcher.reporters.html.entries import look
 from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel
@@ -35,7 +35,6 @@ class HtmlReporter:
     Args:
         path: None: in the run's own directory below `runs_dir`, readable for the user only.
         earlier_runs: returns the earlier runs of files.
-        rerun: returns the command that reruns one file.
         say: receives one line with the path of the written page.
 
     Raises:
@@ -48,7 +47,7 @@ class HtmlReporter:
         *,
         runs_dir: Path,
         earlier_runs: EarlierRuns,
-        rerun: Callable[[FileAttempts], str],
+        rerun: RerunCommand,
         say: Callable[[str], None],
     ) -> None:
         self._path, self._runs_dir, self._say = path, runs_dir, say

@@ -26,7 +26,7 @@ COUNTED = replace(RESULTS, fails_on_regression=True)
 
 
 def lines(results: TestResults) -> list[str]:
-    return summary_lines(results, limits=(), rerun=lambda _: "again", is_verbose=False)
+    return summary_lines(results, budget="", rerun=lambda _: "again", is_verbose=False)
 
 
 def test_a_regression_is_a_warning() -> None:
