@@ -27,7 +27,7 @@ from dispatcher.model.events import (
 from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.console.totals import Summary, by_path, summarize
-from dispatcher.reporters.html.samples import Sample, Samples
+from dispatcher.reporters.html.samples import Sample, Samples, budget_bytes
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 
@@ -180,7 +180,7 @@ class ReportModel:
     @property
     def budget_bytes(self) -> int:
         """The highest memory budget of any time; 0: unknown."""
-        return max((sample.budget_bytes for sample in self.samples), default=0)
+        return budget_bytes(self.samples)
 
     def _span_s(self, result: TestResult) -> tuple[float, float] | None:
         """Return when an attempt started and ended, in seconds of the run; None: before its start."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.html.data import counted, page_values
-from dispatcher.reporters.html.entries import look
+from dispatcher.reporters.html.entries import LOOKS
 from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel
 from dispatcher.reporters.templates import make_environment
 from dispatcher.terminal.atomic_write import atomic_writer, check_place
@@ -90,7 +90,7 @@ def render_page(model: ReportModel) -> Iterator[str]:
         "bytes": format_bytes,
         "counted": counted,
         "grouped": "{:,}".format,
-        "look": look,
+        "look": LOOKS.__getitem__,
         # Keeps the line breaks of a printed text; `PrintedText` has no control characters.
         "printed": lambda text: Markup(html.escape(text, quote=False)),
         "seconds": format_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 
 from msgspec import Struct, field
@@ -30,6 +31,16 @@ class Sample(Struct, frozen=True):
         top = later if later.used_bytes > self.used_bytes else self
         budget_bytes = max(self.budget_bytes, later.budget_bytes)
         return Sample(top.at_s, top.used_bytes, budget_bytes, max(self.running, later.running))
+
+
+def peak_bytes(samples: Iterable[Sample]) -> int:
+    """Return the highest use of memory; 0 without samples."""
+    return max((sample.used_bytes for sample in samples), default=0)
+
+
+def budget_bytes(samples: Iterable[Sample]) -> int:
+    """Return the highest memory budget; 0: unknown."""
+    return max((sample.budget_bytes for sample in samples), default=0)
 
 
 class Curve(Struct):
