@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments
 from dispatcher.config.choices import SUBCOMMAND_HELP
 from dispatcher.config.file_schema import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
@@ -88,21 +89,21 @@ def _notes(program: str) -> Iterable[str]:
         yield f"  {code.value:<4} {text}"
 
 
-def show_completion(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+def show_completion(call: CommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Print the completion script for one shell; return the exit status.
 
     Raises:
         ConfigurationError: the argument is not a supported shell.
     """
-    shell = requested_shell(arguments.words, program=call.program)
+    shell = requested_shell(arguments.words, program=f"{call.program} completion")
     subcommands = {
         name: (SUBCOMMAND_HELP[name], completion_table(table.rows)) for name, table in SUBCOMMANDS.items()
     }
-    call.write(completion_script(shell, PROGRAMS, completion_table(SETTINGS), subcommands))
+    call.out.write(completion_script(shell, PROGRAMS, completion_table(SETTINGS), subcommands))
     return ExitCode.OK
 
 
-def show_schema(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+def show_schema(call: CommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Print the JSON schema of the configuration file; return the exit status."""
-    call.write(f"{json.dumps(file_schema(), indent=2)}\n")
+    call.out.write(f"{json.dumps(file_schema(), indent=2)}\n")
     return ExitCode.OK

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from msgspec import structs
 
+from dispatcher.cli.command import CommandCall
 from dispatcher.cli.subcommands import (
     ExplainOptions,
     PlanOptions,
     StatusOptions,
     SubcommandArguments,
-    SubcommandCall,
 )
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
@@ -44,7 +44,7 @@ from passmuster.model.status import Status
 from passmuster.settings.values import MERGE_BASE, on_one_line
 
 
-def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[ExplainOptions]) -> int:
+def show_explanation(call: CommandCall, arguments: SubcommandArguments[ExplainOptions]) -> int:
     """Print what is known about a file; return the exit status.
 
     Raises:
@@ -52,7 +52,9 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
     """
     config = arguments.config
     if len(config.paths) != 1:
-        raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
+        raise ConfigurationError(
+            f"explain needs one file, got {len(config.paths)}: {call.program} explain FILE"
+        )
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
     config = structs.replace(config, broker=None, cluster=None)
@@ -62,13 +64,13 @@ def show_explanation(call: SubcommandCall, arguments: SubcommandArguments[Explai
         waits=waits_of(config.root, local, now_at=time.time()),
     )
     if arguments.options.json:
-        call.write(explain_json(explanation).decode("ascii"))
+        call.out.write(explain_json(explanation).decode("ascii"))
     else:
         call.write_lines(explain_lines(explanation))
     return ExitCode.OK
 
 
-def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Explanation:
+def _explain(config: TestConfig, call: CommandCall, wanted: str | None) -> Explanation:
     everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, changed=None, shard=None
     )
@@ -92,7 +94,7 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
     return _with_plan(explanation, structs.replace(only, paths=()) if is_found else only, call)
 
 
-def _with_plan(explanation: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
+def _with_plan(explanation: Explanation, config: TestConfig, call: CommandCall) -> Explanation:
     """Return the explanation, completed with the plan of a run that includes the file."""
     prepared = call.runner(config).prepare()
     plan, budget_bytes = prepared.plan, prepared.capacity.budget_bytes
@@ -133,7 +135,7 @@ def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...]
 
 
 def _locate(
-    config: TestConfig, call: SubcommandCall, found: Iterable[TestFile], histories: dict[str, FileHistory]
+    config: TestConfig, call: CommandCall, found: Iterable[TestFile], histories: dict[str, FileHistory]
 ) -> tuple[TestFile, bool]:
     """Return the file that the user means, and whether it exists.
 
@@ -167,7 +169,7 @@ def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
     return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
 
 
-def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions]) -> int:
+def show_plan(call: CommandCall, arguments: SubcommandArguments[PlanOptions]) -> int:
     """Print the prediction for a run; return the exit status.
 
     Raises:
@@ -180,12 +182,12 @@ def show_plan(call: SubcommandCall, arguments: SubcommandArguments[PlanOptions])
     runner = call.runner(config)
     if not runner.discover_tests():
         line = config.nothing_selected or nothing_found_line(include_integration=config.include_integration)
-        call.write(f"{line}\n")
+        call.out.write(f"{line}\n")
         return ExitCode.OK
     prepared = runner.prepare()
     answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
     if arguments.options.json:
-        call.write(plan_json(answer).decode("ascii"))
+        call.out.write(plan_json(answer).decode("ascii"))
     else:
         call.write_lines(plan_lines(answer))
     return ExitCode.OK
@@ -210,7 +212,7 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     )
 
 
-def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptions]) -> int:
+def show_status(call: CommandCall, arguments: SubcommandArguments[StatusOptions]) -> int:
     """Print the runs on this machine, and the runs and workers of a broker; return the exit status.
 
     Raises:
@@ -220,7 +222,7 @@ def show_status(call: SubcommandCall, arguments: SubcommandArguments[StatusOptio
     local = local_runs(arguments.config.machine_folder, call.environ)
     state = _broker_state(arguments.config) if arguments.config.broker is not None else None
     if arguments.options.json:
-        call.write(status_json(state, local).decode("ascii"))
+        call.out.write(status_json(state, local).decode("ascii"))
     else:
         lines = local_lines(local, now_at=time.time())
         if state is not None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
-from dispatcher.config.rerun import rerun_command
 from dispatcher.history.history import HistoryReporter
 from dispatcher.merge.combine import combine_records
 from dispatcher.merge.reader import RecordedRun, find_records, read_record
@@ -20,15 +20,13 @@ from dispatcher.merge.record_check import check_records, short
 from dispatcher.merge.replay import replay_events
 from dispatcher.model.events import Reporter, RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileAttempts, exit_code_of
-from dispatcher.reporters.factory import make_console, make_output, make_reporters
-from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
+from dispatcher.model.results import exit_code_of
+from dispatcher.reporters.factory import make_reporters
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
-from passmuster.model.text import one_line
 
 
-def run_merge(call: SubcommandCall, arguments: SubcommandArguments[MergeOptions]) -> int:
+def run_merge(call: CommandCall, arguments: SubcommandArguments[MergeOptions]) -> int:
     """Merge the records in the named directories; return the exit status.
 
     Raises:
@@ -42,8 +40,7 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[MergeOptions]
     if is_cancelled:
         directories = [directory for directory in directories if directory.exists()]
     if is_cancelled and not any(find_records(directory) for directory in directories):
-        warning = tagged(Tag.WARN, "the CI cancelled the run before a shard left a record", color=False)
-        call.stderr.write(f"{warning}\n")
+        call.say("the CI cancelled the run before a shard left a record", Tag.WARN)
         return ExitCode.INTERRUPTED
     merge = _Merge(call, arguments.config, is_cancelled=is_cancelled)
     return merge.run([read_record(folder) for folder in find_all(directories)])
@@ -66,15 +63,13 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
 
 
 class _Merge:
-    def __init__(self, call: SubcommandCall, config: TestConfig, *, is_cancelled: bool) -> None:
+    def __init__(self, call: CommandCall, config: TestConfig, *, is_cancelled: bool) -> None:
         self._call, self._config, self._is_cancelled = call, config, is_cancelled
-        self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
+        # The command that reruns a file has none of the arguments of a merge.
+        call.argv = ()
 
     def run(self, records: Sequence[RecordedRun]) -> int:
-        call = self._call
-        output = make_output(self._config, call.environ, stdout=call.stdout, stderr=call.stderr)
-        with output as self._output:
-            self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+        with self._call.make_output(self._config):
             return self._merge(records)
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
@@ -92,7 +87,7 @@ class _Merge:
         )
         last = events[-1]
         assert isinstance(last, RunFinished)
-        self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
+        self._call.print_lines([tagged(Tag.INFO, self._headline(records, last))], self._config)
         lost = self._replay(events)
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
@@ -112,20 +107,11 @@ class _Merge:
 
     def _replay(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
         is_verbose = self._config.verbosity is Verbosity.VERBOSE
-        program = self._call.program.removesuffix(" merge")
-
-        def rerun(record: FileAttempts) -> str:
-            return rerun_command(program, (), record)
-
         verbosity = Verbosity.VERBOSE if is_verbose else Verbosity.QUIET
-        config = structs.replace(self._config, verbosity=verbosity)
-        console = make_console(config, self._call.environ, self._output, rerun=rerun)
-
-        def say(line: str) -> None:
-            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
-
-        files = make_reporters(self._config, rerun=rerun, say=say)
-        reporters: list[Reporter] = [*self._output.around(console), *files]
+        console = self._call.console(structs.replace(self._config, verbosity=verbosity))
+        say = self._call.teller(self._config)
+        files = make_reporters(self._config, rerun=self._call.rerun, say=say)
+        reporters: list[Reporter] = [*self._call.output.around(console), *files]
         if not self._config.history:
             return replay_events(events, reporters)
         from dispatcher.history.history import History  # Loads SQLite.
@@ -147,11 +133,12 @@ class _Merge:
                 )
 
             try:
-                return finalize_coverage(make, self._config, self._out.write, color=self._color)
+                color = self._call.color(self._config)
+                return finalize_coverage(make, self._config, self._call.out.write, color=color)
             except PassmusterError as error:
                 self._complain([str(error)])
                 return ExitCode.INFRASTRUCTURE
 
     def _complain(self, lines: Iterable[str], *, tag: Tag = Tag.FAIL) -> None:
         for line in lines:
-            self._err.write(f"{tagged(tag, one_line(line), color=False)}\n")
+            self._call.say(line, tag)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
@@ -114,7 +115,7 @@ _NOTHING_TO_CALL = (
 )
 
 
-def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]) -> int:
+def migrate(call: CommandCall, arguments: SubcommandArguments[MigrateOptions]) -> int:
     """Execute the request; return the exit status.
 
     Raises:
@@ -123,7 +124,8 @@ def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]
         InfrastructureError: git or the disk fails; nothing was changed.
     """
     root = _find_root(arguments.options.root, call.cwd, arguments.origins["root"])
-    migration = _Migration(structs.replace(call, cwd=root), arguments.options, root)
+    call.cwd = root
+    migration = _Migration(call, arguments.options, root)
     return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.run()
 
 
@@ -154,7 +156,7 @@ def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
 class _Migration:
     """One call of the subcommand."""
 
-    def __init__(self, call: SubcommandCall, options: MigrateOptions, root: Path) -> None:
+    def __init__(self, call: CommandCall, options: MigrateOptions, root: Path) -> None:
         self._call = call
         self._options = options
         self._root = root
@@ -236,7 +238,9 @@ class _Migration:
         words = " --wrappers" if self._options.wrappers else ""
         if self._options.command is not None:
             words += f" --command {self._options.command}"
-        self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
+        self._say(
+            Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} migrate --apply{words}"
+        )
         return ExitCode.OK
 
     def _apply(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> int:
@@ -288,4 +292,4 @@ class _Migration:
                 )
 
     def _say(self, tag: Tag, text: str) -> None:
-        self._call.write(f"{tagged_line(tag, text)}\n")
+        self._call.out.write(f"{tagged_line(tag, text)}\n")
