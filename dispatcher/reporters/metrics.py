@@ -53,23 +53,8 @@ STARTED = Metric(name="passmuster_run_started_timestamp_seconds", help="Unix tim
 FINISHED = Metric(
     name="passmuster_run_finished_timestamp_seconds", help="Unix time of the run's end; 0 while it lasts."
 )
-METRICS = (
-    FILES,
-    WAITING,
-    RUNNING,
-    SLOTS,
-    USED,
-    PEAK,
-    BUDGET,
-    WORKERS,
-    LOST_WORKERS,
-    ATTEMPTS,
-    SECONDS,
-    RERUNS,
-    VERDICTS,
-    STARTED,
-    FINISHED,
-)
+METRICS = tuple(metric for metric in tuple(globals().values()) if isinstance(metric, Metric))
+"""All of the above."""
 
 
 class MetricsReporter:

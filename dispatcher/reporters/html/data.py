@@ -269,38 +269,29 @@ def _draws_budget(samples: Sequence[Sample]) -> bool:
 def _notes(model: ReportModel) -> Iterator[Values]:
     notices = [("", format_seconds(at_s), [text]) for at_s, text in model.notices]
     yield _note("Messages of the run", notices, more=model.hidden_notices)
-    yield _not_run(model)
-    regressions = [(one.file.label, "", [regression_text(one)]) for one in model.results.regressions]
-    yield _note(_regressed(model.results), regressions)
-    differing = sorted(model.results.differing, key=lambda difference: difference.file.path)
-    yield _note(
-        f"{counted(len(differing), 'file')} differ when forked",
-        [(one.file.label, "", [text[:MAX_TEXT_CHARS] for text in one.texts[:10]]) for one in differing],
-    )
-    yield _leaked(model)
-    for finding, (title, sentence) in FINDINGS.items():
-        records = by_path(model.results.found(finding))
-        named = [(record.file.label, "", [sentence]) for record in records]
-        # Unverified passes are common, and later runs verify them.
-        is_common = finding is Finding.UNVERIFIED
-        yield _note(f"{counted(len(records), 'file')} {title}", named, is_closed=is_common)
-
-
-def _not_run(model: ReportModel) -> Values:
-    named = [
+    not_run = [
         (record.file.label, "", [text for text in (cancelled_text(record), record.final.error) if text])
         for record in by_path(model.results.cancelled)
     ]
-    return _note(f"{counted(len(named), 'file')} did not run to the end", named)
-
-
-def _leaked(model: ReportModel) -> Values:
-    named = []
-    for record in model.records:
-        processes = [process[:MAX_TEXT_CHARS] for attempt in record.attempts for process in attempt.leaked]
-        if processes:
-            named.append((record.file.label, "", first_texts(processes, MAX_LEAKED)))
-    return _note(f"{counted(len(named), 'file')} left processes behind, which Passmuster killed", named)
+    yield _note(f"{counted(len(not_run), 'file')} did not run to the end", not_run)
+    regressions = [(one.file.label, "", [regression_text(one)]) for one in model.results.regressions]
+    yield _note(_regressed(model.results), regressions)
+    differing = [
+        (one.file.label, "", [text[:MAX_TEXT_CHARS] for text in one.texts[:10]])
+        for one in sorted(model.results.differing, key=lambda difference: difference.file.path)
+    ]
+    yield _note(f"{counted(len(differing), 'file')} differ when forked", differing)
+    leaked = [
+        (record.file.label, "", first_texts([one[:MAX_TEXT_CHARS] for one in processes], MAX_LEAKED))
+        for record in model.records
+        if (processes := [one for attempt in record.attempts for one in attempt.leaked])
+    ]
+    yield _note(f"{counted(len(leaked), 'file')} left processes behind, which Passmuster killed", leaked)
+    for finding, (title, sentence) in FINDINGS.items():
+        found = [(one.file.label, "", [sentence]) for one in by_path(model.results.found(finding))]
+        # Unverified passes are common, and later runs verify them.
+        is_common = finding is Finding.UNVERIFIED
+        yield _note(f"{counted(len(found), 'file')} {title}", found, is_closed=is_common)
 
 
 def _note(
