@@ -15,7 +15,6 @@ from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, Subcommand
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.migrate.changes import Change
 from dispatcher.migrate.discovery_check import Comparison, compare
 from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, plan_rollback, roll_back
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
@@ -24,7 +23,6 @@ from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
 from dispatcher.migrate.verdict_check import VerdictChange, find_verdict_changes
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import TestFile
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
@@ -50,18 +48,15 @@ def tagged_line(tag: Tag, text: str) -> str:
 def diff_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the changes of all files but the scripts as a unified diff."""
     for change in plan.changes:
-        if change.path not in (*SCRIPTS, *BACKUPS):
-            yield from _diff(change)
-
-
-def _diff(change: Change) -> Iterator[str]:
-    name = one_line(change.path)
-    old = "/dev/null" if change.before is None else f"a/{name}"
-    for line in unified_diff(_lines(change.before), _lines(change.after), old, f"b/{name}", lineterm=""):
-        body, mark, _ = line.partition("\n")
-        yield sanitize(body.replace("\r", "")).replace("\n", " ")
-        if mark:
-            yield _NO_NEWLINE
+        if change.path in (*SCRIPTS, *BACKUPS):
+            continue
+        name = one_line(change.path)
+        old = "/dev/null" if change.before is None else f"a/{name}"
+        for line in unified_diff(_lines(change.before), _lines(change.after), old, f"b/{name}", lineterm=""):
+            body, mark, _ = line.partition("\n")
+            yield sanitize(body.replace("\r", "")).replace("\n", " ")
+            if mark:
+                yield _NO_NEWLINE
 
 
 def _lines(content: bytes | None) -> list[str]:
@@ -197,10 +192,6 @@ class _Migration:
     def _compare(self) -> Comparison:
         return compare(self._config(), lambda changed: self._call.runner(changed).discover_tests())
 
-    def _find_files(self) -> Sequence[TestFile]:
-        """Return all test files, those for integration included."""
-        return self._call.runner(structs.replace(self._config(), include_integration=True)).discover_tests()
-
     def _config(self) -> TestConfig:
         """Return the settings of every call, ignoring the variables of this user."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
@@ -218,7 +209,9 @@ class _Migration:
         for script in remaining_scripts(self._root):
             self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
         self._call.write_lines(comparison_lines(comparison))
-        self._call.write_lines(verdict_lines(find_verdict_changes(self._root, self._find_files())))
+        everything = structs.replace(self._config(), include_integration=True)
+        files = self._call.runner(everything).discover_tests()
+        self._call.write_lines(verdict_lines(find_verdict_changes(self._root, files)))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
 
     def _show(

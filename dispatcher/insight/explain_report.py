@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from msgspec import to_builtins
 
@@ -46,8 +46,9 @@ def explain_lines(what: Explanation) -> list[str]:
     waits = [
         _line("running now", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
     ]
-    if what.never_ran:
-        return [f"{label} never ran here{_place_text(what)}", *waits]
+    if what.never_ran and what.planned is not None:
+        place = f"number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
+        return [f"{label} never ran here; it is {place}", *waits]
     lines = [label, *_now_lines(what), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
@@ -60,12 +61,6 @@ def explain_lines(what: Explanation) -> list[str]:
         runs = "  ".join(" > ".join(map(str, run)) for run in what.outcomes)
         lines += ["", f"Last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
     return lines
-
-
-def _place_text(what: Explanation) -> str:
-    if what.planned is None:
-        return ""
-    return f"; it is number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
 
 
 def _line(name: str, text: str, *, indent: int = 2) -> str:
@@ -109,7 +104,7 @@ def _status_text(result: TestResult) -> str:
 def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     result = attempt.result
     if result.started_at:
-        at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
+        at = datetime.fromtimestamp(result.started_at, tz=UTC)
         others = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, {others} running", indent=4)

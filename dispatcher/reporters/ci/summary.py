@@ -171,11 +171,11 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
     """Yield the parts of the page below the failures; "" for one without content."""
     flaky = passed_after_failure(request.results)
     rows = [
-        {
-            "place": _place(request, record),
-            "attempts": how_it_ended(record),
-            "why": "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
-        }
+        (
+            _place(request, record),
+            how_it_ended(record),
+            "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
+        )
         for record in flaky[:MAX_FLAKY]
     ]
     yield write.flaky(rows, len(flaky) - len(rows)) if rows else ""

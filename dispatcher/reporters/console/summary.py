@@ -203,10 +203,6 @@ def _dependent_tests(record: FileAttempts) -> str:
     return ", ".join(first_texts(tests, MAX_DEPENDENT_TESTS)) if tests else status_text(failed)
 
 
-def _problem_of_parts(record: FileAttempts) -> str:
-    return one_line(next(one.indivisible_because for one in record.attempts if one.indivisible_because))
-
-
 def _last_failure(record: FileAttempts) -> TestResult:
     return next((one for one in reversed(record.attempts) if one.status.is_failure), record.final)
 
@@ -235,7 +231,7 @@ _FINDINGS: Mapping[Finding, tuple[str, Callable[[FileAttempts], str]]] = {
     ),
     Finding.INDIVISIBLE: (
         "could not run in parts; they run as a whole until they change",
-        _problem_of_parts,
+        lambda record: one_line(next(filter(None, (one.indivisible_because for one in record.attempts)))),
     ),
 }
 """What the files with a finding did, and what is said of each of them."""
@@ -253,12 +249,11 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
         )
     ]
     yield from listed(f"{len(results.differing)} file(s) differ when forked:", differing)
-    varying = [record for record in by_path(results.records) if record.varies]
-    if varying:
-        text = f"{len(varying)} file(s) have tests that differ between spawned attempts too: "
-        yield tagged(Tag.INFO, text + _named(varying))
+    records = by_path(results.records)
+    text = "have tests that differ between spawned attempts too"
+    yield from _named_lines(Tag.INFO, text, [record for record in records if record.varies])
     spawned: dict[str, list[FileAttempts]] = defaultdict(list)
-    for record in by_path(results.records):
+    for record in records:
         if record.started and not record.was_forked:
             spawned[record.final.isolation_note or "no reason given"].append(record)
     if spawned:
@@ -266,13 +261,16 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
         yield tagged(Tag.INFO, f"{count} file(s) were not forked, so that there was nothing to compare:")
         for why, files in sorted(spawned.items()):
             yield bulleted(f"{one_line(why)}: {_named(files)}")
-    incomparable = [record for record in by_path(results.records) if record.is_incomparable]
-    if incomparable:
-        text = (
-            f"{len(incomparable)} file(s) could not be compared, because the spawned attempt had another "
-            "worker or interpreter, or a signal from outside ended an attempt: "
-        )
-        yield tagged(Tag.WARN, text + _named(incomparable))
+    text = (
+        "could not be compared, because the spawned attempt had another worker or interpreter, or a signal "
+        "from outside ended an attempt"
+    )
+    yield from _named_lines(Tag.WARN, text, [record for record in records if record.is_incomparable])
+
+
+def _named_lines(tag: Tag, text: str, records: Sequence[FileAttempts]) -> Iterator[str]:
+    if records:
+        yield tagged(tag, f"{len(records)} file(s) {text}: {_named(records)}")
 
 
 def _named(records: Sequence[FileAttempts]) -> str:
@@ -294,13 +292,11 @@ def _quarantine_lines(results: TestResults) -> Iterator[str]:
 
 
 def _leaked_lines(results: TestResults) -> list[str]:
-    items = []
-    for record in by_path(results.records):
-        leaked = [
-            one_line(process)[:MAX_TEXT_CHARS] for attempt in record.attempts for process in attempt.leaked
-        ]
-        if leaked:
-            items.append(f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}")
+    items = [
+        f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}"
+        for record in by_path(results.records)
+        if (leaked := [one_line(one)[:MAX_TEXT_CHARS] for run in record.attempts for one in run.leaked])
+    ]
     return listed(f"{len(items)} file(s) left processes behind, which Passmuster killed:", items)
 
 

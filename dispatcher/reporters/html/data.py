@@ -217,7 +217,7 @@ def _drawn_bars(model: ReportModel) -> Sequence[Bar]:
 
 
 def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
-    looks = {_bar_look(bar) for bar in bars}
+    looks = {"evicted" if bar.result.is_evicted else LOOKS[bar.result.status] for bar in bars}
     busy_s = sum(bar.end_s - bar.start_s for bar in model.bars)
     return {
         "slots": sum(map(len, model.machines.values())),
@@ -226,10 +226,6 @@ def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
         "legend": [(name, words) for name, words in _LEGEND.items() if name in looks],
         "hidden": len(model.bars) - len(bars),
     }
-
-
-def _bar_look(bar: Bar) -> str:
-    return "evicted" if bar.result.is_evicted else LOOKS[bar.result.status]
 
 
 def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Values | None:
