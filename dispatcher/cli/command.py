@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import ExecutionTarget, WarmTarget
 from dispatcher.engine.signals import watch_interrupts
@@ -78,7 +82,7 @@ class CommandCall:
         text = "".join(f"{line}\n" for line in lines)
         self.out.write(colored(text) if self.color(config) else text)
 
-    def teller(self, config: TestConfig) -> Callable[[str], None]:
+    def line_printer(self, config: TestConfig) -> Callable[[str], None]:
         """Return a function that prints a line of the report."""
         return lambda line: self.print_lines([tagged(Tag.INFO, one_line(line))], config)
 
@@ -97,6 +101,12 @@ class CommandCall:
     def console(self, config: TestConfig, *, has_footer: bool = False) -> Reporter:
         """Return the reporter of what the user reads."""
         return make_console(config, self.environ, self.output, rerun=self.rerun, has_footer=has_footer)
+
+    def replay_console(self, config: TestConfig) -> Reporter:
+        """Return the reporter of a replayed run: quiet, unless the user wants a verbose one."""
+        if config.verbosity is not Verbosity.VERBOSE:
+            config = structs.replace(config, verbosity=Verbosity.QUIET)
+        return self.console(config)
 
     def rerun(self, record: FileAttempts) -> str:
         """Return the command that reruns one file as this call ran it."""
@@ -118,7 +128,7 @@ class CommandCall:
         live = not config.output.is_document and use_live_footer(
             config.verbosity, self.environ, is_terminal=is_terminal(self.output.out)
         )
-        console, say = self.console(config, has_footer=live), self.teller(config)
+        console, say = self.console(config, has_footer=live), self.line_printer(config)
         files = make_reporters(config, rerun=self.rerun, say=say)
         reporters = [*self.output.around(console), *files, *make_live_reporters(config, say=say)]
         record = self._record(config)
@@ -151,10 +161,7 @@ class CommandCall:
 
     def _report_coverage(self, runner: TestRunner, config: TestConfig, record: RecordReporter | None) -> int:
         """Write the coverage reports, print their summary, and keep the data for a merge."""
-        from dispatcher.coverage.combine import CoverageReport
         from dispatcher.coverage.finalize import finalize_coverage
 
-        def make() -> CoverageReport:
-            return runner.generate_coverage(record.keep_coverage if record is not None else None)
-
+        make = partial(runner.generate_coverage, record.keep_coverage if record is not None else None)
         return finalize_coverage(make, config, self.out.write, color=self.color(config))

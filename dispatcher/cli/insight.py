@@ -185,15 +185,15 @@ def show_plan(call: CommandCall, arguments: SubcommandArguments[PlanOptions]) ->
         call.out.write(f"{line}\n")
         return ExitCode.OK
     prepared = runner.prepare()
-    answer = answer_for(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
+    report = make_plan_report(prepared.plan, prepared.capacity, nodes=arguments.options.nodes)
     if arguments.options.json:
-        call.out.write(plan_json(answer).decode("ascii"))
+        call.out.write(plan_json(report).decode("ascii"))
     else:
-        call.write_lines(plan_lines(answer))
+        call.write_lines(plan_lines(report))
     return ExitCode.OK
 
 
-def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
+def make_plan_report(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
     """Return the prediction for a plan on this many machines of that capacity."""
     planned = [task for item in plan.files for task in item.task.as_parts]
     unknown = sum(task.predicted_s is None for task in planned)
@@ -248,5 +248,5 @@ def _broker_state(config: TestConfig) -> BrokerState:
             )
     except BROKER_ERRORS as error:
         raise InfrastructureError(
-            f"the broker {address.shown} does not answer: {error}; check that it is running"
+            f"the broker {address.shown} does not report: {error}; check that it is running"
         ) from error

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
-
 from dispatcher.cli.command import CommandCall
-from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, OutputFormat, Verbosity
+from dispatcher.config.choices import SUBCOMMAND_HELP, Explain, LayoutKind, Mode, OutputFormat
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
@@ -194,8 +192,6 @@ class Command(CommandCall):
         from dispatcher.join.member import join
 
         config = loaded.config
-        verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
-        told = structs.replace(config, verbosity=verbosity)
         with self.make_output(config):
             host = CommandContext(
                 environ=self.environ,
@@ -203,8 +199,8 @@ class Command(CommandCall):
                 origins=loaded.origins,
                 run=self.run_tests,
                 # Only the leader prints annotations and pages for a CI: once is enough.
-                console=lambda: self.console(told),
-                files=lambda: make_reporters(config, rerun=self.rerun, say=self.teller(config)),
+                console=lambda: self.replay_console(config),
+                files=lambda: make_reporters(config, rerun=self.rerun, say=self.line_printer(config)),
                 write=self.out.write,
                 say=self.say,
                 complain=self.complain,

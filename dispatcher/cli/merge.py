@@ -5,20 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-
-from msgspec import structs
 
 from dispatcher.cli.command import CommandCall
 from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments
-from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
-from dispatcher.history.history import HistoryReporter
+from dispatcher.history.history import History, HistoryReporter
 from dispatcher.merge.combine import combine_records
 from dispatcher.merge.reader import RecordedRun, find_records, read_record
 from dispatcher.merge.record_check import check_records, short
 from dispatcher.merge.replay import replay_events
-from dispatcher.model.events import Reporter, RunEvent, RunFinished
+from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import exit_code_of
 from dispatcher.reporters.factory import make_reporters
@@ -106,37 +104,26 @@ class _Merge:
         return f"Merging {len(records)} of {total} record(s): {count} file(s), {plan}"
 
     def _replay(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
-        is_verbose = self._config.verbosity is Verbosity.VERBOSE
-        verbosity = Verbosity.VERBOSE if is_verbose else Verbosity.QUIET
-        console = self._call.console(structs.replace(self._config, verbosity=verbosity))
-        say = self._call.teller(self._config)
-        files = make_reporters(self._config, rerun=self._call.rerun, say=say)
-        reporters: list[Reporter] = [*self._call.output.around(console), *files]
-        if not self._config.history:
+        call, config = self._call, self._config
+        console = call.output.around(call.replay_console(config))
+        reporters = [*console, *make_reporters(config, rerun=call.rerun, say=call.line_printer(config))]
+        if not config.history:
             return replay_events(events, reporters)
-        from dispatcher.history.history import History  # Loads SQLite.
-
-        with closing(History(self._config.root)) as history:
+        with closing(History(config.root)) as history:
             return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
     def _report_coverage(self, records: Sequence[RecordedRun]) -> int:
-        # Only runs with coverage pay for these.
-        from dispatcher.coverage.combine import CoverageReport
+        # Only runs with coverage load these.
         from dispatcher.coverage.finalize import finalize_coverage
         from dispatcher.merge.coverage import report_recorded_coverage
 
+        call, config = self._call, self._config
         with tempfile.TemporaryDirectory(prefix="passmuster-merge-") as scratch:
-
-            def make() -> CoverageReport:
-                return report_recorded_coverage(
-                    records, self._config, self._call.environ, scratch=Path(scratch)
-                )
-
+            make = partial(report_recorded_coverage, records, config, call.environ, scratch=Path(scratch))
             try:
-                color = self._call.color(self._config)
-                return finalize_coverage(make, self._config, self._call.out.write, color=color)
+                return finalize_coverage(make, config, call.out.write, color=call.color(config))
             except PassmusterError as error:
-                self._complain([str(error)])
+                call.complain(str(error))
                 return ExitCode.INFRASTRUCTURE
 
     def _complain(self, lines: Iterable[str], *, tag: Tag = Tag.FAIL) -> None:

@@ -155,26 +155,23 @@ def _share(task: TestTask, machine: Capacity) -> float:
 
 
 def alternatives(
-    tasks: Sequence[TestTask], asked: Prediction, *, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], requested: Prediction, *, groups: Mapping[str, int]
 ) -> tuple[Prediction, ...]:
     """Return the predictions for half and twice the requested jobs, memory and machines.
 
     More machines are tried until another one no longer helps.
     """
-    machine = asked.machine
-    found = [
-        # An explicit number of jobs excludes oversubscription.
-        predict(
-            tasks, structs.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
-        )
+    machine, nodes = requested.machine, requested.nodes
+    # An explicit number of jobs excludes oversubscription.
+    machines = [
+        structs.replace(machine, slots=slots, idle_cpus=None)
         for slots in (machine.slots // 2, machine.slots * 2)
         if slots
     ]
-    found += [
-        predict(tasks, structs.replace(machine, budget_bytes=budget_bytes), nodes=asked.nodes, groups=groups)
-        for budget_bytes in (machine.budget_bytes // 2, machine.budget_bytes * 2)
-    ]
-    return (*found, *_machines(tasks, asked, groups))
+    budgets = (machine.budget_bytes // 2, machine.budget_bytes * 2)
+    machines += [structs.replace(machine, budget_bytes=budget_bytes) for budget_bytes in budgets]
+    found = (predict(tasks, one, nodes=nodes, groups=groups) for one in machines)
+    return (*found, *_machines(tasks, requested, groups))
 
 
 _NODES = (1, 2, 3, 4, 6, 8, 16)
@@ -182,11 +179,12 @@ _NODES = (1, 2, 3, 4, 6, 8, 16)
 
 
 def _machines(
-    tasks: Sequence[TestTask], asked: Prediction, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], requested: Prediction, groups: Mapping[str, int]
 ) -> Iterator[Prediction]:
     for nodes in _NODES:
-        one = asked if nodes == asked.nodes else predict(tasks, asked.machine, nodes=nodes, groups=groups)
-        if nodes != asked.nodes:
+        one = requested
+        if nodes != requested.nodes:
+            one = predict(tasks, requested.machine, nodes=nodes, groups=groups)
             yield one
         if is_limited_by_longest_file(one):
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.cli.insight import answer_for
+from dispatcher.cli.insight import make_plan_report
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import (
     LowerBoundKind,
@@ -165,7 +165,7 @@ def test_bounds_and_alternatives_are_printed_as_lines() -> None:
     ]
     unknown = task("tests/test_new.py", None)
 
-    lines = plan_lines(answer_for(plan_of(*tasks, unknown), CAPACITY))
+    lines = plan_lines(make_plan_report(plan_of(*tasks, unknown), CAPACITY))
 
     assert lines[:8] == [
         "17 test file(s) (2 at once): 22.0s, at most 2 MiB of 1000 MiB reserved",
@@ -192,13 +192,13 @@ def test_bounds_and_alternatives_are_printed_as_lines() -> None:
 
 
 def test_a_run_without_a_better_alternative_says_none_would_help() -> None:
-    lines = plan_lines(answer_for(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
+    lines = plan_lines(make_plan_report(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
 
     assert lines[-1] == "More machines would not help: a alone takes 9.0s."
 
 
 def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
-    answer = answer_for(plan_of(task("a", None)), CAPACITY)
+    answer = make_plan_report(plan_of(task("a", None)), CAPACITY)
 
     assert plan_lines(answer) == ["1 test file(s), of which none ever ran: nothing can be predicted"]
     assert answer == PlanReport(files=1, unknown=1)
@@ -209,7 +209,7 @@ def test_a_group_and_oversubscription_are_printed() -> None:
     tasks = [replace(task(name, 2.0), group="db") for name in "abc"]
     plan = plan_of(*tasks, groups=(("db", 1),))
 
-    lines = plan_lines(answer_for(plan, replace(CAPACITY, idle_cpus=2), nodes=2))
+    lines = plan_lines(make_plan_report(plan, replace(CAPACITY, idle_cpus=2), nodes=2))
 
     assert lines[0].startswith(
         "3 test file(s) on 2 machines like this one (2 at once, more while CPUs are idle):"
