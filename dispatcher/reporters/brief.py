@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults, exit_code_of
-from dispatcher.reporters.console.compact_summary import files_text, shortened_lists, tests_text
+from dispatcher.reporters.console.compact_summary import files_text, tests_text
 from dispatcher.reporters.console.line_reporter import Hints, LineReporter
 from dispatcher.reporters.console.summary import attention_lines, last_line
 from dispatcher.reporters.console.totals import by_path, summarize
@@ -49,7 +49,7 @@ def brief_lines(results: TestResults, hints: Hints) -> list[str]:
         failed = by_path(results.failed)
         lines += failed_files_lines(failed, hints, max_lines=MAX_LINES - 1, levels=BRIEF_LEVELS)
     elif exit_code_of(results) is not ExitCode.OK:
-        lines += [*shortened_lists(attention_lines(results), MAX_LISTED), last_line(results, summary)]
+        lines += [*attention_lines(results, MAX_LISTED), last_line(results, summary)]
     return [_inert(line) for line in lines]
 
 

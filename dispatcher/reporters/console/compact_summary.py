@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.line_reporter import Hints
@@ -19,7 +19,7 @@ from dispatcher.reporters.console.summary import (
 from dispatcher.reporters.console.totals import Summary, by_path, summarize
 from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.status import Outcome
-from passmuster.model.text import one_line
+from passmuster.model.text import first_texts, one_line
 
 MAX_FAILURE_LINES = 400
 """Lines about failed files, which a person still scrolls through; more failures have less detail each."""
@@ -55,35 +55,17 @@ def compact_summary_lines(
     is_scrolled = len(lines) > size.lines - _NEEDED_ROWS
     if is_verbose:
         lines += ranking_lines(results, summary)
-    lines += shortened_lists(attention_lines(results), MAX_LISTED)
+    lines += attention_lines(results, MAX_LISTED)
     if is_scrolled:
         # The rows of the failed files are no longer on the screen.
         labels = [clipped(one_line(record.file.label), size.columns - 5) for record in failed]
         shown = max(1, size.lines - _NEEDED_ROWS)
         lines.append(tagged(Tag.FAIL, "Failed files:"))
-        lines += shortened_lists(map(bulleted, labels), shown)
+        lines += map(bulleted, first_texts(labels, shown))
     lines.append(tagged(Tag.INFO, f"In {used_text(results, budget)}"))
     if results.tests_cpu_s:
         lines.append(tagged(Tag.INFO, cpu_text(results)))
     return [*lines, *_verdict_lines(results, summary)]
-
-
-def shortened_lists(lines: Iterable[str], most: int) -> Iterator[str]:
-    """Yield lines with at most `most` items of each list; the last line of a longer one counts the rest."""
-    items = 0
-    for line in lines:
-        is_item = line.startswith(bulleted(""))
-        if not is_item:
-            yield from _further(items, most)
-        items = items + 1 if is_item else 0
-        if items <= most:
-            yield line
-    yield from _further(items, most)
-
-
-def _further(items: int, most: int) -> Iterator[str]:
-    if items > most:
-        yield bulleted(f"and {items - most} more")
 
 
 def _verdict_lines(results: TestResults, summary: Summary) -> Iterator[str]:

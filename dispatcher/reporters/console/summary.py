@@ -22,7 +22,7 @@ from dispatcher.model.results import (
 from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.console.lines import LAST_LINES, attempts_text, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
-from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
+from dispatcher.terminal.tags import Tag, bulleted, indented, tagged
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.test_selection import QUARANTINED
@@ -78,18 +78,17 @@ def summary_lines(
     return [*lines, last_line(results, summary)]
 
 
-def attention_lines(results: TestResults) -> list[str]:
-    """Return what the run found out besides its verdicts: flaky files, regressions, and the like."""
-    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
-    return [
-        *_flaky_lines(results),
-        *_finding_lines(results),
-        *_isolation_lines(results),
-        *_quarantine_lines(results),
-        *_leaked_lines(results),
-        *_not_run_lines(results),
-        *listed(f"{count_regressed(results)} regressed:", regressed),
-    ]
+def attention_lines(results: TestResults, most: int | None = None) -> Iterator[str]:
+    """Yield what the run found out besides its verdicts: flaky files, regressions, and the like.
+
+    Args:
+        most: items of each list that are shown; the rest is counted. None: all.
+    """
+    for tag, text, items in _remarks(results):
+        if items is None or items:
+            yield tagged(tag, text)
+            shown = items or ()
+            yield from map(bulleted, shown if most is None else first_texts(shown, most))
 
 
 def last_line(results: TestResults, summary: Summary) -> str:
@@ -176,24 +175,43 @@ def ranking_lines(results: TestResults, summary: Summary) -> Iterator[str]:
             yield from map(bulleted, items)
 
 
-def _flaky_lines(results: TestResults) -> list[str]:
-    items = [
+_Remark = tuple[Tag, str, Sequence[str] | None]
+"""A line, and the items of the list below it: it is left out if there are none. None: it has no list."""
+
+
+def _remarks(results: TestResults) -> Iterator[_Remark]:
+    records = by_path(results.records)
+    flaky = [
         f"{_label(record)} ({record.status}; attempts: {attempts_text(record)})"
         for record in by_path(results.flaky)
     ]
-    return listed(f"{len(items)} flaky file(s) passed and failed in this run:", items)
+    yield Tag.WARN, f"{len(flaky)} flaky file(s) passed and failed in this run:", flaky
+    yield from _finding_remarks(results)
+    if results.is_verified:
+        yield from _isolation_remarks(results, records)
+    yield from _quarantine_remarks(records)
+    leaked = [
+        f"{_label(record)}: {', '.join(first_texts(processes, MAX_LEAKED))}"
+        for record in records
+        if (processes := [one_line(one)[:MAX_TEXT_CHARS] for run in record.attempts for one in run.leaked])
+    ]
+    yield Tag.WARN, f"{len(leaked)} file(s) left processes behind, which Passmuster killed:", leaked
+    not_run = [f"{_label(record)} ({cancelled_text(record)})" for record in by_path(results.cancelled)]
+    yield Tag.WARN, f"{len(not_run)} file(s) did not run to their end:", not_run
+    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
+    yield Tag.WARN, f"{count_regressed(results)} regressed:", regressed
 
 
-def _finding_lines(results: TestResults) -> Iterator[str]:
+def _finding_remarks(results: TestResults) -> Iterator[_Remark]:
     for finding, (meaning, detail) in _FINDINGS.items():
         items = [f"{_label(record)} ({detail(record)})" for record in by_path(results.found(finding))]
-        yield from listed(f"{len(items)} file(s) {meaning}:", items)
+        yield Tag.WARN, f"{len(items)} file(s) {meaning}:", items
     unverified = len(results.found(Finding.UNVERIFIED))
     if unverified:
         text = (
             "passed in a forked process and have not been run in a fresh interpreter yet; later runs do that"
         )
-        yield tagged(Tag.INFO, f"{unverified} file(s) {text}")
+        yield Tag.INFO, f"{unverified} file(s) {text}", None
 
 
 def _dependent_tests(record: FileAttempts) -> str:
@@ -237,10 +255,8 @@ _FINDINGS: Mapping[Finding, tuple[str, Callable[[FileAttempts], str]]] = {
 """What the files with a finding did, and what is said of each of them."""
 
 
-def _isolation_lines(results: TestResults) -> Iterator[str]:
+def _isolation_remarks(results: TestResults, records: Sequence[FileAttempts]) -> Iterator[_Remark]:
     """Yield what a run that verifies forking found out."""
-    if not results.is_verified:
-        return
     differing = [
         f"{one_line(difference.file.label)}: {text}"
         for difference in sorted(results.differing, key=lambda difference: difference.file.path)
@@ -248,61 +264,43 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
             [one_line(text)[:MAX_TEXT_CHARS] for text in difference.texts], MAX_DIFFERENCES
         )
     ]
-    yield from listed(f"{len(results.differing)} file(s) differ when forked:", differing)
-    records = by_path(results.records)
-    text = "have tests that differ between spawned attempts too"
-    yield from _named_lines(Tag.INFO, text, [record for record in records if record.varies])
+    yield Tag.WARN, f"{len(results.differing)} file(s) differ when forked:", differing
+    varying = [record for record in records if record.varies]
+    if varying:
+        text = "have tests that differ between spawned attempts too"
+        yield Tag.INFO, f"{len(varying)} file(s) {text}: {_named(varying)}", None
     spawned: dict[str, list[FileAttempts]] = defaultdict(list)
     for record in records:
         if record.started and not record.was_forked:
             spawned[record.final.isolation_note or "no reason given"].append(record)
-    if spawned:
-        count = sum(map(len, spawned.values()))
-        yield tagged(Tag.INFO, f"{count} file(s) were not forked, so that there was nothing to compare:")
-        for why, files in sorted(spawned.items()):
-            yield bulleted(f"{one_line(why)}: {_named(files)}")
-    text = (
-        "could not be compared, because the spawned attempt had another worker or interpreter, or a signal "
-        "from outside ended an attempt"
-    )
-    yield from _named_lines(Tag.WARN, text, [record for record in records if record.is_incomparable])
-
-
-def _named_lines(tag: Tag, text: str, records: Sequence[FileAttempts]) -> Iterator[str]:
-    if records:
-        yield tagged(tag, f"{len(records)} file(s) {text}: {_named(records)}")
+    count = sum(map(len, spawned.values()))
+    reasons = [f"{one_line(why)}: {_named(files)}" for why, files in sorted(spawned.items())]
+    yield Tag.INFO, f"{count} file(s) were not forked, so that there was nothing to compare:", reasons
+    incomparable = [record for record in records if record.is_incomparable]
+    if incomparable:
+        text = (
+            "could not be compared, because the spawned attempt had another worker or interpreter, or a "
+            "signal from outside ended an attempt"
+        )
+        yield Tag.WARN, f"{len(incomparable)} file(s) {text}: {_named(incomparable)}", None
 
 
 def _named(records: Sequence[FileAttempts]) -> str:
     return f"{len(records)} ({', '.join(first_texts(list(map(_label, records)), MAX_NAMED))})"
 
 
-def _quarantine_lines(results: TestResults) -> Iterator[str]:
+def _quarantine_remarks(records: Sequence[FileAttempts]) -> Iterator[_Remark]:
     """Yield how many quarantined tests failed, and which of them do not exist."""
-    cases = [case for record in results.records for case in record.final.cases]
+    cases = [case for record in records for case in record.final.cases]
     failed = sum(case.message.startswith(QUARANTINED) and not case.outcome.is_bad for case in cases)
     if failed:
-        yield tagged(Tag.INFO, f"{failed} quarantined test(s) failed, which does not count")
+        yield Tag.INFO, f"{failed} quarantined test(s) failed, which does not count", None
     stale = [
         f"{_label(record)}::{one_line(test)[:MAX_TEXT_CHARS]}"
-        for record in by_path(results.records)
+        for record in records
         for test in record.final.stale_quarantine
     ]
-    yield from listed(f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale)
-
-
-def _leaked_lines(results: TestResults) -> list[str]:
-    items = [
-        f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}"
-        for record in by_path(results.records)
-        if (leaked := [one_line(one)[:MAX_TEXT_CHARS] for run in record.attempts for one in run.leaked])
-    ]
-    return listed(f"{len(items)} file(s) left processes behind, which Passmuster killed:", items)
-
-
-def _not_run_lines(results: TestResults) -> list[str]:
-    items = [f"{_label(record)} ({cancelled_text(record)})" for record in by_path(results.cancelled)]
-    return listed(f"{len(items)} file(s) did not run to their end:", items)
+    yield Tag.WARN, f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale
 
 
 def _failed_lines(summary: Summary, failed: Sequence[FileAttempts], rerun: RerunCommand) -> list[str]:
