@@ -51,20 +51,21 @@ class CompactReporter(LineReporter):
 
     def lines(self, event: RunEvent) -> Sequence[str]:
         """Return the lines of an event."""
+        if self._is_quiet and not isinstance(event, RunStopping | RunFinished):
+            return []
         match event:
             case RunStarted():
-                return self._unless_quiet(self._started_lines(event))
+                return self._started_lines(event)
             case FileSlow(file=file, seconds=seconds):
                 text = f": still running after {format_seconds(seconds)}"
                 room = self._columns - len(tagged(Tag.WARN, text))
-                line = tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)
-                return self._unless_quiet([line])
+                return [tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)]
             case AttemptFinished():
-                return self._unless_quiet(self._finished_rows(event))
+                return self._finished_rows(event)
             case VerdictSettled(file=file, result=result):
                 # The verdict before a verification of a pass is printed already.
                 is_new = event.attempt_reason is not RerunReason.VERIFY_PASS
-                return self._unless_quiet(self._verdict_rows(file, result) if is_new else [])
+                return self._verdict_rows(file, result) if is_new else []
             case RunStopping():
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
@@ -84,9 +85,6 @@ class CompactReporter(LineReporter):
     def _columns(self) -> int:
         # One column stays free, because terminals differ in how the cursor moves after the last one.
         return self._context.size().columns - 1
-
-    def _unless_quiet(self, lines: list[str]) -> list[str]:
-        return [] if self._is_quiet else lines
 
     def _started_lines(self, event: RunStarted) -> list[str]:
         parts = [f"{len(event.plan.files):,} file(s)"]
