@@ -11,6 +11,7 @@ from dispatcher.config.choices import SUBCOMMAND_HELP
 from dispatcher.config.file_schema import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.version import VERSION
 from passmuster.settings.completion import completion_script, completion_table, requested_shell
 from passmuster.settings.help import entry, setting_lines
 from passmuster.settings.setting import Group
@@ -28,7 +29,7 @@ _EXIT_CODES: dict[ExitCode, str] = {
 }
 
 
-def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | None:
+def early_answer(argv: Sequence[str], *, program: str) -> str | None:
     """Return the output of `--help` or `--version` (the caller exits with 0); None: neither was requested.
 
     Args:
@@ -38,7 +39,7 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
     if arguments.wants_help:
         return format_help(program)
     if arguments.wants_version:
-        return f"{program} {version}"
+        return f"{program} {VERSION}"
     return None
 
 

@@ -79,10 +79,11 @@ def _explain(config: TestConfig, call: CommandCall, wanted: str | None) -> Expla
     file, exists = _locate(config, call, found, histories)
     known = histories.get(file.path)
     last = find_newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
-    explanation = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
+    is_found = any(one.path == file.path for one in found)
+    outcomes = _outcomes(config.root, known)
+    explanation = Explanation(file=file, last=last, known=known, outcomes=outcomes, is_found=is_found)
     if not exists:
         return explanation
-    is_found = any(one.path == file.path for one in found)
     if not is_found and explanation.never_ran:
         raise ConfigurationError(
             f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
@@ -90,7 +91,7 @@ def _explain(config: TestConfig, call: CommandCall, wanted: str | None) -> Expla
     named = (str(config.root / file.path),)
     only = structs.replace(everything, include_integration=file.kind is FileKind.INTEGRATION, paths=named)
     affected = call.runner(structs.replace(only, changed=MERGE_BASE)).selection.reasons.get(file.path, ())
-    explanation = structs.replace(explanation, is_found=is_found, affected=affected)
+    explanation = structs.replace(explanation, affected=affected)
     return _with_plan(explanation, structs.replace(only, paths=()) if is_found else only, call)
 
 

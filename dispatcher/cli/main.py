@@ -20,7 +20,6 @@ from dispatcher.run.prepare import Prepared, Selection
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import PassmusterError
 from passmuster.model.text import one_line
-from passmuster.model.version import VERSION
 
 if TYPE_CHECKING:
     from dispatcher.cli.subcommands import SubcommandArguments
@@ -64,7 +63,7 @@ class Command(CommandCall):
                 # Loading the help texts takes as long as a small test.
                 from dispatcher.cli.help import early_answer
 
-                answer = early_answer(self.argv, program=self.program, version=VERSION)
+                answer = early_answer(self.argv, program=self.program)
                 if answer is not None:
                     self.out.write(f"{answer}\n")
                     return ExitCode.OK
