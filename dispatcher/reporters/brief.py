@@ -14,9 +14,10 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults, exit_code_of
 from dispatcher.reporters.console.compact_summary import files_text, tests_text
 from dispatcher.reporters.console.line_reporter import Hints, LineReporter
-from dispatcher.reporters.console.summary import attention_lines, last_line
+from dispatcher.reporters.console.summary import attention_lines, run_verdict
 from dispatcher.reporters.console.totals import by_path, summarize
 from dispatcher.reporters.failure_report import LEVELS, failed_files_lines
+from dispatcher.terminal.tags import tagged
 from passmuster.model.units import format_seconds
 
 MAX_LINES = 100
@@ -49,7 +50,7 @@ def brief_lines(results: TestResults, hints: Hints) -> list[str]:
         failed = by_path(results.failed)
         lines += failed_files_lines(failed, hints, max_lines=MAX_LINES - 1, levels=BRIEF_LEVELS)
     elif exit_code_of(results) is not ExitCode.OK:
-        lines += [*attention_lines(results, MAX_LISTED), last_line(results, summary)]
+        lines += [*attention_lines(results, MAX_LISTED), tagged(*run_verdict(results, summary))]
     return [_inert(line) for line in lines]
 
 

@@ -11,8 +11,8 @@ from dispatcher.reporters.console.rows import clipped
 from dispatcher.reporters.console.summary import (
     attention_lines,
     cpu_text,
-    last_line,
     ranking_lines,
+    run_verdict,
     special_failures,
     used_text,
 )
@@ -71,11 +71,11 @@ def compact_summary_lines(
 def _verdict_lines(results: TestResults, summary: Summary) -> Iterator[str]:
     """Yield the counts of tests and of files; if no file failed but not all passed, the reason is last."""
     yield tagged(Tag.INFO, tests_text(summary))
-    line = last_line(results, summary)
-    is_pass = not results.failed and line.startswith(tagged(Tag.PASS, ""))
-    yield tagged(Tag.FAIL if results.failed else Tag.PASS if is_pass else Tag.INFO, files_text(summary))
-    if not (results.failed or is_pass):
-        yield line
+    tag, text = run_verdict(results, summary)
+    files_tag = Tag.FAIL if results.failed else Tag.PASS if tag is Tag.PASS else Tag.INFO
+    yield tagged(files_tag, files_text(summary))
+    if files_tag is Tag.INFO:
+        yield tagged(tag, text)
 
 
 def files_text(summary: Summary) -> str:

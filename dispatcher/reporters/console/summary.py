@@ -75,7 +75,7 @@ def summary_lines(
     lines += attention_lines(results)
     if results.failed:
         return lines + _failed_lines(summary, by_path(results.failed), rerun)
-    return [*lines, last_line(results, summary)]
+    return [*lines, tagged(*run_verdict(results, summary))]
 
 
 def attention_lines(results: TestResults, most: int | None = None) -> Iterator[str]:
@@ -91,19 +91,19 @@ def attention_lines(results: TestResults, most: int | None = None) -> Iterator[s
             yield from map(bulleted, shown if most is None else first_texts(shown, most))
 
 
-def last_line(results: TestResults, summary: Summary) -> str:
-    """Return the line for a run without failed files: that all passed, or why that cannot be said."""
+def run_verdict(results: TestResults, summary: Summary) -> tuple[Tag, str]:
+    """Return the last line of a run without failed files: that all passed, or why that cannot be said."""
     if summary.not_run:
         # Never "all tests passed" here: a file that did not run did not pass.
         text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
-        return tagged(Tag.WARN, text)
+        return Tag.WARN, text
     if results.differing:
-        return tagged(Tag.FAIL, f"{len(results.differing)} file(s) differ when forked")
+        return Tag.FAIL, f"{len(results.differing)} file(s) differ when forked"
     if results.failing_regressions:
-        return tagged(Tag.FAIL, f"{count_regressed(results)} regressed (fail-on-regression)")
+        return Tag.FAIL, f"{count_regressed(results)} regressed (fail-on-regression)"
     if results.ran_no_test:
-        return tagged(Tag.WARN, f"No test ran: {_no_test_reason(results)}")
-    return tagged(Tag.PASS, "All tests passed! 🎉")
+        return Tag.WARN, f"No test ran: {_no_test_reason(results)}"
+    return Tag.PASS, "All tests passed! 🎉"
 
 
 def _no_test_reason(results: TestResults) -> str:
