@@ -145,22 +145,17 @@ class Command(CommandCall):
 
     def _dry_run(self, prepared: Prepared, config: TestConfig) -> None:
         """Print the plan."""
-        plan, layout = prepared.plan, str(prepared.selection.layout)
+        plan, selection, capacity = prepared.plan, prepared.selection, prepared.capacity
         if config.output is OutputFormat.JSON:
-            from dispatcher.insight.file_list import dry_run_json  # As above.
+            from dispatcher.insight.file_list import file_list_json, forecast_run  # As above.
 
-            document = dry_run_json(
-                plan,
-                prepared.selection.reasons,
-                layout=layout,
-                capacity=prepared.capacity,
-                interpreter=prepared.interpreter,
-            )
-            self.out.write(document)
+            forecast = forecast_run(plan, capacity, prepared.interpreter)
+            layout = str(selection.layout)
+            self.out.write(file_list_json(plan.files, selection.reasons, layout=layout, forecast=forecast))
             return
         from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
-        self.print_lines(dry_run_lines(plan, layout, prepared.capacity, prepared.interpreter), config)
+        self.print_lines(dry_run_lines(plan, str(selection.layout), capacity, prepared.interpreter), config)
 
     def _report_no_files(self, selection: Selection, config: TestConfig) -> int:
         layout = selection.layout
