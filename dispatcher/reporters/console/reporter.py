@@ -93,12 +93,15 @@ class ConsoleReporter(LineReporter):
 
     def _finished_lines(self, event: AttemptFinished) -> list[str]:
         file, result, following = event.file, event.result, event.rerun_reason
-        before = self._printed.pop(file.path, None)
+        before = self._printed.get(file.path)
+        if following is None:
+            self._printed.pop(file.path, None)
+        elif following in TOLD_BEFORE:
+            self._printed[file.path] = result.status.is_pass
         lines = _printed_lines(event) if self._is_verbose else []
         if following is RerunReason.SETTLED:
-            if before is not None:
-                self._printed[file.path] = before
-            return [*lines, file_line(Tag.WARN, file, overruled_text(result, event.attempt_reason))]
+            lines.append(file_line(Tag.WARN, file, overruled_text(result, event.attempt_reason)))
+            return [] if self._is_quiet else lines
         is_exclusive = event.attempt_reason is RerunReason.EXCLUSIVE
         if event.attempt_reason in TOLD_BEFORE:
             if following is None and before is result.status.is_pass:
@@ -108,12 +111,8 @@ class ConsoleReporter(LineReporter):
                 text = PASSED_EXCLUSIVELY if is_exclusive else "passed when forked, failed when spawned"
                 lines.append(file_line(Tag.WARN, file, text))
         if following is not None and following not in TOLD_BEFORE:
-            if before is not None:
-                self._printed[file.path] = before
             lines.append(file_line(Tag.WARN, file, rerun_text(result, following)))
             return [] if self._is_quiet else lines
-        if following is not None:
-            self._printed[file.path] = result.status.is_pass
         if before and result.status.is_pass:
             lines.append(file_line(Tag.INFO, file, f"passed in attempt {result.attempt}"))
             return [] if self._is_quiet else lines

@@ -175,6 +175,12 @@ def test_a_quiet_report_has_the_verdict_of_a_file_that_started_by_oversubscripti
     assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
+def test_a_quiet_report_does_not_name_an_attempt_that_does_not_count() -> None:
+    lines, _, _ = run({"a": [CROWDED, PASS]}, verbosity=Verbosity.QUIET)
+
+    assert of(lines, "a") == ["[FAIL] a failed"]
+
+
 def test_a_file_that_fails_in_parallel_is_named_at_the_end() -> None:
     lines, _, _ = run({"a": [CROWDED, PASS]})
 
