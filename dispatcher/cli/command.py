@@ -40,7 +40,6 @@ class CommandCall:
     Args:
         argv: the arguments behind the program, or behind the subcommand.
         cwd: absolute.
-        target: where files would run.
         warm_target: makes the target of a watch.
         program: as the user called it, for `--help` and rerun commands.
     """

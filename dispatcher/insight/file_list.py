@@ -81,7 +81,6 @@ def file_list_json(
 
     Args:
         reasons: why a change can affect each file, by path.
-        forecast: see `FileListDocument`.
     """
     document = FileListDocument(
         version=FILE_LIST_VERSION,

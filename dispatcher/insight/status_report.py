@@ -33,13 +33,9 @@ VERSION = 2
 
 
 class BrokerState(Struct, frozen=True, kw_only=True):
-    """The runs and workers of a broker.
+    """The runs and workers of a broker."""
 
-    Args:
-        broker: its address, without a password.
-    """
-
-    broker: str
+    broker: str  # its address, without a password
     runs: tuple[RunStatus, ...]
     workers: tuple[WorkerStatus, ...]
 
@@ -58,8 +54,7 @@ def status_json(state: BrokerState | None, local: LivingClaims) -> bytes:
     """Return the same as one JSON object on one line.
 
     Args:
-        state: the broker's state; None: there is no broker.
-        local: the runs on this machine.
+        state: None: there is no broker.
     """
     return json_line(
         {

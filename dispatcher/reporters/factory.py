@@ -46,11 +46,7 @@ def make_console(
     rerun: RerunCommand,
     has_footer: bool = False,
 ) -> Reporter:
-    """Return the reporter of what the user reads.
-
-    Args:
-        has_footer: whether a live footer is kept on the terminal.
-    """
+    """Return the reporter of what the user reads."""
     chosen = resolve_output(config.output, is_terminal=is_terminal(output.out))
     stream = output.document if chosen.is_document else output.out
     color, warn_color = (
@@ -112,7 +108,7 @@ def make_reporters(
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        say: receives one line with the path of a report that the user did not name.
+        say: receives one line with the path of the HTML report.
 
     Raises:
         ConfigurationError: a file cannot be written.

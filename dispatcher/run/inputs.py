@@ -33,7 +33,6 @@ class ProjectInputs:
     """The inputs of a project's files on this machine.
 
     Args:
-        environ: the environment from which tests start.
         cache_dir: the directory for cached answers of the interpreter; None: there is none.
         history_origin: where the name of a shared history comes from, for messages.
         tree: what earlier runs have read of the tree; None: nothing.

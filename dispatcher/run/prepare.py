@@ -92,7 +92,6 @@ class Preparation:
     """Prepares one run.
 
     Args:
-        target: where the files run.
         environ: the environment from which tests start; None: this process's.
         cwd: the base of named paths; None: the root.
         origins: where each value of the configuration comes from, for messages.
@@ -228,9 +227,6 @@ class Preparation:
 
         Args:
             stack: closes the history.
-
-        Raises:
-            PassmusterError: as for `prepare`.
         """
         config, selection, interpreter, history = self._config, self.selection, self.interpreter, None
         if config.history:

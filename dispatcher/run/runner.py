@@ -56,7 +56,6 @@ class TestRunner(Preparation):
 
         Args:
             reporters: receive the events; closed at the end.
-            samples_usage: whether they want usage samples.
 
         Raises:
             ConfigurationError: the configuration is invalid; nothing was run.

@@ -64,11 +64,7 @@ class WatchContext(Struct, frozen=True, kw_only=True):
 
 
 class WatchSession:
-    """Answers changes and keys with rounds.
-
-    Args:
-        root: of the project.
-    """
+    """Answers changes and keys with rounds."""
 
     def __init__(self, context: WatchContext, root: Path) -> None:
         self._context, self._root = context, root

@@ -92,7 +92,6 @@ class CiOutput(PlainOutput):
     """The output for one CI, from before the run to its last line.
 
     Args:
-        plain: the streams behind it.
         environ: names the repository and the summary file.
     """
 

@@ -105,8 +105,6 @@ class ResultReporter:
     """Annotates the source and writes the summary page; receives each event before the console.
 
     Args:
-        write: prints Passmuster's own text.
-        fold: knows how many outputs are not in the log.
         write_page: writes the summary page; None: this CI has none.
     """
 

@@ -78,8 +78,6 @@ class LiveReporter:
     """Has another reporter print above a footer that is there while files run.
 
     Args:
-        context: the stream is the terminal.
-        make_console: returns the other reporter.
         clock: returns monotonic seconds.
     """
 

@@ -62,9 +62,6 @@ class ReportModel:
     """A run as the page shows it: receives its events, and is complete after the last.
 
     It keeps no output: the results contain it.
-
-    Args:
-        earlier_runs: reads the earlier runs of files.
     """
 
     def __init__(self, earlier_runs: EarlierRuns, rerun: RerunCommand) -> None:
