@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults, exit_code_of
-from dispatcher.reporters.console.compact_summary import files_text, tests_text
 from dispatcher.reporters.console.line_reporter import Hints, LineReporter
-from dispatcher.reporters.console.summary import attention_lines, run_verdict
+from dispatcher.reporters.console.summary import attention_lines, files_text, run_verdict, tests_text
 from dispatcher.reporters.console.totals import by_path, summarize
 from dispatcher.reporters.failure_report import LEVELS, failed_files_lines
 from dispatcher.terminal.tags import tagged

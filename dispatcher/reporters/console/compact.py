@@ -1,7 +1,7 @@
 """Prints a run for a person at a terminal: a row for each file that did not pass, then what failed and why.
 
 Every further attempt at a file has a row too, except one that only verifies a pass. `rows` lays out the rows,
-`failure_report` formats the failed files, `compact_summary` the end. `live` adds the footer.
+`failure_report` formats the failed files. `live` adds the footer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import RerunReason
-from dispatcher.reporters.console.compact_summary import compact_summary_lines
+from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.lines import (
     PASSED_EXCLUSIVELY,
@@ -36,11 +36,30 @@ from dispatcher.reporters.console.lines import (
     shard_lines,
     status_text,
 )
-from dispatcher.reporters.console.rows import MIN_COLUMNS, row, shortened_path
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.reporters.console.rows import MIN_COLUMNS, clipped, row, shortened_path
+from dispatcher.reporters.console.summary import (
+    attention_lines,
+    cpu_text,
+    files_text,
+    ranking_lines,
+    run_verdict,
+    tests_text,
+    used_text,
+)
+from dispatcher.reporters.console.totals import by_path, summarize
+from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.result import TestResult
-from passmuster.model.text import one_line
+from passmuster.model.text import first_texts, one_line
 from passmuster.model.units import format_seconds
+
+MAX_FAILURE_LINES = 400
+"""Lines about failed files, which a person still scrolls through; more failures have less detail each."""
+
+MAX_LISTED = 5
+"""Items of each list in the summary; the rest is counted."""
+
+_NEEDED_ROWS = 8
+"""Rows of the screen for everything but the list of failed files."""
 
 
 class CompactReporter(LineReporter):
@@ -69,13 +88,7 @@ class CompactReporter(LineReporter):
             case RunStopping():
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
-                return compact_summary_lines(
-                    event.results,
-                    budget=self._budget,
-                    hints=self._hints,
-                    is_verbose=self._is_verbose,
-                    size=self._context.size(),
-                )
+                return self._summary_lines(event.results)
             case AttemptStarted() | UsageSampled() | Notice():
                 return []
             case _:
@@ -135,6 +148,35 @@ class CompactReporter(LineReporter):
             peak_bytes=result.peak_bytes,
             columns=self._columns,
         )
+
+    def _summary_lines(self, results: TestResults) -> list[str]:
+        """Return all lines after the last file: what failed and why, then a summary that fits a screen."""
+        size, summary, failed = self._context.size(), summarize(results), by_path(results.failed)
+        lines: list[str] = []
+        if failed:
+            # Only a run with failures waits for this.
+            from dispatcher.reporters.failure_report import failed_files_lines
+
+            lines += ["", *failed_files_lines(failed, self._hints, max_lines=MAX_FAILURE_LINES), ""]
+        is_scrolled = len(lines) > size.lines - _NEEDED_ROWS
+        if self._is_verbose:
+            lines += ranking_lines(results, summary)
+        lines += attention_lines(results, MAX_LISTED)
+        if is_scrolled:
+            # The rows of the failed files are no longer on the screen.
+            labels = [clipped(one_line(record.file.label), size.columns - 5) for record in failed]
+            shown = max(1, size.lines - _NEEDED_ROWS)
+            lines.append(tagged(Tag.FAIL, "Failed files:"))
+            lines += map(bulleted, first_texts(labels, shown))
+        lines.append(tagged(Tag.INFO, f"In {used_text(results, self._budget)}"))
+        if results.tests_cpu_s:
+            lines.append(tagged(Tag.INFO, cpu_text(results)))
+        lines.append(tagged(Tag.INFO, tests_text(summary)))
+        tag, text = run_verdict(results, summary)
+        files_tag = Tag.FAIL if results.failed else Tag.PASS if tag is Tag.PASS else Tag.INFO
+        lines.append(tagged(files_tag, files_text(summary)))
+        # If no file failed but not all passed, the reason is last.
+        return [*lines, tagged(tag, text)] if files_tag is Tag.INFO else lines
 
 
 _CONDITIONS = {

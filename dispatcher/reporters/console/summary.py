@@ -24,7 +24,7 @@ from dispatcher.reporters.console.lines import LAST_LINES, attempts_text, status
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
 from dispatcher.terminal.tags import Tag, bulleted, indented, tagged
 from passmuster.model.result import TestResult
-from passmuster.model.status import Isolation, Status
+from passmuster.model.status import Isolation, Outcome, Status
 from passmuster.model.test_selection import QUARANTINED
 from passmuster.model.text import first_texts, last_lines, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -141,6 +141,27 @@ def special_failures(summary: Summary) -> str:
         if status.is_failure and status is not Status.FAIL
     )
     return ", ".join(counts)
+
+
+def files_text(summary: Summary) -> str:
+    """Return how the files ended: `300 file(s): 297 passed, 3 failed (TIMEOUT 1)`."""
+    kinds = f" ({special})" if (special := special_failures(summary)) else ""
+    cached = f" ({summary.cached:,} cached)" if summary.cached else ""
+    parts = [f"{summary.passed:,} passed{cached}"]
+    parts += [f"{summary.failed:,} failed{kinds}"] if summary.failed else []
+    parts += [f"{summary.not_run:,} not run"] if summary.not_run else []
+    parts += [f"{summary.without_tests:,} without tests"] if summary.without_tests else []
+    parts += [f"{summary.flaky:,} flaky"] if summary.flaky else []
+    total = summary.total + summary.without_tests
+    return f"{total:,} file(s): {', '.join(parts)}"
+
+
+def tests_text(summary: Summary) -> str:
+    """Return how the tests inside the files ended: `1,204 test(s): 1,201 passed, 3 failed`."""
+    total = sum(count for _, count in summary.cases)
+    parts = [f"{count:,} {outcome}" for outcome, count in summary.cases if outcome is not Outcome.PASSED]
+    passed = dict(summary.cases).get(Outcome.PASSED, 0)
+    return f"{total:,} test(s): {', '.join([f'{passed:,} passed', *parts])}"
 
 
 def used_text(results: TestResults, budget: str) -> str:

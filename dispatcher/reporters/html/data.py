@@ -22,8 +22,16 @@ from dispatcher.reporters.html.entries import (
     count_texts,
     file_entry,
 )
-from dispatcher.reporters.html.report_model import Bar, ReportModel, file_group, group_counts
-from dispatcher.reporters.html.samples import MAX_MACHINES, Sample, budget_bytes, peak_bytes
+from dispatcher.reporters.html.report_model import (
+    MAX_MACHINES,
+    Bar,
+    ReportModel,
+    Sample,
+    budget_bytes,
+    file_group,
+    group_counts,
+    peak_bytes,
+)
 from dispatcher.reporters.html.trends import trend_rows
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue, first_texts, one_line

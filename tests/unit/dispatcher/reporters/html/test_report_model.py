@@ -6,8 +6,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.model.events import AttemptFinished, AttemptStarted
-from dispatcher.reporters.html.report_model import ReportModel, group_counts
-from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
+from dispatcher.reporters.html.report_model import MAX_POINTS, Curve, ReportModel, Sample, group_counts
 from passmuster.model.result import PartRun
 from passmuster.model.status import Status
 from passmuster.model.test_selection import FilePart
