@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -158,13 +159,17 @@ def _html_reporter(config: TestConfig, rerun: RerunCommand, say: Callable[[str],
     from dispatcher.reporters.html.reporter import HtmlReporter
 
     path = config.html_report if config.html_report != Path() else None
-    if path is None and not config.history:
+    state_dir = config.root / STATE_DIRECTORY
+    problem = "a run without history does not have one" if not config.history else ""
+    if not problem and not os.access(state_dir if state_dir.exists() else config.root, os.W_OK):
+        problem = f"{str(state_dir)!r} cannot be written"
+    if problem and path is None:
         raise ConfigurationError(
-            "--report html writes the page to the run's own directory, which a run without history does not "
-            "have; name a file: --report html=PATH"
+            f"--report html writes the page to the run's own directory, and {problem}; "
+            "name a file: --report html=PATH"
         )
-    runs_dir, earlier_runs = config.root / STATE_DIRECTORY / "runs", partial(_earlier_runs, config)
-    return HtmlReporter(path, runs_dir=runs_dir, earlier_runs=earlier_runs, rerun=rerun, say=say)
+    earlier_runs = partial(_earlier_runs, config)
+    return HtmlReporter(path, runs_dir=state_dir / "runs", earlier_runs=earlier_runs, rerun=rerun, say=say)
 
 
 def _earlier_runs(

@@ -27,8 +27,8 @@ from msgspec import Struct
 from passmuster.host.host_resources import PROC
 from passmuster.host.psutil_fallback import resident_bytes, unshared_bytes
 
-GROWTH_PRICE_RATIO = 20
-"""After growth, PSS is read when the last reading took at most 1/20 of the time since: 5 % of a CPU."""
+GROWTH_PRICE_RATIO = 50
+"""After growth, PSS is read when the last reading took at most 1/50 of the time since: 2 % of a CPU."""
 
 ALARM_PRICE_RATIO = 4
 """After new processes started, or when memory is short, reading PSS may take up to a quarter of a CPU."""

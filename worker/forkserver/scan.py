@@ -492,7 +492,8 @@ class _Walk:
         for name, path in self._scanner._steps_of_module(self._hinted, file):
             if not path:
                 if not self._is_cut:
-                    gathered.add(name, self._scanner._place(file, name))
+                    is_write = name.startswith(ENVIRONMENT)
+                    gathered.add(name, self._scanner._place(file, name) if is_write else "")
             elif path not in self._seen:
                 if _top(name) == top:
                     self._visit(path, top, gathered)

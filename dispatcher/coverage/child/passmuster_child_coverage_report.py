@@ -37,7 +37,7 @@ def main() -> int:
         try:
             answer = _report(coverage, request)
         except Exception as exc:  # Configuration and plugins are the project's and may raise anything.
-            answer = {"error": "{}: {}".format(type(exc).__name__, " ".join(str(exc).split()))}
+            answer = {"error": _described(exc)}
     messages = [str(warning.message) for warning in caught if "coverage" in type(warning.message).__module__]
     answer["warnings"] = list(dict.fromkeys(answer.get("warnings", []) + messages))
     json.dump(answer, answer_stream)
@@ -64,14 +64,56 @@ def _report(coverage_module: Any, request: dict[str, Any]) -> dict[str, Any]:
     cov.save()
     if not cov.get_data().measured_files():
         return {"error": "no data"}
+    pages = _Forked(lambda: _write_pages(coverage_module, request))
     notes: list[str] = []
     with open(request["text_path"], "w", encoding="utf-8") as text:
-        percent = _tolerant(cov.report, notes, file=text, output_format="text")
-    _tolerant(cov.html_report, notes, directory=request["html_directory"])
+        percent = _tolerant(cov, cov.report, notes, file=text, output_format="text")
     if request["xml_path"]:
-        _tolerant(cov.xml_report, notes, outfile=request["xml_path"])
+        _tolerant(cov, cov.xml_report, notes, outfile=request["xml_path"])
     precision = cov.get_option("report:precision")
-    return {"percent": percent, "precision": precision, "warnings": notes}
+    answer = {"percent": percent, "precision": precision, "warnings": notes}
+    error = pages.error()
+    return {"error": error} if error else answer
+
+
+def _write_pages(coverage_module: Any, request: dict[str, Any]) -> None:
+    cov = _new(coverage_module, request["combined_file"], request, suffix=None)
+    cov.load()
+    _tolerant(cov, cov.html_report, [], directory=request["html_directory"])
+
+
+class _Forked:
+    """Work in a forked process, next to this one: each report analyzes all source files by itself."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._errors, errors = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            error = "a report ended early"
+            try:
+                work()
+                error = ""
+            except Exception as exc:
+                error = _described(exc)
+            finally:
+                os.write(errors, error.encode("utf-8", "backslashreplace")[:_LONGEST_ERROR])
+                os._exit(1 if error else 0)
+        os.close(errors)
+
+    def error(self) -> str:
+        """Wait for the work to end; return why it failed, or an empty string."""
+        with open(self._errors, encoding="utf-8", errors="replace") as errors:
+            error = errors.read()
+        _, status = os.waitpid(self._pid, 0)
+        return error or ("a process that wrote a report ended with wait status %d" % status if status else "")
+
+
+_LONGEST_ERROR = 4000
+"""Bytes of an error, which a pipe holds until it is read."""
+
+
+def _described(error: Exception) -> str:
+    return "{}: {}".format(type(error).__name__, " ".join(str(error).split()))
 
 
 def _new(
@@ -116,8 +158,13 @@ def _option(cov: coverage.Coverage, name: str) -> object:
         return None
 
 
-def _tolerant(write: Callable[..., float], notes: list[str], **arguments: Any) -> float:
-    """Call a report function; a source file that is gone costs its row, not the whole report."""
+def _tolerant(
+    cov: coverage.Coverage, write: Callable[..., float], notes: list[str], **arguments: Any
+) -> float:
+    """Call a report function of `cov`; a source file that is gone costs its row, not the whole report.
+
+    Later reports leave such files out at once.
+    """
     known = inspect.signature(write).parameters
     arguments = {name: value for name, value in arguments.items() if name in known}
     try:
@@ -129,7 +176,8 @@ def _tolerant(write: Callable[..., float], notes: list[str], **arguments: Any) -
     if "file" in arguments:
         arguments["file"].seek(0)
         arguments["file"].truncate()
-    return write(ignore_errors=True, **arguments)
+    cov.set_option("report:ignore_errors", value=True)
+    return write(**arguments)
 
 
 if __name__ == "__main__":

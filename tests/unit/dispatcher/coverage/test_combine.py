@@ -172,6 +172,13 @@ def test_a_measured_file_that_is_gone_costs_its_row_only(plan: CoveragePlan) -> 
     assert any("gone.py" in warning for warning in report.warnings)
 
 
+def test_an_error_of_the_html_report_is_an_error_of_the_whole(plan: CoveragePlan) -> None:
+    write(plan.workdir / ".coveragerc", "[html]\nextra_css = no_such.css\n")
+    data = measure(plan, "test_a.py", "from shop import goods\n")
+    with pytest.raises(PassmusterError, match=r"no coverage report: .*no_such\.css"):
+        merge(plan, data)
+
+
 def test_variables_of_coverage_do_not_reach_the_combining_process(
     plan: CoveragePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -195,8 +195,8 @@ def test_pss_is_read_again_only_if_its_cost_is_a_small_share_of_the_time_since(
     assert is_due(price_s * ratio)
 
 
-def test_reading_pss_takes_at_most_a_quarter_of_a_cpu_in_alarm_and_a_twentieth_otherwise() -> None:
-    assert (1 / ALARM_PRICE_RATIO, 1 / GROWTH_PRICE_RATIO) == (0.25, 0.05)
+def test_reading_pss_takes_at_most_a_quarter_of_a_cpu_in_alarm_and_a_fiftieth_otherwise() -> None:
+    assert (1 / ALARM_PRICE_RATIO, 1 / GROWTH_PRICE_RATIO) == (0.25, 0.02)
 
 
 def test_an_estimate_with_a_new_process_is_unsettled_until_pss_is_read(proc: Proc) -> None:

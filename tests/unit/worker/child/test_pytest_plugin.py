@@ -92,6 +92,41 @@ def test_hypothesis_reports_only_if_it_was_used_or_asked(
     assert ("summary of hypothesis" in ran.output) is has_summary
 
 
+COUNTS_COLLECTIONS = """
+import atexit, gc
+from _pytest.unraisableexception import gc_collect_iterations_key
+counted = []
+def count(phase, info):
+    if phase == "stop" and info["generation"] == 2:
+        counted.append(info["collected"])
+        if len(counted) < {leaves}:
+            garbage = []
+            garbage.append(garbage)
+def pytest_sessionfinish(session):
+    session.config.stash[gc_collect_iterations_key] = 5
+    gc.disable()
+    gc.collect()
+    gc.callbacks.append(count)
+atexit.register(lambda: print("collections:", len(counted)))
+"""
+
+
+@pytest.mark.parametrize(("leaves", "collections"), [(0, [2, 2]), (4, [5, 2]), (99, [5, 5])])
+def test_pytest_collects_garbage_until_two_collections_found_none(
+    bench: ChildBench, leaves: int, collections: list[int]
+) -> None:
+    bench.write("conftest.py", COUNTS_COLLECTIONS.format(leaves=leaves))
+    bench.write("test_it.py", "def test_it(): pass")
+
+    ran = bench.run("test_it.py")
+    _, plain = bench.run_plainly("-m", "pytest", "test_it.py")
+
+    # Before version 9.2, pytest collects garbage at one time, since then at two.
+    times = 2 if "collections: 10" in plain else 1
+    assert f"collections: {5 * times}" in plain
+    assert f"collections: {sum(collections[:times])}" in ran.output
+
+
 def test_every_outcome_is_reported_with_its_message(bench: ChildBench, tmp_path: Path) -> None:
     bench.write("test_it.py", OUTCOMES)
 
