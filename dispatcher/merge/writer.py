@@ -42,7 +42,7 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
 from passmuster.source.git import run_git
-from passmuster.wire.codec import encode
+from passmuster.wire.codec import TextCodec
 
 
 def make_header(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
@@ -209,8 +209,8 @@ class RecordReporter:
         self._write(HEADER, header)
 
     def _write(self, word: str, record: Struct) -> None:
-        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MAX_CHARS)}\n"
-        data = line.encode("ascii")
+        text = TextCodec(type(record), f"the record ({word})", MAX_CHARS).encode(record)
+        data = f"{word} {text}\n".encode("ascii")
         self._lines += 1
         self._digest.update(data)
         try:

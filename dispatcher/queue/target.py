@@ -36,7 +36,7 @@ from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, SPEC_KIND, RunSpec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect, report_demand
 from passmuster.wire.signing_secret import secret_warnings
 
@@ -223,7 +223,7 @@ def open_backend(
             registry,
             directory.statuses,
             partial(report_demand, client, request.run_id),
-            spec=envelope.sign(SPEC_KIND, encode_run_spec(_run_spec(request, source or RunSource()))),
+            spec=envelope.sign(SPEC_KIND, SPEC_CODEC.encode(_run_spec(request, source or RunSource()))),
             unavailable=BROKEN,
             limits=_limits(registry, address),
             groups=group_limits(config),

@@ -53,7 +53,7 @@ from passmuster.wire.broker_messages import (
     WorkerStatus,
     read_number,
 )
-from passmuster.wire.codec import CodecError, decode, encode
+from passmuster.wire.codec import CodecError, TextCodec
 from passmuster.wire.lua_script import load_script
 from passmuster.wire.sentinel import connect_by_sentinel
 from passmuster.wire.tls import tls_options
@@ -67,7 +67,7 @@ _MAX_ADDED = 1000
 _MAX_BLOCK_S = 1.0
 """Maximum seconds that one `read` blocks; well below any socket timeout."""
 
-_MAX_STATUS_CHARS = 256 * 1024
+_STATUS_CODEC = TextCodec(WorkerStatus, "the worker's status", 256 * 1024)
 
 UNREADABLE_VERSION = "unreadable"
 """The version in a worker status that cannot be decoded: its worker has another version."""
@@ -372,7 +372,7 @@ class WorkerDirectory:
 
     def publish(self, status: WorkerStatus) -> None:
         """Publish a worker's status for `WORKER_TTL_S` seconds."""
-        text = encode(status, what="the worker's status", max_chars=_MAX_STATUS_CHARS)
+        text = _STATUS_CODEC.encode(status)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(status.name), text, ex=WORKER_TTL_S)
             pipeline.sadd(WORKERS_KEY, status.name)
@@ -422,9 +422,8 @@ def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
 
 
 def _decode_status(name: str, text: str) -> WorkerStatus:
-    what = f"the status of worker {name!r}"
     try:
-        return decode(WorkerStatus, text, what=what, max_chars=_MAX_STATUS_CHARS)
+        return _STATUS_CODEC.decode(text)
     except CodecError:
         return WorkerStatus(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 

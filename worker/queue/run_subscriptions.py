@@ -19,7 +19,7 @@ from passmuster.model.version import VERSION
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import REFUSED_KIND, SPEC_KIND, RunSpec, decode_run_spec
+from passmuster.wire.run_spec import REFUSED_KIND, SPEC_CODEC, SPEC_KIND, RunSpec
 from passmuster.wire.run_store import RunStore
 from worker.queue.log import LogLevel, Say
 
@@ -175,7 +175,7 @@ class RunSubscriptions:
             if len(parts) != 1:
                 return None, f"the run's spec has {len(parts)} parts, 1 was expected: {_SAME_VERSION}"
             self._envelope.answer_run(run_id, text)
-            spec = decode_run_spec(parts[0])
+            spec = SPEC_CODEC.decode(parts[0])
             problems = (check(spec) for check in (_same_run(run_id), same_version, *self._checks))
             return spec, next(filter(None, problems), None)
         except BROKER_OR_DATA_ERRORS:

@@ -24,7 +24,7 @@ from passmuster.model.task import TestTask
 from passmuster.model.test_selection import local_only_argument
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedDataError, RenewReply, result_kind
-from passmuster.wire.codec import decode_task, encode_result
+from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
 from passmuster.wire.envelope import Envelope, EnvelopeError
 from passmuster.wire.run_spec import RunSpec
 from passmuster.wire.run_store import RunStore
@@ -133,7 +133,7 @@ class TaskHandler:
         parts = self._envelope.verify(TASK_KIND, text)
         if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
             raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its delivery number")
-        return decode_task(parts[0]), int(parts[1])
+        return TASK_CODEC.decode(parts[0]), int(parts[1])
 
     def _claim_and_run(self, task: TestTask, file: InFlightFile, store: RunStore) -> bool:
         """Claim and run a task; return False if another worker may run it."""
@@ -276,12 +276,14 @@ class TaskHandler:
 
     def _result_message(self, result: TestResult, run_id: str) -> str:
         """Return the message that carries a result; if it cannot be encoded, one that reports that error."""
-        name = self._settings.name
+        name, kind = self._settings.name, result_kind(run_id)
         root = os.path.realpath(self._settings.root) if result.coverage_files else ""
         plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.sign(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
+            return self._envelope.sign(
+                result_kind(run_id), RESULT_CODEC.encode(plain), coverage, run_id=run_id
+            )
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -291,4 +293,4 @@ class TaskHandler:
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
                 parts=result.parts,
             )
-            return self._envelope.sign(result_kind(run_id), encode_result(lost), "", run_id=run_id)
+            return self._envelope.sign(kind, RESULT_CODEC.encode(lost), "", run_id=run_id)

@@ -10,7 +10,7 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, RunSpec
 from passmuster.wire.run_store import RunStore
 from tests.support.queue_worker import until
 from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, spec
@@ -26,7 +26,7 @@ class Broker(RunStore, RunQueues):
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
-        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(spec()))
+        self.text: str | None = ENVELOPE.sign("spec", SPEC_CODEC.encode(spec()))
         self.error: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
@@ -167,19 +167,19 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
     [
         ("", f"the run has no spec, worker {NAME} needs one: install the same version"),
         (
-            Envelope("other").sign("spec", encode_run_spec(spec())),
+            Envelope("other").sign("spec", SPEC_CODEC.encode(spec())),
             "give the dispatcher and all workers the same",
         ),
-        (ENVELOPE.sign("task", encode_run_spec(spec())), "is of the kind 'task', 'spec' was expected"),
+        (ENVELOPE.sign("task", SPEC_CODEC.encode(spec())), "is of the kind 'task', 'spec' was expected"),
         (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
         (ENVELOPE.sign("spec"), "has 0 parts, 1 was expected"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(spec(version="0.0.9"))),
+            ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.sign("spec", encode_run_spec(spec(run_id="r2"))), "is of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(run_id="r2"))), "is of run 'r2', not of run"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(spec(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
         ),
     ],

@@ -12,7 +12,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.test_selection import TestSelection
 from passmuster.wire.broker_messages import ClaimReply, RenewReply, result_kind
-from passmuster.wire.codec import encode_task
+from passmuster.wire.codec import TASK_CODEC
 from passmuster.wire.envelope import Envelope
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, ScriptedWorker, task
 from worker.queue.admission import ADMIT_S
@@ -50,10 +50,10 @@ def test_a_file_is_claimed_only_while_it_runs(worker: ScriptedWorker) -> None:
     "text",
     [
         "no message",
-        Envelope("another secret").sign("task", encode_task(task()), "101"),
-        Envelope("a secret").sign(result_kind("run"), encode_task(task()), "101"),
-        Envelope("a secret").sign("task", encode_task(task())),
-        Envelope("a secret").sign("task", encode_task(task()), "-1"),
+        Envelope("another secret").sign("task", TASK_CODEC.encode(task()), "101"),
+        Envelope("a secret").sign(result_kind("run"), TASK_CODEC.encode(task()), "101"),
+        Envelope("a secret").sign("task", TASK_CODEC.encode(task())),
+        Envelope("a secret").sign("task", TASK_CODEC.encode(task()), "-1"),
         Envelope("a secret").sign("task", "{}", "101"),
     ],
 )

@@ -6,8 +6,7 @@ import pytest
 
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.wire.broker_messages import MAX_STATUS_FILES, RunningFileStatus, WorkerStatus
-from passmuster.wire.codec import decode, encode
-from passmuster.wire.run_store import _MAX_STATUS_CHARS
+from passmuster.wire.run_store import _STATUS_CODEC
 from worker.queue.in_flight import InFlightFile
 from worker.queue.root_runner import WorkerCapacity
 from worker.queue.worker_status import make_worker_status
@@ -45,5 +44,4 @@ def test_a_status_never_exceeds_its_size_limit(letter: str, length: int) -> None
     status = made([f"{letter * length}{number}" for number in range(1000)])
 
     assert 0 < len(status.files) <= MAX_STATUS_FILES
-    text = encode(status, what="the status", max_chars=_MAX_STATUS_CHARS)
-    assert decode(WorkerStatus, text, what="the status", max_chars=_MAX_STATUS_CHARS) == status
+    assert _STATUS_CODEC.decode(_STATUS_CODEC.encode(status)) == status
