@@ -78,12 +78,11 @@ class Heartbeat:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and remove the worker's status if the broker is available. Idempotent."""
-        if self._stopped.is_set():
+        """Stop if started, and remove the worker's status if the broker is available. Idempotent."""
+        if self._stopped.is_set() or self._thread.ident is None:
             return
         self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join(HEARTBEAT_S)
+        self._thread.join(HEARTBEAT_S)
         with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # It expires.
             self._directory.remove(self._name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from passmuster.host.interpreter import find_interpreter
 from passmuster.host.interpreter_probe import coverage_problem, probe_packages
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.executor import Limit, SlotRange, Usage
-from passmuster.model.status import Isolation, StopReason
+from passmuster.model.executor import Limit, SlotRange
+from passmuster.model.status import Isolation
 from passmuster.model.task import CoverageRequest, TestTask
 from passmuster.model.units import format_bytes
 from passmuster.wire.run_spec import RunSpec
@@ -25,7 +25,6 @@ from worker.executor.local import LocalExecutor
 from worker.forkserver.coverage_pools import CoveragePools
 from worker.process.command import execution_problem, prepare_child
 from worker.process.open_files import require_open_files
-from worker.process.output_capture import OutputCapture
 from worker.process.settings import NICE, WorkerSettings
 from worker.queue.command_line import WorkerArguments
 from worker.queue.health import Health
@@ -73,7 +72,7 @@ class RootRunner:
     """Runs files in one root: `handler` handles its messages by running files in `executor`."""
 
     def __init__(self, executor: LocalExecutor, handler: TaskHandler, settings: WorkerSettings) -> None:
-        self._executor, self._handler, self._settings = executor, handler, settings
+        self.executor, self.handler, self._settings = executor, handler, settings
         self.python = settings.interpreter_identity
 
     def run_problem(self, spec: RunSpec) -> str | None:
@@ -89,31 +88,7 @@ class RootRunner:
         """
         coverage = CoverageRequest() if spec.has_coverage else None
         tasks = [TestTask(run_id=spec.run_id, file_path=path, coverage=coverage) for path in paths]
-        self._executor.prefetch([task for task in tasks if execution_problem(task, self._settings) is None])
-
-    def handle_message(self, text: str) -> bool:
-        """Handle a message; return False if it must be put back."""
-        return self._handler.handle_message(text)
-
-    def usage(self) -> Usage:
-        """Return the use of the running files."""
-        return self._executor.usage()
-
-    def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return the capture of a running file's output, or None if it does not run."""
-        return self._executor.output(attempt_id)
-
-    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
-        """Stop all running files."""
-        self._executor.stop_all(reason, grace_s=grace_s)
-
-    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """Stop only these attempts."""
-        self._executor.stop_attempts(attempt_ids, reason, grace_s=grace_s)
-
-    def close(self) -> None:
-        """Stop running files, fork servers and process supervisors, and remove temporary files."""
-        self._executor.close()
+        self.executor.prefetch([task for task in tasks if execution_problem(task, self._settings) is None])
 
 
 class RootRunnerFactory:

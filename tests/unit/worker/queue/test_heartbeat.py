@@ -198,6 +198,9 @@ def test_closing_removes_the_status_if_the_broker_is_available(
     broker.error = BrokerAwayError()
 
     heartbeat.close()
+    assert broker.removed == [], "nothing was published"
+    heartbeat.start()
+    heartbeat.close()
     heartbeat.close()
 
     assert broker.removed == [NAME]
