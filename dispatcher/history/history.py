@@ -123,7 +123,8 @@ class History:
         Args:
             finding: derived from all attempts of that run at the file; None: none, or not yet.
         """
-        self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
+        result = replace(result, output="", inputs=None)  # It may be large, and the history does not need it.
+        self._pending.append(AttemptSample(file=file, run_id=run_id, result=result, finding=finding))
 
     def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
         """Record the verdict on a file, after its last attempt was recorded.
@@ -133,8 +134,9 @@ class History:
             finding: derived from all attempts; None: none.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
-        attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
-        self._pending.append(replace(attempt, verdict=status))
+        self._pending.append(
+            AttemptSample(file=file, run_id=run_id, result=nothing_new, finding=finding, verdict=status)
+        )
 
     def load_runs(self) -> KnownRuns:
         """Return the whole history, with what files read as far as that can be read."""
