@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ from passmuster.settings.values import on_one_line
 
 MAX_FILES = 20_000
 """The maximum number of files, about 20 MB if each has 15 tests; beyond it the longest unseen are dropped."""
+
+Answer = TypeVar("Answer")
 
 _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 
@@ -154,11 +157,7 @@ class History:
         """Write what was recorded, in one transaction. A full disk or a missing permission never raises."""
         if not self._pending and not self._pending_inputs:
             return
-        try:
-            if self._connection is not None:
-                self._write(self._connection)
-        except sqlite3.Error as exc:
-            self._recover(exc)
+        self._use_file(self._write)
         if self._connection is None:
             _apply(self._in_memory, self._pending)
             self._pending.clear()
@@ -211,16 +210,27 @@ class History:
             return None
 
     def _read_all(self) -> dict[str, FileHistory]:
+        rows = self._use_file(history_schema.read_rows)
+        if rows is not None:
+            # Kept in memory, so that this run loses nothing if the file becomes unusable later.
+            self._in_memory = rows
+        return dict(self._in_memory)
+
+    def _use_file(self, step: Callable[[sqlite3.Connection], Answer]) -> Answer | None:
+        """Return the answer of a step, repeated on a new file if this one is broken; None: it failed."""
         for _ in range(2):
             if self._connection is None:
                 break
             try:
-                # Kept in memory, so that this run loses nothing if the file becomes unusable later.
-                self._in_memory = history_schema.read_rows(self._connection)
-                break
+                return step(self._connection)
             except sqlite3.Error as exc:
-                self._recover(exc, retry=False)
-        return dict(self._in_memory)
+                self._connection.close()
+                self._connection = None
+                if _is_broken(exc):
+                    self._connection = self._rebuild(exc, proven_inode=self._inode)
+                else:
+                    self._give_up(exc)
+        return None
 
     def _write(self, connection: sqlite3.Connection) -> None:
         paths = list(dict.fromkeys(attempt.file.path for attempt in self._pending))
@@ -234,24 +244,6 @@ class History:
             history_schema.write_inputs(connection, self._pending_inputs)
         self._pending.clear()
         self._pending_inputs.clear()
-
-    def _recover(self, error: sqlite3.Error, *, retry: bool = True) -> None:
-        """Rebuild a file that turned out to be broken, or continue in memory."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if not _is_broken(error):
-            self._give_up(error)
-            return
-        self._connection = self._rebuild(error, proven_inode=self._inode)
-        if self._connection is None or not retry:
-            return
-        try:
-            self._write(self._connection)
-        except sqlite3.Error as exc:
-            self._connection.close()
-            self._connection = None
-            self._give_up(exc)
 
     def _give_up(self, error: Exception) -> None:
         """Warn once that nothing will be kept."""
