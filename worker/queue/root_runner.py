@@ -7,65 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from msgspec import Struct
-
-from passmuster.host.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from passmuster.host.host_budget import RunProfile, open_host_budget
-from passmuster.host.host_resources import read_levels, read_machine
+from passmuster.host.capacity import Capacity, resolve_limit
 from passmuster.host.interpreter import find_interpreter
 from passmuster.host.interpreter_probe import coverage_problem, probe_packages
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.executor import Limit, SlotRange
-from passmuster.model.status import Isolation
+from passmuster.model.executor import SlotRange
 from passmuster.model.task import CoverageRequest, TestTask
-from passmuster.model.units import format_bytes
 from passmuster.wire.run_spec import RunSpec
-from worker.executor.local import LocalExecutor
+from worker.executor.local import LocalExecutor, open_executor
 from worker.forkserver.coverage_pools import CoveragePools
 from worker.process.command import execution_problem, prepare_child
 from worker.process.open_files import require_open_files
 from worker.process.settings import NICE, WorkerSettings
-from worker.queue.command_line import WorkerArguments
 from worker.queue.health import Health
 from worker.queue.log import Say
 from worker.queue.options import Options
 from worker.queue.task_handler import TaskHandler
 
 MakeHandler = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
-
-
-class WorkerCapacity(Struct, frozen=True, kw_only=True):
-    """The resources of a worker, in any root."""
-
-    slots: int
-    budget_bytes: int
-    """Memory of all files together."""
-    limits: tuple[Limit, ...]
-    """Both as text for the user, each with its source."""
-    cpus: int | None = None
-
-
-def read_capacity(arguments: WorkerArguments) -> WorkerCapacity:
-    """Return the capacity that this machine and the worker's options allow."""
-    machine = read_machine()
-    slots, slots_source = arguments.slots, "asked for"
-    if slots is None:
-        slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
-        total = format_bytes(machine.total_bytes)
-        slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
-    budget_bytes, budget_source = resolve_budget(
-        arguments.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
-    )
-    return WorkerCapacity(
-        slots=slots,
-        budget_bytes=budget_bytes,
-        cpus=machine.cpus,
-        limits=(
-            Limit(name="slots", value=str(slots), source=slots_source),
-            Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
-        ),
-    )
 
 
 class RootRunner:
@@ -100,7 +60,7 @@ class RootRunnerFactory:
     def __init__(
         self,
         options: Options,
-        capacity: WorkerCapacity,
+        capacity: Capacity,
         environ: Mapping[str, str],
         coverage_dir: Path,
         make_handler: MakeHandler,
@@ -132,25 +92,16 @@ class RootRunnerFactory:
         with ExitStack() as undo:
             pools = undo.enter_context(closing(CoveragePools(settings)))
             pools.warm_up(settings.slots)
-            profile = RunProfile(
-                root=str(root),
-                budget_bytes=settings.budget_bytes,
-                slots=settings.slots,
-                is_nice=arguments.nice,
+            executor, notice = open_executor(
+                settings,
+                pools,
                 machine_memory=arguments.machine_memory,
+                machine_folder=arguments.machine_folder,
+                slots_of=self._slots_of,
             )
-            budget, notice = open_host_budget(
-                profile, levels=read_levels, environment=settings.environ, folder=arguments.machine_folder
-            )
-            if notice:
-                self._say(notice)
-            executor = undo.enter_context(closing(LocalExecutor(settings, pools, budget, self._slots_of)))
-            problem = pools.why_no_fork() if settings.isolation is Isolation.FORK else ""
-            if problem:
-                raise ConfigurationError(
-                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
-                )
             undo.pop_all()
+        if notice:
+            self._say(notice)
         return RootRunner(executor, self._make_handler(executor, health, settings), settings)
 
     def _workdir(self, root: Path, workdir: str | None) -> Path:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from passmuster.host.capacity import machine_capacity
+from passmuster.host.host_resources import read_machine
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import SlotRange
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
@@ -39,7 +41,7 @@ from worker.queue.metrics import WorkerMetrics
 from worker.queue.options import Options
 from worker.queue.output_streamer import OutputStreamer
 from worker.queue.peer_workers import PeerWorkers
-from worker.queue.root_runner import RootRunnerFactory, read_capacity
+from worker.queue.root_runner import RootRunnerFactory
 from worker.queue.run_subscriptions import RunSubscriptions, check_variables
 from worker.queue.shutdown import Shutdown
 from worker.queue.task_handler import TaskHandler
@@ -84,7 +86,9 @@ class _Service:
         self._envelope, self._in_flight, self._failure = Envelope(options.secret), InFlightFiles(), ""
         self._client, self._heartbeat_client = open_broker(options.broker), open_broker(options.broker)
         self._peers = PeerWorkers(WorkerDirectory(self._client).statuses, name=options.name)
-        self._capacity = read_capacity(options.arguments)
+        self._capacity = machine_capacity(
+            read_machine(), slots=options.arguments.slots, budget=options.arguments.memory_budget
+        )
         self._trees = ShippedTrees(
             lambda: TreeCache(default_base(environ)),
             TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from passmuster.host.capacity import Capacity
 from passmuster.model.executor import Usage
 from passmuster.model.version import VERSION
 from passmuster.wire.broker_messages import (
@@ -13,12 +14,11 @@ from passmuster.wire.broker_messages import (
     WorkerStatus,
 )
 from worker.queue.in_flight import InFlightFile
-from worker.queue.root_runner import WorkerCapacity
 
 
 def make_worker_status(
     name: str,
-    capacity: WorkerCapacity,
+    capacity: Capacity,
     usage: Usage,
     claimed: Sequence[InFlightFile],
     *,

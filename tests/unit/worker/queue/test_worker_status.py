@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from passmuster.host.capacity import Capacity
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.wire.broker_messages import MAX_STATUS_FILES, RunningFileStatus, WorkerStatus
 from passmuster.wire.run_store import _STATUS_CODEC
 from worker.queue.in_flight import InFlightFile
-from worker.queue.root_runner import WorkerCapacity
 from worker.queue.worker_status import make_worker_status
 
 
 def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
     """Return the status of a worker that runs these files, and has more that did not start."""
-    share = WorkerCapacity(slots=2, budget_bytes=1 << 30, limits=())
+    share = Capacity(slots=2, budget_bytes=1 << 30, total_bytes=1 << 31, limits=())
     held = [InFlightFile(run_id="r", path=path, delivery=101, attempt_id=f"id {path}") for path in paths]
     held += [
         InFlightFile(run_id="r", path=f"h{number}", delivery=101, attempt_id=f"h{number}")
