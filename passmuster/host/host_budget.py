@@ -28,7 +28,6 @@ from msgspec import Struct, structs
 from passmuster.host.capacity import machine_bytes
 from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
-    BudgetRequest,
     FileNeed,
     HeldResources,
     SharedResources,
@@ -203,7 +202,7 @@ class HostBudget:
         with self._mutex:
             self._refresh()
             return min(
-                shared.memory_bytes - held.used_bytes - sum(other.held.used_bytes for other in shared.others)
+                shared.memory_bytes - held.used_bytes - sum(other.used_bytes for other in shared.others)
                 for shared in self._shared_levels(held)
             )
 
@@ -211,7 +210,9 @@ class HostBudget:
         """Return the reservations of the other runs."""
         with self._mutex:
             self._refresh()
-            return sum(claim.held.reserved_bytes for claim in self._claims())
+            return sum(
+                other.counted.reserved_bytes for other in self._others.values() if other.counted is not None
+            )
 
     def machine_bytes(self, held: HeldResources) -> int:
         """Return the memory that the files of all runs together may use."""
@@ -276,8 +277,19 @@ class HostBudget:
         shortages = [find_shortage(own, need, shared) for shared in self._shared_levels(held)]
         return next((shortage for shortage in shortages if shortage is not None), None)
 
-    def _own(self, held: HeldResources) -> BudgetRequest:
-        return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
+    def _own(self, held: HeldResources) -> RunClaim:
+        """Return this run's claim with what it holds now."""
+        is_waiting = self._is_waiting()
+        return structs.replace(
+            self._claim,
+            files=held.files,
+            reserved_bytes=held.reserved_bytes,
+            firm_bytes=held.firm_bytes,
+            used_bytes=held.used_bytes,
+            cpus=held.cpus,
+            waits_for=self._claim.waits_for if is_waiting else "",
+            wanted_bytes=self._claim.wanted_bytes if is_waiting else 0,
+        )
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
@@ -285,22 +297,17 @@ class HostBudget:
     def _published_shortage(self) -> Shortage | None:
         return Shortage(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
-    def _claims(self) -> list[BudgetRequest]:
-        """Return the claims of the other runs in the form of the policy."""
-        return [other.as_claim for other in self._others.values() if other.as_claim is not None]
+    def _counted(self) -> list[RunClaim]:
+        """Return the claims of the other runs, as they count for this one."""
+        return [other.counted for other in self._others.values() if other.counted is not None]
 
     def _shared_levels(self, held: HeldResources) -> Iterator[SharedResources]:
         """Yield the machine, shared by all runs, and each control group, shared by those inside it."""
         for level in self._levels:
-            inside = [
-                other
-                for other in self._others.values()
-                if other.claim is not None and level.name in other.claim.levels
-            ]
-            claims = tuple(other.as_claim for other in inside if other.as_claim is not None)
+            claims = tuple(claim for claim in self._counted() if level.name in claim.levels)
             memory_bytes = 1 << 62
             if level.left_bytes is not None:
-                used_bytes = held.used_bytes + sum(claim.held.used_bytes for claim in claims)
+                used_bytes = held.used_bytes + sum(claim.used_bytes for claim in claims)
                 memory_bytes = machine_bytes(
                     self._profile.machine_memory, can_give_bytes=level.left_bytes + used_bytes
                 )
@@ -325,18 +332,11 @@ class HostBudget:
 
     def _write(self, held: HeldResources) -> None:
         """Replace this run's request; a failure only leaves the other runs with older figures."""
-        is_waiting = self._is_waiting()
         self._claim = structs.replace(
-            self._claim,
+            self._own(held),
             beat=self._claim.beat + 1,
-            files=held.files,
             busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
-            reserved_bytes=held.reserved_bytes,
-            firm_bytes=held.firm_bytes,
-            used_bytes=held.used_bytes,
             cpus=round(held.cpus, 3),
-            waits_for=self._claim.waits_for if is_waiting else "",
-            wanted_bytes=self._claim.wanted_bytes if is_waiting else 0,
         )
         if self._claim_fd >= 0:
             with suppress(OSError):
@@ -403,51 +403,32 @@ class HostBudget:
 
 
 class _Other(Struct, frozen=True):
-    """Another run: its claim as last read, when that last changed, and the same in the form of the policy."""
+    """Another run: its claim as last read, when that last changed, and the claim as it counts here."""
 
     claim: RunClaim | None = None
     changed_at_s: float = 0.0
-    as_claim: BudgetRequest | None = None
+    counted: RunClaim | None = None
 
     def after(self, claim: RunClaim, *, now_s: float, processors: int) -> _Other:
         """Return what is known after a further reading."""
         is_same = self.claim is not None and self.claim.beat == claim.beat
         changed_at_s = self.changed_at_s if is_same else now_s
-        as_claim = _as_claim(claim, is_waiting=bool(claim.waits_for))
+        counted = claim
         if now_s - changed_at_s > FROZEN_S:
-            used = HeldResources(
-                files=as_claim.held.files,
-                reserved_bytes=claim.used_bytes,
-                firm_bytes=claim.used_bytes,
-                used_bytes=claim.used_bytes,
+            used_bytes = claim.used_bytes
+            counted = structs.replace(
+                claim,
+                reserved_bytes=used_bytes,
+                firm_bytes=used_bytes,
+                cpus=0.0,
+                waits_for="",
+                wanted_bytes=0,
             )
-            as_claim = structs.replace(as_claim, held=used, wanted=None)
         elif claim.processors and claim.processors != processors:
             # The other run is bound to other CPUs: only the shared ones count.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
-            held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
-            as_claim = structs.replace(as_claim, held=held)
-        return _Other(claim, changed_at_s, as_claim)
-
-
-def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
-    """Return a claim in the form of the policy."""
-    return BudgetRequest(
-        run=claim.run,
-        busy_since_s=claim.busy_since_s,
-        budget_bytes=claim.budget_bytes,
-        slots=claim.slots,
-        is_nice=claim.nice,
-        held=HeldResources(
-            files=claim.files,
-            reserved_bytes=claim.reserved_bytes,
-            firm_bytes=claim.firm_bytes,
-            used_bytes=claim.used_bytes,
-            cpus=claim.cpus,
-        ),
-        wanted=FileNeed(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
-        waiting_since_s=claim.waiting_since_s,
-    )
+            counted = structs.replace(claim, cpus=claim.cpus * share)
+        return _Other(claim, changed_at_s, counted)
 
 
 def open_host_budget(
