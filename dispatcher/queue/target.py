@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class JoinedQueue(Struct, frozen=True, kw_only=True):
 
     run_id: str
     source: RunSource
-    guard: Callable[[Any], Any]
-    """Returns a client that changes nothing once another dispatcher leads the run."""
+    guard: Callable[[Any], AbstractContextManager[Any]]
+    """Opens a transaction of a client that changes nothing once another dispatcher leads the run."""
     wrap: Callable[[Backend], Backend]
     """Wraps the backend of the run."""
 
@@ -189,7 +189,7 @@ def open_backend(
     *,
     source: RunSource | None = None,
     release: ExitStack | None = None,
-    guard: Callable[[Any], Any] = lambda client: client,
+    guard: Callable[[Any], AbstractContextManager[Any]] | None = None,
 ) -> Backend:
     """Return the backend of one run.
 
@@ -198,7 +198,7 @@ def open_backend(
         secret: signs messages.
         source: None: the workers are known to have the same files.
         release: resources to free with the backend; also after an error.
-        guard: returns the client through which the run store is changed.
+        guard: opens the transactions that change the run store; None: ordinary ones.
 
     Raises:
         InfrastructureError: the broker cannot be used.
@@ -217,7 +217,7 @@ def open_backend(
         publisher = Publisher(address.url, request.run_id, envelope, complete)
         undo.callback(publisher.close)
         backend = QueueBackend(
-            RunStore(guard(client), request.run_id),
+            RunStore(client, request.run_id, None if guard is None else partial(guard, client)),
             publisher.publish,
             ResultDecoder(envelope, request.coverage_dir),
             registry,

@@ -13,8 +13,7 @@ caller handles both. `delivery` is the number of a file's delivery (`DELIVERIES_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import redis
@@ -25,13 +24,8 @@ from passmuster.model.executor import SlotRange
 from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_client import BrokerClient
 from passmuster.wire.broker_keys import (
-    DELIVERIES_PER_ATTEMPT,
     DEMAND_KEY,
     DEMAND_REPORTS_KEY,
-    DEMAND_TTL_S,
-    DISPATCHER_TIMEOUT_S,
-    LEASE_S,
-    RUN_TTL_S,
     RUNS_KEY,
     WORKER_TTL_S,
     WORKERS_KEY,
@@ -104,30 +98,25 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
-@cache
-def run_script() -> str:
-    """Return the text of `run_store.lua`."""
-    return load_script(
-        "run_store.lua",
-        DELIVERIES_PER_ATTEMPT=DELIVERIES_PER_ATTEMPT,
-        DISPATCHER_TIMEOUT_S=DISPATCHER_TIMEOUT_S,
-        LEASE_S=LEASE_S,
-        RUN_TTL_S=RUN_TTL_S,
-    )
-
-
 class RunStore:
     """The state of one run on the broker.
 
     Args:
         client: from `connect`.
         run_id: random, so that no two runs share keys.
+        transaction: opens the transactions of all changes; None: ordinary ones of `client`.
     """
 
-    def __init__(self, client: redis.Redis, run_id: str) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        run_id: str,
+        transaction: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
         # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
-        self._run_id = run_id
+        self._run_id, self._is_guarded = run_id, transaction is not None
+        self._transaction = transaction or (lambda: self._client.pipeline(transaction=True))
         self._keys = (
             meta_key(run_id),
             state_key(run_id),
@@ -161,7 +150,7 @@ class RunStore:
         Returns:
             The entries after that one, which are discarded with the rest; none if `after` is None.
         """
-        with self._client.pipeline(transaction=True) as pipeline:
+        with self._transaction() as pipeline:
             if after is not None:
                 pipeline.xread({self._results: after})
             self._delete(pipeline)
@@ -171,8 +160,8 @@ class RunStore:
             pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "spec": spec})
             pipeline.sadd(RUNS_KEY, self._run_id)
             for lease in running:
-                self._run("lease", lease.path, lease.delivery, lease.worker, client=pipeline)
-            self._run("heartbeat", 0, client=pipeline)
+                self._add(pipeline, "lease", lease.path, lease.delivery, lease.worker)
+            self._add(pipeline, "heartbeat", 0)
             replies = pipeline.execute()
         return [] if after is None else _entries(replies[0])
 
@@ -250,7 +239,7 @@ class RunStore:
 
     def end(self) -> None:
         """Remove everything of the run."""
-        with self._client.pipeline(transaction=True) as pipeline:
+        with self._transaction() as pipeline:
             self._delete(pipeline)
             pipeline.execute()
 
@@ -271,7 +260,9 @@ class RunStore:
         Not all up to the last one: another master, whose clock is behind, may have given a later entry a
         smaller ID.
         """
-        self._client.xdel(self._results, *entry_ids)
+        with self._transaction() as pipeline:
+            pipeline.xdel(self._results, *entry_ids)
+            pipeline.execute()
 
     # The worker's side.
 
@@ -344,15 +335,22 @@ class RunStore:
         before, after = meta_key("\0").split("\0")
         first, second = queue_keys("")
         around = (before, after, first, second.removeprefix(first))
-        active, damaged = commands.eval(run_script(), 1, RUNS_KEY, "active", *around)
+        active, damaged = commands.eval(load_script("run_store.lua"), 1, RUNS_KEY, "active", *around)
         for run_id in damaged:
             on_damaged(run_id)
         return set(active)
 
-    def _run(self, operation: str, *arguments: str | int, client: Any = None) -> Any:
+    def _run(self, operation: str, *arguments: str | int) -> Any:
+        if not self._is_guarded:
+            return self._add(self._client, operation, *arguments)
+        with self._transaction() as pipeline:
+            self._add(pipeline, operation, *arguments)
+            return pipeline.execute()[0]
+
+    def _add(self, commands: Any, operation: str, *arguments: str | int) -> Any:
         # EVAL instead of EVALSHA: a broker that lost its data has lost the scripts too.
-        commands = self._client if client is None else client
-        return commands.eval(run_script(), len(self._keys), *self._keys, operation, *arguments)
+        script = load_script("run_store.lua")
+        return commands.eval(script, len(self._keys), *self._keys, operation, *arguments)
 
     def _delete(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
@@ -400,11 +398,6 @@ class WorkerDirectory:
         return found
 
 
-@cache
-def _demand_script() -> str:
-    return load_script("demand.lua", DEMAND_TTL_S=DEMAND_TTL_S)
-
-
 def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
     """Report how many files a dispatcher has that wait or run; due at least every `DEMAND_TTL_S` seconds.
 
@@ -418,7 +411,7 @@ def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
         files: 0 forgets the dispatcher.
     """
     commands: Any = client
-    commands.eval(_demand_script(), 2, DEMAND_KEY, DEMAND_REPORTS_KEY, dispatcher, files)
+    commands.eval(load_script("demand.lua"), 2, DEMAND_KEY, DEMAND_REPORTS_KEY, dispatcher, files)
 
 
 def _decode_status(name: str, text: str) -> WorkerStatus:
