@@ -27,7 +27,6 @@ class JournaledBackend(WrappedBackend):
     """Answers for tasks whose result is known, and journals what another backend returns.
 
     Args:
-        inner: runs the files without a result.
         known: the results that already exist.
         journal: receives every new result before the run sees it; its opener closes it. None: there is none.
     """

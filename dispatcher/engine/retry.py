@@ -131,8 +131,6 @@ def next_attempt(
     """Return the attempt that follows this one; None: the verdict is final.
 
     Args:
-        task: the attempt that finished.
-        context: what happened before.
         budget_bytes: the memory budget of all files together, which bounds every prediction; None: unknown
             here.
     """

@@ -108,7 +108,6 @@ class History:
         """Return the last runs of files, oldest first, without the run `run_id`.
 
         Args:
-            paths: the files.
             or_unsteady: more files, of which only those are returned that did not always pass at once.
         """
         rows = self._read_all()

@@ -68,7 +68,6 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
 
     Args:
         path: the test file, relative to the root.
-        inputs: what it has read.
         modules_in: returns the names of the modules that a folder has.
     """
     yield from (FILE + each for each in (path, *inputs.read, *inputs.absent))
@@ -144,11 +143,7 @@ class _Known(Struct):
 
 
 class TreeState:
-    """Reads states, each once; digests also survive `refresh` while a file is the same.
-
-    Args:
-        root: the project's root.
-    """
+    """Reads states, each once; digests also survive `refresh` while a file is the same."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)

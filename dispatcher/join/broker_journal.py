@@ -19,12 +19,7 @@ from passmuster.wire.join_store import LeaderLease
 
 
 class BrokerJournal:
-    """A round led by this machine. Both a `JoinedRunHandle` and its `JournalWriter`.
-
-    Args:
-        lease: gives the right to write.
-        run_id: of the round.
-    """
+    """A round led by this machine. Both a `JoinedRunHandle` and its `JournalWriter`."""
 
     def __init__(self, run: JoinedRun, lease: LeaderLease, *, run_id: str) -> None:
         self._run, self._lease, self.run_id = run, lease, run_id

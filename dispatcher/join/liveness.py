@@ -25,7 +25,6 @@ class MemberHeartbeat:
     It runs in its own thread, which nothing else delays.
 
     Args:
-        name: of this machine.
         on_answer: called each time the broker answered.
     """
 
@@ -79,7 +78,6 @@ class BrokerRetry:
     Args:
         is_leaving: returns whether the machine is leaving, so that no answer is needed any more.
         clock: monotonic seconds.
-        pause: waits for a number of seconds.
     """
 
     def __init__(
@@ -143,7 +141,6 @@ class LeaderProgress:
     Args:
         run: the run's name, for people.
         run_id: the round's ID on the broker.
-        say: prints a line for the user.
     """
 
     def __init__(self, client: Any, run: str, run_id: str, say: Callable[[str], None]) -> None:

@@ -49,15 +49,12 @@ class QueueBackend:
     Args:
         store: the run store; the run is created and removed there.
         publish: puts messages on the run's queue, in their order.
-        read_statuses: reads the worker statuses from the broker.
         report_demand: reports to the broker how many files of the run wait or run.
         spec: the signed message with the run's requirements for workers.
-        unavailable: the errors that mean that the broker is unavailable.
         groups: how many files of each group may run at once.
         is_resumed: whether a dispatcher that is gone may have left the run on the broker.
         release: frees the backend's resources; called when it is closed.
         clock: monotonic seconds.
-        pause: waits for a number of seconds.
 
     Raises:
         InfrastructureError: the broker is unavailable from the start.

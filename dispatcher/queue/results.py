@@ -22,7 +22,6 @@ class ResultDecoder:
     """Decodes the messages of one run.
 
     Args:
-        envelope: verifies with the run's secret.
         coverage_dir: the directory for coverage data; None: it is discarded.
     """
 

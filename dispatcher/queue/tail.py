@@ -44,8 +44,6 @@ def follow_file(
     Args:
         name: the file, as the user named it.
         environ: may hold the secret.
-        write: prints output.
-        say: prints a line about the file.
 
     Raises:
         ConfigurationError: there is no broker, no such run, or no such file.

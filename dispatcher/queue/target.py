@@ -195,7 +195,6 @@ def open_backend(
 
     Args:
         address: the broker's, password included.
-        secret: signs messages.
         source: None: the workers are known to have the same files.
         release: resources to free with the backend; also after an error.
         guard: opens the transactions that change the run store; None: ordinary ones.

@@ -66,8 +66,6 @@ def tree_mismatch(
     """Return why the tree of this machine is not the run's tree, and what to do; None: it is.
 
     Args:
-        here: the identity of the tree of this machine.
-        wanted: the identity of the run's tree.
         differing: returns the files of the run's manifest that are missing or different here; None: the run
             has no manifest. Its result decides, unless the commits differ: different identities may only mean
             that one side has additional files, such as files that tests write and git does not ignore.

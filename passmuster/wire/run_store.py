@@ -71,7 +71,6 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     """Return a client for the broker. Nothing is sent yet.
 
     Args:
-        url: the broker's address.
         timeout_s: seconds to connect, and to wait for a reply; more than a second.
 
     Raises:
@@ -306,8 +305,6 @@ class RunStore:
         """Return the numbers of this worker's slots in the run. Safe to repeat.
 
         Args:
-            worker: its name.
-            count: the number of its slots.
             known: the numbers that it had before. A broker that lost its data assigns the same again, unless
                 another worker got them meanwhile.
 

@@ -115,9 +115,7 @@ def run_worker(
     """Consume messages until a signal arrives; return when no task runs any more.
 
     Args:
-        app: from `make_app`, with its task.
         name: of the worker, unique.
-        slots: maximum number of concurrent tasks.
         on_ready: called in Celery's thread once messages can be received.
         on_signal: called in the signal handler for each signal that requests the shutdown.
     """

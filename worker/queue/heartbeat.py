@@ -36,10 +36,6 @@ class Heartbeat:
     """Sends the heartbeat from a thread of its own.
 
     Args:
-        open_store: returns the run store of a run.
-        active_runs: returns the active runs from the broker.
-        make_status: returns the worker's status from the files whose leases it holds.
-        stream_output: sends the output of these files to their subscribers.
         on_beat: called after each heartbeat, whether or not it reached the broker.
     """
 

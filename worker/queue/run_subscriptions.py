@@ -53,7 +53,6 @@ class RunSubscriptions:
     """The runs that this worker has seen. Thread-safe.
 
     Args:
-        open_store: returns the run store of a run.
         checks: what every run must pass, in this order.
         leave: called for each run that has ended, after all its checks; possibly twice.
     """

@@ -53,7 +53,6 @@ class TaskHandler:
     """Runs the files that the messages of a queue name.
 
     Args:
-        open_store: returns the run store of a run.
         spec_of: returns the spec of a run that this worker serves, or None if it does not serve the run.
         fail: called with the reason when this worker can run no file any more.
         abandon: called with the ID of a run whose data is damaged, and the damage.

@@ -48,8 +48,6 @@ def materialize(
 
     Args:
         folder: created if it does not exist. No test may run in it.
-        manifest: the tree.
-        supply: returns missing contents.
         scratch: the path of a file that is not complete yet; on the same file system.
         kept: paths from `local_changes`, which stay unchanged.
 
