@@ -8,10 +8,11 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation
 from dispatcher.history.test_times import measured_tests, write_tests
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
+from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 

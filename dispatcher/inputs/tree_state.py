@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,8 +32,6 @@ _SEPARATOR = "\0"
 _DIGEST_BYTES = 10
 _MAX_HASHED_BYTES = 64 * 1024 * 1024
 """Larger files are compared by size and time."""
-
-_CHUNK_BYTES = 1 << 20
 
 _RACY_S = 0.05
 """A file that changed less than this ago may change again without its time showing it: file systems tick."""
@@ -272,11 +271,8 @@ def _form_of_folder(path: str) -> tuple[str, float]:
 
 
 def _hash_file(path: str) -> str:
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=_DIGEST_BYTES)).hexdigest()
 
 
 def _hash_names(names: Sequence[str]) -> str:

@@ -450,7 +450,7 @@ def exit_code_of(results: TestResults) -> ExitCode:
 def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of the tests that failed, or of all others.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     return names_of_cases(result, [case for case in result.cases if case.outcome.is_bad is is_bad])
 
@@ -458,7 +458,7 @@ def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
 def names_of_cases(result: TestResult, cases: Iterable[CaseResult]) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of cases of a result.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     ids = [case.case_id for case in cases]
     if result.runner is RunnerKind.PYTEST:

@@ -145,10 +145,10 @@ def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tupl
         ConfigurationError: no file matches, or several do.
         InfrastructureError: the broker's data about the named run is damaged.
     """
-    damaged = {run.run_id: run.damage for run in inspector.runs() if run.damage}
-    if config.tail_run_id in damaged:
-        raise InfrastructureError(f"run {config.tail_run_id}: {damaged[config.tail_run_id]}")
-    runs = [run.run_id for run in inspector.runs() if run.run_id not in damaged]
+    damage_of = {run.run_id: run.damage for run in inspector.runs()}
+    if damage := damage_of.get(config.tail_run_id or ""):
+        raise InfrastructureError(f"run {config.tail_run_id}: {damage}")
+    runs = [run_id for run_id, damage in damage_of.items() if not damage]
     if config.tail_run_id is not None:
         if config.tail_run_id not in runs:
             raise ConfigurationError(
