@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
 from passmuster.wire.access import BROKER_OR_DATA_ERRORS
-from passmuster.wire.broker_keys import HEARTBEAT_S
+from passmuster.wire.broker_keys import HEARTBEAT_S, OUTAGE_S
 from passmuster.wire.broker_messages import DamagedDataError, RenewReply, WorkerStatus
 from passmuster.wire.run_store import RunStore, WorkerDirectory
 from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say
 from worker.queue.run_subscriptions import RunSubscriptions
-from worker.queue.task_handler import KEEP_RESULT_S
 
 INTERVAL_S = 0.5
 """Seconds between two queries for active runs: the delay of a run at its start and at Ctrl-C."""
@@ -152,7 +151,7 @@ class Heartbeat:
             case RenewReply.UNKNOWN:
                 # The dispatcher restores a broker that lost its data. A result is kept no longer than this.
                 since = self._unknown_since.setdefault(file.attempt_id, self._clock())
-                if self._clock() - since >= KEEP_RESULT_S:
+                if self._clock() - since >= OUTAGE_S:
                     self._stop(file, AbortReason.LOST, grace_s=0)
 
     def _stop(self, file: InFlightFile, reason: AbortReason, *, grace_s: float) -> None:

@@ -23,6 +23,7 @@ from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 from passmuster.model.test_selection import local_only_argument
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
+from passmuster.wire.broker_keys import OUTAGE_S
 from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedDataError, RenewReply, result_kind
 from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
 from passmuster.wire.envelope import Envelope, EnvelopeError
@@ -42,9 +43,6 @@ PUT_BACK_S = 0.5
 
 CLAIM_S = 5.0
 """Seconds to find out whether a claim succeeded: less than `LEASE_S`."""
-
-KEEP_RESULT_S = 120.0
-"""Seconds for which a result is kept while the broker is unavailable or has lost the run's data."""
 
 RETRY_S = 1.0
 
@@ -254,7 +252,7 @@ class TaskHandler:
             store.release(file.path, file.delivery, self._settings.name)
 
     def _submit(self, store: RunStore, file: InFlightFile, body: str) -> None:
-        until = self._clock() + KEEP_RESULT_S
+        until = self._clock() + OUTAGE_S
         while self._in_flight.abort_reason(file.attempt_id) is not AbortReason.LOST:
             try:
                 is_counted = store.finish(file.path, file.delivery, self._settings.name, body)
