@@ -28,7 +28,6 @@ from dispatcher.history.merge import (
     is_unsteady,
     merge_attempt,
     read_earlier_runs,
-    read_outcomes,
 )
 from dispatcher.inputs.record import InputRecord, decode_record, encode_record, make_records
 from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, VerdictSettled
@@ -94,13 +93,6 @@ class History:
         rows = self._read_all()
         _apply(rows, self._pending)
         return rows
-
-    def load_outcomes(self, path: str) -> tuple[tuple[Status, ...], ...]:
-        """Return how the last runs of one file ended, oldest first, each run with all its attempts."""
-        row = self._read_all().get(path)
-        rows = {} if row is None else {path: row}
-        _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
-        return read_outcomes(rows[path].outcomes) if path in rows else ()
 
     def load_earlier_runs(
         self, paths: Collection[str], *, run_id: str, or_unsteady: Collection[str] = ()

@@ -6,9 +6,13 @@ Shared by the threads that run files, the heartbeat, and the shutdown. Holds sta
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
+
+from passmuster.model.executor import Usage
+from passmuster.wire.broker_messages import MAX_STATUS_FILES, MAX_STATUS_PATH_CHARS, RunningFileStatus
 
 
 class InFlightFile(Struct, frozen=True, kw_only=True):
@@ -118,3 +122,17 @@ class InFlightFiles:
         """Wait at most `timeout_s` seconds until no file is held; return whether none is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._files, timeout_s)
+
+
+def running_files(usage: Usage, claimed: Sequence[InFlightFile]) -> Iterator[RunningFileStatus]:
+    """Yield the claimed files that have started, as many as a worker status can contain."""
+    by_attempt = {file.attempt_id: file for file in claimed}
+    left_chars = MAX_STATUS_PATH_CHARS
+    running = [(by_attempt[one.attempt_id], one) for one in usage.files if one.attempt_id in by_attempt]
+    for file, used in running[:MAX_STATUS_FILES]:
+        left_chars -= len(file.path) + len(file.run_id)
+        if left_chars < 0:
+            return
+        yield RunningFileStatus(
+            run_id=file.run_id, path=file.path, seconds=used.seconds, used_bytes=used.used_bytes
+        )

@@ -21,6 +21,7 @@ from passmuster.host.capacity import machine_capacity
 from passmuster.host.host_resources import read_machine
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import SlotRange
+from passmuster.model.version import VERSION
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker_messages import WorkerStatus
@@ -35,7 +36,7 @@ from worker.queue.admission import Admission
 from worker.queue.celery_app import RunQueues, make_app, register, run_worker
 from worker.queue.health import Health
 from worker.queue.heartbeat import Heartbeat
-from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.in_flight import InFlightFile, InFlightFiles, running_files
 from worker.queue.log import LogLevel, Say, WorkerLog
 from worker.queue.metrics import WorkerMetrics
 from worker.queue.options import Options
@@ -46,7 +47,6 @@ from worker.queue.run_subscriptions import RunSubscriptions, check_variables
 from worker.queue.shutdown import Shutdown
 from worker.queue.task_handler import TaskHandler
 from worker.queue.transport import install_guarded_transport
-from worker.queue.worker_status import make_worker_status
 from worker.queue.workspace import Workspace
 from worker.trees.cache import TreeCache, default_base
 from worker.trees.shipped import ShippedTrees
@@ -196,16 +196,21 @@ class _Service:
         )
 
     def _make_status(self, claimed: Sequence[InFlightFile]) -> WorkerStatus:
-        return make_worker_status(
-            self._options.name,
-            self._capacity,
-            self._workspace.usage(),
-            claimed,
+        usage = self._workspace.usage()
+        return WorkerStatus(
+            name=self._options.name,
             host=socket.gethostname(),
+            slots=self._capacity.slots,
+            busy=len(claimed),
+            budget_bytes=self._capacity.budget_bytes,
+            version=VERSION,
+            limits=self._capacity.limits,
+            used_bytes=usage.used_bytes,
             runs=self._subscriptions.served_runs(),
             only_run=self._options.arguments.only_run_id,
             accepted=self._in_flight.accepted,
             python=self._workspace.python(),
+            files=tuple(running_files(usage, claimed)),
         )
 
     def _make_handler(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> TaskHandler:
