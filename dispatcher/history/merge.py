@@ -92,9 +92,10 @@ def _merge_selected(old: FileHistory | None, attempt: AttemptSample) -> FileHist
 def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
     """Return the history of a file after `attempt`; None: still nothing.
 
-    An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. An attempt
-    that was not fair only leaves its verdict. One that exceeded a limit gives lower bounds of time and
-    memory. Any other is averaged in. The values of forked and of spawned attempts are kept apart.
+    An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. Of an attempt
+    that failed through no fault of the file, only the verdict is kept. One that exceeded a limit gives lower
+    bounds of time and memory. Any other is averaged in. The values of forked and of spawned attempts are kept
+    apart.
 
     A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
     findings about forking and about parallel runs are discarded when the file changes.

@@ -45,7 +45,7 @@ class Changes:
     """What differs from a commit.
 
     Args:
-        reference: the commit, as people are told it.
+        reference: the commit, as shown to the user.
         changed: paths relative to the root whose content differs; a submodule stands for what is in it.
         moved: those of them that exist only in the commit or only in the tree.
     """

@@ -130,7 +130,7 @@ def _is_same_attempt(status: FileStatus, delivery: int) -> bool:
 
 
 def _describe_state(status: FileStatus | None, delivery: int | None = None) -> str:
-    """Return how far a file is that is not followed any more, or never was: then `delivery` is None."""
+    """Return why a file is not followed, or no longer; `delivery` is None if it never was."""
     if status is not None and delivery is not None and not _is_same_attempt(status, delivery):
         return "has finished, and will rerun"
     if status is not None and status.stage is FileStage.WAITING:

@@ -187,7 +187,7 @@ def open_backend(
     address: BrokerAddress,
     secret: str,
     *,
-    source: RunSource | None = None,
+    source: RunSource,
     release: ExitStack | None = None,
     guard: Callable[[Any], AbstractContextManager[Any]] | None = None,
 ) -> Backend:
@@ -195,7 +195,6 @@ def open_backend(
 
     Args:
         address: the broker's, password included.
-        source: None: the workers are known to have the same files.
         release: resources to free with the backend; also after an error.
         guard: opens the transactions that change the run store; None: ordinary ones.
 
@@ -222,7 +221,7 @@ def open_backend(
             registry,
             directory.statuses,
             partial(report_demand, client, request.run_id),
-            spec=envelope.sign(SPEC_KIND, SPEC_CODEC.encode(_run_spec(request, source or RunSource()))),
+            spec=envelope.sign(SPEC_KIND, SPEC_CODEC.encode(_run_spec(request, source))),
             unavailable=BROKEN,
             limits=_limits(registry, address),
             groups=group_limits(config),
