@@ -159,7 +159,7 @@ class JoinStore:
         return None if found is None else str(found)
 
     @contextmanager
-    def transaction(self, client: redis.Redis, lease: LeaderLease) -> Iterator[Any]:
+    def transaction(self, client: Any, lease: LeaderLease) -> Iterator[Any]:
         """Open a transaction of `client` that changes nothing once another member leads.
 
         It watches the last holder, which renewals do not change. A member that was suspended and resumes
