@@ -20,7 +20,7 @@ from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, 
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
 from dispatcher.migrate.plan import MigrationPlan, make_plan, remaining_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
-from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
+from dispatcher.migrate.survey import ManualEdit, Survey, survey
 from dispatcher.migrate.verdict_check import VerdictChange, find_verdict_changes
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
@@ -255,7 +255,7 @@ class _Migration:
             self._say(Tag.INFO, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
         elif plan.references:
             count = sum(change.path not in (*SCRIPTS, *BACKUPS) for change in plan.changes)
-            to = " and ".join(plan.command.for_stem(stem) for stem in STEMS if stem in stems_of(found))
+            to = " and ".join(plan.command.for_stem(stem) for stem in STEMS if stem in found.stems)
             self._say(Tag.INFO, f"{plan.references} reference(s) in {count} file(s) become {to}")
         for line in plan.scripts:
             self._say(Tag.INFO, line)
@@ -281,7 +281,7 @@ class _Migration:
         if chosen is not NewCommand.FILE or self._options.command is not None:
             return
         scripts = {script.removesuffix(".sh") for script in remaining_scripts(self._root)}
-        for stem in sorted(stems_of(found) | scripts):
+        for stem in sorted(found.stems | scripts):
             if not is_our_file(self._root / f"{stem}.py"):
                 raise ConfigurationError(
                     f"{stem}.py is not in {self._root}: add it, or use --command run-tests"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
+from dispatcher.config.settings import BY_NAME, PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from dispatcher.engine.backend import ExecutionTarget, WarmTarget
 from dispatcher.migrate.names import NewCommand
 from dispatcher.run.runner import TestRunner
@@ -89,7 +89,7 @@ class SubcommandTable(Generic[_Options]):
         notes: the last lines of its help.
         aliases: further options of settings that it accepts, by the setting's name.
         takes_words: whether it accepts arguments that are not options.
-        settings: the settings that it accepts; None: those that name it.
+        settings: the names of the settings that it accepts.
     """
 
     def __init__(
@@ -102,14 +102,16 @@ class SubcommandTable(Generic[_Options]):
         notes: Sequence[str] = (),
         aliases: Mapping[str, str] = {},
         takes_words: bool = False,
-        settings: Sequence[Setting] | None = None,
+        settings: Iterable[str] = (),
     ) -> None:
         self._usage, self._description, self._notes = usage, description, notes
         self._record = record
         self._own = rows_of(record)
+        names = {BY_NAME[name].name for name in settings}
         self._settings = tuple(
             replace(row, options=(*row.options, aliases[row.name])) if row.name in aliases else row
-            for row in ([row for row in SETTINGS if name in row.commands] if settings is None else settings)
+            for row in SETTINGS
+            if row.name in names
         )
         self._takes_words = takes_words or any(row.name == PATHS.name for row in self._settings)
         self.rows = (*self._own, *self._settings)
@@ -294,6 +296,10 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+_PRINTING = ("output", "color", "verbosity", "ci")
+_PLANNED = ("paths", "root", "isolation", "split", "jobs", "oversubscribe", "memory-budget")
+"""What decides how files would run."""
+
 SCHEMA = SubcommandTable(
     Subcommand.SCHEMA,
     NoOptions,
@@ -318,6 +324,7 @@ EXPLAIN = SubcommandTable(
     usage="[OPTION...] FILE",
     description="Prints how a test file ran in the last run that included it, how its next run is planned"
     " and why, and how its last runs ended. Runs nothing.",
+    settings=(*_PLANNED, "machine-folder", "memory-limit", "timeout"),
 )
 MERGE = SubcommandTable(
     Subcommand.MERGE,
@@ -332,6 +339,11 @@ MERGE = SubcommandTable(
         "  1    at least one file did not pass",
         "  3    a record is missing, duplicated, of another plan, or incomplete; each is named",
         "  130  a shard was interrupted, or the CI cancelled the run (--cancelled): there is no verdict",
+    ),
+    settings=(
+        *("paths", "root", "python", "allow-no-tests", "history", "regression-factor", "fail-on-regression"),
+        *("junit-xml", "report", "events", *_PRINTING),
+        *(row.name for row in SETTINGS if row.group is Group.COVERAGE),
     ),
 )
 MIGRATE = SubcommandTable(
@@ -353,6 +365,7 @@ PLAN = SubcommandTable(
     description="Predicts the time and memory of a run of these files from earlier runs, shows what"
     " limits it, and compares other numbers of jobs, memory and machines. Runs nothing.",
     aliases={"memory-budget": "--memory"},
+    settings=(*_PLANNED, "integration", "failed", "changed", "limit"),
 )
 STATUS = SubcommandTable(
     Subcommand.STATUS,
@@ -360,19 +373,12 @@ STATUS = SubcommandTable(
     usage="[OPTION...]",
     description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
+    settings=("root", "machine-folder", "broker", "broker-password-file"),
 )
 _WATCHED = (Group.SELECTION, Group.EXECUTION, Group.LIMITS, Group.BY_FILE, Group.LAYOUT)
-_NOT_WATCHED = (
-    "failed",
-    "changed",
-    "limit",
-    "shuffle",
-    "resume",
-    "cached",
-    "run-timeout",
-    "fail-on-regression",
-)
-_WATCH_PRINTS = ("output", "color", "verbosity", "ci")
+_NOT_WATCHED = {
+    *("failed", "changed", "limit", "shuffle", "resume", "cached", "run-timeout", "fail-on-regression"),
+}
 WATCH = SubcommandTable(
     Subcommand.WATCH,
     WatchOptions,
@@ -386,11 +392,10 @@ WATCH = SubcommandTable(
         "  Enter    run the files of the last round again",
         "  q        quit; Ctrl-C ends a round, and quits while none runs",
     ),
-    settings=[
-        row
-        for row in SETTINGS
-        if (row.group in _WATCHED and row.name not in _NOT_WATCHED) or row.name in _WATCH_PRINTS
-    ],
+    settings={
+        *(row.name for row in SETTINGS if row.group in _WATCHED and row.name not in _NOT_WATCHED),
+        *_PRINTING,
+    },
 )
 SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
     "completion": COMPLETION,

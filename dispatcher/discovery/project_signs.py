@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -37,7 +38,7 @@ CONFIGURATION_FILES = tuple(_SECTIONS)
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
 _PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
-_TEST_METHOD = re.compile(rb"^[ 	]+(?:async[ 	]+)?def[ 	]+test", re.M)
+_TEST_METHOD = re.compile(rb"^[ \t]+(?:async[ \t]+)?def[ \t]+test", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
@@ -58,18 +59,21 @@ def find_configurations(folder: Path) -> tuple[str, ...]:
     """Return what configures pytest in a directory, `NAME` or `[SECTION] in NAME`; the first one counts."""
     found = []
     for name, section in _SECTIONS.items():
-        try:
-            if section is None:
-                if (folder / name).is_file():
-                    found.append(name)
-                continue
-            match = section.search((folder / name).read_bytes())
-        except OSError:
-            continue
-        if match is not None:
+        if section is None:
+            with suppress(OSError):
+                found += [name] if (folder / name).is_file() else []
+        elif match := section.search(_read(folder / name)):
             prefix = "tool." if name == "pyproject.toml" else ""
             found.append(f"[{prefix}{match[1].decode()}] in {name}")
     return tuple(found)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file; empty if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def sign_in(source: bytes) -> Sign:
@@ -91,10 +95,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
     for number, path in enumerate(files):
         if number == MAX_FILES_READ:
             break
-        try:
-            sign = sign_in((root / path).read_bytes())
-        except OSError:
-            continue
+        sign = sign_in(_read(root / path))
         if sign > best:
             best, where = sign, path
         if best is Sign.EXPLICIT:
@@ -104,10 +105,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
 
 def defines_unittests(file: Path) -> bool:
     """Whether the text of a file seems to define unittest tests."""
-    try:
-        return _has_unittests(file.read_bytes())
-    except OSError:
-        return False
+    return _has_unittests(_read(file))
 
 
 def _has_unittests(source: bytes) -> bool:
@@ -116,10 +114,7 @@ def _has_unittests(source: bytes) -> bool:
 
 def is_plain_script(file: Path) -> bool:
     """Whether a file is only meant for `python FILE`: it has a `__main__` guard and defines no test."""
-    try:
-        source = file.read_bytes()
-    except OSError:
-        return False
+    source = _read(file)
     is_script = _GUARD.search(source) is not None and sign_in(source) is Sign.NONE
     return is_script and not _has_unittests(source)
 
@@ -152,8 +147,5 @@ def django_advice(config: TestConfig, workdir: Path) -> str | None:
 
 
 def _holds(path: Path, words: Sequence[str]) -> bool:
-    try:
-        text = path.read_bytes()
-    except OSError:
-        return False
+    text = _read(path)
     return any(word.encode() in text for word in words)

@@ -68,6 +68,8 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
 def find_records(directory: Path) -> tuple[Path, ...]:
     """Return the directories at or below `directory` that contain a record, sorted.
 
+    A record without its whole first line is none: its run was killed at the start, and said nothing yet.
+
     Raises:
         InfrastructureError: the directory does not exist or is not readable.
     """
@@ -77,9 +79,14 @@ def find_records(directory: Path) -> tuple[Path, ...]:
                 f"cannot find records in {str(directory)!r}: it is not a directory; pass the directory given "
                 "to --record"
             )
-        return tuple(sorted(path.parent for path in directory.rglob(RECORD_NAME)))
+        return tuple(sorted(path.parent for path in directory.rglob(RECORD_NAME) if _has_header(path)))
     except OSError as error:
         raise InfrastructureError(f"cannot find records in {str(directory)!r}: {error.strerror}") from error
+
+
+def _has_header(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
 
 
 def read_record(folder: Path) -> RecordedRun:

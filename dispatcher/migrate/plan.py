@@ -17,13 +17,8 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 
 class MigrationPlan(Struct, frozen=True, kw_only=True):
-    """A migration.
+    """A migration: `command` replaces the references."""
 
-    Args:
-        command: the replacement for references.
-    """
-
-    root: Path
     command: NewCommand
     changes: tuple[Change, ...]
     references: int
@@ -66,7 +61,6 @@ def make_plan(
     except OSError as error:
         raise InfrastructureError(f"{error.filename} cannot be read: {error.strerror}") from error
     return MigrationPlan(
-        root=root,
         command=command,
         changes=tuple(changes),
         references=sum(bool(one.edits) for document in survey.documents for one in document.references),

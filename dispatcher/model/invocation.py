@@ -13,7 +13,7 @@ from msgspec import Struct
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 PYTHON = re.compile(r"python[0-9.]*t?|pypy[0-9.]*|py")
-SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
+SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ash", "ksh", "ksh93", "mksh"})
 
 
 class Prefix(Struct, frozen=True, kw_only=True):
@@ -52,8 +52,9 @@ _CONDA = "-n --name -p --prefix --cwd -e --environment --manifest-path"
 
 PREFIXES: dict[str, Prefix] = {
     **dict.fromkeys(
-        ("nohup", "time", "exec", "command", "builtin", "setsid", "unbuffer", "stdbuf"), _prefix()
+        ("nohup", "time", "exec", "command", "builtin", "setsid", "unbuffer", "busybox"), _prefix()
     ),
+    "stdbuf": _prefix("-i -o -e"),
     "env": _prefix("-u --unset -C --chdir"),
     "nice": _prefix("-n --adjustment"),
     "ionice": _prefix("-c --class -n --classdata"),

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from dispatcher.config.choices import Mode
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides, project_commands
-from dispatcher.config.settings import PRIVATE_VARIABLES
+from dispatcher.config.settings import OWN_VARIABLES
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -111,7 +111,7 @@ class Preparation:
     ) -> None:
         self._config, self._target, self._joined = config, target, joined
         self._cwd, self._origins, self._tree = cwd, origins, tree
-        self._environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+        self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
 
     def select(self) -> Selection:
         """Find the files, and narrow them to the request.
@@ -258,7 +258,7 @@ class Preparation:
         return state_dir if self._config.history and state_dir.is_dir() else None
 
     def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
-        return discover(config, cwd=cwd, python=self._project_python, origins=self._origins)
+        return discover(config, self._project_python, cwd=cwd, origins=self._origins)
 
     def _project_python(self) -> ProjectPython:
         if self._config.history and self._config.mode is Mode.RUN:

@@ -26,7 +26,6 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from passmuster.host.capacity import machine_bytes
-from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
     FileNeed,
     HeldResources,
@@ -37,7 +36,7 @@ from passmuster.host.host_budget_policy import (
     further_bytes,
 )
 from passmuster.host.host_budget_policy import surplus_bytes as surplus_of
-from passmuster.host.host_resources import Level
+from passmuster.host.host_resources import Level, usable_cpus
 from passmuster.host.machine_claims import (
     MAX_LEVELS,
     SUFFIX,
@@ -210,9 +209,7 @@ class HostBudget:
         """Return the reservations of the other runs."""
         with self._mutex:
             self._refresh()
-            return sum(
-                other.counted.reserved_bytes for other in self._others.values() if other.counted is not None
-            )
+            return sum(claim.reserved_bytes for claim in self._claims())
 
     def machine_bytes(self, held: HeldResources) -> int:
         """Return the memory that the files of all runs together may use."""
@@ -231,12 +228,11 @@ class HostBudget:
             if not self._is_waiting():
                 return None
             claim = self._claim
-            others = [other.claim for other in self._others.values() if other.claim is not None]
             return OtherRuns(
                 what=claim.waits_for,
                 seconds=max(0.0, self._clock() - claim.waiting_since_s),
                 needed_bytes=claim.wanted_bytes,
-                held_by=name_holders(others, claim.waits_for),
+                held_by=name_holders(self._claims(), claim.waits_for),
             )
 
     def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
@@ -278,18 +274,9 @@ class HostBudget:
         return next((shortage for shortage in shortages if shortage is not None), None)
 
     def _own(self, held: HeldResources) -> RunClaim:
-        """Return this run's claim with what it holds now."""
-        is_waiting = self._is_waiting()
-        return structs.replace(
-            self._claim,
-            files=held.files,
-            reserved_bytes=held.reserved_bytes,
-            firm_bytes=held.firm_bytes,
-            used_bytes=held.used_bytes,
-            cpus=held.cpus,
-            waits_for=self._claim.waits_for if is_waiting else "",
-            wanted_bytes=self._claim.wanted_bytes if is_waiting else 0,
-        )
+        """Return this run's claim with what it holds now; the fields of both have the same names."""
+        waits_for = self._claim.waits_for if self._is_waiting() else ""
+        return structs.replace(self._claim, waits_for=waits_for, **structs.asdict(held))
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
@@ -297,14 +284,14 @@ class HostBudget:
     def _published_shortage(self) -> Shortage | None:
         return Shortage(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
-    def _counted(self) -> list[RunClaim]:
-        """Return the claims of the other runs, as they count for this one."""
-        return [other.counted for other in self._others.values() if other.counted is not None]
+    def _claims(self) -> list[RunClaim]:
+        """Return the claims of the other runs."""
+        return [other.claim for other in self._others.values() if other.claim is not None]
 
     def _shared_levels(self, held: HeldResources) -> Iterator[SharedResources]:
         """Yield the machine, shared by all runs, and each control group, shared by those inside it."""
         for level in self._levels:
-            claims = tuple(claim for claim in self._counted() if level.name in claim.levels)
+            claims = tuple(claim for claim in self._claims() if level.name in claim.levels)
             memory_bytes = 1 << 62
             if level.left_bytes is not None:
                 used_bytes = held.used_bytes + sum(claim.used_bytes for claim in claims)
@@ -332,11 +319,13 @@ class HostBudget:
 
     def _write(self, held: HeldResources) -> None:
         """Replace this run's request; a failure only leaves the other runs with older figures."""
+        own = self._own(held)
         self._claim = structs.replace(
-            self._own(held),
-            beat=self._claim.beat + 1,
-            busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
-            cpus=round(held.cpus, 3),
+            own,
+            beat=own.beat + 1,
+            busy_since_s=own.busy_since_s if self._claim.files else self._clock(),
+            cpus=round(own.cpus, 3),
+            wanted_bytes=own.wanted_bytes if own.waits_for else 0,
         )
         if self._claim_fd >= 0:
             with suppress(OSError):
@@ -403,32 +392,25 @@ class HostBudget:
 
 
 class _Other(Struct, frozen=True):
-    """Another run: its claim as last read, when that last changed, and the claim as it counts here."""
+    """Another run: its claim as far as it counts, and when that last changed; None: it was never readable."""
 
     claim: RunClaim | None = None
     changed_at_s: float = 0.0
-    counted: RunClaim | None = None
 
     def after(self, claim: RunClaim, *, now_s: float, processors: int) -> _Other:
         """Return what is known after a further reading."""
         is_same = self.claim is not None and self.claim.beat == claim.beat
         changed_at_s = self.changed_at_s if is_same else now_s
-        counted = claim
         if now_s - changed_at_s > FROZEN_S:
             used_bytes = claim.used_bytes
-            counted = structs.replace(
-                claim,
-                reserved_bytes=used_bytes,
-                firm_bytes=used_bytes,
-                cpus=0.0,
-                waits_for="",
-                wanted_bytes=0,
+            claim = structs.replace(
+                claim, reserved_bytes=used_bytes, firm_bytes=used_bytes, cpus=0.0, waits_for=""
             )
         elif claim.processors and claim.processors != processors:
             # The other run is bound to other CPUs: only the shared ones count.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
-            counted = structs.replace(claim, cpus=claim.cpus * share)
-        return _Other(claim, changed_at_s, counted)
+            claim = structs.replace(claim, cpus=claim.cpus * share)
+        return _Other(claim, changed_at_s)
 
 
 def open_host_budget(

@@ -89,7 +89,8 @@ class SharedResources(Struct, frozen=True, kw_only=True):
 def find_shortage(own: RunClaim, need: FileNeed, shared: SharedResources) -> Shortage | None:
     """Return the resource that `own` lacks to start a file now; None: it may start."""
     if own.files == 0:
-        return None if _may_start_first(own, need, shared) else Shortage.MEMORY
+        is_room = need.memory_bytes <= first_bytes(own, shared, may_intrude=need.may_intrude)
+        return None if is_room else Shortage.MEMORY
     if not _has_memory(own, need, shared):
         return Shortage.MEMORY
     if not _has_processors(own, need, shared):
@@ -156,15 +157,11 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _may_start_first(own: RunClaim, need: FileNeed, shared: SharedResources) -> bool:
-    return need.memory_bytes <= first_bytes(own, shared, may_intrude=need.may_intrude)
-
-
 def _goes_first_with_first_file(other: RunClaim, own: RunClaim) -> bool:
     """Return whether another run that waits for its first file goes before the first file of `own`."""
     if not other.waits_for_first_file or (other.nice and not own.nice):
         return False
-    if not own.is_waiting or (own.nice and not other.nice):
+    if not own.waits_for or (own.nice and not other.nice):
         return True
     return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
 
@@ -184,7 +181,7 @@ def _has_memory(own: RunClaim, need: FileNeed, shared: SharedResources) -> bool:
 
 
 def _has_processors(own: RunClaim, need: FileNeed, shared: SharedResources) -> bool:
-    busy = [other for other in shared.others if other.files or other.is_waiting]
+    busy = [other for other in shared.others if other.files or other.waits_for]
     if shared.cpus is None or not busy:
         return True
     idle_cpus = shared.cpus - own.cpus - sum(other.cpus for other in busy)
@@ -218,7 +215,7 @@ def _must_yield(
         maximum: returns the most that a run may hold.
         margin: how far a run must be below its share to count as below.
     """
-    rivals = [other for other in others if other.is_waiting and other.nice <= own.nice]
+    rivals = [other for other in others if other.waits_for and other.nice <= own.nice]
     if own.nice and any(not rival.nice for rival in rivals):
         return True
     waiting = {rival.run for rival in rivals}
@@ -226,14 +223,14 @@ def _must_yield(
     level = fair_level([max(maximum(own), held(own)), *demands], capacity)
     if held(own) + need <= level:
         return False
-    mine = (_halves(held(own), margin), own.waiting_since_s if own.is_waiting else math.inf, own.run)
+    mine = (_whole_units(held(own), margin), own.waiting_since_s if own.waits_for else math.inf, own.run)
     return any(
         held(rival) + margin <= level
-        and (_halves(held(rival), margin), rival.waiting_since_s, rival.run) < mine
+        and (_whole_units(held(rival), margin), rival.waiting_since_s, rival.run) < mine
         for rival in rivals
     )
 
 
-def _halves(amount: float, unit: float) -> int:
+def _whole_units(amount: float, unit: float) -> int:
     """Return an amount in whole units: measured figures that differ by less are the same."""
     return round(amount / unit)

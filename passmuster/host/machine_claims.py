@@ -60,7 +60,7 @@ class RunClaim(Struct, frozen=True, kw_only=True):
     Fields `_since_s` are on the machine's monotonic clock, fields `_at` in Unix seconds.
 
     Args:
-        run: the unique name of its file; breaks ties.
+        run: the unique name of its file; it breaks ties.
         pid: its process ID in its own container.
         beat: incremented with each write; it stops if the run is frozen.
         nice: whether it yields to the waiting files of other runs.
@@ -68,8 +68,6 @@ class RunClaim(Struct, frozen=True, kw_only=True):
         firm_bytes: the part of the reservations that is certainly needed.
         processors: the numbers of the CPUs that it may use, as a bit mask.
         waits_for: `memory` or `processors`; empty: it does not wait for other runs.
-        wanted_bytes: memory of the file that waits; 0 where none waits.
-        waiting_since_s: when that wait began.
         waiting_since_at: the same in Unix seconds.
     """
 
@@ -96,14 +94,9 @@ class RunClaim(Struct, frozen=True, kw_only=True):
     waiting_since_at: _UnixTime = 0.0
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether a file waits for other runs."""
-        return bool(self.waits_for)
-
-    @property
     def waits_for_first_file(self) -> bool:
         """Whether it waits and has nothing running."""
-        return self.is_waiting and self.files == 0
+        return self.waits_for != "" and self.files == 0
 
 
 class ClaimError(ValueError):

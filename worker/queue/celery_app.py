@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import Reject, SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
 from kombu.entity import Exchange, Queue
 
 from passmuster.wire.broker_keys import QUEUE_PREFIX, TASK_NAME, queue_name, worker_queue_name
@@ -24,6 +24,9 @@ from passmuster.wire.celery_settings import shared_settings
 
 IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
 """An unused queue: Celery must consume at least one."""
+
+_CONSUMER = "celery.worker.consumer.consumer"
+"""The logger of Celery's connection to the broker."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -135,6 +138,9 @@ def run_worker(
     signals.worker_ready.connect(ready, weak=False)
     # Celery warns about root because of pickles, which are not accepted; many containers only have root.
     warnings.simplefilter("ignore", SecurityWarning)
+    # And at each reconnection, of another default of a later version.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    logging.getLogger(_CONSUMER).addFilter(_is_no_reconnection)
     try:
         app.worker_main(
             [
@@ -193,3 +199,12 @@ def register(app: Celery, handle_message: Callable[[str], bool]) -> None:
 def _is_no_requeue(record: logging.LogRecord) -> bool:
     """Whether Celery logs anything but a message that is put back, which is not an error."""
     return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+
+
+def _is_no_reconnection(record: logging.LogRecord) -> bool:
+    """Whether Celery logs anything but a lost connection or an attempt to reconnect.
+
+    The heartbeat reports an outage, in one line and in the worker's own format. Celery prints a line for each
+    attempt, for Sentinels with the whole client.
+    """
+    return not record.getMessage().startswith("consumer: ")

@@ -253,6 +253,7 @@ class TaskHandler:
 
     def _submit(self, store: RunStore, file: InFlightFile, body: str) -> None:
         until = self._clock() + OUTAGE_S
+        problem = ""
         while self._in_flight.abort_reason(file.attempt_id) is not AbortReason.LOST:
             try:
                 is_counted = store.finish(file.path, file.delivery, self._settings.name, body)
@@ -260,14 +261,11 @@ class TaskHandler:
                     return
                 if self._in_flight.abort_reason(file.attempt_id) is AbortReason.CANCELLED:
                     return  # The run has ended, so no dispatcher will restore it on the broker.
+                problem = "the broker does not accept it"
             except BROKER_ERRORS:
-                pass
+                problem = "the broker is unavailable"
             if self._clock() >= until or self._in_flight.is_stopping:
-                self._say(
-                    "its result was discarded: the broker does not accept it",
-                    about=file,
-                    level=LogLevel.ERROR,
-                )
+                self._say(f"its result was discarded: {problem}", about=file, level=LogLevel.ERROR)
                 return
             self._pause(RETRY_S)
 

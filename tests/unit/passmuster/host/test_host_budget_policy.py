@@ -146,7 +146,7 @@ def test_where_the_shares_leave_a_processor_over_the_run_that_waited_longest_get
 def test_a_nice_run_leaves_everything_that_another_waits_for_to_it() -> None:
     nice, other = _claim("a", 1, 1, is_nice=True), _claim("b", 6, 12, wants=1)
     assert _lack(nice, other, need=1, cpus=16) is Shortage.MEMORY
-    assert _lack(nice, replace(other, waits_for="", wanted_bytes=0), need=1, cpus=16) is None
+    assert _lack(nice, replace(other, waits_for=""), need=1, cpus=16) is None
     assert _lack(_claim("b", 6, 12), _claim("a", 1, 1, wants=1, is_nice=True), need=1, cpus=16) is None
 
 
@@ -241,14 +241,14 @@ class _Run:
         if find_shortage(
             self.claim, need, SharedResources(others=tuple(others), memory_bytes=MEMORY, cpus=cpus)
         ):
-            since_s = self.claim.waiting_since_s if self.claim.is_waiting else now
+            since_s = self.claim.waiting_since_s if self.claim.waits_for else now
             self.claim = replace(
                 self.claim, waits_for="memory", wanted_bytes=need.memory_bytes, waiting_since_s=since_s
             )
             return False
         self.waiting.pop(0)
         self.running.append((now + length, parts))
-        self.claim = replace(self.claim, waits_for="", wanted_bytes=0)
+        self.claim = replace(self.claim, waits_for="")
         self._count()
         return True
 
@@ -282,7 +282,7 @@ def _step(runs: list[_Run], order: list[_Run], *, now: int, cpus: int | None) ->
             reserved = run.claim.reserved_bytes + sum(other.reserved_bytes for other in others)
             assert not further or reserved <= MEMORY
             busy = run.claim.cpus + sum(other.cpus for other in others)
-            is_alone = not any(other.files or other.is_waiting for other in others)
+            is_alone = not any(other.files or other.waits_for for other in others)
             assert not further or is_alone or cpus is None or busy <= cpus
 
 

@@ -222,13 +222,19 @@ def test_a_result_that_did_not_count_is_not_sent_again(worker: ScriptedWorker) -
     assert worker.record.words == ["claim", "finish"]
 
 
-def test_a_result_is_not_kept_forever(worker: ScriptedWorker) -> None:
-    worker.record.finishes = [AWAY]
+@pytest.mark.parametrize(
+    ("finishes", "problem"), [(AWAY, "the broker is unavailable"), (False, "the broker does not accept it")]
+)
+def test_a_result_is_not_kept_forever(
+    worker: ScriptedWorker, finishes: Exception | bool, problem: str
+) -> None:
+    worker.record.finishes = [finishes]
+    worker.record.epochs = [None]
 
     assert worker.files.handle_message(worker.message(task()))
 
     assert OUTAGE_S <= worker.clock.now < OUTAGE_S + 5
-    assert worker.lines[-1] == "ok.py: its result was discarded: the broker does not accept it"
+    assert worker.lines[-1] == f"ok.py: its result was discarded: {problem}"
 
 
 def test_an_obsolete_message_is_not_put_back(worker: ScriptedWorker) -> None:
