@@ -169,10 +169,14 @@ def _html_reporter(
     from dispatcher.reporters.html.reporter import HtmlReporter
 
     is_placed = config.html_report is not None and config.html_report.name != ""
-    if not is_placed and not config.history:
+    state_dir = config.root / STATE_DIRECTORY
+    problem = "a run without history does not have one" if not config.history else ""
+    if not problem and not os.access(state_dir if state_dir.exists() else config.root, os.W_OK):
+        problem = f"{str(state_dir)!r} cannot be written"
+    if problem and not is_placed:
         raise ConfigurationError(
-            "--report html writes the page to the run's own directory, which a run without history does not "
-            "have; name a file: --report html=PATH"
+            f"--report html writes the page to the run's own directory, and {problem}; "
+            "name a file: --report html=PATH"
         )
 
     def earlier_runs(
@@ -187,7 +191,7 @@ def _html_reporter(
 
     return HtmlReporter(
         config.html_report if is_placed else None,
-        runs_dir=config.root / STATE_DIRECTORY / "runs",
+        runs_dir=state_dir / "runs",
         earlier_runs=earlier_runs,
         rerun=rerun,
         say=say,

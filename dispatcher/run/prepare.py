@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from dispatcher.config.choices import Mode
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides, project_commands
-from dispatcher.config.settings import PRIVATE_VARIABLES
+from dispatcher.config.settings import OWN_VARIABLES
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -111,7 +111,7 @@ class Preparation:
     ) -> None:
         self._config, self._target, self._joined = config, target, joined
         self._cwd, self._origins, self._tree = cwd, origins, tree
-        self._environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+        self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
 
     def select(self) -> Selection:
         """Find the files, and narrow them to the request.

@@ -245,10 +245,9 @@ def escaped(text: str) -> str:
 
 
 LOGS: Mapping[str, Callable[[str], PlainLog]] = {
-    "": lambda _: PlainLog(),
     "github": lambda folder: GithubLog(secrets.token_hex(16), folder),
     "gitlab": lambda _: GitlabLog(),
     "buildkite": lambda _: BuildkiteLog(),
     "azure": AzureLog,
 }
-"""What makes a log, given the project's folder in the repository, by the name that `model/ci.py` gives it."""
+"""What makes a log, given the project's folder in the repository, by the name of the CI for `--ci`."""

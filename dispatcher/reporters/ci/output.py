@@ -109,7 +109,7 @@ class CiOutput(PlainOutput):
         self._verbosity = verbosity
         self._environ = environ
         self._folder = project_folder(ci, environ, root)
-        self._log = LOGS[ci.log](self._folder)
+        self._log = LOGS[ci.choice](self._folder)
         self._ours = SafeStream(out)
         super().__init__(
             EscapingStream(out, self._log.neutralize), EscapingStream(err, self._log.neutralize_warning)

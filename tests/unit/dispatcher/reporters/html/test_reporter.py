@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_the_page_is_written_to_the_named_path_and_replaces_a_file_there(tmp_pat
 def test_without_history_a_path_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name a file: --report html=PATH"):
         make_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
+
+
+def test_where_nothing_can_be_kept_a_path_must_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # Root may write everywhere.
+    with pytest.raises(ConfigurationError, match=r"\.passmuster' cannot be written; name a file: --report"):
+        make_reporters(TestConfig(root=tmp_path, html_report=Path()))
+
+    assert make_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "out" / "page.html"))
 
 
 def test_a_path_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
