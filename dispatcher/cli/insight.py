@@ -20,6 +20,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import History
+from dispatcher.history.merge import read_outcomes
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
@@ -40,7 +41,6 @@ from dispatcher.reporters.console.lines import nothing_found_line
 from passmuster.host.capacity import Capacity, resolve_limit
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.status import Status
 from passmuster.settings.values import MERGE_BASE, on_one_line
 
 
@@ -80,7 +80,7 @@ def _explain(config: TestConfig, call: CommandCall, wanted: str | None) -> Expla
     known = histories.get(file.path)
     last = find_newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
     is_found = any(one.path == file.path for one in found)
-    outcomes = _outcomes(config.root, known)
+    outcomes = () if known is None else read_outcomes(known.outcomes)
     explanation = Explanation(file=file, last=last, known=known, outcomes=outcomes, is_found=is_found)
     if not exists:
         return explanation
@@ -126,13 +126,6 @@ def _load_history(root: Path) -> dict[str, FileHistory]:
         return {}
     with closing(History(root)) as history:
         return dict(history.load())
-
-
-def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...], ...]:
-    if known is None:
-        return ()
-    with closing(History(root)) as history:
-        return history.load_outcomes(known.path)
 
 
 def _locate(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.engine.backend import Backend
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import OpenedJournal, open_journal
-from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
+from dispatcher.engine.journaled_backend import JournaledBackend, cached_results
 from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, Storage, open_storage, prune_runs
@@ -78,10 +78,9 @@ class TestRunner(Preparation):
             plan, opened = self._open_journal(prepared, storage, stack)
             backend: Backend = self._target.backend(self._request(prepared, plan, self._coverage_dir))
             stack.callback(backend.close)
-            if opened.journal is not None:
-                backend = JournaledBackend(backend, opened.journal, opened.finished)
-            if prepared.cached:
-                backend = CachedBackend(backend, prepared.cached)
+            known = {**opened.finished, **cached_results(plan, prepared.cached)}
+            if known or opened.journal is not None:
+                backend = JournaledBackend(backend, known, opened.journal)
             if any(planned.task.parts for planned in plan.files):
                 from dispatcher.engine.parts_backend import PartsBackend  # Few runs have parts.
 

@@ -156,7 +156,6 @@ PURE = (
     "worker/forkserver/module_costs.py",
     "worker/forkserver/source.py",
     "worker/forkserver/file_imports.py",
-    "worker/queue/worker_status.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""
 

@@ -241,10 +241,9 @@ def escaped(text: str) -> str:
 
 
 LOGS: Mapping[str, type[PlainLog]] = {
-    "": PlainLog,
     "github": GithubLog,
     "gitlab": GitlabLog,
     "buildkite": BuildkiteLog,
     "azure": AzureLog,
 }
-"""The logs, by the names that `model/ci.py` gives them."""
+"""The logs, by the names of the CIs for `--ci`."""

@@ -100,7 +100,7 @@ class CiOutput(PlainOutput):
         # A verbose console prints every output already.
         self._folds = config.verbosity is not Verbosity.VERBOSE
         self._folder = project_folder(ci, environ, config.root)
-        self._log = LOGS[ci.log](self._folder)
+        self._log = LOGS[ci.choice](self._folder)
         self._ours = SafeStream(plain.out)
         super().__init__(
             EscapingStream(plain.out, self._log.neutralize),
