@@ -34,11 +34,7 @@ class _FileInParts(Struct):
 
 
 class PartsBackend(WrappedBackend):
-    """Submits a task for each part of a task that has parts.
-
-    Args:
-        inner: runs the tasks.
-    """
+    """Submits a task for each part of a task that has parts."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)

@@ -29,7 +29,6 @@ def publish(
     """Upload the record in a directory for all machines, and mark the round as complete.
 
     Args:
-        lease: gives the right to publish.
         directory: its files are uploaded, not its subdirectories.
         status: the exit status of every machine.
 

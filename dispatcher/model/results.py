@@ -75,9 +75,9 @@ def derive_finding(
         return Finding.VERIFIED
     # Each attempt is made only if all before it point to forking, so the last attempt of a proof decides.
     recheck, refork = last.get(RerunReason.RECHECK), last.get(RerunReason.REFORK)
-    if confirm is not None and _failed_fairly(recheck):
+    if confirm is not None and _failed_by_itself(recheck):
         return Finding.PASSES_ONLY_FORKED
-    if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
+    if refork is not None and refork.isolation is Isolation.FORK and _failed_by_itself(refork):
         return Finding.FAILS_WHEN_FORKED
     return None
 
@@ -89,7 +89,7 @@ def _finding_of_parts(
     """Return the finding of a file that ran in parts, and then as a whole."""
     if any(attempt.indivisible_because for _, attempt in said):
         return Finding.INDIVISIBLE
-    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_fairly(last.get(RerunReason.REPART))
+    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_by_itself(last.get(RerunReason.REPART))
     return Finding.FAILS_IN_PARTS if is_proven else None
 
 
@@ -102,7 +102,7 @@ def _are_comparable(
     return all(one.is_comparable(other) for one, other in pairwise(compared))
 
 
-def _failed_fairly(attempt: TestResult | None) -> bool:
+def _failed_by_itself(attempt: TestResult | None) -> bool:
     """Whether an attempt was made and the file itself caused its failure."""
     return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure
 
@@ -450,7 +450,7 @@ def exit_code_of(results: TestResults) -> ExitCode:
 def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of the tests that failed, or of all others.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     return names_of_cases(result, [case for case in result.cases if case.outcome.is_bad is is_bad])
 
@@ -458,7 +458,7 @@ def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
 def names_of_cases(result: TestResult, cases: Iterable[CaseResult]) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of cases of a result.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     ids = [case.case_id for case in cases]
     if result.runner is RunnerKind.PYTEST:

@@ -141,7 +141,8 @@ def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, 
     shown = "; ".join(first_texts(steps, _MAX_SHOWN))
     if step is not None:
         return f"{where} has no step {step!r} (from --step); it has {shown or 'none'}"
+    helps = f"name the step with --step, such as one of {shown}" if shown else "it has no steps"
     return (
         f"{where} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
-        f"test command; name the step with --step, such as one of {shown or 'none'}"
+        f"test command; {helps}"
     )

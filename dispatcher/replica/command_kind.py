@@ -29,7 +29,7 @@ class CommandKind(Enum):
 
 _TEST_PROGRAMS = {
     *("pytest", "py.test", "unittest", "nose2", "nosetests", "green", "ward", "behave", "trial", "stestr"),
-    *("zope-testrunner", "runtests", "ptw", "doctest"),
+    *("pytest-3", "zope-testrunner", "runtests", "ptw", "doctest"),
 }
 _ENVIRONMENT_RUNNERS = {
     "tox": ("-e", "--env", "-f", "-m"),

@@ -152,7 +152,7 @@ class JobRun(Struct, kw_only=True):
             said = on_one_line(made.stdout.strip().rpartition("\n")[2])
             raise InfrastructureError(
                 f"{python} cannot make a private environment (exit status {made.returncode}, {said}): "
-                "install its module venv; on Debian, python3-venv"
+                "install its module venv; on Debian and Ubuntu, pythonX.Y-venv"
             )
         self.installed = str(folder / "bin" / "python")
         self._enter(self.installed)

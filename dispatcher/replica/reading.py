@@ -22,8 +22,13 @@ def read_workflow(path: Path) -> Node:
         ConfigurationError: it cannot be read, is not YAML, or is not a workflow.
     """
     node = _read(path, f"{path} (from --workflow)")
-    if not isinstance(node.value, dict) or not node["jobs"].is_there:
-        raise ConfigurationError(f"{path} (from --workflow) is not a workflow: it has no jobs")
+    is_workflow = isinstance(node.value, dict) and isinstance(node["jobs"].value, dict)
+    # The configuration of CircleCI has jobs by name, too.
+    if not is_workflow or (node["version"].is_there and not node["on"].is_there):
+        raise ConfigurationError(
+            f"{path} (from --workflow) is not a workflow of GitHub Actions, which has jobs by name; "
+            "for another CI, leave out --workflow"
+        )
     return node
 
 

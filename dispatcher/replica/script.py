@@ -53,6 +53,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     Args:
         words: all of them, as written; unknown parts are marks.
         program: what it runs, without a directory.
+        is_module: whether Python runs the program as a module, by `-m`.
         arguments: those of the program.
         variables: the variables that the script sets for it; the values may contain marks.
         folder: its working directory, relative to where the script starts; empty: there.
@@ -62,6 +63,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     kind: CommandKind
     words: tuple[str, ...]
     program: str
+    is_module: bool = False
     arguments: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
@@ -110,6 +112,7 @@ def _read(
                     kind=kind_of(words, invocation, {**variables, **dict(own)}),
                     words=words,
                     program=invocation.name,
+                    is_module=invocation.module,
                     arguments=words[invocation.position + 1 :],
                     variables=own,
                     folder=folder,

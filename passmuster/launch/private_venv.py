@@ -219,9 +219,11 @@ class _Maker(NamedTuple):
         bare = [base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)]
         if pip and self._run(bare).status == 0:
             return pip
+        # Not python3-venv: that is for the distribution's default Python, which may be another one.
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         raise FirstStartError(
             f"{base} cannot create environments, because its venv module is incomplete; install it"
-            f" (on Debian and Ubuntu: apt install python3-venv) and start again"
+            f" (on Debian and Ubuntu: apt install {package}) and start again"
         )
 
     def _pip_for(self, python: str) -> list[str]:

@@ -77,8 +77,6 @@ class Setting(Struct, frozen=True, kw_only=True):
     is_exclusive: bool = False  # whether its arguments exclude each other; else the last one counts
     in_file: bool = True  # whether the configuration file can set it
     is_table: bool = False  # whether it is a table of the configuration file, which `file.py` reads
-    is_secret: bool = False
-    """Whether its value, or the file it names, contains a secret: tests never see its variables."""
     only_with: tuple[str, ...] = ()  # settings of which one must be on, else it has no effect
     conflicts: tuple[Conflict, ...] = ()
     needs: tuple[Requirement, ...] = ()

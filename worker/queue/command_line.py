@@ -23,7 +23,7 @@ from passmuster.wire.broker_settings import (
     PASSWORD_FILE_ROW,
     SECRET_FILE_ROW,
     SECRET_VARIABLE,
-    private_variables,
+    own_variables,
 )
 from worker.queue.log import LogFormat
 
@@ -179,8 +179,8 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
 
 ROWS = rows_of(WorkerArguments)
 WORDS = ArgumentParser(ROWS)
-PRIVATE_VARIABLES = private_variables(ROWS)
-"""Variables that tests never see."""
+OWN_VARIABLES = own_variables(ROWS)
+"""Variables that configure the worker; tests never see them."""
 
 
 def format_help(program: str) -> str:
