@@ -237,6 +237,8 @@ class WarmTarget(LocalTarget):
         self.discard_servers()
 
     def _servers(self, settings: WorkerSettings) -> KeptServers:
+        # They must know what they have read, even if nothing stores it.
+        settings = structs.replace(settings, records_inputs=True)
         # What servers do not depend on may differ from run to run, such as the memory that is available.
         fixed = structs.replace(settings, budget_bytes=0, limit_bytes=None, limits=(), cpus=None)
         if self._kept is not None and self._kept[0] != fixed:

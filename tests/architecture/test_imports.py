@@ -121,7 +121,6 @@ PURE = (
     "dispatcher/reporters/html/data.py",
     "dispatcher/reporters/html/entries.py",
     "dispatcher/reporters/html/report_model.py",
-    "dispatcher/reporters/html/samples.py",
     "dispatcher/reporters/junit_model.py",
     "dispatcher/terminal/tags.py",
     "dispatcher/watch/events.py",

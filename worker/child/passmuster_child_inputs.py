@@ -329,6 +329,11 @@ class InputRecorder:
         self._read, self._names = set(), self._names - names
         self._last_module = next(reversed(sys.modules))
 
+    def held(self) -> "tuple[set[str], set[str]]":
+        """Return the files that this process has read or looked for, and the folders that it has listed."""
+        read = (self._settled_read | self._read | self._absent) - self._written
+        return read, {folder for folder, pattern in self._listed if pattern == ALL}
+
     def report(self, reporter: "ReportWriter") -> None:
         """Send the record; nothing if this is a process that the file has forked."""
         if getpid() != self._pid:
@@ -496,6 +501,13 @@ def settle() -> None:
     """Prepare what the processes that will be forked from this one have in common."""
     for recorder in _recorders:
         recorder.settle()
+
+
+def held() -> "tuple[set[str], set[str]]":
+    """Return the files that this process has read, and the folders that it has listed."""
+    for recorder in _recorders:
+        return recorder.held()
+    return set(), set()
 
 
 def start_file() -> "InputRecorder | None":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -39,10 +39,17 @@ def margined(lines: Sequence[str]) -> str:
 
 
 class PlainLog:
-    """A log without control sequences, and the base of all others. Pure: text in, text out, whole lines."""
+    """A log without control sequences, and the base of all others. Pure: text in, text out, whole lines.
+
+    Args:
+        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+    """
 
     max_section_chars = 2 * 1024 * 1024
     """Characters of all sections of a run together."""
+
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
 
     def begin(self) -> str:
         """Return what is printed before everything else."""
@@ -82,16 +89,15 @@ class GithubLog(PlainLog):
 
     Args:
         token: switches commands on again; it must be unguessable, and not the name of a command. The runner
-            compares it without regard to case, and hides it in the log.
-        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+            compares it without regard to case, and hides it in the log. None: a random one.
     """
 
     max_section_chars = 16 * 1024 * 1024
 
-    def __init__(self, token: str, folder: str = "") -> None:
-        self._on = f"::{token}::\n"
-        self._off = f"::stop-commands::{token}\n"
-        self._folder = folder
+    def __init__(self, folder: str = "", *, token: str | None = None) -> None:
+        super().__init__(folder)
+        token = token or secrets.token_hex(16)
+        self._on, self._off = f"::{token}::\n", f"::stop-commands::{token}\n"
 
     def begin(self) -> str:
         """Switch commands off."""
@@ -103,13 +109,9 @@ class GithubLog(PlainLog):
 
     def section(self, section: Section) -> str:
         """Return a group; commands stay off inside it."""
-        return "".join(
-            (
-                self._ours(f"::group::{escaped_data(section.title)}\n"),
-                margined(section.lines),
-                self._ours("::endgroup::\n"),
-            )
-        )
+        start = self._ours(f"::group::{escaped_data(section.title)}\n")
+        end = self._ours("::endgroup::\n")
+        return f"{start}{margined(section.lines)}{end}"
 
     def annotations(self, shown: Sequence[Annotation]) -> str:
         """Return a command for each."""
@@ -203,15 +205,9 @@ class AzureLog(PlainLog):
     in microsoft/azure-pipelines-agent, src/Microsoft.VisualStudio.Services.Agent/Command.cs). Commands
     cannot be switched off: so each that a test prints is broken up. A format such as `##[group]` has to
     begin a line.
-
-    Args:
-        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
     """
 
     max_section_chars = 16 * 1024 * 1024
-
-    def __init__(self, folder: str = "") -> None:
-        self._folder = folder
 
     def section(self, section: Section) -> str:
         """Return a group."""
@@ -244,10 +240,10 @@ def escaped(text: str) -> str:
     return text
 
 
-LOGS: Mapping[str, Callable[[str], PlainLog]] = {
-    "github": lambda folder: GithubLog(secrets.token_hex(16), folder),
-    "gitlab": lambda _: GitlabLog(),
-    "buildkite": lambda _: BuildkiteLog(),
+LOGS: Mapping[str, type[PlainLog]] = {
+    "github": GithubLog,
+    "gitlab": GitlabLog,
+    "buildkite": BuildkiteLog,
     "azure": AzureLog,
 }
-"""What makes a log, given the project's folder in the repository, by the name of the CI for `--ci`."""
+"""The logs, by the names of the CIs for `--ci`."""
