@@ -209,7 +209,7 @@ class History:
 
     def _use_file(self, step: Callable[[sqlite3.Connection], Answer]) -> Answer | None:
         """Return the answer of a step, repeated on a new file if this one is broken; None: it failed."""
-        for _ in range(2):
+        for is_new in (False, True):
             if self._connection is None:
                 break
             try:
@@ -217,7 +217,7 @@ class History:
             except sqlite3.Error as exc:
                 self._connection.close()
                 self._connection = None
-                if _is_broken(exc):
+                if _is_broken(exc) and not is_new:
                     self._connection = self._rebuild(exc, proven_inode=self._inode)
                 else:
                     self._give_up(exc)

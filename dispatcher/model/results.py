@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import ClassVar
@@ -124,12 +124,9 @@ def differences(forked: TestResult, spawned: TestResult, again: TestResult | Non
     Args:
         again: the second spawned attempt; None: there is none.
     """
-    return tuple(_differences(forked, spawned, again))
-
-
-def _differences(forked: TestResult, spawned: TestResult, again: TestResult | None) -> Iterator[str]:
+    found = []
     if forked.status is not spawned.status:
-        yield f"{forked.status} when forked, {spawned.status} when spawned"
+        found.append(f"{forked.status} when forked, {spawned.status} when spawned")
     when_forked, when_spawned = _outcomes(forked), _outcomes(spawned)
     varying = set() if again is None else _varying(when_forked, when_spawned, _outcomes(again))
     for case_id in dict.fromkeys((*when_forked, *when_spawned)):
@@ -137,11 +134,12 @@ def _differences(forked: TestResult, spawned: TestResult, again: TestResult | No
         if before == after or case_id in varying:
             continue
         if after is None:
-            yield f"{case_id}: ran only when forked"
+            found.append(f"{case_id}: ran only when forked")
         elif before is None:
-            yield f"{case_id}: ran only when spawned"
+            found.append(f"{case_id}: ran only when spawned")
         else:
-            yield f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned"
+            found.append(f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned")
+    return tuple(found)
 
 
 def _varying(

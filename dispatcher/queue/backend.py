@@ -92,9 +92,8 @@ class QueueBackend:
         self._next_tick = self._leases_count_from = clock()
         self._empty_since: float | None = None
         self._away_since: float | None = None
-        self._has_given_up = self._is_damaged = False
-        self._problem = ""
-        """A problem of the broker that `poll` has not raised yet."""
+        self._away_reason, self._has_given_up = "", False
+        self._is_damaged, self._new_damage = False, ""
         self._is_store_unsure = False
         self._peak_bytes = 0
         self._is_catching_up = False
@@ -139,7 +138,7 @@ class QueueBackend:
             if not self._with_broker(partial(self._exchange, block_s)):
                 self._pause(block_s)
             self._abandon()
-            if self._events or self._is_woken or self._problem or self._clock() >= deadline:
+            if self._events or self._is_woken or self._new_damage or self._clock() >= deadline:
                 self._is_woken = False
                 found, self._events = tuple(self._events), []
                 if not found and (problem := self._take_problem()):
@@ -197,28 +196,35 @@ class QueueBackend:
             if self._away_since is None:
                 self._away_since = self._clock()
                 self._notice(f"broker unavailable: {error}; retrying for up to {OUTAGE_S:.0f} s")
-            away_s = self._clock() - self._away_since
-            if away_s >= OUTAGE_S and not self._has_given_up:
-                self._has_given_up = True
-                self._problem = (
-                    f"the broker has been unavailable for {away_s:.0f} s, so no further file can start: "
-                    f"{error}; check that it is running and can be reached"
-                )
+            self._away_reason = str(error)
             self._spare_leases()
             return False
         return True
 
     def _take_problem(self) -> str | None:
-        """Return, once, why no further file can start: the broker, or no worker that can serve the run."""
-        problem, self._problem = self._problem, ""
-        if problem or self._away_since is not None or self._stopped is not None:
-            return problem
+        """Return, once each, that data on the broker is not this run's, that the broker has been unavailable
+        for too long, or that no worker can serve the run.
+        """
+        damage, self._new_damage = self._new_damage, ""
+        if damage:
+            return damage
+        if self._away_since is not None:
+            away_s = self._clock() - self._away_since
+            if away_s < OUTAGE_S or self._has_given_up:
+                return None
+            self._has_given_up = True
+            return (
+                f"the broker has been unavailable for {away_s:.0f} s, so no further file can start: "
+                f"{self._away_reason}; check that it is running and can be reached"
+            )
+        if self._stopped is not None:
+            return None
         return self._registry.no_worker_problem(now_s=self._clock()) or self._registry.mixture_problem()
 
     def _note_damage(self, damage: str) -> None:
         """Note, once, that data on the broker is not this run's."""
         if not self._is_damaged:
-            self._is_damaged, self._problem = True, damage
+            self._is_damaged, self._new_damage = True, damage
 
     def _spare_leases(self) -> None:
         """Let leases count only once workers that could not reach the broker had time to renew theirs."""

@@ -15,7 +15,7 @@ from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunS
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.ci.annotations import annotations_of
-from dispatcher.reporters.ci.logs import PlainLog, Section
+from dispatcher.reporters.ci.logs import CiLog, Section
 from dispatcher.reporters.console.lines import status_text
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import one_line, shown_lines
@@ -63,7 +63,7 @@ class FoldReporter:
         write: prints Passmuster's own text.
     """
 
-    def __init__(self, log: PlainLog, write: Callable[[str], None]) -> None:
+    def __init__(self, log: CiLog, write: Callable[[str], None]) -> None:
         self._log, self._write = log, write
         self._folded: set[str] = set()
         self._room_chars = log.max_section_chars
@@ -110,7 +110,7 @@ class ResultReporter:
 
     def __init__(
         self,
-        log: PlainLog,
+        log: CiLog,
         write: Callable[[str], None],
         fold: FoldReporter,
         write_page: Callable[[RunStarted, TestResults], None] | None,

@@ -204,6 +204,26 @@ def test_a_file_that_breaks_while_a_run_is_under_way_costs_only_the_past(tmp_pat
     history.close()
 
 
+def test_a_new_file_that_is_broken_too_is_not_replaced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr("dispatcher.history.schema.write_rows", fail)
+    history = History(tmp_path)
+    for number in (1, 2):
+        history.record(a_file(), result(), run_id=f"r{number}")
+        history.flush()
+
+    assert history.load()["tests/test_a.py"].spawned.runs == 2
+    history.close()
+    assert [notice.split(":")[0] for notice in history.notices] == [
+        "the history of earlier runs could not be read and starts anew",
+        "the history of this run is not kept",
+    ]
+
+
 def test_a_row_that_makes_no_sense_is_a_broken_file(tmp_path: Path) -> None:
     put(tmp_path, "a")
     with sqlite3.connect(database(tmp_path)) as connection:

@@ -305,6 +305,20 @@ def test_a_broker_that_accepts_no_writes_is_unavailable(broker: Broker, backend:
         backend.poll(OUTAGE_S + 1)
 
 
+def test_a_broker_that_returned_after_a_long_outage_fails_no_run(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    broker.is_unavailable = True
+    backend.submit([task("a")])
+    broker.pause(OUTAGE_S + 1)
+    assert notices(backend.poll(0)) == [UNAVAILABLE]
+
+    broker.is_unavailable = False
+
+    assert notices(backend.poll(1)) == ["the broker is available again"]
+    assert backend.poll(1) == ()
+
+
 def test_waiting_tasks_are_withdrawn_and_running_ones_are_not(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)

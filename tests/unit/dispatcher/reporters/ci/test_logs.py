@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dispatcher.reporters.ci.annotations import Annotation, AnnotationLevel
-from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, GithubLog, GitlabLog, PlainLog, Section
+from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, CiLog, GithubLog, GitlabLog, Section
 from tests.support.actions_runner import Obeyed, Runner
 
 TOKEN = "0123456789abcdef"
@@ -121,7 +121,7 @@ def test_azure_obeys_nothing_that_tests_print() -> None:
 
 
 @pytest.mark.parametrize("log", [GithubLog(token=TOKEN), GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_the_margin_hides_tracebacks_from_problem_matchers(log: PlainLog) -> None:
+def test_the_margin_hides_tracebacks_from_problem_matchers(log: CiLog) -> None:
     # As actions/setup-python installs it.
     matcher = re.compile(r"^\s*File\s\"(.*)\",\sline\s(\d+),\sin\s(.*)$")
     lines = ['  File "/a.py", line 1, in x', "    raise ValueError('x')"]
@@ -131,7 +131,7 @@ def test_the_margin_hides_tracebacks_from_problem_matchers(log: PlainLog) -> Non
 
 
 @pytest.mark.parametrize("log", [GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_ordinary_lines_stay_as_they_are(log: PlainLog) -> None:
+def test_ordinary_lines_stay_as_they_are(log: CiLog) -> None:
     text = "[INFO] Running: tests/a.py\n      ::error::x\n" + "-" * 40 + "\n"
 
     assert log.neutralize(text) == text == GithubLog(token=TOKEN).neutralize(text)
