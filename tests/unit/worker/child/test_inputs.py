@@ -187,13 +187,17 @@ def test_the_names_of_a_projects_folders_do_not_hide_its_files(tmp_path: Path) -
             "below a descriptor",
         ),
         (
-            "import os; open('same.txt').close(); os.open('folder', os.O_RDONLY); "
-            "os.open('same.txt', os.O_RDONLY, dir_fd=os.open('folder', os.O_RDONLY))",
+            (
+                "import os; open('same.txt').close(); "
+                "os.open('same.txt', os.O_RDONLY, dir_fd=os.open('folder', os.O_RDONLY))"
+            ),
             "below a descriptor",
         ),
         (
-            "import os, tempfile; folder = os.open('folder', os.O_RDONLY); os.chdir(tempfile.mkdtemp()); "
-            "os.open('same.txt', os.O_RDONLY, dir_fd=folder)",
+            (
+                "import os, tempfile; folder = os.open('folder', os.O_RDONLY); "
+                "os.chdir(tempfile.mkdtemp()); os.open('same.txt', os.O_RDONLY, dir_fd=folder)"
+            ),
             "below a descriptor",
         ),
         ("import subprocess; subprocess.run(['./file'], check=True)", "starts a program"),
