@@ -117,7 +117,8 @@ def pytest_missing(python: str) -> ConfigurationError:
     shown = on_one_line(python)
     return ConfigurationError(
         f"pytest is not installed for {shown}, and this is a pytest project: install it with "
-        f"`{shown} -m pip install pytest`, name another interpreter with --python, or set layout"
+        f"`{shown} -m pip install pytest`, name another interpreter with --python, or run the tests "
+        "by unittest with --layout unittest"
     )
 
 
