@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -10,16 +10,13 @@ from typing import Annotated, Any, Generic, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dispatcher.cli.command import CommandCall
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import BY_NAME, PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
-from dispatcher.engine.backend import ExecutionTarget, WarmTarget
 from dispatcher.migrate.names import NewCommand
-from dispatcher.run.runner import TestRunner
-from dispatcher.terminal.stream import TextStream
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import (
     ArgumentParser,
@@ -41,31 +38,6 @@ MAX_NODES = 1024
 
 _JSON = flag("json", "one object on one line, for programs")
 _Options = TypeVar("_Options")
-
-
-class SubcommandCall(Struct, frozen=True, kw_only=True):
-    """The call of a subcommand, and the process it runs in."""
-
-    argv: tuple[str, ...]  # the arguments behind its name
-    environ: Mapping[str, str]
-    cwd: Path  # absolute
-    program: str  # the program and the subcommand, as the user called them
-    write: Callable[[str], None]  # prints to `stdout`
-    stdout: TextStream
-    stderr: TextStream
-    target: ExecutionTarget  # where files would run
-    warm_target: Callable[[], WarmTarget]  # where they run in several rounds
-    run_files: Callable[[TestRunner, TestConfig], int]  # prints as a run does; returns the exit status
-
-    __repr__ = repr_without("environ")
-
-    def write_lines(self, lines: Iterable[str]) -> None:
-        """Print lines to `stdout`."""
-        self.write("".join(f"{line}\n" for line in lines))
-
-    def runner(self, config: TestConfig) -> TestRunner:
-        """Return a runner for this call."""
-        return TestRunner(config, target=self.target, environ=self.environ, cwd=self.cwd)
 
 
 class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
@@ -115,30 +87,29 @@ class SubcommandTable(Generic[_Options]):
         )
         self._takes_words = takes_words or any(row.name == PATHS.name for row in self._settings)
         self.rows = (*self._own, *self._settings)
-        self._name = name
+        self.name = name
         self._parser = ArgumentParser(
             self.rows,
             ignored=WITHOUT_EFFECT if self._settings else (),
             passes_on=PYTEST_ARGUMENTS in self._settings,
         )
 
-    def parse(self, call: SubcommandCall) -> SubcommandArguments[_Options]:
+    def parse(self, call: CommandCall) -> SubcommandArguments[_Options]:
         """Parse the arguments behind the subcommand.
 
         Raises:
             ConfigurationError: one is unknown, or a value is wrong.
         """
-        arguments = self._parser.parse(call.argv)
+        arguments, program = self._parser.parse(call.argv), f"{call.program} {self.name}"
         if arguments.wants_help:
-            usage = f"{call.program} {self._usage}"
-            text = program_help(usage, self._description, self.rows, notes=self._notes)
+            text = program_help(f"{program} {self._usage}", self._description, self.rows, notes=self._notes)
             return SubcommandArguments(options=self._record(), answer=f"{text}\n")
         if arguments.wants_version:
-            return SubcommandArguments(options=self._record(), answer=f"{call.program} {VERSION}\n")
+            return SubcommandArguments(options=self._record(), answer=f"{program} {VERSION}\n")
         refuse_problems(arguments)
         for word in arguments.unknown:
             if (option := word.partition("=")[0]) in RUN_PARSER.known:
-                what = f"it is an option of a run, not of {self._name}"
+                what = f"it is an option of a run, not of {self.name}"
                 raise ConfigurationError(f"unknown argument: {option}; {what}; see --help")
         refuse_unknown(arguments.unknown, self._parser)
         if not self._takes_words:
@@ -398,12 +369,5 @@ WATCH = SubcommandTable(
     },
 )
 SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
-    "completion": COMPLETION,
-    "explain": EXPLAIN,
-    "merge": MERGE,
-    "migrate": MIGRATE,
-    "plan": PLAN,
-    "schema": SCHEMA,
-    "status": STATUS,
-    "watch": WATCH,
+    table.name: table for table in (COMPLETION, EXPLAIN, MERGE, MIGRATE, PLAN, SCHEMA, STATUS, WATCH)
 }

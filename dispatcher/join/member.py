@@ -217,7 +217,7 @@ class _Member:
         queue = JoinedQueue(
             run_id=run_id,
             source=source,
-            guard=lambda client: self._store.guarded(client, lease),
+            guard=lambda client: self._store.transaction(client, lease),
             wrap=lambda backend: HandoverBackend(backend, lambda: self._hands_over(lease)),
         )
         # Waiting for its own worker is not worth a line.

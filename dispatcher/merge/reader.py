@@ -32,7 +32,7 @@ from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
-from passmuster.wire.codec import CodecError, decode
+from passmuster.wire.codec import CodecError, TextCodec
 
 _Line = TypeVar("_Line", bound=Struct)
 
@@ -213,7 +213,7 @@ def _decode(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
         raise CodecError(f"it must start with {word}")
-    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MAX_CHARS)
+    return TextCodec(kind, word, MAX_CHARS).decode(body.decode("ascii", "replace"))
 
 
 def _trailer_problem(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:

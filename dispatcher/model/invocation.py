@@ -124,7 +124,7 @@ def find_invocation(words: Sequence[str]) -> Invocation:
             found = _behind_python(words, position)
             if not found.module or found.name not in PREFIXES:
                 return found
-            # Go on at the module, as if it had been called by its name.
+            # Continue at the module, as if it had been called by its name.
             position = found.position
             words = (*words[:position], found.name, *words[position + 1 :])
         elif name in SHELLS:

@@ -16,6 +16,7 @@ from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 _BLOCK_KEYS = 128
+"""About the square root of the files of a large run: a search looks at as many blocks as keys in one."""
 
 
 class GroupQueue:
@@ -62,8 +63,11 @@ class GroupQueue:
             keys.append(min(self._needs[min(self._needs)]))
         return min(keys, default=None)
 
-    def first_fitting(self, room: FreeCapacity) -> int | None:
+    def first_fitting(self, first: int, room: FreeCapacity) -> int | None:
         """Return the key of the first task that fits into the free memory; all unknown ones need the same."""
+        needed_bytes = self.tasks[first].predicted_bytes
+        if (room.unknown_bytes if needed_bytes is None else needed_bytes) <= room.free_bytes:
+            return first  # Needs no search; in most runs every file fits.
         fits_unknown = self._unknown and room.unknown_bytes <= room.free_bytes
         keys = [self._unknown[0]] if fits_unknown else []
         blocks = (number for number, least_bytes in self._least.items() if least_bytes <= room.free_bytes)
@@ -205,7 +209,9 @@ class ReadyQueue:
             if self._running[group] < self._groups.get(group, math.inf)
             if (key := queue.first()) is not None
         ]
-        fitting = [(queue, key) for queue, _ in places if (key := queue.first_fitting(room)) is not None]
+        fitting = [
+            (queue, key) for queue, first in places if (key := queue.first_fitting(first, room)) is not None
+        ]
         return min(places, key=itemgetter(1), default=None), min(fitting, key=itemgetter(1), default=None)
 
     def _queue_of(self, task: TestTask) -> GroupQueue:

@@ -34,9 +34,7 @@ class WorkerProcess:
         name: unique.
         arguments: in addition to those of every such worker.
         log: the file that receives its output; created or appended to.
-        environ: the environment from which tests start.
         url: the broker, password included.
-        secret: signs messages.
     """
 
     def __init__(

@@ -34,6 +34,7 @@ from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.reporters.ci.output import source_url
 from dispatcher.reporters.ci.reporters import MAX_BYTES
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
+from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.reporters.html.reporter import HtmlReporter
 from passmuster.model.version import VERSION
 from run_tests import TestRunner
@@ -172,13 +173,14 @@ def make_sources() -> dict[str, str]:
             runs_dir=Path(folder),
             earlier_runs=lambda run_id, paths, or_unsteady: earlier,
             rerun=lambda file: rerun_command("./run_tests.py", RETRIES, file),
+            say=lambda line: None,
         )
         lost = replay_events(events, [reporter])
         assert not lost, lost
         report = page.read_text(encoding="utf-8")
     request = PageRequest(
         results=finished.results,
-        limits=started.limits,
+        budget=memory_budget(started.limits),
         planned={one.file.path: one for one in started.plan.files},
         source_url=source_url(GITHUB, ""),
     )

@@ -114,7 +114,7 @@ class HostBudget:
             OSError: the folder cannot be written.
         """
         self._folder, self._profile, self._read_levels, self._clock = folder, profile, levels, clock
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._others: dict[str, _Other] = {}
         self._read_at_s = self._levels_read_at_s = self._asked_at_s = float("-inf")
         self._lock_missed_s: float | None = None
@@ -164,7 +164,7 @@ class HostBudget:
                 self._asked_at_s = float("-inf")
                 self._write(held.with_one_more(need))
             else:
-                self._wait(need, held, shortage)
+                self.wait(need, held, shortage)
             return shortage
 
     def find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
@@ -177,9 +177,22 @@ class HostBudget:
             return self._find_shortage(need, held)
 
     def wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
-        """Publish that a file waits for a resource of other runs, without requesting it now."""
+        """Publish that a file waits for a resource of other runs, since now or since its wait started."""
         with self._mutex:
-            self._wait(need, held, shortage)
+            now_s, wall_s = self._clock(), time.time()
+            since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
+            if not self._is_waiting():
+                since_s, since_at = now_s, wall_s
+            self._asked_at_s = now_s
+            self._claim = structs.replace(
+                self._claim,
+                waits_for=str(shortage),
+                wanted_bytes=max(1, need.memory_bytes),
+                wanted_cpus=need.cpus,
+                waiting_since_s=since_s,
+                waiting_since_at=since_at,
+            )
+            self._write(held)
 
     def free_bytes(self, held: HeldResources) -> int:
         """Return the memory that the other runs leave for the next file."""
@@ -299,23 +312,6 @@ class HostBudget:
                     self._profile.machine_memory, can_give_bytes=level.left_bytes + used_bytes
                 )
             yield SharedResources(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
-
-    def _wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
-        """Publish that a file waits, since now or since its wait started."""
-        now_s, wall_s = self._clock(), time.time()
-        since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
-        if not self._is_waiting():
-            since_s, since_at = now_s, wall_s
-        self._asked_at_s = now_s
-        self._claim = structs.replace(
-            self._claim,
-            waits_for=str(shortage),
-            wanted_bytes=max(1, need.memory_bytes),
-            wanted_cpus=need.cpus,
-            waiting_since_s=since_s,
-            waiting_since_at=since_at,
-        )
-        self._write(held)
 
     def _write(self, held: HeldResources) -> None:
         """Replace this run's request; a failure only leaves the other runs with older figures."""

@@ -194,10 +194,9 @@ def read_living_claims(folder: Path) -> LivingClaims:
             claim = read_claim(path)
         except FileNotFoundError:
             continue  # Its run has just ended.
-        except OSError as error:
-            unreadable.append(UnreadableClaim(path=str(path), problem=str(error.strerror or error)))
-        except ClaimError as error:
-            unreadable.append(UnreadableClaim(path=str(path), problem=str(error)))
+        except (OSError, ClaimError) as error:
+            problem = getattr(error, "strerror", None) or error
+            unreadable.append(UnreadableClaim(path=str(path), problem=str(problem)))
         else:
             if claim is not None:
                 runs.append(claim)

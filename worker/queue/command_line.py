@@ -34,21 +34,17 @@ DEFAULT_GRACE_S = 5.0
 MAX_SLOTS = 4096
 """A larger number is a typing error."""
 
-MAX_SHOWN_CHARS = 80
-
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME_ALLOWED = "up to 64 letters, digits, dots, dashes and underscores"
 
 
-def _matching(pattern: re.Pattern[str], allowed: str) -> ValueType:
-    def read(text: str) -> str:
-        if pattern.fullmatch(text) is None:
-            raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
-        return text
-
-    return ValueType(parse=read, expected=allowed, metavar="NAME")
+def _read_name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise ValueError(f"expected {_NAME_ALLOWED}, got {ascii(text)[:80]}")
+    return text
 
 
-WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
+WORKER_NAME = ValueType(parse=_read_name, expected=_NAME_ALLOWED, metavar="NAME")
 FOLDER = replace(PATH, metavar="DIR")
 
 

@@ -16,7 +16,6 @@ class WorkerMetrics:
 
     Args:
         name: the worker's, the value of the label `worker` of all metrics.
-        read_status: returns the worker's present status.
         read_heartbeat: returns the Unix time of the last heartbeat that reached the broker.
 
     Raises:

@@ -10,11 +10,16 @@ from dispatcher.terminal.stream import TextStream
 
 
 class PlainOutput:
-    """Standard output and error, for the console and for everything that may print test output."""
+    """The output streams of a run.
 
-    def __init__(self, out: TextStream, err: TextStream) -> None:
-        self.out = out
-        self.err = err
+    Args:
+        out: for the console, and for everything that may print test output.
+        err: for warnings and errors.
+        document: for the one document of `--output json` and `brief`.
+    """
+
+    def __init__(self, out: TextStream, err: TextStream, *, document: TextStream) -> None:
+        self.out, self.err, self.document = out, err, document
 
     def __enter__(self) -> Self:
         return self

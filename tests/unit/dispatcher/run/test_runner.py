@@ -204,7 +204,8 @@ def test_explain_preload_asks_the_target_and_runs_nothing(root: Path) -> None:
 
 def test_cpu_time_from_before_a_run_is_not_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([100.0, 103.0, 110.0, 112.0, 112.0])
-    monkeypatch.setattr("dispatcher.run.runner.run_cpu_s", lambda: next(seconds))
+    for module in ("prepare", "runner"):
+        monkeypatch.setattr(f"dispatcher.run.{module}.run_cpu_s", lambda: next(seconds))
 
     runner = runner_of(root)
     own_s = [runner.run_tests().own_cpu_s for _ in range(2)]
