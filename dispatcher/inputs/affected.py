@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dispatcher.inputs.record import InputRecord
-from dispatcher.inputs.tree_state import ABOVE, FILE, MODULE, TreeState, input_of, split_key
+from dispatcher.inputs.tree_state import ABOVE, FILE, LINKS, MODULE, TreeState, input_of, split_key
 from passmuster.model.status import Status
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def _difference(key: str, before: str, now: str) -> str:
         return f"a configuration file of pytest above {what} changed"
     if kind == FILE:
         return f"{what} is new" if not before else f"{what} is gone" if not now else f"{what} changed"
+    if kind == LINKS:
+        return f"the symbolic links in {what} changed"
     if kind == MODULE:
         return f"module {what} was {before or 'missing'} and is {now or 'missing'}"
     return f"the names {pattern} in {folder} changed"

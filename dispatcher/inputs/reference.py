@@ -12,6 +12,7 @@ from dispatcher.inputs.tree_state import (
     ABOVE,
     FILE,
     GENERATED,
+    LINKS,
     MODULE,
     folders_of,
     split_key,
@@ -55,7 +56,7 @@ class Changes:
     def concern(self, key: str) -> bool:
         """Return whether an input differs; the modules of a `sys.path` are asked for by `modules_in`."""
         kind, folder, name = split_key(key)
-        if kind == ABOVE:
+        if kind in (ABOVE, LINKS):
             return False  # It is the same as in the last passing run.
         if kind == FILE:
             # A changed submodule, or another repository, stands for everything in it.

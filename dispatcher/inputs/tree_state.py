@@ -5,6 +5,7 @@ A key names an input, and its state is a short text that differs when the input 
     file PATH             a digest of the content; empty: there is no such file
     names FOLDER PATTERN  a digest of the names that match; empty: there is no such folder
     module PLACE          the forms in which a module exists there (`.py`, folder, package); empty: in none
+    links FOLDER          a digest of the symbolic links in a folder and of where they lead; empty: none
     above the root        a digest of what pytest may read in the folders above it; empty: nothing
 """
 
@@ -15,7 +16,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from msgspec import Struct
 
 from passmuster.model.inputs import FileInputs
 
-FILE, NAMES, MODULE, ABOVE = "file ", "names ", "module ", "above "
+FILE, NAMES, MODULE, LINKS, ABOVE = "file ", "names ", "module ", "links ", "above "
 """How keys begin."""
 
 _SEPARATOR = "\0"
@@ -80,6 +81,8 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     for folder in folders_of(path):
         yield from (FILE + _join(folder, name) for name in CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
+    # No audit event tells that a link is followed: a file is recorded by the path that it is opened by.
+    yield from (LINKS + (folder or ".") for folder in _folders_above((path, *inputs.read)))
     yield _ABOVE_THE_ROOT
 
 
@@ -94,7 +97,7 @@ def modules_of(states: Mapping[str, str]) -> ModulesIn:
 
 
 def split_key(key: str) -> tuple[str, str, str]:
-    """Return the kind of a key (`FILE`, `NAMES`, `MODULE`, `ABOVE`), its folder, and its name.
+    """Return the kind of a key (`FILE`, `NAMES`, `MODULE`, `LINKS`, `ABOVE`), its folder, and its name.
 
     The name is that of a module, or a pattern of names. A file has its whole path as name, and no folder.
     """
@@ -120,6 +123,17 @@ def folders_of(path: str) -> Iterator[str]:
     while path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def _folders_above(paths: Iterable[str]) -> set[str]:
+    """Return all folders from those of files up to the root; those of files elsewhere are left out."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder not in found and not path.startswith("/"):
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 class _Known(Struct):
@@ -158,6 +172,8 @@ class TreeState:
             kind, folder, name = split_key(key)
             if kind == FILE:
                 known = self._file(name)
+            elif kind == LINKS:
+                known = self._links(name)
             elif kind == ABOVE:
                 known = self._above()
             else:
@@ -219,6 +235,18 @@ class TreeState:
             forms.append(form)
             changed_at = max(changed_at, at)
         return ", ".join(sorted(forms)), changed_at
+
+    def _links(self, folder: str) -> tuple[str, float]:
+        found, changed_at = [], 0.0
+        try:
+            for entry in os.scandir(self._path(folder)):
+                # Editors lock files by hidden links.
+                if entry.is_symlink() and not entry.name.startswith("."):
+                    found.append(f"{entry.name} {os.readlink(entry.path)}")
+                    changed_at = max(changed_at, entry.stat(follow_symlinks=False).st_ctime)
+        except OSError:
+            return "", 0.0
+        return _hash_names(sorted(found)) if found else "", changed_at
 
     def _above(self) -> tuple[str, float]:
         places = (

@@ -22,11 +22,11 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Isolation
 
 _VARIABLES = (
-    *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONWARNINGS"),
-    *("PYTHONHASHSEED", "PYTHONDEVMODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONASYNCIODEBUG"),
     *("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+    *("TZ", "LANG", "LANGUAGE"),
 )
-"""Variables by which Python and pytest run the same code differently."""
+_PREFIXES = ("PYTHON", "LC_")
+"""Variables, and the starts of their names, by which Python and pytest run the same code differently."""
 
 
 class ProjectInputs:
@@ -56,7 +56,8 @@ class ProjectInputs:
     def environment(self) -> str:
         """Return a digest of the interpreter, its packages, their variables, and those the user named."""
         content = probe_content(self._interpreter.path, self._environ, cache_dir=self._cache_dir)
-        names = (*_VARIABLES, *self._config.input_variables)
+        counted = sorted(name for name in self._environ if name.startswith(_PREFIXES))
+        names = (*_VARIABLES, *counted, *self._config.input_variables)
         root = str(self._config.root)  # PYTHONPATH often names it, and other machines have another one.
         values = [(name, self._environ.get(name)) for name in names]
         variables = [(name, value and value.replace(root, ".")) for name, value in values]
