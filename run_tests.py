@@ -62,17 +62,17 @@ from dispatcher.model.events import (
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
 from dispatcher.run import runner
-from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
+from passmuster.host.capacity import Capacity, file_memory_of, machine_capacity, resolve_limit
 from passmuster.host.capacity import calculate_max_workers as workers_for
-from passmuster.host.host_resources import read_levels, read_machine
+from passmuster.host.host_resources import read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
-from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
+from passmuster.model.status import Outcome, RunnerKind, Status
 from passmuster.model.task import TestTask
-from passmuster.model.units import format_bytes, parse_amount, parse_seconds
+from passmuster.model.units import parse_amount, parse_seconds
 from passmuster.settings.origins import NO_ORIGINS, Origins
 from worker.forkserver.kept_servers import KeptServers
 from worker.forkserver.server import PYTEST, SCRIPT
@@ -131,40 +131,14 @@ class LocalTarget:
 
     def capacity(self, config: TestConfig) -> Capacity:
         """Return the slots and the memory of this machine or container."""
-        machine = read_machine()
-        slots = config.max_workers
-        slots_source = "asked for"
-        if slots is None and self._file_memory_bytes is not None:
-            slots, slots_source = 1, "inside a test of another run"
-        elif slots is None:
-            slots = workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
-            total = format_bytes(machine.total_bytes)
-            slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
-        budget_bytes, budget_source = resolve_budget(
-            config.memory_budget,
-            total_bytes=machine.total_bytes,
-            available_bytes=machine.available_bytes,
+        machine, inside_bytes = read_machine(), self._file_memory_bytes
+        capacity = machine_capacity(
+            machine, slots=config.max_workers, budget=config.memory_budget, inside_bytes=inside_bytes
         )
-        inside_bytes = self._file_memory_bytes
-        if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
-            budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
-            budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
-        oversubscribes = _oversubscribes(config) and (
-            inside_bytes is None or config.oversubscription is not None
-        )
-        idle_cpus = machine.cpus if oversubscribes else None
-        return Capacity(
-            slots=slots,
-            budget_bytes=budget_bytes,
-            total_bytes=machine.total_bytes,
-            idle_cpus=idle_cpus,
-            cpus=machine.cpus,
-            limits=(
-                Limit(name="slots", value=str(slots), source=slots_source),
-                Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
-                *(() if idle_cpus is None else (_further_files(slots),)),
-            ),
-        )
+        if not _oversubscribes(config) or (inside_bytes is not None and config.oversubscription is None):
+            return capacity
+        limits = (*capacity.limits, _further_files(capacity.slots))
+        return structs.replace(capacity, idle_cpus=machine.cpus, limits=limits)
 
     def backend(self, request: BackendRequest) -> Backend:
         """Return a pool for one run; its first processes are already starting.
@@ -184,25 +158,15 @@ class LocalTarget:
             _warm_up(servers, request.tasks, settings)
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
-            from passmuster.host.host_budget import RunProfile, open_host_budget
-            from worker.executor.local import LocalExecutor
+            from worker.executor.local import open_executor
 
-            profile = RunProfile(
-                root=str(config.root),
-                budget_bytes=settings.budget_bytes,
-                slots=settings.slots,
-                is_nice=config.nice,
+            executor, notice = open_executor(
+                settings,
+                servers,
                 machine_memory=config.machine_memory,
+                machine_folder=config.machine_folder,
             )
-            host_budget, notice = open_host_budget(
-                profile, levels=read_levels, environment=request.environ, folder=config.machine_folder
-            )
-            executor = undo.enter_context(closing(LocalExecutor(settings, servers, host_budget)))
-            problem = servers.why_no_fork() if config.isolation is Isolation.FORK else ""
-            if problem:
-                raise ConfigurationError(
-                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
-                )
+            undo.enter_context(closing(executor))
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()
         notices = [notice] if notice else []
@@ -273,6 +237,8 @@ class WarmTarget(LocalTarget):
         self.discard_servers()
 
     def _servers(self, settings: WorkerSettings) -> KeptServers:
+        # They must know what they have read, even if nothing stores it.
+        settings = structs.replace(settings, records_inputs=True)
         # What servers do not depend on may differ from run to run, such as the memory that is available.
         fixed = structs.replace(settings, budget_bytes=0, limit_bytes=None, limits=(), cpus=None)
         if self._kept is not None and self._kept[0] != fixed:

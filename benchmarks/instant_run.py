@@ -16,11 +16,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendRequest
 from dispatcher.engine.local import LocalBackend
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.run.runner import TestRunner
 from passmuster.host.capacity import Capacity
@@ -200,12 +200,10 @@ def run_once(root: Path, *, slots: int, file_s: float | None) -> InstantRun:
     """
     target = LocalTarget() if file_s is None else InstantTarget(slots=slots, file_s=file_s)
     phases = PhaseClock()
-    console = ConsoleReporter(
-        sys.stdout, color=False, verbosity=Verbosity.NORMAL, rerun=lambda record: "", warn_stream=sys.stderr
-    )
+    context = ConsoleContext(stream=sys.stdout, warn_stream=sys.stderr, rerun=lambda record: "")
     before_s, started_at_s = time.process_time(), time.monotonic()
     runner = TestRunner(TestConfig(root=root, max_workers=slots), target=target)
-    results = runner.run_tests([console, phases])
+    results = runner.run_tests([ConsoleReporter(context), phases])
     return InstantRun(
         files=len(results.records),
         slots=slots,

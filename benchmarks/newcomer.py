@@ -1,7 +1,9 @@
 """Types what a newcomer types, in a bare root of Debian or Ubuntu: from nothing to four merged shards.
 
     debootstrap --variant=minbase bookworm /tmp/bare
-    sudo .venv/bin/python -m benchmarks.newcomer /tmp/bare [--certificates FILE]
+    sudo .venv/bin/python -m benchmarks.newcomer /tmp/bare [--python 3.11] [--certificates FILE]
+
+`--python` is for a system whose own Python is too old, such as Ubuntu 22.04.
 
 Prints for each command its seconds, exit status, megabytes downloaded (not those of pip, which does not say
 them), and growth of the root. Must run as root and changes the root that it is given, so make a new one for
@@ -37,17 +39,26 @@ class Step(NamedTuple):
     network: bool = True
 
 
-STEPS = (
-    Step("apt-get update && apt-get install -y --no-install-recommends git python3 ca-certificates"),
-    Step("git clone file:///srv/passmuster.git passmuster"),
-    Step("./run_tests.py --root examples/shop", status=3),  # Says that python3-venv is missing.
-    Step("apt-get install -y --no-install-recommends python3-venv"),
-    Step("./run_tests.py --root examples/shop"),
-    Step("./run_tests.py --root examples/shop", network=False),
-    Step("SHOP_SHOW_FAILURE=1 ./run_tests.py --root examples/shop tests/test_showcase.py", status=1),
-    Step(SHARDS),
-    Step("./run_tests.py merge --root examples/shop /tmp/records"),
-)
+EXAMPLE = "./run_tests.py --root examples/shop"
+INSTALL = "apt-get install -y --no-install-recommends"
+
+
+def steps(python: str | None) -> tuple[Step, ...]:
+    """Return the commands; `python` is the version to install if the system's own is too old."""
+    # Says that python3-venv is missing, or that Python is too old.
+    refused = Step(EXAMPLE, status=3 if python is None else 2)
+    return (
+        Step(f"apt-get update && {INSTALL} git python3 ca-certificates"),
+        Step("git clone file:///srv/passmuster.git passmuster"),
+        refused,
+        Step(f"{INSTALL} python{python or 3}-venv"),
+        Step(EXAMPLE if python is None else f"python{python} {EXAMPLE}"),
+        Step(EXAMPLE, network=False),
+        Step(f"SHOP_SHOW_FAILURE=1 {EXAMPLE} tests/test_showcase.py", status=1),
+        Step(SHARDS),
+        Step("./run_tests.py merge --root examples/shop /tmp/records"),
+    )
+
 
 # A new root has no devices and no /proc: the shell mounts them in its own namespace.
 MOUNT = (
@@ -62,6 +73,7 @@ def main() -> int:
     """Run every step; return 1 if one ends with another status than the documents promise."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("root", type=Path, help="a bare root, as debootstrap makes it")
+    parser.add_argument("--python", help="the Python to install, such as 3.11; default: the system's own")
     parser.add_argument("--certificates", type=Path, help="certificates for pip, where a proxy has its own")
     options = parser.parse_args()
     root: Path = options.root.resolve()
@@ -75,7 +87,7 @@ def main() -> int:
     subprocess.run(["git", "clone", "--quiet", "--bare", f"file://{REPOSITORY}", bare], check=True)
     print("| command | s | exit status | MB downloaded | MB more on disk |\n| --- | --- | --- | --- | --- |")
     as_promised = True
-    for step in STEPS:
+    for step in steps(options.python):
         as_promised &= run(step, root, environ)
     return 0 if as_promised else 1
 

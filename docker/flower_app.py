@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kombu.entity import Queue
 
+from passmuster.model.errors import PassmusterError
 from passmuster.wire.access import BROKER_ERRORS
 from passmuster.wire.broker_keys import queue_name
 from passmuster.wire.run_store import RunStore, connect
@@ -28,7 +29,8 @@ POLL_S = 2.0
 def main() -> None:
     """Serve until the process ends."""
     # A worker's options, all from variables: the broker's address, and the file with its password.
-    url = read_options(["--root", "."], os.environ).broker.url
+    # No secret: Flower reads neither tasks nor results, and has nothing to sign.
+    url = read_options([], os.environ, needs_secret=False).broker.url
     app = make_app(url)
 
     def follow() -> None:
@@ -47,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PassmusterError as error:
+        sys.exit(f"flower: {error}")

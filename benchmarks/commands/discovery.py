@@ -76,7 +76,7 @@ def _write_suite(root: Path, count: int) -> None:
 
 def _find(root: Path, interpreter: Path) -> int:
     python = ProjectPython(path=str(interpreter), environ=plain_environment(), cache_dir=root / ".passmuster")
-    return len(discover(TestConfig(root=root), python=lambda: python).files)
+    return len(discover(TestConfig(root=root), lambda: python).files)
 
 
 def _collect(root: Path, interpreter: Path) -> None:

@@ -23,8 +23,9 @@ from benchmarks.ours import REPOSITORY
 from benchmarks.suites import trivial
 from benchmarks.tables import median, print_table, write_json
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, UsageStats
+from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.planner import make_plan
 from dispatcher.planning.simulation import simulate_plan
 from passmuster.host.capacity import Capacity

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import SUBCOMMANDS, NoOptions, SubcommandArguments
 from dispatcher.config.choices import SUBCOMMAND_HELP
 from dispatcher.config.file_schema import file_schema
 from dispatcher.config.settings import PATHS, RUN_PARSER, SETTINGS
 from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.version import VERSION
 from passmuster.settings.completion import completion_script, completion_table, requested_shell
 from passmuster.settings.help import entry, setting_lines
 from passmuster.settings.setting import Group
@@ -27,7 +29,7 @@ _EXIT_CODES: dict[ExitCode, str] = {
 }
 
 
-def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | None:
+def early_answer(argv: Sequence[str], *, program: str) -> str | None:
     """Return the output of `--help` or `--version` (the caller exits with 0); None: neither was requested.
 
     Args:
@@ -37,7 +39,7 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
     if arguments.wants_help:
         return format_help(program)
     if arguments.wants_version:
-        return f"{program} {version}"
+        return f"{program} {VERSION}"
     return None
 
 
@@ -88,21 +90,21 @@ def _notes(program: str) -> Iterable[str]:
         yield f"  {code.value:<4} {text}"
 
 
-def show_completion(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+def show_completion(call: CommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Print the completion script for one shell; return the exit status.
 
     Raises:
         ConfigurationError: the argument is not a supported shell.
     """
-    shell = requested_shell(arguments.words, program=call.program)
+    shell = requested_shell(arguments.words, program=f"{call.program} completion")
     subcommands = {
         name: (SUBCOMMAND_HELP[name], completion_table(table.rows)) for name, table in SUBCOMMANDS.items()
     }
-    call.write(completion_script(shell, PROGRAMS, completion_table(SETTINGS), subcommands))
+    call.out.write(completion_script(shell, PROGRAMS, completion_table(SETTINGS), subcommands))
     return ExitCode.OK
 
 
-def show_schema(call: SubcommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
+def show_schema(call: CommandCall, arguments: SubcommandArguments[NoOptions]) -> int:
     """Print the JSON schema of the configuration file; return the exit status."""
-    call.write(f"{json.dumps(file_schema(), indent=2)}\n")
+    call.out.write(f"{json.dumps(file_schema(), indent=2)}\n")
     return ExitCode.OK

@@ -5,30 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from msgspec import structs
-
-from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments, SubcommandCall
-from dispatcher.config.choices import Verbosity
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import MergeOptions, SubcommandArguments
 from dispatcher.config.model import TestConfig
-from dispatcher.config.rerun import rerun_command
-from dispatcher.history.history import HistoryReporter
+from dispatcher.history.history import History, HistoryReporter
 from dispatcher.merge.combine import combine_records
 from dispatcher.merge.reader import RecordedRun, find_records, read_record
 from dispatcher.merge.record_check import check_records, short
 from dispatcher.merge.replay import replay_events
-from dispatcher.model.events import Reporter, RunEvent, RunFinished
+from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileAttempts, exit_code_of
-from dispatcher.reporters.factory import make_console, make_output, make_reporters
-from dispatcher.terminal.stream import SafeStream, is_terminal, resolve_output, use_color
+from dispatcher.model.results import exit_code_of
+from dispatcher.reporters.factory import make_reporters
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
-from passmuster.model.text import one_line
 
 
-def run_merge(call: SubcommandCall, arguments: SubcommandArguments[MergeOptions]) -> int:
+def run_merge(call: CommandCall, arguments: SubcommandArguments[MergeOptions]) -> int:
     """Merge the records in the named directories; return the exit status.
 
     Raises:
@@ -42,8 +38,7 @@ def run_merge(call: SubcommandCall, arguments: SubcommandArguments[MergeOptions]
     if is_cancelled:
         directories = [directory for directory in directories if directory.exists()]
     if is_cancelled and not any(find_records(directory) for directory in directories):
-        warning = tagged(Tag.WARN, "the CI cancelled the run before a shard left a record", color=False)
-        call.stderr.write(f"{warning}\n")
+        call.say("the CI cancelled the run before a shard left a record", Tag.WARN)
         return ExitCode.INTERRUPTED
     merge = _Merge(call, arguments.config, is_cancelled=is_cancelled)
     return merge.run([read_record(folder) for folder in find_all(directories)])
@@ -66,15 +61,13 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
 
 
 class _Merge:
-    def __init__(self, call: SubcommandCall, config: TestConfig, *, is_cancelled: bool) -> None:
+    def __init__(self, call: CommandCall, config: TestConfig, *, is_cancelled: bool) -> None:
         self._call, self._config, self._is_cancelled = call, config, is_cancelled
-        self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
+        # The command that reruns a file has none of the arguments of a merge.
+        call.argv = ()
 
     def run(self, records: Sequence[RecordedRun]) -> int:
-        call = self._call
-        out = call.stderr if self._config.output.is_document else call.stdout
-        with make_output(self._config, call.environ, out=out, err=call.stderr) as self._output:
-            self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
+        with self._call.make_output(self._config):
             return self._merge(records)
 
     def _merge(self, records: Sequence[RecordedRun]) -> int:
@@ -92,7 +85,7 @@ class _Merge:
         )
         last = events[-1]
         assert isinstance(last, RunFinished)
-        self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
+        self._call.print_lines([tagged(Tag.INFO, self._headline(records, last))], self._config)
         lost = self._replay(events)
         code: int = exit_code_of(last.results)
         if any(record.coverage is not None for record in records):
@@ -111,56 +104,28 @@ class _Merge:
         return f"Merging {len(records)} of {total} record(s): {count} file(s), {plan}"
 
     def _replay(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
-        is_verbose = self._config.verbosity is Verbosity.VERBOSE
-        program = self._call.program.removesuffix(" merge")
-
-        def rerun(record: FileAttempts) -> str:
-            return rerun_command(program, (), record)
-
-        output = resolve_output(self._config.output, is_terminal=is_terminal(self._output.out))
-        console = make_console(
-            structs.replace(
-                self._config,
-                output=output,
-                verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
-            ),
-            self._call.environ,
-            out=self._call.stdout if output.is_document else self._output.out,
-            err=self._output.err,
-            rerun=rerun,
-        )
-
-        def say(line: str) -> None:
-            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
-
-        files = make_reporters(self._config, rerun=rerun, say=say)
-        reporters: list[Reporter] = [*self._output.around(console), *files]
-        if not self._config.history:
+        call, config = self._call, self._config
+        console = call.output.around(call.replay_console(config))
+        reporters = [*console, *make_reporters(config, rerun=call.rerun, say=call.line_printer(config))]
+        if not config.history:
             return replay_events(events, reporters)
-        from dispatcher.history.history import History  # Loads SQLite.
-
-        with closing(History(self._config.root)) as history:
+        with closing(History(config.root)) as history:
             return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
     def _report_coverage(self, records: Sequence[RecordedRun]) -> int:
-        # Only runs with coverage pay for these.
-        from dispatcher.coverage.combine import CoverageReport
+        # Only runs with coverage load these.
         from dispatcher.coverage.finalize import finalize_coverage
         from dispatcher.merge.coverage import report_recorded_coverage
 
+        call, config = self._call, self._config
         with tempfile.TemporaryDirectory(prefix="passmuster-merge-") as scratch:
-
-            def make() -> CoverageReport:
-                return report_recorded_coverage(
-                    records, self._config, self._call.environ, scratch=Path(scratch)
-                )
-
+            make = partial(report_recorded_coverage, records, config, call.environ, scratch=Path(scratch))
             try:
-                return finalize_coverage(make, self._config, self._out.write, color=self._color)
+                return finalize_coverage(make, config, call.out.write, color=call.color(config))
             except PassmusterError as error:
-                self._complain([str(error)])
+                call.complain(str(error))
                 return ExitCode.INFRASTRUCTURE
 
     def _complain(self, lines: Iterable[str], *, tag: Tag = Tag.FAIL) -> None:
         for line in lines:
-            self._err.write(f"{tagged(tag, one_line(line), color=False)}\n")
+            self._call.say(line, tag)

@@ -10,20 +10,19 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments, SubcommandCall
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import MigrateAction, MigrateOptions, SubcommandArguments
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.migrate.changes import Change
 from dispatcher.migrate.discovery_check import Comparison, compare
 from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, plan_rollback, roll_back
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
 from dispatcher.migrate.plan import MigrationPlan, make_plan, remaining_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
-from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
+from dispatcher.migrate.survey import ManualEdit, Survey, survey
 from dispatcher.migrate.verdict_check import VerdictChange, find_verdict_changes
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import TestFile
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
@@ -49,18 +48,15 @@ def tagged_line(tag: Tag, text: str) -> str:
 def diff_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the changes of all files but the scripts as a unified diff."""
     for change in plan.changes:
-        if change.path not in (*SCRIPTS, *BACKUPS):
-            yield from _diff(change)
-
-
-def _diff(change: Change) -> Iterator[str]:
-    name = one_line(change.path)
-    old = "/dev/null" if change.before is None else f"a/{name}"
-    for line in unified_diff(_lines(change.before), _lines(change.after), old, f"b/{name}", lineterm=""):
-        body, mark, _ = line.partition("\n")
-        yield sanitize(body.replace("\r", "")).replace("\n", " ")
-        if mark:
-            yield _NO_NEWLINE
+        if change.path in (*SCRIPTS, *BACKUPS):
+            continue
+        name = one_line(change.path)
+        old = "/dev/null" if change.before is None else f"a/{name}"
+        for line in unified_diff(_lines(change.before), _lines(change.after), old, f"b/{name}", lineterm=""):
+            body, mark, _ = line.partition("\n")
+            yield sanitize(body.replace("\r", "")).replace("\n", " ")
+            if mark:
+                yield _NO_NEWLINE
 
 
 def _lines(content: bytes | None) -> list[str]:
@@ -114,7 +110,7 @@ _NOTHING_TO_CALL = (
 )
 
 
-def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]) -> int:
+def migrate(call: CommandCall, arguments: SubcommandArguments[MigrateOptions]) -> int:
     """Execute the request; return the exit status.
 
     Raises:
@@ -123,7 +119,8 @@ def migrate(call: SubcommandCall, arguments: SubcommandArguments[MigrateOptions]
         InfrastructureError: git or the disk fails; nothing was changed.
     """
     root = _find_root(arguments.options.root, call.cwd, arguments.origins["root"])
-    migration = _Migration(structs.replace(call, cwd=root), arguments.options, root)
+    call.cwd = root
+    migration = _Migration(call, arguments.options, root)
     return migration.roll_back() if arguments.options.action is MigrateAction.ROLLBACK else migration.run()
 
 
@@ -154,7 +151,7 @@ def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
 class _Migration:
     """One call of the subcommand."""
 
-    def __init__(self, call: SubcommandCall, options: MigrateOptions, root: Path) -> None:
+    def __init__(self, call: CommandCall, options: MigrateOptions, root: Path) -> None:
         self._call = call
         self._options = options
         self._root = root
@@ -195,10 +192,6 @@ class _Migration:
     def _compare(self) -> Comparison:
         return compare(self._config(), lambda changed: self._call.runner(changed).discover_tests())
 
-    def _find_files(self) -> Sequence[TestFile]:
-        """Return all test files, those for integration included."""
-        return self._call.runner(structs.replace(self._config(), include_integration=True)).discover_tests()
-
     def _config(self) -> TestConfig:
         """Return the settings of every call, ignoring the variables of this user."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
@@ -216,7 +209,9 @@ class _Migration:
         for script in remaining_scripts(self._root):
             self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
         self._call.write_lines(comparison_lines(comparison))
-        self._call.write_lines(verdict_lines(find_verdict_changes(self._root, self._find_files())))
+        everything = structs.replace(self._config(), include_integration=True)
+        files = self._call.runner(everything).discover_tests()
+        self._call.write_lines(verdict_lines(find_verdict_changes(self._root, files)))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
 
     def _show(
@@ -236,7 +231,9 @@ class _Migration:
         words = " --wrappers" if self._options.wrappers else ""
         if self._options.command is not None:
             words += f" --command {self._options.command}"
-        self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
+        self._say(
+            Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} migrate --apply{words}"
+        )
         return ExitCode.OK
 
     def _apply(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> int:
@@ -255,7 +252,7 @@ class _Migration:
             self._say(Tag.INFO, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
         elif plan.references:
             count = sum(change.path not in (*SCRIPTS, *BACKUPS) for change in plan.changes)
-            to = " and ".join(plan.command.for_stem(stem) for stem in STEMS if stem in stems_of(found))
+            to = " and ".join(plan.command.for_stem(stem) for stem in STEMS if stem in found.stems)
             self._say(Tag.INFO, f"{plan.references} reference(s) in {count} file(s) become {to}")
         for line in plan.scripts:
             self._say(Tag.INFO, line)
@@ -281,11 +278,11 @@ class _Migration:
         if chosen is not NewCommand.FILE or self._options.command is not None:
             return
         scripts = {script.removesuffix(".sh") for script in remaining_scripts(self._root)}
-        for stem in sorted(stems_of(found) | scripts):
+        for stem in sorted(found.stems | scripts):
             if not is_our_file(self._root / f"{stem}.py"):
                 raise ConfigurationError(
                     f"{stem}.py is not in {self._root}: add it, or use --command run-tests"
                 )
 
     def _say(self, tag: Tag, text: str) -> None:
-        self._call.write(f"{tagged_line(tag, text)}\n")
+        self._call.out.write(f"{tagged_line(tag, text)}\n")

@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -10,16 +10,13 @@ from typing import Annotated, Any, Generic, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dispatcher.cli.command import CommandCall
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.load import config_of
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
-from dispatcher.engine.backend import ExecutionTarget, WarmTarget
+from dispatcher.config.settings import BY_NAME, PATHS, PYTEST_ARGUMENTS, RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from dispatcher.migrate.names import NewCommand
-from dispatcher.run.runner import TestRunner
-from dispatcher.terminal.stream import TextStream
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.hidden_fields import repr_without
 from passmuster.model.version import VERSION
 from passmuster.settings.argument_parser import (
     ArgumentParser,
@@ -43,31 +40,6 @@ _JSON = flag("json", "one object on one line, for programs")
 _Options = TypeVar("_Options")
 
 
-class SubcommandCall(Struct, frozen=True, kw_only=True):
-    """The call of a subcommand, and the process it runs in."""
-
-    argv: tuple[str, ...]  # the arguments behind its name
-    environ: Mapping[str, str]
-    cwd: Path  # absolute
-    program: str  # the program and the subcommand, as the user called them
-    write: Callable[[str], None]  # prints to `stdout`
-    stdout: TextStream
-    stderr: TextStream
-    target: ExecutionTarget  # where files would run
-    warm_target: Callable[[], WarmTarget]  # where they run in several rounds
-    run_files: Callable[[TestRunner, TestConfig], int]  # prints as a run does; returns the exit status
-
-    __repr__ = repr_without("environ")
-
-    def write_lines(self, lines: Iterable[str]) -> None:
-        """Print lines to `stdout`."""
-        self.write("".join(f"{line}\n" for line in lines))
-
-    def runner(self, config: TestConfig) -> TestRunner:
-        """Return a runner for this call."""
-        return TestRunner(config, target=self.target, environ=self.environ, cwd=self.cwd)
-
-
 class SubcommandArguments(Struct, Generic[_Options], frozen=True, kw_only=True):
     """The parsed arguments of a subcommand."""
 
@@ -89,7 +61,7 @@ class SubcommandTable(Generic[_Options]):
         notes: the last lines of its help.
         aliases: further options of settings that it accepts, by the setting's name.
         takes_words: whether it accepts arguments that are not options.
-        settings: the settings that it accepts; None: those that name it.
+        settings: the names of the settings that it accepts.
     """
 
     def __init__(
@@ -102,41 +74,42 @@ class SubcommandTable(Generic[_Options]):
         notes: Sequence[str] = (),
         aliases: Mapping[str, str] = {},
         takes_words: bool = False,
-        settings: Sequence[Setting] | None = None,
+        settings: Iterable[str] = (),
     ) -> None:
         self._usage, self._description, self._notes = usage, description, notes
         self._record = record
         self._own = rows_of(record)
+        names = {BY_NAME[name].name for name in settings}
         self._settings = tuple(
             replace(row, options=(*row.options, aliases[row.name])) if row.name in aliases else row
-            for row in ([row for row in SETTINGS if name in row.commands] if settings is None else settings)
+            for row in SETTINGS
+            if row.name in names
         )
         self._takes_words = takes_words or any(row.name == PATHS.name for row in self._settings)
         self.rows = (*self._own, *self._settings)
-        self._name = name
+        self.name = name
         self._parser = ArgumentParser(
             self.rows,
             ignored=WITHOUT_EFFECT if self._settings else (),
             passes_on=PYTEST_ARGUMENTS in self._settings,
         )
 
-    def parse(self, call: SubcommandCall) -> SubcommandArguments[_Options]:
+    def parse(self, call: CommandCall) -> SubcommandArguments[_Options]:
         """Parse the arguments behind the subcommand.
 
         Raises:
             ConfigurationError: one is unknown, or a value is wrong.
         """
-        arguments = self._parser.parse(call.argv)
+        arguments, program = self._parser.parse(call.argv), f"{call.program} {self.name}"
         if arguments.wants_help:
-            usage = f"{call.program} {self._usage}"
-            text = program_help(usage, self._description, self.rows, notes=self._notes)
+            text = program_help(f"{program} {self._usage}", self._description, self.rows, notes=self._notes)
             return SubcommandArguments(options=self._record(), answer=f"{text}\n")
         if arguments.wants_version:
-            return SubcommandArguments(options=self._record(), answer=f"{call.program} {VERSION}\n")
+            return SubcommandArguments(options=self._record(), answer=f"{program} {VERSION}\n")
         refuse_problems(arguments)
         for word in arguments.unknown:
             if (option := word.partition("=")[0]) in RUN_PARSER.known:
-                what = f"it is an option of a run, not of {self._name}"
+                what = f"it is an option of a run, not of {self.name}"
                 raise ConfigurationError(f"unknown argument: {option}; {what}; see --help")
         refuse_unknown(arguments.unknown, self._parser)
         if not self._takes_words:
@@ -294,6 +267,10 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+_PRINTING = ("output", "color", "verbosity", "ci")
+_PLANNED = ("paths", "root", "isolation", "split", "jobs", "oversubscribe", "memory-budget")
+"""What decides how files would run."""
+
 SCHEMA = SubcommandTable(
     Subcommand.SCHEMA,
     NoOptions,
@@ -318,6 +295,7 @@ EXPLAIN = SubcommandTable(
     usage="[OPTION...] FILE",
     description="Prints how a test file ran in the last run that included it, how its next run is planned"
     " and why, and how its last runs ended. Runs nothing.",
+    settings=(*_PLANNED, "machine-folder", "memory-limit", "timeout"),
 )
 MERGE = SubcommandTable(
     Subcommand.MERGE,
@@ -332,6 +310,11 @@ MERGE = SubcommandTable(
         "  1    at least one file did not pass",
         "  3    a record is missing, duplicated, of another plan, or incomplete; each is named",
         "  130  a shard was interrupted, or the CI cancelled the run (--cancelled): there is no verdict",
+    ),
+    settings=(
+        *("paths", "root", "python", "allow-no-tests", "history", "regression-factor", "fail-on-regression"),
+        *("junit-xml", "report", "events", *_PRINTING),
+        *(row.name for row in SETTINGS if row.group is Group.COVERAGE),
     ),
 )
 MIGRATE = SubcommandTable(
@@ -353,6 +336,7 @@ PLAN = SubcommandTable(
     description="Predicts the time and memory of a run of these files from earlier runs, shows what"
     " limits it, and compares other numbers of jobs, memory and machines. Runs nothing.",
     aliases={"memory-budget": "--memory"},
+    settings=(*_PLANNED, "integration", "failed", "changed", "limit"),
 )
 STATUS = SubcommandTable(
     Subcommand.STATUS,
@@ -360,19 +344,12 @@ STATUS = SubcommandTable(
     usage="[OPTION...]",
     description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
+    settings=("root", "machine-folder", "broker", "broker-password-file"),
 )
 _WATCHED = (Group.SELECTION, Group.EXECUTION, Group.LIMITS, Group.BY_FILE, Group.LAYOUT)
-_NOT_WATCHED = (
-    "failed",
-    "changed",
-    "limit",
-    "shuffle",
-    "resume",
-    "cached",
-    "run-timeout",
-    "fail-on-regression",
-)
-_WATCH_PRINTS = ("output", "color", "verbosity", "ci")
+_NOT_WATCHED = {
+    *("failed", "changed", "limit", "shuffle", "resume", "cached", "run-timeout", "fail-on-regression"),
+}
 WATCH = SubcommandTable(
     Subcommand.WATCH,
     WatchOptions,
@@ -386,19 +363,11 @@ WATCH = SubcommandTable(
         "  Enter    run the files of the last round again",
         "  q        quit; Ctrl-C ends a round, and quits while none runs",
     ),
-    settings=[
-        row
-        for row in SETTINGS
-        if (row.group in _WATCHED and row.name not in _NOT_WATCHED) or row.name in _WATCH_PRINTS
-    ],
+    settings={
+        *(row.name for row in SETTINGS if row.group in _WATCHED and row.name not in _NOT_WATCHED),
+        *_PRINTING,
+    },
 )
 SUBCOMMANDS: Mapping[str, SubcommandTable[Any]] = {
-    "completion": COMPLETION,
-    "explain": EXPLAIN,
-    "merge": MERGE,
-    "migrate": MIGRATE,
-    "plan": PLAN,
-    "schema": SCHEMA,
-    "status": STATUS,
-    "watch": WATCH,
+    table.name: table for table in (COMPLETION, EXPLAIN, MERGE, MIGRATE, PLAN, SCHEMA, STATUS, WATCH)
 }

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from copy import copy
+from functools import partial
 
 from msgspec import structs
 
-from dispatcher.cli.subcommands import WATCH, SubcommandArguments, SubcommandCall, WatchOptions
+from dispatcher.cli.command import CommandCall
+from dispatcher.cli.subcommands import WATCH, SubcommandArguments, WatchOptions
 from dispatcher.config.model import TestConfig
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
-from dispatcher.terminal.tags import Tag, tagged
+from dispatcher.terminal.tags import Tag
 from dispatcher.watch.session import WatchContext, WatchSession
-from passmuster.model.text import one_line
 from passmuster.settings.origins import Origins
 
 
-def watch(call: SubcommandCall, arguments: SubcommandArguments[WatchOptions]) -> int:
+def watch(call: CommandCall, arguments: SubcommandArguments[WatchOptions]) -> int:
     """Run rounds until the user quits; return the exit status.
 
     Raises:
         ConfigurationError: the configuration is wrong at the start.
     """
-    err = SafeStream(call.stderr)
-    color = use_color(arguments.config.color, call.environ, is_terminal=is_terminal(call.stderr))
-
-    def printer(tag: Tag) -> Callable[[str], None]:
-        return lambda line: err.write(f"{tagged(tag, one_line(line), color=color)}\n")
+    say = partial(call.say, color=call.color(arguments.config, call.stderr))
 
     def load() -> tuple[TestConfig, Origins]:
         again = WATCH.parse(call)
@@ -34,15 +30,15 @@ def watch(call: SubcommandCall, arguments: SubcommandArguments[WatchOptions]) ->
 
     context = WatchContext(
         load=load,
-        run=call.run_files,
+        run=lambda runner, config: copy(call).run_files(runner, config),
         target=call.warm_target(),
         polls=arguments.options.poll,
         environ=call.environ,
         cwd=call.cwd,
-        say=printer(Tag.INFO),
-        warn=printer(Tag.WARN),
-        complain=printer(Tag.FAIL),
-        is_unread=lambda: err.is_silent,
+        say=say,
+        warn=partial(say, tag=Tag.WARN),
+        complain=partial(say, tag=Tag.FAIL),
+        is_unread=lambda: call.err.is_silent,
     )
     WatchSession(context, arguments.config.root).execute()
     return ExitCode.OK

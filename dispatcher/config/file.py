@@ -50,9 +50,13 @@ _TOML_NAMES: dict[type, str] = {
 _OVERRIDE_FIELDS = {"timeout": "timeout_s", "pytest-args": "pytest_arguments"}
 """The fields of `Override` whose names differ from their keys."""
 
+_PER_FILE = ("pytest-args", "runner", "command", "isolation", "split", "retries", "cached")
+
 OVERRIDE_KEYS: dict[str, ValueType] = {
     "files": TEXTS,
-    **{row.per_file: replace(row.type, none_words=()) for row in SETTINGS if row.per_file},
+    **{name: BY_NAME[name].type for name in _PER_FILE},
+    "memory": replace(BY_NAME["memory-limit"].type, none_words=()),
+    "timeout": BY_NAME["timeout"].type,
     "group": TEXT,
     "serial": FLAG,
 }
@@ -271,14 +275,16 @@ def _read_keys(what: str, types: Mapping[str, ValueType], value: object, place: 
 
 def _override_text(override: Override) -> str:
     """Return one override as a line, for `--show-config`."""
-    facts = (
-        ("isolation", override.isolation),
-        ("runner", override.runner),
-        ("command", None if override.command is None else list(override.command)),
-        ("timeout", None if override.timeout_s is None else f"{override.timeout_s:g}s"),
-        ("memory", override.memory),
-        ("retries", override.retries),
-        ("group", override.group),
-    )
-    shown = " ".join(f"{name}={value}" for name, value in facts if value is not None)
-    return on_one_line(f"{' '.join(override.files)}: {shown}")
+    line = f"{' '.join(override.files)}:"
+    for key in OVERRIDE_KEYS:
+        # `serial` is stored as a group.
+        if key in ("files", "serial"):
+            continue
+        value = getattr(override, _OVERRIDE_FIELDS.get(key, key))
+        if isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, float):
+            value = f"{value:g}s"
+        if value is not None:
+            line += f" {key}={str(value).lower() if isinstance(value, bool) else value}"
+    return on_one_line(line)

@@ -21,7 +21,7 @@ from dispatcher.config.validate import validate
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.argument_parser import ParsedArguments, read_value, strongest_values
-from passmuster.settings.origins import GivenValue, Origin, Origins, Source, printable_list, rename_notes
+from passmuster.settings.origins import GivenValue, Origin, Origins, Source, rename_notes
 from passmuster.settings.path_resolver import PathResolver, is_directory
 from passmuster.settings.values import Value, on_one_line
 
@@ -76,12 +76,13 @@ def config_of(arguments: ParsedArguments, environ: Mapping[str, str], cwd: Path)
     if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
-    warnings = (*map(_unknown_warning, arguments.unknown), *validate(config, origins))
+    # As the shell scripts warned.
+    unknown = (f"Unknown argument: {on_one_line(word)}" for word in arguments.unknown)
     return Loaded(
         config=config,
         origins=origins,
         texts={name: _shown(given, value) for name, (given, value) in winners.items()},
-        warnings=warnings,
+        warnings=(*unknown, *validate(config, origins)),
         notes=rename_notes(all_given),
     )
 
@@ -138,17 +139,13 @@ def _config_of(winners: Iterable[tuple[GivenValue, Value]]) -> TestConfig:
     return replace(TestConfig(), layout=replace(Layout(), **layout), **fields)
 
 
-def _unknown_warning(option: str) -> str:
-    """Return the shell scripts' own warning for an unknown option."""
-    return f"Unknown argument: {on_one_line(option)}"
-
-
 def _shown(given: GivenValue, value: Value) -> str:
     """Return a value for people: without secrets, on one line."""
     if isinstance(value, Path) or given.setting.name == "python":
         return on_one_line(str(value))
     shown = given.setting.type.shown
-    return printable_list(given.texts if shown is None else map(shown, given.texts))
+    texts = given.texts if shown is None else map(shown, given.texts)
+    return ", ".join(map(on_one_line, texts))
 
 
 def format_config(loaded: Loaded) -> str:

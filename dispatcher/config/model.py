@@ -2,7 +2,11 @@
 
 `TestConfig()` is the configuration of a run without arguments, variables and a configuration file. Its fields
 are the table of settings, which yields arguments, variables, keys of the file, help and documents. Add a
-setting here, or in the module of its part of the table, and nowhere else.
+setting here, or in the module of its part of the table.
+
+Some modules list the settings that they treat specially: those that a subcommand accepts (`cli.subcommands`),
+that the leader of a joined run decides (`join.run_request`), that a worker receives (`queue.worker_process`),
+that the rerun of one file leaves out (`config.rerun`), and that an override can set (`config.file`).
 """
 
 # Without `from __future__ import annotations`: the annotations are the table.
@@ -13,16 +17,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from dispatcher.config.choices import (
-    Explain,
-    FileGroup,
-    LayoutKind,
-    Mode,
-    Override,
-    Oversubscription,
-    Split,
-    Subcommand,
-)
+from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Override, Oversubscription, Split
 from dispatcher.config.settings_machines import MachineSettings
 from dispatcher.config.settings_selection import MAX_FILES
 from passmuster.model.status import Isolation, RunnerKind
@@ -138,12 +133,9 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     __test__: ClassVar[bool] = False
 
     layout: Layout = Layout()
-    runner: Annotated[
-        RunnerKind,
-        _execution(
-            "runner", choice(RunnerKind), "how each file is executed", same_on_all=True, per_file="runner"
-        ),
-    ] = RunnerKind.AUTO
+    runner: Annotated[RunnerKind, _execution("runner", choice(RunnerKind), "how each file is executed")] = (
+        RunnerKind.AUTO
+    )
     command: Annotated[
         tuple[str, ...],
         Setting(
@@ -152,9 +144,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             type=COMMAND,
             summary="the project's own command for a file: a list of words with {file} or {module}, with"
             " optional {python}, {slot}, {junit}",
-            default="none",
-            same_on_all=True,
-            per_file="command",
         ),
     ] = ()
     python: Annotated[
@@ -164,7 +153,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             TEXT,
             "the project's interpreter: a path, a name on PATH, or the directory of a virtual environment",
             default="venv/, then .venv/ of the root, then $VIRTUAL_ENV, then the runner's own",
-            commands=(Subcommand.MERGE,),
         ),
     ] = None
     isolation: Annotated[
@@ -174,10 +162,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Isolation),
             "how to start a file's process: fork it from a fork server, spawn a fresh interpreter, or"
             " fork only if that is known to change nothing",
-            same_on_all=True,
-            per_file="isolation",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
-            worker_option=True,
         ),
     ] = Isolation.AUTO
     split: Annotated[
@@ -187,9 +171,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             choice(Split),
             "run long files in several parts, each in its own process: auto, where that shortens the run;"
             " force, wherever a file can be cut",
-            same_on_all=True,
-            per_file="split",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = Split.OFF
     preload: Annotated[
@@ -198,8 +179,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "preload",
             MODULES,
             "the project's own packages to import before a file's process is forked; may be repeated",
-            default="none",
-            worker_option=True,
         ),
     ] = ()
     verify_isolation: Annotated[
@@ -208,40 +187,20 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "verify-isolation",
             "run every forked file in a fresh interpreter too, and fail if the results differ",
             group=Group.EXECUTION,
-            same_on_all=True,
             conflicts=(
                 Conflict(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
             ),
         ),
     ] = False
     allow_no_tests: Annotated[
-        bool,
-        switch(
-            "allow-no-tests",
-            "pass a file that runs no test",
-            group=Group.EXECUTION,
-            same_on_all=True,
-            commands=(Subcommand.MERGE,),
-        ),
+        bool, switch("allow-no-tests", "pass a file that runs no test", group=Group.EXECUTION)
     ] = False
     keep_tmp: Annotated[
-        bool,
-        switch(
-            "keep-tmp",
-            "keep the temporary directory of a file that fails",
-            group=Group.EXECUTION,
-            worker_option=True,
-        ),
+        bool, switch("keep-tmp", "keep the temporary directory of a file that fails", group=Group.EXECUTION)
     ] = False
     retries: Annotated[
         int,
-        _execution(
-            "retries",
-            count(minimum=0, maximum=MAX_RETRIES),
-            "how often a failed file runs again",
-            same_on_all=True,
-            per_file="retries",
-        ),
+        _execution("retries", count(minimum=0, maximum=MAX_RETRIES), "how often a failed file runs again"),
     ] = 0
     resume: Annotated[
         str | None,
@@ -251,20 +210,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "continue an interrupted run, by ID or `last`; finished files are not rerun",
             default="a new run",
             in_file=False,
-            whole_run=True,
-            many_machines=True,
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = None
     history: Annotated[
-        bool,
-        switch(
-            "history",
-            "read and write .passmuster/ in the root",
-            group=Group.EXECUTION,
-            is_on=True,
-            commands=(Subcommand.MERGE,),
-        ),
+        bool, switch("history", "read and write .passmuster/ in the root", group=Group.EXECUTION, is_on=True)
     ] = True
     record_inputs: Annotated[
         bool,
@@ -282,8 +232,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "report files as passed without running them if all that they read is as when they last passed",
             group=Group.EXECUTION,
             in_file=False,
-            whole_run=True,
-            per_file="cached",
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(
                 Conflict(name="coverage", why="a file that does not run has no coverage data"),
@@ -298,7 +246,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "input-variables",
             VARIABLES,
             "environment variables that tests read: a change of one affects every file; may be repeated",
-            default="none",
         ),
     ] = ()
     max_workers: Annotated[
@@ -310,7 +257,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
             short="-j",
             aliases=("-n", "--numprocesses"),
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     oversubscription: Annotated[
@@ -321,7 +267,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
             renamed_from="overcommit",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     memory_budget: Annotated[
@@ -331,7 +276,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             optional(SIZE),
             "memory for all test processes together",
             default="the smaller of 4 GiB and 80% of what is available",
-            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
     machine_memory: Annotated[
@@ -341,7 +285,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             optional(SIZE),
             "memory for the test processes of all runs on this machine; a share is of what it can give",
             default="80%",
-            worker_option=True,
         ),
     ] = None
     machine_folder: Annotated[
@@ -351,8 +294,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             PATH,
             "directory through which runs of several users or containers share the machine",
             default="one of the user's own",
-            commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
-            worker_option=True,
         ),
     ] = None
     nice: Annotated[
@@ -362,33 +303,14 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "yield to other programs and runs: test processes get a lower priority, and no"
             " further file starts while another run waits",
             group=Group.LIMITS,
-            worker_option=True,
         ),
     ] = False
     memory_limit: Annotated[
-        Amount | None,
-        _limit(
-            "memory-limit",
-            optional(SIZE),
-            "memory for one file",
-            default="the budget",
-            same_on_all=True,
-            per_file="memory",
-            commands=(Subcommand.EXPLAIN,),
-        ),
+        Amount | None, _limit("memory-limit", optional(SIZE), "memory for one file", default="the budget")
     ] = None
-    timeout_s: Annotated[
-        float,
-        _limit(
-            "timeout",
-            TIME,
-            "time for each file",
-            legacy="TEST_TIMEOUT",
-            same_on_all=True,
-            per_file="timeout",
-            commands=(Subcommand.EXPLAIN,),
-        ),
-    ] = DEFAULT_TIMEOUT_S
+    timeout_s: Annotated[float, _limit("timeout", TIME, "time for each file", legacy="TEST_TIMEOUT")] = (
+        DEFAULT_TIMEOUT_S
+    )
     run_timeout_s: Annotated[
         float | None,
         _limit(
@@ -397,8 +319,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "time for the whole run",
             default="no limit",
             legacy="TEST_SUITE_TIMEOUT",
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     slow_timeout_s: Annotated[
@@ -408,10 +328,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = DEFAULT_SLOW_TIMEOUT_S
     grace_period_s: Annotated[
-        float,
-        _limit(
-            "grace-period", TIME, "time between SIGTERM and SIGKILL", renamed_from="grace", same_on_all=True
-        ),
+        float, _limit("grace-period", TIME, "time between SIGTERM and SIGKILL", renamed_from="grace")
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
         int | None,
@@ -422,18 +339,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             default="no limit",
             aliases=("--maxfail",),
             constants=(("-x", "1"), ("--exitfirst", "1"), ("--fail-fast", "1"), ("--failfast", "1")),
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     regression_factor: Annotated[
         float,
-        _limit(
-            "regression-factor",
-            RATIO,
-            "warn when a file takes this many times its usual time or memory",
-            commands=(Subcommand.MERGE,),
-        ),
+        _limit("regression-factor", RATIO, "warn when a file takes this many times its usual time or memory"),
     ] = DEFAULT_REGRESSION_FACTOR
     fail_on_regression: Annotated[
         bool,
@@ -441,15 +351,12 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "fail-on-regression",
             "fail the run when a file exceeds --regression-factor",
             group=Group.LIMITS,
-            whole_run=True,
-            same_on_all=True,
             only_with=("history", "history-from"),
-            commands=(Subcommand.MERGE,),
         ),
     ] = False
-    output_limit_bytes: Annotated[
-        int, _limit("output-limit", BYTES, "output kept of each file", same_on_all=True)
-    ] = DEFAULT_OUTPUT_LIMIT_BYTES
+    output_limit_bytes: Annotated[int, _limit("output-limit", BYTES, "output kept of each file")] = (
+        DEFAULT_OUTPUT_LIMIT_BYTES
+    )
     overrides: Annotated[
         tuple[Override, ...],
         table(
@@ -457,7 +364,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             TABLES,
             "settings for files that match patterns: files, and any of isolation, runner,"
             " command, pytest-args, split, cached, timeout, memory, retries, group, serial",
-            same_on_all=True,
         ),
     ] = ()
     groups: Annotated[
@@ -466,7 +372,6 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "groups",
             TABLE,
             "concurrency groups, by the name used in overrides: at most max of a group's files run at once",
-            same_on_all=True,
         ),
     ] = ()
     mode: Annotated[

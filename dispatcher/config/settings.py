@@ -5,15 +5,15 @@ from __future__ import annotations
 from dispatcher.config.model import TestConfig
 from passmuster.settings.argument_parser import ArgumentParser
 from passmuster.settings.setting import Setting, rows_of
-from passmuster.wire.broker_settings import private_variables
+from passmuster.wire.broker_settings import own_variables
 
 SETTINGS: tuple[Setting, ...] = rows_of(TestConfig)
 """In the order of the help text."""
 
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
-PRIVATE_VARIABLES = private_variables(SETTINGS)
-"""Variables that are removed from the environment of tests."""
+OWN_VARIABLES = own_variables(SETTINGS)
+"""Variables that configure Passmuster; tests never see them."""
 
 WITHOUT_EFFECT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
 """Options of later shell scripts and of pytest that name the default behaviour."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec.structs import replace
 
-from dispatcher.config.choices import SHARD, MixedWorkers, Mode, Subcommand
+from dispatcher.config.choices import SHARD, MixedWorkers, Mode
 from dispatcher.config.settings_reports import ReportSettings
 from dispatcher.model.shard_option import Shard
 from passmuster.model.hidden_fields import repr_without
@@ -22,20 +22,16 @@ DEFAULT_WORKER_TIMEOUT_S = 60.0
 MAX_WORKERS = 64
 """More workers than this on one machine have too little memory each."""
 
-_queue = partial(setting, group=Group.QUEUE, many_machines=True)
-_shards = partial(setting, group=Group.SHARDS, whole_run=True, many_machines=True)
+_queue = partial(setting, group=Group.QUEUE)
+_shards = partial(setting, group=Group.SHARDS)
 
 
 class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
 
-    broker: Annotated[str | None, replace(BROKER_ROW, many_machines=True, commands=(Subcommand.STATUS,))] = (
-        None
-    )
-    broker_password_file: Annotated[
-        Path | None, replace(PASSWORD_FILE_ROW, many_machines=True, commands=(Subcommand.STATUS,))
-    ] = None
-    secret_file: Annotated[Path | None, replace(SECRET_FILE_ROW, many_machines=True)] = None
+    broker: Annotated[str | None, BROKER_ROW] = None
+    broker_password_file: Annotated[Path | None, PASSWORD_FILE_ROW] = None
+    secret_file: Annotated[Path | None, SECRET_FILE_ROW] = None
     worker_timeout_s: Annotated[
         float,
         _queue("worker-timeout", TIME, "how long to wait for the first worker", renamed_from="wait-workers"),
@@ -54,7 +50,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "cluster",
             optional(count(minimum=1, maximum=MAX_WORKERS)),
             "try a distributed run on this machine: start a server and this many workers for it",
-            default="none",
             in_file=False,
             conflicts=(Conflict(name="broker", why="a cluster brings its own server"),),
         ),
@@ -65,7 +60,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "ship",
             "send the project's files to the workers: those that git tracks or does not ignore",
             group=Group.QUEUE,
-            many_machines=True,
             needs=(Requirement(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
             conflicts=(
                 Conflict(
@@ -83,7 +77,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             " report the same result",
             default="none: this machine alone leads, and workers run the files",
             in_file=False,
-            whole_run=True,
             needs=(Requirement(name="broker", what="a broker that all machines reach"),),
             conflicts=(
                 Conflict(name="cluster", why="no other machine reaches the server of a cluster"),
@@ -133,7 +126,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "record",
             optional(OUTPUT_DIRECTORY),
             "record the run's events below this directory, for merge",
-            default="none",
             in_file=False,
         ),
     ] = None
@@ -145,7 +137,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "run nothing; print the output of this file of a run on the broker until it finishes",
             group=Group.QUEUE,
             default="nothing",
-            many_machines=True,
             conflicts=(
                 Conflict(name="mode", why="each asks for something else"),
                 Conflict(name="paths", why="--tail follows one file and runs nothing"),
@@ -161,7 +152,6 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             group=Group.QUEUE,
             default="the one that contains the file",
             renamed_from="run",
-            many_machines=True,
             needs=(Requirement(name="tail", what="the file to follow"),),
         ),
     ] = None

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Subcommand, Verbosity
+from dispatcher.config.choices import REPORT, ColorChoice, OutputFormat, Verbosity
 from dispatcher.config.settings_selection import SelectionSettings
 from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.metrics.options import LISTEN, METRICS_FILE_SUMMARY, METRICS_SUMMARY, ListenAddress
@@ -16,11 +16,9 @@ from passmuster.settings.values import OUTPUT_DIRECTORY, OUTPUT_FILE, PERCENT, T
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
 
-_coverage = partial(
-    setting, group=Group.COVERAGE, whole_run=True, only_with=("coverage",), commands=(Subcommand.MERGE,)
-)
-_output = partial(setting, group=Group.OUTPUT, commands=(Subcommand.MERGE,))
-_metrics = partial(setting, group=Group.OUTPUT, whole_run=True, in_file=False)
+_coverage = partial(setting, group=Group.COVERAGE, only_with=("coverage",))
+_output = partial(setting, group=Group.OUTPUT)
+_metrics = partial(setting, group=Group.OUTPUT, in_file=False)
 """Without the file: a port, and the folder of node_exporter, belong to a machine and not to the project."""
 
 
@@ -28,15 +26,7 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
     """What a run reports, and where."""
 
     enable_coverage: Annotated[
-        bool,
-        switch(
-            "coverage",
-            "measure coverage and report it",
-            group=Group.COVERAGE,
-            whole_run=True,
-            same_on_all=True,
-            commands=(Subcommand.MERGE,),
-        ),
+        bool, switch("coverage", "measure coverage and report it", group=Group.COVERAGE)
     ] = False
     coverage_dir: Annotated[Path, _coverage("coverage-dir", OUTPUT_DIRECTORY, "where the reports go")] = (
         DEFAULT_COVERAGE_DIR
@@ -48,21 +38,14 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             TEXTS,
             "package or directory to measure; may be repeated",
             default="the project's own coverage settings, else the working directory",
-            same_on_all=True,
         ),
     ] = ()
     coverage_xml: Annotated[
-        Path | None, _coverage("coverage-xml", OUTPUT_FILE, "write a Cobertura XML report", default="none")
+        Path | None, _coverage("coverage-xml", OUTPUT_FILE, "write a Cobertura XML report")
     ] = None
     coverage_fail_under: Annotated[
         float | None,
-        _coverage(
-            "coverage-fail-under",
-            optional(PERCENT),
-            "percentage below which the run fails",
-            default="none",
-            same_on_all=True,
-        ),
+        _coverage("coverage-fail-under", optional(PERCENT), "percentage below which the run fails"),
     ] = None
     coverage_key_files: Annotated[
         tuple[str, ...],
@@ -70,20 +53,11 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             "coverage-key-files",
             TEXTS,
             "a file whose row is printed with the summary; may be repeated",
-            default="none",
             option="--coverage-key-file",
         ),
     ] = ()
     junit_xml: Annotated[
-        Path | None,
-        _output(
-            "junit-xml",
-            OUTPUT_FILE,
-            "write a JUnit XML report",
-            default="none",
-            aliases=("--junitxml",),
-            whole_run=True,
-        ),
+        Path | None, _output("junit-xml", OUTPUT_FILE, "write a JUnit XML report", aliases=("--junitxml",))
     ] = None
     html_report: Annotated[
         Path | None,
@@ -92,22 +66,13 @@ class ReportSettings(SelectionSettings, frozen=True, kw_only=True):
             REPORT,
             "write a self-contained HTML report: report.html in the run's own directory, or the file"
             " that =PATH names",
-            default="none",
-            whole_run=True,
         ),
     ] = None
     events: Annotated[
-        Path | None,
-        _output(
-            "events", OUTPUT_FILE, "write every event as one line of JSON", default="none", whole_run=True
-        ),
+        Path | None, _output("events", OUTPUT_FILE, "write every event as one line of JSON")
     ] = None
-    metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
-        None
-    )
-    metrics_file: Annotated[
-        Path | None, _metrics("metrics-file", OUTPUT_FILE, METRICS_FILE_SUMMARY, default="none")
-    ] = None
+    metrics: Annotated[ListenAddress | None, _metrics("metrics", LISTEN, METRICS_SUMMARY)] = None
+    metrics_file: Annotated[Path | None, _metrics("metrics-file", OUTPUT_FILE, METRICS_FILE_SUMMARY)] = None
     ci: Annotated[
         str,
         _output(

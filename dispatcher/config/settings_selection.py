@@ -8,7 +8,6 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from dispatcher.config.choices import Subcommand
 from passmuster.settings.setting import Conflict, Group, Requirement, Setting, setting, switch, variable_name
 from passmuster.settings.values import (
     ARGUMENTS,
@@ -54,29 +53,16 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
             default="everything",
             in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
         ),
     ] = ()
     root: Annotated[
         Path,
         _selection(
-            "root",
-            PATH,
-            "the project's root directory",
-            default="the current directory",
-            in_file=False,
-            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
+            "root", PATH, "the project's root directory", default="the current directory", in_file=False
         ),
     ] = Path()
     include_integration: Annotated[
-        bool,
-        switch(
-            "integration",
-            "run integration tests too",
-            group=Group.SELECTION,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
-        ),
+        bool, switch("integration", "run integration tests too", group=Group.SELECTION)
     ] = False
     failed_only: Annotated[
         bool,
@@ -86,8 +72,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             group=Group.SELECTION,
             aliases=("--lf", "--last-failed"),
             in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
             needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
@@ -103,8 +87,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             options=("--changed",),
             constants=(("--changed", MERGE_BASE),),
             in_file=False,
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
             needs=(Requirement(name="history", what="the history"),),
             conflicts=(Conflict(name="failed", why="each selects files; files that failed always run"),),
         ),
@@ -118,7 +100,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             default="all",
             short="-k",
             in_file=False,
-            same_on_all=True,
         ),
     ] = None
     marker: Annotated[
@@ -130,18 +111,10 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             default="all",
             short="-m",
             in_file=False,
-            same_on_all=True,
         ),
     ] = None
     deselected: Annotated[
-        tuple[str, ...],
-        _selection(
-            "deselect",
-            TEST_IDS,
-            "leave out this test (FILE::TEST); may be repeated",
-            default="none",
-            same_on_all=True,
-        ),
+        tuple[str, ...], _selection("deselect", TEST_IDS, "leave out this test (FILE::TEST); may be repeated")
     ] = ()
     pytest_arguments: Annotated[
         tuple[str, ...],
@@ -150,10 +123,7 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             group=Group.SELECTION,
             type=ARGUMENTS,
             summary="further arguments of the pytest of every file; also all arguments after --",
-            default="none",
             variables=(variable_name("pytest-args"),),
-            same_on_all=True,
-            per_file="pytest-args",
         ),
     ] = ()
     quarantine: Annotated[
@@ -162,18 +132,11 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             "quarantine",
             TEST_IDS,
             "run this test (FILE::TEST) and report it, but do not fail its file; may be repeated",
-            default="none",
-            same_on_all=True,
         ),
     ] = ()
     quarantine_file: Annotated[
         Path | None,
-        _selection(
-            "quarantine-file",
-            PATH,
-            "a file with one quarantined test (FILE::TEST) on each line",
-            default="none",
-        ),
+        _selection("quarantine-file", PATH, "a file with one quarantined test (FILE::TEST) on each line"),
     ] = None
     shuffle: Annotated[
         str | None,
@@ -186,8 +149,6 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             options=("--shuffle",),
             constants=(("--shuffle", RANDOM),),
             variables=(variable_name("shuffle"),),
-            whole_run=True,
-            same_on_all=True,
         ),
     ] = None
     limit: Annotated[
@@ -198,7 +159,5 @@ class SelectionSettings(Struct, frozen=True, kw_only=True):
             "run at most this many files",
             default="no limit",
             legacy="CI_TEST_LIMIT",
-            whole_run=True,
-            commands=(Subcommand.PLAN,),
         ),
     ] = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.settings import PRIVATE_VARIABLES, RUN_PARSER, SETTINGS
+from dispatcher.config.settings import OWN_VARIABLES, RUN_PARSER, SETTINGS
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
@@ -57,7 +57,7 @@ _WITHOUT_VALUE = frozenset(
 _TEST_VARIABLES = tuple(f"{VARIABLE_PREFIX}{name}" for name in ("SLOT", "ATTEMPT", "FILE_MEMORY"))
 """Variables that a run sets for its tests, which may start another run."""
 
-_OTHER_VARIABLES = (*PRIVATE_VARIABLES, *_TEST_VARIABLES)
+_OTHER_VARIABLES = (*OWN_VARIABLES, *_TEST_VARIABLES)
 
 
 def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:

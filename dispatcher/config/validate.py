@@ -186,7 +186,8 @@ def _check_pytest_arguments(config: TestConfig, origins: Origins) -> None:
             f"{words[0]!r} (from {origin}) is no option of pytest: name files and tests before --"
         )
     for word in words:
-        name = word.partition("=")[0]
+        # `-n4` as well as `-n`.
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
         if name in RUN_ARGUMENTS:
             raise ConfigurationError(
                 f"{name} (from {origin}) concerns the whole run: give it to this program, before --"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from dispatcher.config.model import TestConfig
@@ -88,9 +87,7 @@ def _inside(files: tuple[str, ...], walker: Walker) -> list[str]:
     """Return files relative to the root, without those outside it, which cannot run."""
     found = []
     for file in files:
-        path = walker.inside(file)
-        if path is None:
-            path = walker.inside(os.path.realpath(file))
+        path = walker.relative(file)
         if path is None:
             walker.warnings.append(
                 f"skipped {on_one_line(file)}: pytest collects it, but it lies outside of the root"

@@ -48,9 +48,9 @@ class Discovered(Struct, frozen=True, kw_only=True):
 
 def discover(
     config: TestConfig,
+    python: Callable[[], ProjectPython],
     *,
     cwd: Path | None = None,
-    python: Callable[[], ProjectPython] | None = None,
     origins: Origins = NO_ORIGINS,
 ) -> Discovered:
     """Find the test files.
@@ -58,9 +58,8 @@ def discover(
     If the history selects files, the list is not cut to `limit`: the caller first removes the others.
 
     Args:
+        python: returns the project's interpreter, which is used to ask pytest.
         cwd: the base of named paths; None: the root.
-        python: returns the project's interpreter, which is used to ask pytest; None: names and directories
-            decide, whatever the project is.
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or contains no tests; or
@@ -70,15 +69,12 @@ def discover(
     resolved = resolve_layout(config)
     walker = Walker(root=resolved.root)
     named_from = str(cwd or resolved.root)
-    if python is None:
-        layout = LayoutChoice(kind=LayoutKind.SCRIPTS, reason="names and folders decide")
-    else:
-        layout = choose_layout(
-            config, resolved, has_pytest=lambda: has_pytest(python(), Path(resolved.root)), origins=origins
-        )
+    layout = choose_layout(
+        config, resolved, has_pytest=lambda: has_pytest(python(), Path(resolved.root)), origins=origins
+    )
     options: tuple[ProjectOption, ...] = ()
     tests: dict[str, tuple[str, ...]] = {}
-    if python is not None and layout.kind is LayoutKind.PYTEST:
+    if layout.kind is LayoutKind.PYTEST:
         options, tests = collect(config, resolved, walker, python, cwd=named_from)
     elif config.paths:
         tests = select(config.paths, resolved=resolved, walker=walker, cwd=named_from)
@@ -88,7 +84,7 @@ def discover(
         _walk_layout(resolved, walker, include_integration=config.include_integration)
         if layout.is_default:
             _add_unittests(resolved, walker, include_integration=config.include_integration)
-    advice = django_advice(config, resolved.tests_dir) if python is not None else None
+    advice = django_advice(config, resolved.tests_dir)
     selections = Selections(config, tests)
     files = sorted(
         (

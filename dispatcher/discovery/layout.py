@@ -72,11 +72,6 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         return any(is_below(path, root) and len(root) > nearest_unit for root in self.integration_roots)
 
     @property
-    def directory_patterns(self) -> tuple[str, ...]:
-        """The names of test files in a directory that the user named."""
-        return self.patterns or ORDINARY_PATTERNS
-
-    @property
     def tests_dir(self) -> Path:
         """The working directory of the tests, absolute."""
         return Path(self.root, self.workdir)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -42,7 +43,7 @@ _PLAIN_CLASS = re.compile(
     re.M,
 )
 """A class without bases that holds a test; many a helper of unittest files is named `TestObject`."""
-_TEST_METHOD = re.compile(rb"^[ 	]+(?:async[ 	]+)?def[ 	]+test", re.M)
+_TEST_METHOD = re.compile(rb"^[ \t]+(?:async[ \t]+)?def[ \t]+test", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
@@ -63,18 +64,21 @@ def find_configurations(folder: Path) -> tuple[str, ...]:
     """Return what configures pytest in a directory, `NAME` or `[SECTION] in NAME`; the first one counts."""
     found = []
     for name, section in _SECTIONS.items():
-        try:
-            if section is None:
-                if (folder / name).is_file():
-                    found.append(name)
-                continue
-            match = section.search((folder / name).read_bytes())
-        except OSError:
-            continue
-        if match is not None:
+        if section is None:
+            with suppress(OSError):
+                found += [name] if (folder / name).is_file() else []
+        elif match := section.search(_read(folder / name)):
             prefix = "tool." if name == "pyproject.toml" else ""
             found.append(f"[{prefix}{match[1].decode()}] in {name}")
     return tuple(found)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file; empty if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def sign_in(source: bytes) -> Sign:
@@ -96,10 +100,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
     for number, path in enumerate(files):
         if number == MAX_FILES_READ:
             break
-        try:
-            sign = sign_in((root / path).read_bytes())
-        except OSError:
-            continue
+        sign = sign_in(_read(root / path))
         if sign > best:
             best, where = sign, path
         if best is Sign.EXPLICIT:
@@ -109,10 +110,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
 
 def defines_unittests(file: Path) -> bool:
     """Whether the text of a file seems to define unittest tests."""
-    try:
-        return _has_unittests(file.read_bytes())
-    except OSError:
-        return False
+    return _has_unittests(_read(file))
 
 
 def _has_unittests(source: bytes) -> bool:
@@ -121,10 +119,7 @@ def _has_unittests(source: bytes) -> bool:
 
 def is_plain_script(file: Path) -> bool:
     """Whether a file is only meant for `python FILE`: it has a `__main__` guard and defines no test."""
-    try:
-        source = file.read_bytes()
-    except OSError:
-        return False
+    source = _read(file)
     is_script = _GUARD.search(source) is not None and sign_in(source) is Sign.NONE
     return is_script and not _has_unittests(source)
 
@@ -169,8 +164,5 @@ def _runs_django(script: Path) -> bool:
 
 
 def _holds(path: Path, words: Sequence[str]) -> bool:
-    try:
-        text = path.read_bytes()
-    except OSError:
-        return False
+    text = _read(path)
     return any(word.encode() in text for word in words)

@@ -154,18 +154,18 @@ def test_at(file: Path, line: int) -> str:
     raise ValueError(f"holds no test at line {line}; the nearest is {name}, lines {start} to {end}")
 
 
-def _tests(statements: Iterable[ast.stmt], parent: str) -> Iterator[tuple[str, int, int]]:
+def _tests(nodes: Iterable[ast.AST], parent: str) -> Iterator[tuple[str, int, int]]:
     """Yield each test function and class with its first and last line, outer ones first."""
     import ast
 
-    for statement in statements:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            is_class = isinstance(statement, ast.ClassDef)
-            name = f"{parent}{SEPARATOR}{statement.name}" if parent else statement.name
-            start = min([statement.lineno, *(one.lineno for one in statement.decorator_list)])
-            if is_class or statement.name.startswith("test"):
-                yield name, start, statement.end_lineno or statement.lineno
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            is_class = isinstance(node, ast.ClassDef)
+            name = f"{parent}{SEPARATOR}{node.name}" if parent else node.name
+            start = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if is_class or node.name.startswith("test"):
+                yield name, start, node.end_lineno or node.lineno
             if is_class:
-                yield from _tests(statement.body, name)
-        elif isinstance(statement, ast.If | ast.Try | ast.With):
-            yield from _tests(statement.body, parent)
+                yield from _tests(node.body, name)
+        elif not isinstance(node, ast.expr):  # Tests may stand below `if`, `else`, `except`, and the like.
+            yield from _tests(ast.iter_child_nodes(node), parent)

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.discovery.layout import ResolvedLayout, is_below
-from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES
+from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS
 from dispatcher.discovery.selected_tests import test_at
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
@@ -55,7 +55,7 @@ def select(
     found = [find_named(text, resolved=resolved, walker=walker, cwd=cwd) for text in paths]
     for named in found:
         if named.is_directory:
-            _take_directory(named.text, named.path, resolved, walker)
+            _take_directory(named, resolved, walker)
         elif not named.path.endswith(".py"):
             raise named.error("is not a Python file: expected a name that ends in .py")
         else:
@@ -93,7 +93,9 @@ def find_named(text: str, *, resolved: ResolvedLayout, walker: Walker, cwd: str)
             test = test_at(Path(absolute), line)
         except ValueError as error:
             raise _error(text, str(error)) from error
-    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory, test=test)
+    path = walker.relative(absolute)
+    assert path is not None  # `_find` returns nothing from outside
+    return Named(text=text, path=path, is_directory=is_directory, test=test)
 
 
 MAX_OTHERS = 3
@@ -122,16 +124,16 @@ def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[st
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
-def _take_directory(text: str, path: str, resolved: ResolvedLayout, walker: Walker) -> None:
+def _take_directory(named: Named, resolved: ResolvedLayout, walker: Walker) -> None:
     # A separate walker shows whether this directory itself contains tests.
     inner = Walker(root=resolved.root)
-    inner.walk(path, resolved.ordinary_rules(skips_integration=False))
+    inner.walk(named.path, resolved.ordinary_rules(skips_integration=False))
     walker.warnings.extend(inner.warnings)
     if not inner.files and inner.warnings:
-        raise _error(text, f"holds no test files that can be read: {inner.warnings[0]}")
+        raise named.error(f"holds no test files that can be read: {inner.warnings[0]}")
     if not inner.files:
-        names = " or ".join(resolved.directory_patterns)
-        raise _error(text, f"holds no test files: expected some called {names}")
+        names = " or ".join(resolved.patterns or ORDINARY_PATTERNS)
+        raise named.error(f"holds no test files: expected some called {names}")
     walker.files.update(inner.files)
 
 
@@ -161,15 +163,6 @@ def _candidates(text: str, bases: Iterable[str]) -> Iterator[str]:
         path = f"{base}/{text}" if not text.startswith("/") else text
         # After a link `..` means its target's parent: only the file system knows that.
         yield os.path.realpath(path) if ".." in text.split("/") else os.path.normpath(path)
-
-
-def _relative(absolute: str, walker: Walker) -> str:
-    """Return a path inside the root relative to it, as it was named if possible."""
-    path = walker.inside(absolute)
-    if path is None:
-        path = walker.inside(os.path.realpath(absolute))
-    assert path is not None  # `_find` returns nothing from outside
-    return path
 
 
 def _missing(text: str, bases: tuple[str, ...]) -> str:
@@ -204,13 +197,11 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
 def _with_name(name: str, root: str) -> Iterator[str]:
     """Yield the files with a name below a folder, relative to it."""
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(filter(_may_hold_tests, folders))
+        folders[:] = sorted(
+            one for one in folders if not one.startswith(".") and one not in ORDINARY_EXCLUDED_NAMES
+        )
         if name in files:
             yield os.path.relpath(f"{folder}/{name}", root)
-
-
-def _may_hold_tests(folder: str) -> bool:
-    return not folder.startswith(".") and folder not in ORDINARY_EXCLUDED_NAMES
 
 
 def _error(text: str, what: str) -> ConfigurationError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from dispatcher.discovery.patterns import ENVIRONMENT_MARK, DiscoveryRules
+from passmuster.settings.path_resolver import is_directory
 from passmuster.settings.values import on_one_line
 
 MAX_MTIME_NS = 2**63 - 1
@@ -88,16 +89,10 @@ class Walker(Struct, kw_only=True):
     def can_start(self, path: str) -> bool:
         """Return whether `path` is a directory inside the root, and not a link to one walked already."""
         absolute = self.absolute(path)
-        try:
-            status = Path(absolute).stat()
-        except OSError:
-            return False
-        if not stat.S_ISDIR(status.st_mode):
-            return False
         target = self.inside(os.path.realpath(absolute))
-        if target is None:
+        if target is None or not is_directory(absolute):
             return False
-        return target == path or (status.st_dev, status.st_ino) not in self._visited
+        return target == path or self._is_new(path)
 
     def absolute(self, path: str) -> str:
         """Return a path below the root as an absolute one."""
@@ -109,6 +104,11 @@ class Walker(Struct, kw_only=True):
             return ""
         prefix = self.root.rstrip("/") + "/"
         return absolute[len(prefix) :] if absolute.startswith(prefix) else None
+
+    def relative(self, absolute: str) -> str | None:
+        """Return an absolute path relative to the root, without links if need be; None: it lies outside."""
+        path = self.inside(absolute)
+        return self.inside(os.path.realpath(absolute)) if path is None else path
 
     def _scan(self, path: str, rules: DiscoveryRules, links: list[str], *, is_start: bool) -> list[str]:
         """Take the test files of one directory, note its links to directories, return its directories."""
@@ -169,12 +169,5 @@ class Walker(Struct, kw_only=True):
 
     def _may_follow(self, path: str, rules: DiscoveryRules) -> bool:
         """Return whether a link to a directory leads to something new that the rules let in."""
-        absolute = self.absolute(path)
-        try:
-            status = Path(absolute).stat()
-        except OSError:
-            return False
-        if (status.st_dev, status.st_ino) in self._visited:
-            return False
-        target = self.inside(os.path.realpath(absolute))
-        return target is not None and rules.leads_to(target)
+        target = self.inside(os.path.realpath(self.absolute(path)))
+        return target is not None and self._is_new(path) and rules.leads_to(target)

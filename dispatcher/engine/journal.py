@@ -115,11 +115,11 @@ class Journal:
 
     def add(self, results: Sequence[TestResult]) -> None:
         """See `JournalWriter.add`."""
-        from passmuster.wire.codec import encode_result  # No first test waits for it.
+        from passmuster.wire.codec import RESULT_CODEC  # No first test waits for it.
 
         for result in results:
             try:
-                self._write(json.dumps([result.attempt, encode_result(result)]))
+                self._write(json.dumps([result.attempt, RESULT_CODEC.encode(result)]))
             except PassmusterError:
                 continue  # A path that cannot be encoded: the file just runs again after a resume.
         if self._is_durable:
@@ -247,7 +247,7 @@ def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
     Args:
         lines: without line ends.
     """
-    from passmuster.wire.codec import decode_result  # As above.
+    from passmuster.wire.codec import RESULT_CODEC  # As above.
 
     for line in lines:
         try:
@@ -255,7 +255,7 @@ def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
             if entry == END:
                 yield END
             elif isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
-                yield decode_result(entry[1])
+                yield RESULT_CODEC.decode(entry[1])
             else:
                 yield None
         except (ValueError, PassmusterError):

@@ -1,13 +1,11 @@
-"""Backends around the one that runs files: they answer for tasks whose result is already known.
+"""A backend around the one that runs files: answers for tasks whose result is known, and journals the rest.
 
-`JournaledBackend` journals results before the run sees them, and replays those of an interrupted run.
 Resuming a run executes it again, but attempts that already finished answer at once. The run derives the same
-decisions from the same results.
+decisions from the same results. Cached files answer in the same way.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
 from dispatcher.engine.backend import (
@@ -19,27 +17,30 @@ from dispatcher.engine.backend import (
     WrappedBackend,
 )
 from dispatcher.engine.journal import FinishedAttempts, JournalWriter
+from dispatcher.model.plan import RunPlan
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 
 
-class _AnsweringBackend(WrappedBackend, ABC):
-    """Answers for tasks whose result is known; another backend runs the others."""
+class JournaledBackend(WrappedBackend):
+    """Answers for tasks whose result is known, and journals what another backend returns.
 
-    def __init__(self, inner: Backend) -> None:
+    Args:
+        known: the results that already exist.
+        journal: receives every new result before the run sees it; its opener closes it. None: there is none.
+    """
+
+    def __init__(self, inner: Backend, known: FinishedAttempts, journal: JournalWriter | None) -> None:
         super().__init__(inner)
+        self._known, self._journal = known, journal
         self._answers: list[BackendEvent] = []
-
-    @abstractmethod
-    def _known_result(self, task: TestTask) -> TestResult | None:
-        """Return the result of a task; None: it must run."""
 
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks; those whose result is known answer with the next `poll`."""
         others = []
         for task in tasks:
-            result = self._known_result(task)
+            result = self._known.get((task.key, task.attempt))
             if result is None:
                 others.append(task)
             else:
@@ -48,44 +49,18 @@ class _AnsweringBackend(WrappedBackend, ABC):
             self._inner.submit(others, urgent=urgent, best_effort=best_effort)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return the answers, or what happened."""
+        """Return the answers, or what happened, after journaling it."""
         if self._answers:
             found, self._answers = tuple(self._answers), []
             return found
-        return self._poll_inner(timeout_s)
-
-    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        return self._inner.poll(timeout_s)
-
-
-class JournaledBackend(_AnsweringBackend):
-    """Journals what another backend returns.
-
-    Args:
-        inner: runs the files without a result.
-        journal: receives every result; its opener closes it.
-        finished: the results that already exist.
-    """
-
-    def __init__(self, inner: Backend, journal: JournalWriter, finished: FinishedAttempts) -> None:
-        super().__init__(inner)
-        self._journal, self._finished = journal, finished
-        self._is_broken = False
-
-    def _known_result(self, task: TestTask) -> TestResult | None:
-        return self._finished.get((task.key, task.attempt))
-
-    def _poll_inner(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return what happened, after journaling it."""
         events = self._inner.poll(timeout_s)
         results = [event.result for event in events if isinstance(event, TaskFinished)]
-        if not results or self._is_broken:
+        if not results or self._journal is None:
             return events
         try:
             self._journal.add([result for result in results if not result.status.is_cancelled])
         except OSError as error:
-            # Nothing more is written, so that the journal has no gaps.
-            self._is_broken = True
+            self._journal = None  # Nothing more is written, so that the journal has no gaps.
             text = (
                 f"the journal of this run cannot be written: {error.strerror};"
                 " --resume would rerun the files that finish from now on"
@@ -94,25 +69,16 @@ class JournaledBackend(_AnsweringBackend):
         return events
 
 
-class CachedBackend(_AnsweringBackend):
-    """Reports cached files as passed.
-
-    Args:
-        inner: runs all other files.
-        cached: paths of the cached files.
-    """
-
-    def __init__(self, inner: Backend, cached: Collection[str]) -> None:
-        super().__init__(inner)
-        self._cached = frozenset(cached)
-
-    def _known_result(self, task: TestTask) -> TestResult | None:
-        if task.file_path not in self._cached:
-            return None
-        return TestResult(
+def cached_results(plan: RunPlan, cached: Collection[str]) -> FinishedAttempts:
+    """Return the results of the cached files of a plan, given by their paths: they passed."""
+    tasks = (planned.task for planned in plan.files if planned.file.path in cached)
+    return {
+        (task.key, task.attempt): TestResult(
             file_path=task.file_path,
             status=Status.PASS,
             attempt=task.attempt,
             runner=task.runner,
             is_cached=True,
         )
+        for task in tasks
+    }

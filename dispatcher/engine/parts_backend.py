@@ -34,11 +34,7 @@ class _FileInParts(Struct):
 
 
 class PartsBackend(WrappedBackend):
-    """Submits a task for each part of a task that has parts.
-
-    Args:
-        inner: runs the tasks.
-    """
+    """Submits a task for each part of a task that has parts."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
@@ -72,17 +68,14 @@ class PartsBackend(WrappedBackend):
         """
         tasks = self._inner.withdraw()
         parts = Counter(task.file_path for task in tasks if task.selection.part is not None)
-        whole = [
-            self._files.pop(path).task for path, count in parts.items() if self._is_untouched(path, count)
-        ]
+        # None of their parts has started; the event of a start may not have been read yet.
+        untouched = [path for path, count in parts.items() if count == len(self._files[path].task.parts)]
+        whole = [self._files.pop(path).task for path in untouched]
         for task in tasks:
             if task.selection.part is not None and task.file_path in self._files:
-                self._ended += self._end(self._files[task.file_path], _not_run(task))
+                result = TestResult.without_run(task, Status.CANCELLED, "not run: the run was stopped")
+                self._ended += self._end(self._files[task.file_path], result)
         return (*(task for task in tasks if task.selection.part is None), *whole)
-
-    def _is_untouched(self, path: str, withdrawn: int) -> bool:
-        """Whether no part of a file has started; the event of a start may not have been read yet."""
-        return withdrawn == len(self._files[path].task.parts)
 
     def usage(self) -> Usage:
         """Return the usage of the running files, each with the sum of its running parts."""
@@ -122,7 +115,3 @@ class PartsBackend(WrappedBackend):
             return ()
         del self._files[file.task.file_path]
         return (TaskFinished(task=file.task, result=join_parts(file.results)),)
-
-
-def _not_run(task: TestTask) -> TestResult:
-    return TestResult.without_run(task, Status.CANCELLED, "not run: the run was stopped")

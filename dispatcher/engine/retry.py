@@ -82,7 +82,7 @@ class AttemptContext(Struct, frozen=True, kw_only=True):
     """
     failures: int = 0
     """Earlier failed attempts at the file; without this one, without evicted ones, and without those
-    forked or in parts that were repeated because they were not fair.
+    forked or in parts that were repeated because the file was not the cause.
     """
     forked_status: Status | None = None
     """The status of the forked attempt that was verified; None: none was."""
@@ -131,8 +131,6 @@ def next_attempt(
     """Return the attempt that follows this one; None: the verdict is final.
 
     Args:
-        task: the attempt that finished.
-        context: what happened before.
         budget_bytes: the memory budget of all files together, which bounds every prediction; None: unknown
             here.
     """
@@ -245,8 +243,8 @@ def needs_verification(task: TestTask, result: TestResult, policy: RetryPolicy) 
 
 
 def is_inconclusive(result: TestResult, *, context: AttemptContext, policy: RetryPolicy) -> bool:
-    """Whether an attempt after a provisional verdict leaves the verdict unchanged: it was stopped, or was not
-    fair.
+    """Whether an attempt after a provisional verdict leaves the verdict unchanged: it was stopped, or did not
+    fail through the file's fault.
     """
     if context.reason is RerunReason.VERIFY_PASS and not policy.verifies_forks:
         return result.is_evicted or result.status.is_infrastructure or result.status.is_cancelled

@@ -57,17 +57,17 @@ def verdict_position(
 def _could_count(
     attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], position: int
 ) -> bool:
-    """Whether an attempt may be the verdict: not one that was part of a proof, or that was not fair."""
+    """Whether an attempt may be the verdict: not one of a proof, or one that the file did not make fail."""
     attempt = attempts[position]
     following = reasons[position + 1] if position + 1 < len(reasons) else None
     was_checked = following in (RerunReason.VERIFY_FAILURE, RerunReason.WHOLE)
-    is_unfair = attempt.status.is_infrastructure and (
+    has_other_cause = attempt.status.is_infrastructure and (
         attempt.isolation is Isolation.FORK or following is RerunReason.WHOLE
     )
     is_proof = reasons[position] in (RerunReason.VERIFY_PASS, RerunReason.EXCLUSIVE) or (
         reasons[position] is RerunReason.RECHECK and RerunReason.VERIFY_PASS in reasons
     )
-    return not is_proof and not (is_unfair and was_checked)
+    return not is_proof and not (has_other_cause and was_checked)
 
 
 TAIL_CHARACTERS = 64 * 1024

@@ -19,8 +19,6 @@ from dispatcher.model.plan import TestFile
 from dispatcher.model.usage_stats import Baseline, UsageStats, larger_of
 from passmuster.model.status import Isolation, Status
 
-__all__ = ["FileHistory", "ForkObservation", "UsageStats"]
-
 
 class ForkObservation(StrEnum):
     """What is known about forking the current version of a file."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +28,6 @@ from dispatcher.history.merge import (
     is_unsteady,
     merge_attempt,
     read_earlier_runs,
-    read_outcomes,
 )
 from dispatcher.inputs.record import InputRecord, decode_record, encode_record, make_records
 from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, VerdictSettled
@@ -41,6 +41,8 @@ from passmuster.settings.values import on_one_line
 
 MAX_FILES = 20_000
 """The maximum number of files, about 20 MB if each has 15 tests; beyond it the longest unseen are dropped."""
+
+Answer = TypeVar("Answer")
 
 _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 
@@ -92,20 +94,12 @@ class History:
         _apply(rows, self._pending)
         return rows
 
-    def load_outcomes(self, path: str) -> tuple[tuple[Status, ...], ...]:
-        """Return how the last runs of one file ended, oldest first, each run with all its attempts."""
-        row = self._read_all().get(path)
-        rows = {} if row is None else {path: row}
-        _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
-        return read_outcomes(rows[path].outcomes) if path in rows else ()
-
     def load_earlier_runs(
         self, paths: Collection[str], *, run_id: str, or_unsteady: Collection[str] = ()
     ) -> dict[str, tuple[EarlierRun, ...]]:
         """Return the last runs of files, oldest first, without the run `run_id`.
 
         Args:
-            paths: the files.
             or_unsteady: more files, of which only those are returned that did not always pass at once.
         """
         rows = self._read_all()
@@ -123,7 +117,8 @@ class History:
         Args:
             finding: derived from all attempts of that run at the file; None: none, or not yet.
         """
-        self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
+        result = replace(result, output="", inputs=None)  # It may be large, and the history does not need it.
+        self._pending.append(AttemptSample(file=file, run_id=run_id, result=result, finding=finding))
 
     def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
         """Record the verdict on a file, after its last attempt was recorded.
@@ -133,8 +128,9 @@ class History:
             finding: derived from all attempts; None: none.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
-        attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
-        self._pending.append(replace(attempt, verdict=status))
+        self._pending.append(
+            AttemptSample(file=file, run_id=run_id, result=nothing_new, finding=finding, verdict=status)
+        )
 
     def load_runs(self) -> KnownRuns:
         """Return the whole history, with what files read as far as that can be read."""
@@ -152,11 +148,7 @@ class History:
         """Write what was recorded, in one transaction. A full disk or a missing permission never raises."""
         if not self._pending and not self._pending_inputs:
             return
-        try:
-            if self._connection is not None:
-                self._write(self._connection)
-        except sqlite3.Error as exc:
-            self._recover(exc)
+        self._use_file(self._write)
         if self._connection is None:
             _apply(self._in_memory, self._pending)
             self._pending.clear()
@@ -209,16 +201,27 @@ class History:
             return None
 
     def _read_all(self) -> dict[str, FileHistory]:
-        for _ in range(2):
+        rows = self._use_file(history_schema.read_rows)
+        if rows is not None:
+            # Kept in memory, so that this run loses nothing if the file becomes unusable later.
+            self._in_memory = rows
+        return dict(self._in_memory)
+
+    def _use_file(self, step: Callable[[sqlite3.Connection], Answer]) -> Answer | None:
+        """Return the answer of a step, repeated on a new file if this one is broken; None: it failed."""
+        for is_new in (False, True):
             if self._connection is None:
                 break
             try:
-                # Kept in memory, so that this run loses nothing if the file becomes unusable later.
-                self._in_memory = history_schema.read_rows(self._connection)
-                break
+                return step(self._connection)
             except sqlite3.Error as exc:
-                self._recover(exc, retry=False)
-        return dict(self._in_memory)
+                self._connection.close()
+                self._connection = None
+                if _is_broken(exc) and not is_new:
+                    self._connection = self._rebuild(exc, proven_inode=self._inode)
+                else:
+                    self._give_up(exc)
+        return None
 
     def _write(self, connection: sqlite3.Connection) -> None:
         paths = list(dict.fromkeys(attempt.file.path for attempt in self._pending))
@@ -232,24 +235,6 @@ class History:
             history_schema.write_inputs(connection, self._pending_inputs)
         self._pending.clear()
         self._pending_inputs.clear()
-
-    def _recover(self, error: sqlite3.Error, *, retry: bool = True) -> None:
-        """Rebuild a file that turned out to be broken, or continue in memory."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if not _is_broken(error):
-            self._give_up(error)
-            return
-        self._connection = self._rebuild(error, proven_inode=self._inode)
-        if self._connection is None or not retry:
-            return
-        try:
-            self._write(self._connection)
-        except sqlite3.Error as exc:
-            self._connection.close()
-            self._connection = None
-            self._give_up(exc)
 
     def _give_up(self, error: Exception) -> None:
         """Warn once that nothing will be kept."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation
 from dispatcher.history.test_times import measured_tests, write_tests
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
+from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 
@@ -46,65 +47,43 @@ _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
 
 class AttemptSample(Struct, frozen=True, kw_only=True):
-    """One finished attempt, reduced to what the history needs.
-
-    `finding` is derived from all attempts of the run at the file, and given with the last of them; None: no
-    finding. `verdict` is the file's verdict if an earlier attempt decided it; None: this attempt's status is
-    the verdict.
-    """
+    """One finished attempt, for the history."""
 
     file: TestFile
     run_id: str
-    status: Status
-    is_evicted: bool
-    duration_s: float
-    cpu_s: float | None
-    peak_bytes: int | None
-    is_forked: bool = False
-    is_in_parts: bool = False
-    is_of_some_tests: bool = False
-    """Whether only some of its tests ran: the user selected them, or other shards run the others."""
+    result: TestResult
     finding: Finding | None = None
+    """Derived from all attempts of the run at the file, and given with the last of them; None: no finding."""
     verdict: Status | None = None
-    failing_tests: tuple[str, ...] = ()
-    passing_tests: frozenset[str] = frozenset()  # only of a file of which some tests ran
-    test_times: str = ""  # only of a whole file that passed
+    """The verdict of the file if an earlier attempt decided it; None: that of this attempt."""
 
-    @classmethod
-    def of(
-        cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
-    ) -> AttemptSample:
-        """Reduce a result; of its output and test cases only the names of failing ones are kept."""
-        failing = names_of_tests(result, is_bad=True)
-        is_of_some_tests = not file.selection.is_whole_file or result.is_partial
-        return cls(
-            file=file,
-            run_id=run_id,
-            status=result.status,
-            is_evicted=result.is_evicted,
-            duration_s=max(result.duration, 0.0),
-            cpu_s=result.cpu_s,
-            peak_bytes=result.peak_bytes,
-            is_forked=result.isolation is Isolation.FORK,
-            is_in_parts=bool(result.parts),
-            finding=finding,
-            failing_tests=failing if len(failing) <= MAX_FAILING_TESTS else (),
-            is_of_some_tests=is_of_some_tests,
-            passing_tests=frozenset(names_of_tests(result, is_bad=False))
-            if is_of_some_tests
-            else frozenset(),
-            test_times=write_tests(measured_tests(result)) if result.status.is_pass else "",
-        )
+    @property
+    def is_forked(self) -> bool:
+        """Whether it was forked."""
+        return self.result.isolation is Isolation.FORK
+
+    @property
+    def is_of_some_tests(self) -> bool:
+        """Whether only some of its tests ran: the user selected them, or other shards run the others."""
+        return not self.file.selection.is_whole_file or self.result.is_partial
+
+    @property
+    def failing_tests(self) -> tuple[str, ...]:
+        """The tests that failed; empty: none, too many, or something else failed."""
+        failing = names_of_tests(self.result, is_bad=True)
+        return failing if len(failing) <= MAX_FAILING_TESTS else ()
 
 
 def _merge_selected(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
     """Return the history of a file after an attempt at some of its tests: only which tests fail changes."""
-    if old is None or attempt.status.is_cancelled or attempt.status.is_infrastructure:
+    status, failed = attempt.result.status, attempt.failing_tests
+    if old is None or status.is_cancelled or status.is_infrastructure:
         return old
-    if attempt.status.is_failure and not attempt.failing_tests:
-        return replace(old, last_status=attempt.status, failing_tests=())
-    still = (test for test in old.failing_tests if test not in attempt.passing_tests)
-    failing = tuple(dict.fromkeys((*still, *attempt.failing_tests)))[:MAX_FAILING_TESTS]
+    if status.is_failure and not failed:
+        return replace(old, last_status=status, failing_tests=())
+    passed = frozenset(names_of_tests(attempt.result, is_bad=False))
+    still = (test for test in old.failing_tests if test not in passed)
+    failing = tuple(dict.fromkeys((*still, *failed)))[:MAX_FAILING_TESTS]
     if failing:
         return replace(old, last_status=Status.FAIL, failing_tests=failing)
     return replace(old, last_status=Status.PASS, failing_tests=()) if old.failing_tests else old
@@ -113,23 +92,25 @@ def _merge_selected(old: FileHistory | None, attempt: AttemptSample) -> FileHist
 def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistory | None:
     """Return the history of a file after `attempt`; None: still nothing.
 
-    An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. An attempt
-    that was not fair only leaves its verdict. One that exceeded a limit gives lower bounds of time and
-    memory. Any other is averaged in. The values of forked and of spawned attempts are kept apart.
+    An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. Of an attempt
+    that failed through no fault of the file, only the verdict is kept. One that exceeded a limit gives lower
+    bounds of time and memory. Any other is averaged in. The values of forked and of spawned attempts are kept
+    apart.
 
     A file that passed when forked is verified when it passes a spawned attempt, also one of a later run. The
     findings about forking and about parallel runs are discarded when the file changes.
     """
     if attempt.is_of_some_tests:
         return _merge_selected(old, attempt)
+    result = attempt.result
     size_bytes, mtime_ns = attempt.file.size_bytes, attempt.file.mtime_ns
     known = old or FileHistory(
         path=attempt.file.path, last_status=Status.CANCELLED, size_bytes=size_bytes, mtime_ns=mtime_ns
     )
-    if attempt.is_evicted or attempt.status.is_cancelled:
-        if attempt.peak_bytes is not None and (old is not None or attempt.is_evicted):
+    if result.is_evicted or result.status.is_cancelled:
+        if result.peak_bytes is not None and (old is not None or result.is_evicted):
             usage = _usage(known, attempt)
-            peak_bytes = max(usage.peak_bytes or 0, attempt.peak_bytes)
+            peak_bytes = max(usage.peak_bytes or 0, result.peak_bytes)
             known = _with_usage(known, attempt, replace(usage, peak_bytes=peak_bytes))
         elif old is None:
             return None
@@ -140,18 +121,18 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         known = replace(known, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
     if known.forking is ForkObservation.UNVERIFIED:
         known = replace(known, forking=_verify(attempt))
-    if not attempt.status.is_infrastructure:
-        known = _with_usage(known, attempt, _measure(_usage(known, attempt), attempt))
+    if not result.status.is_infrastructure:
+        known = _with_usage(known, attempt, _measure(_usage(known, attempt), result))
     known = replace(
         known,
-        last_status=attempt.status,
+        last_status=result.status,
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
         outcomes=_append_outcome(known, attempt),
         measurements=_append_measurement(known, attempt),
         last_run_id=attempt.run_id,
         failing_tests=attempt.failing_tests,
-        test_times=attempt.test_times if attempt.status.is_pass else known.test_times,
+        test_times=write_tests(measured_tests(result)) if result.status.is_pass else known.test_times,
         is_indivisible=known.is_indivisible and known.size_bytes == size_bytes,
     )
     return _with_finding(known, attempt.finding)
@@ -159,7 +140,7 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
 
 def _verify(attempt: AttemptSample) -> ForkObservation:
     """Return what is known about forking a file that passed when forked, after a further attempt."""
-    if attempt.status.is_pass:
+    if attempt.result.status.is_pass:
         return ForkObservation.UNVERIFIED if attempt.is_forked else ForkObservation.CONFIRMED
     return ForkObservation.UNKNOWN
 
@@ -215,29 +196,30 @@ def _earlier_run(statuses: tuple[Status, ...], text: str) -> EarlierRun:
     )
 
 
-def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
-    """Return `known` with the attempt's time and memory merged in."""
-    broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
+def _measure(known: UsageStats, result: TestResult) -> UsageStats:
+    """Return `known` with the time and memory of an attempt merged in."""
+    seconds, used_s = max(result.duration, 0.0), result.cpu_s
+    broke_limit = result.status in (Status.TIMEOUT, Status.MEMORY)
     if broke_limit:
-        duration_s = max(known.duration_s, attempt.duration_s)
-        cpu_s = max(known.cpu_s or 0.0, attempt.cpu_s or 0.0) or None
+        duration_s = max(known.duration_s, seconds)
+        cpu_s = max(known.cpu_s or 0.0, used_s or 0.0) or None
     elif known.runs == 0:
-        duration_s, cpu_s = attempt.duration_s, attempt.cpu_s
+        duration_s, cpu_s = seconds, used_s
     else:
-        duration_s = _blend(known.duration_s, attempt.duration_s)
-        cpu_s = known.cpu_s if attempt.cpu_s is None else attempt.cpu_s
-        if known.cpu_s is not None and attempt.cpu_s is not None:
-            cpu_s = _blend(known.cpu_s, attempt.cpu_s)
+        duration_s = _blend(known.duration_s, seconds)
+        cpu_s = known.cpu_s if used_s is None else used_s
+        if known.cpu_s is not None and used_s is not None:
+            cpu_s = _blend(known.cpu_s, used_s)
     # A part needs at most what the whole file needs.
-    is_lower_bound = broke_limit or attempt.is_in_parts
-    peak_bytes = _highest(known.peak_bytes, attempt.peak_bytes, is_lower_bound=is_lower_bound)
+    is_lower_bound = broke_limit or bool(result.parts)
+    peak_bytes = _highest(known.peak_bytes, result.peak_bytes, is_lower_bound=is_lower_bound)
     return UsageStats(
         duration_s=duration_s,
         cpu_s=cpu_s,
         peak_bytes=None if peak_bytes is None else int(peak_bytes),
         runs=known.runs + 1,
-        max_s=_highest(known.max_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
-        max_cpu_s=_highest(known.max_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
+        max_s=_highest(known.max_s, seconds, is_lower_bound=broke_limit) or 0.0,
+        max_cpu_s=_highest(known.max_cpu_s, used_s, is_lower_bound=broke_limit),
     )
 
 
@@ -256,9 +238,9 @@ def _blend(old_s: float, new_s: float) -> float:
 def _append_outcome(known: FileHistory, attempt: AttemptSample) -> str:
     runs = known.outcomes.split(_RUN_SEPARATOR) if known.outcomes else []
     if known.last_run_id == attempt.run_id and runs:
-        runs[-1] = (runs[-1] + _LETTERS[attempt.status])[-_ATTEMPTS_KEPT:]
+        runs[-1] = (runs[-1] + _LETTERS[attempt.result.status])[-_ATTEMPTS_KEPT:]
     else:
-        runs.append(_LETTERS[attempt.status])
+        runs.append(_LETTERS[attempt.result.status])
     return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])
 
 
@@ -266,7 +248,7 @@ def _append_measurement(known: FileHistory, attempt: AttemptSample) -> str:
     runs = known.measurements.split(_RUN_SEPARATOR) if known.measurements else []
     if known.last_run_id == attempt.run_id and runs:
         return known.measurements
-    is_measured = not attempt.status.is_infrastructure
-    peak = "" if attempt.peak_bytes is None else attempt.peak_bytes
-    runs.append(f"{attempt.duration_s:.3f},{peak}" if is_measured else "")
+    result = attempt.result
+    peak = "" if result.peak_bytes is None else result.peak_bytes
+    runs.append("" if result.status.is_infrastructure else f"{max(result.duration, 0.0):.3f},{peak}")
     return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from msgspec import ValidationError, convert, structs
 
-from dispatcher.history.file_history import FileHistory, UsageStats
+from dispatcher.history.file_history import FileHistory
+from dispatcher.model.usage_stats import UsageStats
 
 FILE_NAME = "history.sqlite3"
 BROKEN_NAME = "history.sqlite3.broken"

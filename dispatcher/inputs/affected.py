@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dispatcher.inputs.record import InputRecord
-from dispatcher.inputs.tree_state import ABOVE, FILE, MODULE, TreeState, input_of, kind_of, names_of
+from dispatcher.inputs.tree_state import ABOVE, FILE, LINKS, MODULE, TreeState, input_of, split_key
 from passmuster.model.status import Status
 
 if TYPE_CHECKING:
@@ -112,13 +112,15 @@ class AffectedFiles:
 
 def _difference(key: str, before: str, now: str) -> str:
     what = input_of(key)
-    if kind_of(key) == ABOVE:
+    kind, folder, pattern = split_key(key)
+    if kind == ABOVE:
         return f"a configuration file of pytest above {what} changed"
-    if kind_of(key) == FILE:
+    if kind == FILE:
         return f"{what} is new" if not before else f"{what} is gone" if not now else f"{what} changed"
-    if kind_of(key) == MODULE:
+    if kind == LINKS:
+        return f"the symbolic links in {what} changed"
+    if kind == MODULE:
         return f"module {what} was {before or 'missing'} and is {now or 'missing'}"
-    folder, pattern = names_of(key)
     return f"the names {pattern} in {folder} changed"
 
 

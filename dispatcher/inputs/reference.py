@@ -12,12 +12,10 @@ from dispatcher.inputs.tree_state import (
     ABOVE,
     FILE,
     GENERATED,
+    LINKS,
     MODULE,
-    folder_and_name,
     folders_of,
-    input_of,
-    kind_of,
-    names_of,
+    split_key,
 )
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.settings.values import MERGE_BASE, on_one_line
@@ -45,7 +43,7 @@ class Changes:
     """What differs from a commit.
 
     Args:
-        reference: the commit, as people are told it.
+        reference: the commit, as shown to the user.
         changed: paths relative to the root whose content differs; a submodule stands for what is in it.
         moved: those of them that exist only in the commit or only in the tree.
     """
@@ -57,20 +55,17 @@ class Changes:
 
     def concern(self, key: str) -> bool:
         """Return whether an input differs; the modules of a `sys.path` are asked for by `modules_in`."""
-        kind = kind_of(key)
-        if kind == ABOVE:
+        kind, folder, name = split_key(key)
+        if kind in (ABOVE, LINKS):
             return False  # It is the same as in the last passing run.
         if kind == FILE:
-            path = input_of(key)
             # A changed submodule, or another repository, stands for everything in it.
-            return path in self._changed or not self._changed.isdisjoint(folders_of(path))
+            return name in self._changed or not self._changed.isdisjoint(folders_of(name))
         if kind == MODULE:
-            folder, name = folder_and_name(key)
             return name in self.modules_in(folder)
-        folder, pattern = names_of(key)
         prefix = "" if folder == "." else f"{folder}/"
         return any(
-            _matches(path.removeprefix(prefix), pattern) for path in self._moved if path.startswith(prefix)
+            _matches(path.removeprefix(prefix), name) for path in self._moved if path.startswith(prefix)
         )
 
     def modules_in(self, folder: str) -> Set[str]:

@@ -5,6 +5,7 @@ A key names an input, and its state is a short text that differs when the input 
     file PATH             a digest of the content; empty: there is no such file
     names FOLDER PATTERN  a digest of the names that match; empty: there is no such folder
     module PLACE          the forms in which a module exists there (`.py`, folder, package); empty: in none
+    links FOLDER          a digest of the symbolic links in a folder and of where they lead; empty: none
     above the root        a digest of what pytest may read in the folders above it; empty: nothing
 """
 
@@ -15,14 +16,15 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
 from passmuster.model.inputs import FileInputs
 
-FILE, NAMES, MODULE, ABOVE = "file ", "names ", "module ", "above "
+FILE, NAMES, MODULE, LINKS, ABOVE = "file ", "names ", "module ", "links ", "above "
 """How keys begin."""
 
 _SEPARATOR = "\0"
@@ -31,8 +33,6 @@ _SEPARATOR = "\0"
 _DIGEST_BYTES = 10
 _MAX_HASHED_BYTES = 64 * 1024 * 1024
 """Larger files are compared by size and time."""
-
-_CHUNK_BYTES = 1 << 20
 
 _RACY_S = 0.05
 """A file that changed less than this ago may change again without its time showing it: file systems tick."""
@@ -68,7 +68,6 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
 
     Args:
         path: the test file, relative to the root.
-        inputs: what it has read.
         modules_in: returns the names of the modules that a folder has.
     """
     yield from (FILE + each for each in (path, *inputs.read, *inputs.absent))
@@ -82,6 +81,8 @@ def keys_of(path: str, inputs: FileInputs, modules_in: ModulesIn) -> Iterator[st
     for folder in folders_of(path):
         yield from (FILE + _join(folder, name) for name in CONFIGURATION)
         yield from (MODULE + _join(folder, name) for name in _LOOKED_FOR)
+    # No audit event tells that a link is followed: a file is recorded by the path that it is opened by.
+    yield from (LINKS + (folder or ".") for folder in _folders_above((path, *inputs.read)))
     yield _ABOVE_THE_ROOT
 
 
@@ -89,39 +90,28 @@ def modules_of(states: Mapping[str, str]) -> ModulesIn:
     """Return a function that gives the modules of a folder, as far as `states` has them."""
     found: dict[str, set[str]] = {}
     for key in states:
-        kind, place = _split(key)
+        kind, folder, name = split_key(key)
         if kind == MODULE:
-            folder, _, name = place.rpartition("/")
             found.setdefault(folder, set()).add(name)
     return lambda folder: found.get("" if folder == "." else folder, frozenset())
 
 
-def kind_of(key: str) -> str:
-    """Return which of `FILE`, `NAMES`, `MODULE`, `ABOVE` a key is."""
-    return _split(key)[0]
+def split_key(key: str) -> tuple[str, str, str]:
+    """Return the kind of a key (`FILE`, `NAMES`, `MODULE`, `LINKS`, `ABOVE`), its folder, and its name.
+
+    The name is that of a module, or a pattern of names. A file has its whole path as name, and no folder.
+    """
+    kind, space, rest = key.partition(" ")
+    kind += space
+    separator = {NAMES: _SEPARATOR, MODULE: "/"}.get(kind)
+    folder, _, name = rest.rpartition(separator) if separator else ("", "", rest)
+    return kind, folder, name
 
 
 def input_of(key: str) -> str:
-    """Return the input that a key stands for, as people write it."""
-    kind, rest = _split(key)
-    return _join(*names_of(key)) if kind == NAMES else rest
-
-
-def names_of(key: str) -> tuple[str, str]:
-    """Return the folder and the pattern of a key for names."""
-    folder, _, pattern = _split(key)[1].partition(_SEPARATOR)
-    return folder, pattern
-
-
-def folder_and_name(key: str) -> tuple[str, str]:
-    """Return the folder and the name of a key for a module."""
-    folder, _, name = _split(key)[1].rpartition("/")
-    return folder, name
-
-
-def _split(key: str) -> tuple[str, str]:
-    kind, space, rest = key.partition(" ")
-    return kind + space, rest
+    """Return the input that a key stands for, as shown to the user."""
+    _, folder, name = split_key(key)
+    return _join(folder, name)
 
 
 def _join(folder: str, name: str) -> str:
@@ -135,6 +125,17 @@ def folders_of(path: str) -> Iterator[str]:
         yield path
 
 
+def _folders_above(paths: Iterable[str]) -> set[str]:
+    """Return all folders from those of files up to the root; those of files elsewhere are left out."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder not in found and not path.startswith("/"):
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
 class _Known(Struct):
     """A digest, and the state of the file that it belongs to."""
 
@@ -144,11 +145,7 @@ class _Known(Struct):
 
 
 class TreeState:
-    """Reads states, each once; digests also survive `refresh` while a file is the same.
-
-    Args:
-        root: the project's root.
-    """
+    """Reads states, each once; digests also survive `refresh` while a file is the same."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
@@ -172,9 +169,16 @@ class TreeState:
     def _read(self, key: str) -> tuple[str, float]:
         known = self._states.get(key)
         if known is None:
-            kind, rest = _split(key)
-            read = {FILE: self._file, NAMES: self._names, MODULE: self._module, ABOVE: self._above}[kind]
-            known = self._states[key] = read(rest)
+            kind, folder, name = split_key(key)
+            if kind == FILE:
+                known = self._file(name)
+            elif kind == LINKS:
+                known = self._links(name)
+            elif kind == ABOVE:
+                known = self._above()
+            else:
+                known = (self._names if kind == NAMES else self._module)(folder, name)
+            self._states[key] = known
         return known
 
     def _path(self, path: str) -> str:
@@ -204,8 +208,7 @@ class TreeState:
                 self._digests[path] = known
         return known.digest
 
-    def _names(self, rest: str) -> tuple[str, float]:
-        folder, _, pattern = rest.partition(_SEPARATOR)
+    def _names(self, folder: str, pattern: str) -> tuple[str, float]:
         full = self._path(folder)
         try:
             changed_at = os.stat(full).st_ctime
@@ -218,8 +221,7 @@ class TreeState:
         except OSError:
             return "", 0.0
 
-    def _module(self, place: str) -> tuple[str, float]:
-        folder, _, name = place.rpartition("/")
+    def _module(self, folder: str, name: str) -> tuple[str, float]:
         forms, changed_at = [], 0.0
         for entry in self._entries(folder).get(name, ()):
             try:
@@ -234,7 +236,19 @@ class TreeState:
             changed_at = max(changed_at, at)
         return ", ".join(sorted(forms)), changed_at
 
-    def _above(self, _: str) -> tuple[str, float]:
+    def _links(self, folder: str) -> tuple[str, float]:
+        found, changed_at = [], 0.0
+        try:
+            for entry in os.scandir(self._path(folder)):
+                # Editors lock files by hidden links.
+                if entry.is_symlink() and not entry.name.startswith("."):
+                    found.append(f"{entry.name} {os.readlink(entry.path)}")
+                    changed_at = max(changed_at, entry.stat(follow_symlinks=False).st_ctime)
+        except OSError:
+            return "", 0.0
+        return _hash_names(sorted(found)) if found else "", changed_at
+
+    def _above(self) -> tuple[str, float]:
         places = (
             os.path.join(folder, name)
             for folder in Path(self._root).parents
@@ -277,11 +291,8 @@ def _form_of_folder(path: str) -> tuple[str, float]:
 
 
 def _hash_file(path: str) -> str:
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=_DIGEST_BYTES)).hexdigest()
 
 
 def _hash_names(names: Sequence[str]) -> str:

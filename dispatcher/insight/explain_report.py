@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from msgspec import to_builtins
 
@@ -13,9 +13,8 @@ from dispatcher.model.plan import PlannedFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import MEMORY_MARGIN
-from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
-from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.text import JsonValue, first_texts, json_fields, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 _MAX_REASONS = 5
@@ -40,152 +39,143 @@ _RERUN_REASONS = {
 }
 
 
+_Facts = Iterator[tuple[str, str]]
+"""Names, each with a text that may have control characters."""
+
+
 def explain_lines(what: Explanation) -> list[str]:
     """Return the lines."""
     label = one_line(what.file.label)
-    waits = [
-        _line("running now", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
-    ]
-    if what.never_ran:
-        return [f"{label} never ran here{_place_text(what)}", *waits]
-    lines = [label, *_now_lines(what), *waits, ""]
+    waits = list(_aligned(("running now", f"the run of process {pid} {wait}") for pid, wait in what.waits))
+    if what.never_ran and what.planned is not None:
+        place = f"number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
+        return [f"{label} never ran here; it is {place}", *waits]
+    lines = [label, *_aligned(_now(what)), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
-        lines += _named_tests("failed tests", what.known.failing_tests if what.known is not None else (), 2)
+        lines += _aligned(_failed_tests(what.known.failing_tests if what.known is not None else ()))
     else:
         lines += _run_lines(what.last, what.limit_bytes, what.file.selection.tests)
     if what.planned is not None:
-        lines += ["", "Next run", *_next_lines(what, what.planned)]
+        lines += ["", "Next run", *_aligned(_next_run(what, what.planned))]
     if what.outcomes:
         runs = "  ".join(" > ".join(map(str, run)) for run in what.outcomes)
         lines += ["", f"Last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
     return lines
 
 
-def _place_text(what: Explanation) -> str:
+def _aligned(facts: Iterable[tuple[str, str]], indent: int = 2) -> Iterator[str]:
+    for name, text in facts:
+        yield f"{' ' * indent}{name.ljust(_WIDTH + 2 - indent)}  {one_line(text)}"
+
+
+def _now(what: Explanation) -> _Facts:
     if what.planned is None:
-        return ""
-    return f"; it is number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
-
-
-def _line(name: str, text: str, *, indent: int = 2) -> str:
-    return f"{' ' * indent}{name.ljust(_WIDTH + 2 - indent)}  {text}"
-
-
-def _now_lines(what: Explanation) -> Iterator[str]:
-    if what.planned is None:
-        yield _line("now", "it no longer exists")
+        yield "now", "it no longer exists"
         return
     if not what.is_found:
-        yield _line("now", "not found by discovery: it runs only if you name it")
-    yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
+        yield "now", "not found by discovery: it runs only if you name it"
+    yield "changed", "yes, since it last ran" if what.is_changed else "no"
     reasons = what.affected[:_MAX_REASONS] or ("no: all that it read when it last passed is the same",)
     for number, reason in enumerate(reasons):
-        yield _line("" if number else "affected", one_line(reason))
+        yield "" if number else "affected", reason
 
 
 def _run_lines(run: PastRun, limit_bytes: int, tests: Sequence[str]) -> Iterator[str]:
     state = "" if run.is_complete else ", interrupted or still running"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
-    reasons = rerun_reasons([attempt.result for attempt in run.attempts])
-    for attempt, reason in zip(run.attempts, reasons, strict=True):
+    for attempt, reason in _with_reasons(run.attempts):
         result = attempt.result
-        yield _line(f"attempt {result.attempt}", _status_text(result))
+        error = f": {result.error}" if result.error else ""
+        evicted = " (evicted)" if result.is_evicted else ""
+        yield from _aligned([(f"attempt {result.attempt}", f"{result.status}{evicted}{error}")])
         if reason is not None:
-            yield _line("rerun reason", _RERUN_REASONS[reason], indent=4)
-        yield from _attempt_lines(attempt, limit_bytes)
-        yield from _test_lines(attempt, tests)
+            yield from _aligned([("rerun reason", _RERUN_REASONS[reason])], 4)
+        yield from _aligned(_attempt_facts(attempt, limit_bytes), 4)
+        yield from _aligned(_test_facts(attempt, tests), 4)
 
 
-def _status_text(result: TestResult) -> str:
-    reason = one_line(result.error)
-    evicted = " (evicted)" if result.is_evicted else ""
-    return f"{result.status}{evicted}" + (f": {reason}" if reason else "")
+def _with_reasons(attempts: Sequence[PastAttempt]) -> Iterator[tuple[PastAttempt, RerunReason | None]]:
+    yield from zip(attempts, rerun_reasons([attempt.result for attempt in attempts]), strict=True)
 
 
-def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
+def _attempt_facts(attempt: PastAttempt, limit_bytes: int) -> _Facts:
     result = attempt.result
     if result.started_at:
-        at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
+        at = datetime.fromtimestamp(result.started_at, tz=UTC)
         others = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
-        yield _line("started", f"{when}, {others} running", indent=4)
+        yield "started", f"{when}, {others} running"
     if result.start_delayed_by:
-        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a slot was free", indent=4)
-    worker = f"{one_line(result.worker)}, " if result.worker else ""
+        yield "waited for", f"{result.start_delayed_by}, although a slot was free"
+    worker = f"{result.worker}, " if result.worker else ""
     alone = ", exclusively throughout" if result.was_alone else ""
-    yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
-    yield _line("took", _time_text(result.duration, result.cpu_s), indent=4)
+    yield "where", f"{worker}slot {result.slot}{alone}"
+    yield "took", _time_text(result.duration, result.cpu_s)
     if result.peak_bytes is not None:
         limit = f" (current limit {format_bytes(limit_bytes)})" if limit_bytes else ""
-        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{limit}", indent=4)
-    note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
+        yield "memory", f"peak {format_bytes(result.peak_bytes)}{limit}"
+    note = f": {result.isolation_note}" if result.isolation_note else ""
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
-    by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
-    yield _line("process", f"{how}{by}{note}", indent=4)
+    by = f", by {result.interpreter}" if result.interpreter else ""
+    yield "process", f"{how}{by}{note}"
     if attempt.output:
-        yield _line("output", one_line(attempt.output), indent=4)
+        yield "output", attempt.output
 
 
-def _test_lines(attempt: PastAttempt, tests: Sequence[str]) -> Iterator[str]:
-    """Yield the lines about the tests of an attempt; those that the user named have lines of their own."""
+def _test_facts(attempt: PastAttempt, tests: Sequence[str]) -> _Facts:
+    """Yield what is known of the tests of an attempt; those that the user named have lines of their own."""
     cases = attempt.result.cases
     if cases:
         all_s = format_seconds(sum(case.seconds for case in cases))
         slowest = attempt.slowest_tests[:_MAX_TESTS]
-        shown = ", ".join(f"{one_line(name)} {format_seconds(seconds)}" for name, seconds in slowest)
+        shown = ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in slowest)
         slow = f"; the slowest: {shown}" if slowest else ""
-        yield _line("tests", f"{len(cases)} in {all_s}{slow}", indent=4)
-    yield from _named_tests("failed tests", attempt.failed_tests, 4)
+        yield "tests", f"{len(cases)} in {all_s}{slow}"
+    yield from _failed_tests(attempt.failed_tests)
     named = attempt.cases_of(tests)
     if tests and not named:
-        yield _line("", f"none of them is {one_line(', '.join(tests))}", indent=4)
+        yield "", f"none of them is {', '.join(tests)}"
     for name, case in named:
-        message = f": {one_line(case.message)}" if case.message else ""
-        yield _line("", f"{one_line(name)} {case.outcome}, {format_seconds(case.seconds)}{message}", indent=4)
+        message = f": {case.message}" if case.message else ""
+        yield "", f"{name} {case.outcome}, {format_seconds(case.seconds)}{message}"
 
 
-def _named_tests(head: str, names: Sequence[str], indent: int) -> Iterator[str]:
-    """Yield a line with the first of these tests, and the number of the others."""
+def _failed_tests(names: Sequence[str]) -> _Facts:
     if names:
-        more = len(names) - _MAX_TESTS
-        shown = ", ".join(map(one_line, names[:_MAX_TESTS]))
-        yield _line(head, f"{shown}, and {more} more" if more > 0 else shown, indent=indent)
+        yield "failed tests", ", ".join(first_texts(names, _MAX_TESTS))
 
 
-def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
+def _next_run(what: Explanation, planned: PlannedFile) -> _Facts:
     task = planned.task
-    yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
-    yield _line("process", what.start_method)
+    yield "order", f"number {what.position} of {what.total}: {planned.order_reason}"
+    yield "process", what.start_method
     if task.parts:
         longest_s = max(part.predicted_s or 0.0 for part in task.as_parts)
-        yield _line(
-            "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
-        )
+        yield "parts", f"{len(task.parts)}, the longest is expected to take {format_seconds(longest_s)}"
     elif what.known is not None and what.known.is_indivisible:
-        yield _line("parts", "none: in parts it was not the file that it is as a whole")
+        yield "parts", "none: in parts it was not the file that it is as a whole"
     if task.predicted_s is not None:
         waits = "; I/O-bound" if task.is_io_bound else ""
-        yield _line("expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
+        yield "expected", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}"
     else:
-        yield _line("expected", "unknown: it is assumed to take the median time")
+        yield "expected", "unknown: it is assumed to take the median time"
     reserved = "what files of this project, or of this machine, usually need: its own peak is unknown"
     if task.predicted_bytes is not None:
         reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
-    yield _line("reserved", reserved)
-    yield _line(
-        "memory limit", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all files"
-    )
-    yield _line("time limit", format_seconds(task.limits.timeout_s))
+    yield "reserved", reserved
+    limit, budget = format_bytes(what.limit_bytes), format_bytes(what.budget_bytes)
+    yield "memory limit", f"{limit} of {budget} for all files"
+    yield "time limit", format_seconds(task.limits.timeout_s)
     if task.exclusive:
-        yield _line("exclusive", "no other file runs at the same time: it failed in parallel")
+        yield "exclusive", "no other file runs at the same time: it failed in parallel"
     if planned.baseline is not None:
-        yield _line("known spawned", _figures_text(planned.baseline.spawned))
-        yield _line("known forked", _figures_text(planned.baseline.forked))
+        yield "known spawned", _figures_text(planned.baseline.spawned)
+        yield "known forked", _figures_text(planned.baseline.forked)
     if what.group_max is not None:
-        yield _line("group", f"{one_line(task.group)}, at most {what.group_max} at a time")
-    for patterns, said in what.overrides:
-        yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
+        yield "group", f"{task.group}, at most {what.group_max} at a time"
+    for patterns, settings in what.overrides:
+        yield "override", f"{patterns}: {settings}"
 
 
 def _figures_text(figures: UsageStats) -> str:
@@ -209,39 +199,16 @@ VERSION = 2
 
 def explain_json(what: Explanation) -> bytes:
     """Return the object."""
-    last = what.last
-    last_run: JsonValue = None
-    if last is not None:
-        reasons = rerun_reasons([attempt.result for attempt in last.attempts])
-        last_run = {
-            "run_id": last.run_id,
-            "complete": last.is_complete,
-            "attempts": [
-                _attempt(attempt, None if reason is None else str(reason), what.file.selection.tests)
-                for attempt, reason in zip(last.attempts, reasons, strict=True)
-            ],
-        }
     return json_line(
         {
             "version": VERSION,
-            "path": what.file.path,
-            "label": what.file.label,
-            "kind": str(what.file.kind),
-            "never_ran": what.never_ran,
-            "changed": what.is_changed,
-            "affected": list(what.affected),
-            "found": what.is_found,
+            **json_fields(what.file, "path", "label", "kind"),
+            **json_fields(what, "never_ran", "changed=is_changed", "affected", "found=is_found"),
             "waits": [
-                {
-                    "pid": pid,
-                    "what": waits.what,
-                    "duration_s": round(waits.seconds, 3),
-                    "needed_bytes": waits.needed_bytes,
-                    "held_by": waits.held_by,
-                }
+                {"pid": pid, **json_fields(waits, "what", "duration_s=seconds", "needed_bytes", "held_by")}
                 for pid, waits in what.waits
             ],
-            "last_run": last_run,
+            "last_run": None if what.last is None else _last(what.last, what.file.selection.tests),
             "next_run": None if what.planned is None else _next(what, what.planned),
             "failing_tests": [] if what.known is None else list(what.known.failing_tests),
             "outcomes": [[str(status) for status in run] for run in what.outcomes],
@@ -249,38 +216,29 @@ def explain_json(what: Explanation) -> bytes:
     )
 
 
-def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> dict[str, JsonValue]:
+def _last(run: PastRun, tests: Sequence[str]) -> dict[str, JsonValue]:
+    attempts: list[JsonValue] = [
+        _attempt(attempt, reason, tests) for attempt, reason in _with_reasons(run.attempts)
+    ]
+    return {**json_fields(run, "run_id", "complete=is_complete"), "attempts": attempts}
+
+
+def _attempt(attempt: PastAttempt, reason: RerunReason | None, tests: Sequence[str]) -> dict[str, JsonValue]:
     result = attempt.result
     return {
-        "attempt": result.attempt,
-        "status": str(result.status),
-        "error": result.error,
-        "attempt_reason": reason,
-        "started_at": result.started_at,
-        "after_s": round(attempt.after_s, 6),
-        "concurrent_files": attempt.concurrent_files,
-        "start_delayed_by": result.start_delayed_by,
-        "worker": result.worker,
-        "interpreter": result.interpreter,
-        "slot": result.slot,
-        "was_alone": result.was_alone,
-        "duration_s": round(result.duration, 6),
-        "cpu_s": result.cpu_s,
-        "peak_bytes": result.peak_bytes,
-        "isolation": str(result.isolation),
-        "isolation_note": result.isolation_note,
+        **json_fields(result, "attempt", "status", "error"),
+        "attempt_reason": None if reason is None else str(reason),
+        **json_fields(result, "started_at"),
+        **json_fields(attempt, "after_s", "concurrent_files"),
+        **json_fields(result, "start_delayed_by", "worker", "interpreter", "slot", "was_alone"),
+        **json_fields(result, "duration_s=duration", "cpu_s", "peak_bytes", "isolation", "isolation_note"),
         "tests": len(result.cases),
         "failed_tests": list(attempt.failed_tests),
         "slowest_tests": [
             {"name": name, "duration_s": round(seconds, 6)} for name, seconds in attempt.slowest_tests
         ],
         "named_tests": [
-            {
-                "name": name,
-                "outcome": str(case.outcome),
-                "duration_s": round(case.seconds, 6),
-                "message": case.message,
-            }
+            {"name": name, **json_fields(case, "outcome", "duration_s=seconds", "message")}
             for name, case in attempt.cases_of(tests)
         ],
         "output": attempt.output or None,
@@ -290,17 +248,13 @@ def _attempt(attempt: PastAttempt, reason: str | None, tests: Sequence[str]) -> 
 def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     task, baseline = planned.task, planned.baseline
     return {
-        "place": what.position,
-        "files": what.total,
+        **json_fields(what, "place=position", "files=total"),
         "order_reason": planned.order_reason,
         "parts": len(task.parts),
         "isolation": str(task.isolation),
         "isolation_reason": what.start_method,
-        "predicted_s": task.predicted_s,
-        "predicted_cpu_s": task.predicted_cpu_s,
-        "predicted_bytes": task.predicted_bytes,
-        "limit_bytes": what.limit_bytes,
-        "budget_bytes": what.budget_bytes,
+        **json_fields(task, "predicted_s", "predicted_cpu_s", "predicted_bytes"),
+        **json_fields(what, "limit_bytes", "budget_bytes"),
         "timeout_s": task.limits.timeout_s,
         "exclusive": task.exclusive,
         "spawned": None if baseline is None else to_builtins(baseline.spawned),

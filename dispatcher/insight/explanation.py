@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
@@ -17,40 +17,36 @@ from dispatcher.model.rerun_reason import RerunReason
 from passmuster.model.executor import OtherRuns
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status
-from passmuster.model.units import Amount, format_seconds
+from passmuster.model.units import format_seconds
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What is known about a file.
-
-    Args:
-        last: the reported run; None: no kept run ran the file.
-        known: its history; None: it has none.
-        outcomes: how its last runs ended, oldest first, each with all its attempts.
-        planned: its plan; None: it no longer exists.
-        place: its position in the order of the next run, from 1.
-        is_found: whether a run that does not name it finds it.
-        group_most: how many files of its group run at once; None: it is in none.
-        affected: why --changed would select it; empty: it would not.
-        waits: which resources, held by other runs on this machine, the project's active runs wait for, by
-            process ID.
-    """
+    """What is known about a file."""
 
     file: TestFile
     last: PastRun | None
+    """The reported run; None: no kept run ran the file."""
     known: FileHistory | None
+    """Its history; None: it has none."""
     outcomes: tuple[tuple[Status, ...], ...] = ()
+    """How its last runs ended, oldest first, each with all its attempts."""
     planned: PlannedFile | None = None
+    """Its plan for the next run, like all that follows; None: it no longer exists."""
     position: int = 0
+    """Its place in the order of the run, from 1."""
     total: int = 0
     is_found: bool = True
+    """Whether a run that does not name it finds it."""
     limit_bytes: int = 0
     budget_bytes: int = 0
     overrides: tuple[tuple[str, str], ...] = ()
     group_max: int | None = None
+    """How many files of its group run at once; None: it is in none."""
     start_method: str = ""
     waits: tuple[tuple[int, OtherRuns], ...] = ()
+    """What the project's active runs wait for because other runs on this machine hold it, by process ID."""
     affected: tuple[str, ...] = ()
+    """Why --changed would select it; empty: it would not."""
 
     @property
     def never_ran(self) -> bool:
@@ -85,26 +81,20 @@ def start_method_of(planned: PlannedFile, known: FileHistory | None, config: Tes
 
 def overrides_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
     """Return the overrides that apply to a file, each with its settings."""
-    found: list[tuple[str, str]] = []
-    for override in config.overrides:
-        said = Overrides((override,)).rule_for(path)
-        texts = list(_said(said))
-        if texts:
-            found.append((", ".join(override.files), ", ".join(texts)))
-    return tuple(found)
+    rules = ((one.files, Overrides((one,)).rule_for(path)) for one in config.overrides)
+    found = ((", ".join(patterns), ", ".join(_settings_of(rule))) for patterns, rule in rules)
+    return tuple((patterns, settings) for patterns, settings in found if settings)
 
 
-def _said(rule: Override) -> Iterator[str]:
-    for name in rule.__struct_fields__:
-        value = getattr(rule, name)
+def _settings_of(rule: Override) -> Iterator[str]:
+    for name, value in structs.asdict(rule).items():
         if name == "files" or value is None:
             continue
         key = name.removesuffix("_s").replace("_", "-")
         if name.endswith("_s"):
             yield f"{key} {format_seconds(value)}"
         else:
-            shown = " ".join(value) if isinstance(value, tuple) else value
-            yield f"{key} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
+            yield f"{key} {' '.join(value) if isinstance(value, tuple) else value}"
 
 
 def rerun_reason(before: TestResult, attempt: TestResult) -> RerunReason:

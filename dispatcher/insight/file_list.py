@@ -70,26 +70,32 @@ class FileListDocument(Struct, frozen=True, kw_only=True):
     forecast: Annotated[RunForecast | None, Meta(description="Null with `--list`, and without any file.")]
 
 
-def file_list_json(files: Sequence[TestFile], reasons: Mapping[str, Sequence[str]], *, layout: str) -> str:
-    """Return the document of `--list`, on one line.
+def file_list_json(
+    files: Sequence[TestFile] | Sequence[PlannedFile],
+    reasons: Mapping[str, Sequence[str]],
+    *,
+    layout: str,
+    forecast: RunForecast | None = None,
+) -> str:
+    """Return the document of `--list`, or with planned files that of `--dry-run`, on one line.
 
     Args:
         reasons: why a change can affect each file, by path.
     """
-    return _text(layout, [_listed(file, reasons, None) for file in files], None)
+    document = FileListDocument(
+        version=FILE_LIST_VERSION,
+        passmuster=VERSION,
+        layout=layout,
+        files=[_listed(file, reasons) for file in files],
+        forecast=forecast,
+    )
+    return f"{document_line(document)}\n"
 
 
-def dry_run_json(
-    plan: RunPlan,
-    reasons: Mapping[str, Sequence[str]],
-    *,
-    layout: str,
-    capacity: Capacity,
-    interpreter: ProjectInterpreter,
-) -> str:
-    """Return the document of `--dry-run`; see `file_list_json`."""
+def forecast_run(plan: RunPlan, capacity: Capacity, interpreter: ProjectInterpreter) -> RunForecast:
+    """Return what a planned run would take."""
     simulated = simulate_plan(plan, capacity)
-    forecast = RunForecast(
+    return RunForecast(
         interpreter=str(interpreter.path),
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,
@@ -97,17 +103,10 @@ def dry_run_json(
         predicted_peak_bytes=simulated.peak_bytes,
         unknown_files=simulated.unknown,
     )
-    return _text(layout, [_listed(one.file, reasons, _planned(one)) for one in plan.files], forecast)
 
 
-def _text(layout: str, files: list[ListedFile], forecast: RunForecast | None) -> str:
-    document = FileListDocument(
-        version=FILE_LIST_VERSION, passmuster=VERSION, layout=layout, files=files, forecast=forecast
-    )
-    return f"{document_line(document)}\n"
-
-
-def _listed(file: TestFile, reasons: Mapping[str, Sequence[str]], planned: PlannedEntry | None) -> ListedFile:
+def _listed(one: TestFile | PlannedFile, reasons: Mapping[str, Sequence[str]]) -> ListedFile:
+    file, planned = (one.file, _planned(one)) if isinstance(one, PlannedFile) else (one, None)
     return ListedFile(
         path=file.path,
         label=file.label,

@@ -25,18 +25,15 @@ SLOW_S = 0.01
 
 
 class PastAttempt(Struct, frozen=True, kw_only=True):
-    """One attempt of a past run.
-
-    Args:
-        after_s: seconds from the start of the run's first file to its own.
-        beside: how many other files ran on the same worker when it started.
-        output: the file with its output; empty: it no longer exists.
-    """
+    """One attempt of a past run."""
 
     result: TestResult
     after_s: float
+    """Seconds from the start of the run's first file to its own."""
     concurrent_files: int
+    """How many other files ran on the same worker when it started."""
     output: str = ""
+    """The file with its output; empty: it no longer exists."""
 
     @property
     def failed_tests(self) -> tuple[str, ...]:
@@ -64,15 +61,12 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
 
 
 class PastRun(Struct, frozen=True, kw_only=True):
-    """One file in a past run.
-
-    Args:
-        is_complete: whether the run finished; else it was interrupted, or is active.
-    """
+    """One file in a past run."""
 
     run_id: str
     attempts: tuple[PastAttempt, ...]
     is_complete: bool
+    """Whether the run finished; else it was interrupted, or is active."""
 
 
 def find_newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastRun | None:
@@ -114,8 +108,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
     own = _attempts(result for result in results if result.file_path == path)
     if not own:
         return None
-    started = [result.started_at for result in results if result.started_at]
-    first_at = min(started, default=0.0)
+    first_at = min((result.started_at for result in results if result.started_at), default=0.0)
     return PastRun(
         run_id=journal.parent.name,
         is_complete=entries[-1] == END,
@@ -141,14 +134,13 @@ def _attempts(results: Iterable[TestResult]) -> list[TestResult]:
 
 def _count_concurrent(own: TestResult, results: Sequence[TestResult]) -> int:
     """Return how many other files ran on its worker when an attempt started."""
-    others = {
+    running = {
         other.file_path
         for other in results
-        if other.file_path != own.file_path
-        and other.worker == own.worker
+        if other.worker == own.worker
         and 0.0 < other.started_at <= own.started_at < other.started_at + other.duration
     }
-    return len(others)
+    return len(running - {own.file_path})
 
 
 def _output(run_dir: Path, result: TestResult) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from passmuster.host.capacity import Capacity
 from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.oversubscription import max_slots
 from passmuster.model.status import RunnerKind
-from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.text import JsonValue, json_fields, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
 VERSION = 2
@@ -27,56 +27,51 @@ WORTH_IT = 1.1
 
 
 class PlanReport(Struct, frozen=True, kw_only=True):
-    """The prediction for a run.
-
-    Args:
-        unknown: how many of them never ran, and were assumed to take the median.
-        usual_s: that median; None: no file ever ran, and nothing can be predicted.
-        asked: the prediction for the requested configuration; None: as above.
-    """
+    """The predictions for a run, as it was requested and otherwise."""
 
     files: int
     unknown: int
+    """How many of them never ran, and were assumed to take the median time."""
     assumed_s: float | None = None
+    """That median; None: all files ran, or none ever did."""
     requested: Prediction | None = None
+    """None: no file ever ran, so nothing can be predicted."""
     alternatives: tuple[Prediction, ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
 
-def plan_lines(answer: PlanReport) -> list[str]:
+def plan_lines(report: PlanReport) -> list[str]:
     """Return the lines for people."""
-    asked = answer.requested
-    if asked is None:
-        return [f"{answer.files} test file(s), of which none ever ran: nothing can be predicted"]
-    lines = [_headline(answer.files, asked)]
-    if answer.unknown:
-        usual = format_seconds(answer.assumed_s or 0.0)
+    requested = report.requested
+    if requested is None:
+        return [f"{report.files} test file(s), of which none ever ran: nothing can be predicted"]
+    lines = [_headline(report.files, requested)]
+    if report.unknown:
+        usual = format_seconds(report.assumed_s or 0.0)
         lines.append(
-            f"{answer.unknown} of {answer.files} never ran and are assumed to take the median ({usual})"
+            f"{report.unknown} of {report.files} never ran and are assumed to take the median ({usual})"
         )
-    where = "Lower bound" if asked.nodes == 1 else "Lower bound of the slowest machine"
+    where = "Lower bound" if requested.nodes == 1 else "Lower bound of the slowest machine"
+    groups = dict(report.groups)
     rows = [
-        (_bound_text(bound, asked, answer), format_seconds(bound.lower_bound_s)) for bound in asked.bounds
+        (_bound_text(bound, requested.machine, groups), format_seconds(bound.lower_bound_s))
+        for bound in requested.bounds
     ]
     lines += ["", *_table((where, "at least"), rows)]
-    if answer.alternatives:
-        others = [
-            (_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.alternatives
-        ]
-        lines += ["", *_table(("Alternative", "time"), others)]
-    return [*lines, "", *_advice(asked, answer.alternatives)]
+    if report.alternatives:
+        rows = [(_difference_text(one, requested), format_seconds(one.wall_s)) for one in report.alternatives]
+        lines += ["", *_table(("Alternative", "time"), rows)]
+    return [*lines, "", *_advice(requested, report.alternatives)]
 
 
-def plan_json(answer: PlanReport) -> bytes:
+def plan_json(report: PlanReport) -> bytes:
     """Return the same as one JSON object on one line."""
     return json_line(
         {
             "version": VERSION,
-            "files": answer.files,
-            "unknown": answer.unknown,
-            "assumed_s": answer.assumed_s,
-            "requested": None if answer.requested is None else _object(answer.requested),
-            "alternatives": [_object(other) for other in answer.alternatives],
+            **json_fields(report, "files", "unknown", "assumed_s"),
+            "requested": None if report.requested is None else _object(report.requested),
+            "alternatives": [_object(other) for other in report.alternatives],
         }
     )
 
@@ -87,29 +82,23 @@ def _object(one: Prediction) -> dict[str, JsonValue]:
         "oversubscribed": one.machine.idle_cpus is not None,
         "budget_bytes": one.machine.budget_bytes,
         "cpus": one.machine.cpus,
-        "nodes": one.nodes,
-        "duration_s": round(one.wall_s, 6),
-        "peak_bytes": one.peak_bytes,
-        "bounds": [
-            {"kind": str(bound.kind), "lower_bound_s": round(bound.lower_bound_s, 6), "name": bound.name}
-            for bound in one.bounds
-        ],
+        **json_fields(one, "nodes", "duration_s=wall_s", "peak_bytes"),
+        "bounds": [json_fields(bound, "kind", "lower_bound_s", "name") for bound in one.bounds],
     }
 
 
-def _headline(files: int, asked: Prediction) -> str:
-    machine = asked.machine
+def _headline(files: int, requested: Prediction) -> str:
+    machine, nodes = requested.machine, requested.nodes
     further = ", more while CPUs are idle" if machine.idle_cpus is not None else ""
-    where = "" if asked.nodes == 1 else f" on {asked.nodes} machines like this one"
-    each = "" if asked.nodes == 1 else " on each"
+    where, each = ("", "") if nodes == 1 else (f" on {nodes} machines like this one", " on each")
+    memory = f"{format_bytes(requested.peak_bytes)} of {format_bytes(machine.budget_bytes)}"
     return (
-        f"{files} test file(s){where} ({machine.slots} at once{further}): {format_seconds(asked.wall_s)}, "
-        f"at most {format_bytes(asked.peak_bytes)} of {format_bytes(machine.budget_bytes)} reserved{each}"
+        f"{files} test file(s){where} ({machine.slots} at once{further}): "
+        f"{format_seconds(requested.wall_s)}, at most {memory} reserved{each}"
     )
 
 
-def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str:
-    machine = asked.machine
+def _bound_text(bound: LowerBound, machine: Capacity, groups: Mapping[str, int]) -> str:
     match bound.kind:
         case LowerBoundKind.FILE:
             return f"the longest file: {one_line(bound.name)}"
@@ -119,18 +108,18 @@ def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str
         case LowerBoundKind.MEMORY:
             return f"memory: {format_bytes(machine.budget_bytes)} for all"
         case LowerBoundKind.GROUP:
-            return f"group {one_line(bound.name)}: {dict(answer.groups).get(bound.name, 1)} at once"
+            return f"group {one_line(bound.name)}: {groups.get(bound.name, 1)} at once"
         case LowerBoundKind.JOBS:
             most = max_slots(machine.slots, cpus=machine.idle_cpus)
             further = "" if most == machine.slots else f", up to {most} while CPUs are idle"
             return f"jobs: {machine.slots} at once{further}"
 
 
-def _difference_text(other: Prediction, asked: Prediction) -> str:
+def _difference_text(other: Prediction, requested: Prediction) -> str:
     """Return how another configuration differs from the requested one."""
-    if other.nodes != asked.nodes:
+    if other.nodes != requested.nodes:
         return "1 machine" if other.nodes == 1 else f"{other.nodes} machines"
-    if other.machine.budget_bytes != asked.machine.budget_bytes:
+    if other.machine.budget_bytes != requested.machine.budget_bytes:
         return f"--memory {format_bytes(other.machine.budget_bytes).replace(' ', '')}"
     return f"--jobs {other.machine.slots}"
 
@@ -143,16 +132,16 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[s
         yield f"{'  ' if number else ''}{one.ljust(left + 2 - (2 if number else 0))}  {other.rjust(right)}"
 
 
-def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
+def _advice(requested: Prediction, others: Sequence[Prediction]) -> list[str]:
     """Return, in a sentence, what would make the run faster and what would not."""
-    more = [other for other in others if other.nodes > asked.nodes]
-    tried = [other for other in others if other.nodes == asked.nodes] + more[:1]
-    good = [other for other in tried if other.wall_s * WORTH_IT < asked.wall_s]
+    more = [other for other in others if other.nodes > requested.nodes]
+    tried = [other for other in others if other.nodes == requested.nodes] + more[:1]
+    good = [other for other in tried if other.wall_s * WORTH_IT < requested.wall_s]
     lines = []
     if good:
-        texts = [f"{_difference_text(other, asked)} ({format_seconds(other.wall_s)})" for other in good]
+        texts = [f"{_difference_text(other, requested)} ({format_seconds(other.wall_s)})" for other in good]
         lines.append(f"It would help: {', or '.join(texts)}.")
-    last = (asked, *more)[-1]
+    last = (requested, *more)[-1]
     if is_limited_by_longest_file(last):
         few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
         alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.lower_bound_s)}"

@@ -16,25 +16,12 @@ from msgspec import Struct, structs
 
 from dispatcher.planning.shard_assignment import assign_shards
 from dispatcher.planning.simulation import simulate_run
+from passmuster.host.capacity import Capacity
 from passmuster.model.oversubscription import max_slots
 from passmuster.model.task import TestTask
 
 NEARLY = 1.05
 """Times that differ by less than this ratio count as equal."""
-
-
-class MachineSpec(Struct, frozen=True, kw_only=True):
-    """The size of each machine.
-
-    Args:
-        cpus: its CPUs; None: unknown, and no limit.
-        idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
-    """
-
-    slots: int
-    budget_bytes: int
-    cpus: int | None = None
-    idle_cpus: int | None = None
 
 
 class LowerBoundKind(StrEnum):
@@ -53,47 +40,44 @@ class LowerBoundKind(StrEnum):
 
 
 class LowerBound(Struct, frozen=True, kw_only=True):
-    """One lower bound for the time of a machine's shard.
-
-    Args:
-        name: the path of the file, or the group.
-    """
+    """One lower bound for the time of a machine's shard."""
 
     kind: LowerBoundKind
     lower_bound_s: float
     name: str = ""
+    """The path of the file, or the group."""
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
-    """The prediction for a run.
+    """The prediction for a run."""
 
-    Args:
-        wall_s: seconds until the last machine finishes.
-        bounds: those of the machine that finishes last, the tightest first.
-        longest: the longest file of all machines.
-    """
-
-    machine: MachineSpec
+    machine: Capacity
+    """Of each machine."""
     nodes: int
     wall_s: float
+    """Seconds until the last machine finishes."""
     peak_bytes: int
     bounds: tuple[LowerBound, ...]
+    """Those of the machine that finishes last, the tightest first."""
     longest: LowerBound
+    """The longest file of all machines."""
 
 
-def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
-    """Return the tasks, those that never ran with the median of the others' time; None: none ever ran."""
+def median_time(tasks: Sequence[TestTask]) -> float | None:
+    """Return the median of the predicted seconds; None: none of these tasks ever ran."""
     known = [task.predicted_s for task in tasks if task.predicted_s is not None]
-    if not known:
-        return None
-    usual_s = median(known)
+    return median(known) if known else None
+
+
+def fill_in(tasks: Sequence[TestTask], assumed_s: float) -> tuple[TestTask, ...]:
+    """Return the tasks, with a time for those that never ran."""
     return tuple(
-        structs.replace(task, predicted_s=usual_s) if task.predicted_s is None else task for task in tasks
+        structs.replace(task, predicted_s=assumed_s) if task.predicted_s is None else task for task in tasks
     )
 
 
 def predict(
-    tasks: Sequence[TestTask], machine: MachineSpec, *, nodes: int = 1, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], machine: Capacity, *, nodes: int = 1, groups: Mapping[str, int]
 ) -> Prediction:
     """Return the prediction for a run.
 
@@ -116,7 +100,7 @@ def predict(
     )
 
 
-def _predict_one(tasks: Sequence[TestTask], machine: MachineSpec, groups: Mapping[str, int]) -> Prediction:
+def _predict_one(tasks: Sequence[TestTask], machine: Capacity, groups: Mapping[str, int]) -> Prediction:
     forecast = simulate_run(
         tasks,
         slots=machine.slots,
@@ -138,9 +122,7 @@ def _predict_one(tasks: Sequence[TestTask], machine: MachineSpec, groups: Mappin
     )
 
 
-def _bounds(
-    tasks: Sequence[TestTask], machine: MachineSpec, groups: Mapping[str, int]
-) -> Iterator[LowerBound]:
+def _bounds(tasks: Sequence[TestTask], machine: Capacity, groups: Mapping[str, int]) -> Iterator[LowerBound]:
     if machine.cpus is not None:
         cpu_s = sum(_cpu_s(task) for task in tasks)
         yield LowerBound(kind=LowerBoundKind.CPUS, lower_bound_s=cpu_s / machine.cpus)
@@ -163,7 +145,7 @@ def _cpu_s(task: TestTask) -> float:
     return _seconds(task) if task.predicted_cpu_s is None else task.predicted_cpu_s
 
 
-def _share(task: TestTask, machine: MachineSpec) -> float:
+def _share(task: TestTask, machine: Capacity) -> float:
     """Return the share of a machine's memory that a file reserves: all of it for an exclusive file."""
     if task.exclusive:
         return 1.0
@@ -173,40 +155,36 @@ def _share(task: TestTask, machine: MachineSpec) -> float:
 
 
 def alternatives(
-    tasks: Sequence[TestTask], asked: Prediction, *, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], requested: Prediction, *, groups: Mapping[str, int]
 ) -> tuple[Prediction, ...]:
     """Return the predictions for half and twice the requested jobs, memory and machines.
 
     More machines are tried until another one no longer helps.
     """
-    machine = asked.machine
-    found = [
-        # An explicit number of jobs excludes oversubscription.
-        predict(
-            tasks, structs.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
-        )
+    machine, nodes = requested.machine, requested.nodes
+    # An explicit number of jobs excludes oversubscription.
+    machines = [
+        structs.replace(machine, slots=slots, idle_cpus=None)
         for slots in (machine.slots // 2, machine.slots * 2)
         if slots
     ]
-    found += [
-        predict(tasks, structs.replace(machine, budget_bytes=budget_bytes), nodes=asked.nodes, groups=groups)
-        for budget_bytes in (machine.budget_bytes // 2, machine.budget_bytes * 2)
-    ]
-    return (*found, *_machines(tasks, asked, groups))
+    budgets = (machine.budget_bytes // 2, machine.budget_bytes * 2)
+    machines += [structs.replace(machine, budget_bytes=budget_bytes) for budget_bytes in budgets]
+    found = (predict(tasks, one, nodes=nodes, groups=groups) for one in machines)
+    return (*found, *_machines(tasks, requested, groups))
 
 
-_LADDER = (1, 2, 3, 4, 6, 8, 16)
-"""The numbers of machines that are tried. Each costs a split and a simulation: a second for all of them with
-3000 files.
-"""
+_NODES = (1, 2, 3, 4, 6, 8, 16)
+"""The numbers of machines that are tried. With 3,000 files, to split and simulate all takes a second."""
 
 
 def _machines(
-    tasks: Sequence[TestTask], asked: Prediction, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], requested: Prediction, groups: Mapping[str, int]
 ) -> Iterator[Prediction]:
-    for nodes in _LADDER:
-        one = asked if nodes == asked.nodes else predict(tasks, asked.machine, nodes=nodes, groups=groups)
-        if nodes != asked.nodes:
+    for nodes in _NODES:
+        one = requested
+        if nodes != requested.nodes:
+            one = predict(tasks, requested.machine, nodes=nodes, groups=groups)
             yield one
         if is_limited_by_longest_file(one):
             return

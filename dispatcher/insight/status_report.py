@@ -16,13 +16,14 @@ from msgspec import Struct
 from passmuster.host.machine_claims import (
     MAX_ROOT_CHARS,
     LivingClaims,
+    RunClaim,
     default_folder,
     name_holders,
     read_living_claims,
 )
 from passmuster.host.subprocesses import is_stopped
 from passmuster.model.executor import OtherRuns
-from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.text import JsonValue, json_fields, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
@@ -32,13 +33,9 @@ VERSION = 2
 
 
 class BrokerState(Struct, frozen=True, kw_only=True):
-    """The runs and workers of a broker.
+    """The runs and workers of a broker."""
 
-    Args:
-        broker: its address, without a password.
-    """
-
-    broker: str
+    broker: str  # its address, without a password
     runs: tuple[RunStatus, ...]
     workers: tuple[WorkerStatus, ...]
 
@@ -53,23 +50,18 @@ def status_lines(state: BrokerState) -> list[str]:
     return lines
 
 
-def status_json(state: BrokerState | None, local: LivingClaims | None = None) -> bytes:
+def status_json(state: BrokerState | None, local: LivingClaims) -> bytes:
     """Return the same as one JSON object on one line.
 
     Args:
-        state: the broker's state; None: there is no broker.
-        local: the runs on this machine; None: there are none.
+        state: None: there is no broker.
     """
-    state = state or BrokerState(broker="", runs=(), workers=())
-    claims = local or LivingClaims()
     return json_line(
         {
             "version": VERSION,
-            "local_runs": local_records(claims),
-            "unreadable_claims": [
-                {"path": claim.path, "problem": claim.problem} for claim in claims.unreadable
-            ],
-            **_broker_record(state),
+            "local_runs": local_records(local),
+            "unreadable_claims": [json_fields(claim, "path", "problem") for claim in local.unreadable],
+            **_broker_record(state or BrokerState(broker="", runs=(), workers=())),
         }
     )
 
@@ -79,35 +71,18 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
         "broker": state.broker,
         "runs": [
             {
-                "run_id": run.run_id,
-                "started_at": round(run.started_at, 3),
-                "duration_s": round(run.seconds, 3),
+                **json_fields(run, "run_id", "started_at", "duration_s=seconds"),
                 "dispatcher": "alive" if _is_alive(run) else "silent",
-                "damage": run.damage,
-                "heartbeat_age_s": round(run.heartbeat_age_s, 3),
-                "waiting": run.waiting,
-                "running": run.running,
-                "done": run.done,
+                **json_fields(run, "damage", "heartbeat_age_s", "waiting", "running", "done"),
             }
             for run in state.runs
         ],
         "workers": [
             {
-                "name": worker.name,
-                "host": worker.host,
-                "slots": worker.slots,
-                "busy": worker.busy,
-                "budget_bytes": worker.budget_bytes,
-                "used_bytes": worker.used_bytes,
-                "version": worker.version,
-                "runs": list(worker.runs),
+                **json_fields(worker, "name", "host", "slots", "busy", "budget_bytes", "used_bytes"),
+                **json_fields(worker, "version", "runs"),
                 "files": [
-                    {
-                        "run_id": file.run_id,
-                        "path": file.path,
-                        "duration_s": round(file.seconds, 3),
-                        "used_bytes": file.used_bytes,
-                    }
+                    json_fields(file, "run_id", "path", "duration_s=seconds", "used_bytes")
                     for file in worker.files
                 ],
             }
@@ -177,18 +152,16 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
 
 def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[int, OtherRuns], ...]:
     """Return the resources of other runs on this machine that a project's runs wait for, by process ID."""
-    return tuple(
-        (
-            run.pid,
-            OtherRuns(
-                what=run.waits_for,
-                seconds=max(0.0, now_at - run.waiting_since_at),
-                needed_bytes=run.wanted_bytes,
-                held_by=name_holders((other for other in local.runs if other != run), run.waits_for),
-            ),
-        )
-        for run in local.runs
-        if run.waits_for and run.root == str(root)[-MAX_ROOT_CHARS:]
+    own = (run for run in local.runs if run.waits_for and run.root == str(root)[-MAX_ROOT_CHARS:])
+    return tuple((run.pid, _wait_of(run, local, now_at)) for run in own)
+
+
+def _wait_of(run: RunClaim, local: LivingClaims, now_at: float) -> OtherRuns:
+    return OtherRuns(
+        what=run.waits_for,
+        seconds=max(0.0, now_at - run.waiting_since_at),
+        needed_bytes=run.wanted_bytes,
+        held_by=name_holders((other for other in local.runs if other != run), run.waits_for),
     )
 
 
@@ -209,14 +182,13 @@ def local_lines(local: LivingClaims, *, now_at: float) -> list[str]:
             f"{run.cpus:.1f} processor(s)"
         )
         if run.waits_for:
-            waiting = format_seconds(max(0.0, now_at - run.waiting_since_at))
-            needed = f" ({format_bytes(run.wanted_bytes)})" if run.waits_for == "memory" else ""
+            wait = _wait_of(run, local, now_at)
+            needed = f" ({format_bytes(wait.needed_bytes)})" if wait.what == "memory" else ""
             lines.append(
-                f"    waiting for {one_line(run.waits_for)}{needed} since "
-                f"{_instant(run.waiting_since_at)} ({waiting})"
+                f"    waiting for {one_line(wait.what)}{needed} since "
+                f"{_instant(run.waiting_since_at)} ({format_seconds(wait.seconds)})"
             )
-            holders = name_holders((other for other in local.runs if other != run), run.waits_for)
-            lines += [f"    held by {one_line(holders)}"] if holders else []
+            lines += [f"    held by {one_line(wait.held_by)}"] if wait.held_by else []
     lines += [
         f"  {one_line(claim.path)}: the claim of this run cannot be read: {one_line(claim.problem)}"
         for claim in local.unreadable
@@ -228,18 +200,10 @@ def local_records(local: LivingClaims) -> list[JsonValue]:
     """Return the runs for programs."""
     return [
         {
-            "root": run.root,
-            "pid": run.pid,
-            "started_at": round(run.started_at, 3),
-            "nice": run.nice,
+            **json_fields(run, "root", "pid", "started_at", "nice"),
             "is_stopped": is_stopped(run.pid),
-            "files": run.files,
-            "used_bytes": run.used_bytes,
-            "reserved_bytes": run.reserved_bytes,
-            "budget_bytes": run.budget_bytes,
-            "cpus": run.cpus,
-            "waits_for": run.waits_for,
-            "wanted_bytes": run.wanted_bytes,
+            **json_fields(run, "files", "used_bytes", "reserved_bytes", "budget_bytes", "cpus"),
+            **json_fields(run, "waits_for", "wanted_bytes"),
             "waiting_since_at": round(run.waiting_since_at, 3) if run.waits_for else None,
         }
         for run in local.runs

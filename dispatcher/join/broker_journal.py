@@ -13,18 +13,13 @@ from dispatcher.model.plan import PlannedFile, RunPlan
 from dispatcher.queue.results import write_coverage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
-from passmuster.wire.codec import decode_result, encode_result
+from passmuster.wire.codec import RESULT_CODEC
 from passmuster.wire.envelope import pack_bytes
 from passmuster.wire.join_store import LeaderLease
 
 
 class BrokerJournal:
-    """A round led by this machine. Both a `JoinedRunHandle` and its `JournalWriter`.
-
-    Args:
-        lease: gives the right to write.
-        run_id: of the round.
-    """
+    """A round led by this machine. Both a `JoinedRunHandle` and its `JournalWriter`."""
 
     def __init__(self, run: JoinedRun, lease: LeaderLease, *, run_id: str) -> None:
         self._run, self._lease, self.run_id = run, lease, run_id
@@ -72,7 +67,7 @@ class BrokerJournal:
 
     def _entry(self, result: TestResult) -> str:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
-        return self._run.codec.encode_result(self._lease.number, encode_result(result), coverage)
+        return self._run.codec.encode_result(self._lease.number, RESULT_CODEC.encode(result), coverage)
 
     def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
         """Return the results that count, each with its round."""
@@ -85,7 +80,7 @@ class BrokerJournal:
                 found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
                 continue
             number, plain, coverage = self._run.codec.decode_result(text)
-            result = decode_result(plain)
+            result = RESULT_CODEC.decode(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = (
                     () if coverage_dir is None else (write_coverage(one, coverage_dir) for one in coverage)

@@ -46,11 +46,7 @@ def find_identity(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
 
 
 def is_retry(found: EnterReply, member: MemberIdentity, *, status: int) -> bool:
-    """Whether a machine that arrives at a complete round retries it, and is not merely late.
-
-    Args:
-        status: the exit status of the round.
-    """
+    """Whether a machine that arrives at a complete round retries it, and is not merely late."""
     if status == 0:
         return False
     if member.attempt:

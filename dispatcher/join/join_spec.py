@@ -28,9 +28,7 @@ def local_join_spec(
     """Return what this machine requires of all other members.
 
     Args:
-        files: the test files of the run.
         address: of the broker, which receives the tree's file list.
-        machine: the name of this machine.
 
     Raises:
         InfrastructureError: git cannot identify the tree, or the broker does not accept the list.

@@ -14,7 +14,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.settings.values import on_one_line
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_inspector import BrokerInspector
-from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
+from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S, OUTAGE_S
 from passmuster.wire.join_messages import JoinCodec
 from passmuster.wire.join_store import JoinStore, LeaderLease
 
@@ -25,7 +25,6 @@ class MemberHeartbeat:
     It runs in its own thread, which nothing else delays.
 
     Args:
-        name: of this machine.
         on_answer: called each time the broker answered.
     """
 
@@ -61,9 +60,6 @@ class MemberHeartbeat:
             self._stopped.wait(MEMBER_HEARTBEAT_S)
 
 
-AWAY_S = 120.0
-"""Seconds that the broker may be unavailable: as long as a run over it waits, and workers keep results."""
-
 JUDGE_S = LEADER_LEASE_MS / 1000 + MEMBER_HEARTBEAT_S
 """Seconds to wait for the leader after the broker was unavailable or had forgotten the run."""
 
@@ -79,7 +75,6 @@ class BrokerRetry:
     Args:
         is_leaving: returns whether the machine is leaving, so that no answer is needed any more.
         clock: monotonic seconds.
-        pause: waits for a number of seconds.
     """
 
     def __init__(
@@ -108,7 +103,7 @@ class BrokerRetry:
             except BROKER_ERRORS as error:
                 self._failed_s = self._clock()
                 away_s = self._failed_s - start_s
-                if away_s >= AWAY_S or self._is_leaving():
+                if away_s >= OUTAGE_S or self._is_leaving():
                     raise InfrastructureError(
                         f"the broker has been unavailable for {away_s:.0f} s: {error}; "
                         "check that it is running and can be reached"
@@ -143,7 +138,6 @@ class LeaderProgress:
     Args:
         run: the run's name, for people.
         run_id: the round's ID on the broker.
-        say: prints a line for the user.
     """
 
     def __init__(self, client: Any, run: str, run_id: str, say: Callable[[str], None]) -> None:

@@ -19,7 +19,6 @@ class LocalWorker:
     Args:
         name: of this machine; its workers' names derive from it.
         start_process: starts a worker of this name that writes to this log.
-        complain: prints an error line for the user.
     """
 
     def __init__(

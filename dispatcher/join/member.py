@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PRIVATE_VARIABLES
+from dispatcher.config.settings import OWN_VARIABLES
 from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
@@ -173,7 +173,7 @@ class _Member:
         if (budget := config.memory_budget) is not None:
             size = str(budget if budget.size_bytes is None else budget.size_bytes)
             arguments += ("--memory-budget", size)
-        environ = {k: v for k, v in self._context.environ.items() if k not in PRIVATE_VARIABLES}
+        environ = {k: v for k, v in self._context.environ.items() if k not in OWN_VARIABLES}
 
         def start(name: str, log: Path) -> WorkerProcess:
             url, secret = self._address.url, self._secret
@@ -217,7 +217,7 @@ class _Member:
         queue = JoinedQueue(
             run_id=run_id,
             source=source,
-            guard=lambda client: self._store.guarded(client, lease),
+            guard=lambda client: self._store.transaction(client, lease),
             wrap=lambda backend: HandoverBackend(backend, lambda: self._hands_over(lease)),
         )
         # Waiting for its own worker is not worth a line.

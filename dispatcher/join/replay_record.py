@@ -21,10 +21,6 @@ def replay_record(
 ) -> int:
     """Replay a record to this machine's reporters; return the exit status.
 
-    Args:
-        directory: contains the record.
-        status: the exit status of the run.
-
     Raises:
         InfrastructureError: the record is incomplete.
         ConfigurationError: a report cannot be written.

@@ -29,7 +29,6 @@ def publish(
     """Upload the record in a directory for all machines, and mark the round as complete.
 
     Args:
-        lease: gives the right to publish.
         directory: its files are uploaded, not its subdirectories.
         status: the exit status of every machine.
 
@@ -39,7 +38,9 @@ def publish(
     """
     files = []
     for path in sorted(path for path in directory.iterdir() if path.is_file()):
-        digest, size_bytes = _measure(path)
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if size_bytes > MAX_FILE_BYTES:
             raise InfrastructureError(
                 f"the run's record is larger than {MAX_FILE_BYTES} bytes, so no other machine can have it: "
@@ -115,11 +116,6 @@ def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:
         raise InfrastructureError(f"the run's record cannot be written to {path}: {error}") from error
     if left_bytes != 0 or digest.hexdigest() != file.sha256:
         raise EnvelopeError(f"the record's file {file.name} is not what was sent: its digest differs")
-
-
-def _measure(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
 
 def _compressed(path: Path) -> Iterator[bytes]:

@@ -15,6 +15,16 @@ from passmuster.settings.values import on_one_line
 Request = tuple[tuple[str, str], ...]
 """Names and values, for people too."""
 
+DECIDED_BY_LEADER = frozenset(
+    {
+        *("runner", "command", "isolation", "split", "verify-isolation", "overrides", "groups"),
+        *("keyword", "marker", "deselect", "pytest-args", "quarantine", "shuffle", "allow-no-tests"),
+        *("retries", "memory-limit", "timeout", "run-timeout", "grace-period", "output-limit"),
+        *("max-fail", "fail-on-regression", "coverage", "coverage-source", "coverage-fail-under"),
+    }
+)
+"""Settings that decide the result. The others are each machine's own: slots, interpreter, reports."""
+
 _FILES = "files"
 _SHOWN_CHARS = 60
 _MAX_NAMED = 3
@@ -25,8 +35,7 @@ def make_request(config: TestConfig, files: Sequence[TestFile]) -> Request:
     paths = sorted(file.path for file in files)
     text = "\n".join(paths).encode("utf-8", "surrogateescape")
     shown = f"{len(paths)} ({hashlib.sha256(text).hexdigest()[:12]})"
-    # The leader decides these for all. The rest is each machine's own: slots, interpreter, reports.
-    rows = [row for row in SETTINGS if row.same_on_all]
+    rows = [row for row in SETTINGS if row.name in DECIDED_BY_LEADER]
     return ((_FILES, shown), *((_name(row), str(row.value_in(config))) for row in rows))
 
 

@@ -74,7 +74,8 @@ def combine_records(
     )
     middle = _middle(parts)
     ends_at = max((event.at_s for event in middle), default=0.0)
-    middle += [_end_of(file, ends_at) for part in parts for file in part.cut_files if _lacks_verdict(file)]
+    undecided = [file for part in parts for file in part.cut_files if file.settled or file.is_lost]
+    middle += [_end_of(file, ends_at) for file in undecided]
     middle += [AttemptFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(parts, lost)
     results = structs.replace(
@@ -212,11 +213,6 @@ def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
         source = limits[0].source if len(limits) == 1 else f"each of {len(limits)} machines"
         merged.append(Limit(name=name, value=" or ".join(values), source=source))
     return tuple(merged)
-
-
-def _lacks_verdict(file: CutFile) -> bool:
-    """Whether the record ends before a file's verdict."""
-    return file.settled is not None or file.is_lost
 
 
 def _end_of(file: CutFile, at_s: float) -> RunEvent:

@@ -32,7 +32,7 @@ from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
-from passmuster.wire.codec import CodecError, decode
+from passmuster.wire.codec import CodecError, TextCodec
 
 _Line = TypeVar("_Line", bound=Struct)
 
@@ -68,6 +68,8 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
 def find_records(directory: Path) -> tuple[Path, ...]:
     """Return the directories at or below `directory` that contain a record, sorted.
 
+    A record without its whole first line is none: its run was killed at the start, and said nothing yet.
+
     Raises:
         InfrastructureError: the directory does not exist or is not readable.
     """
@@ -77,9 +79,14 @@ def find_records(directory: Path) -> tuple[Path, ...]:
                 f"cannot find records in {str(directory)!r}: it is not a directory; pass the directory given "
                 "to --record"
             )
-        return tuple(sorted(path.parent for path in directory.rglob(RECORD_NAME)))
+        return tuple(sorted(path.parent for path in directory.rglob(RECORD_NAME) if _has_header(path)))
     except OSError as error:
         raise InfrastructureError(f"cannot find records in {str(directory)!r}: {error.strerror}") from error
+
+
+def _has_header(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
 
 
 def read_record(folder: Path) -> RecordedRun:
@@ -206,7 +213,7 @@ def _decode(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
         raise CodecError(f"it must start with {word}")
-    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MAX_CHARS)
+    return TextCodec(kind, word, MAX_CHARS).decode(body.decode("ascii", "replace"))
 
 
 def _trailer_problem(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:

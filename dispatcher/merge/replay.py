@@ -16,8 +16,6 @@ def replay_events(
     """Pass every event to every reporter, and close them; return why reports are incomplete, a line each.
 
     Args:
-        events: in their order.
-        reporters: receive the events.
         keepers: also receive the events; reports count as complete even if one of them fails.
     """
     announce = EventBus(reporters, keepers)

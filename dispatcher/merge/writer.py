@@ -42,7 +42,7 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
 from passmuster.source.git import run_git
-from passmuster.wire.codec import encode
+from passmuster.wire.codec import TextCodec
 
 
 def make_header(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
@@ -107,7 +107,8 @@ class RecordReporter:
     def __init__(self, directory: Path, *, root: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._root, self._environ = root, environ
-        self._folder: Path | None = None
+        self.folder: Path | None = None
+        """The record's directory; None before the run has started."""
         self._descriptor = -1
         self._lines = 0
         self._digest = hashlib.sha256()
@@ -158,10 +159,10 @@ class RecordReporter:
         Raises:
             InfrastructureError: it cannot be written.
         """
-        assert self._folder is not None
+        assert self.folder is not None
         try:
             data = combined.read_bytes()
-            with open(os.open(self._folder / COVERAGE_NAME, _NEW, 0o600), "wb") as file:
+            with open(os.open(self.folder / COVERAGE_NAME, _NEW, 0o600), "wb") as file:
                 file.write(data)
         except OSError as error:
             raise self._broken(error) from error
@@ -183,22 +184,17 @@ class RecordReporter:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    @property
-    def folder(self) -> Path | None:
-        """The record's directory; None before the run has started."""
-        return self._folder
-
     def _start(self, event: RunStarted) -> None:
         header = make_header(event.plan, root=self._root, environ=self._environ)
-        self._folder = self._directory / header.name
-        path = self._folder / RECORD_NAME
+        self.folder = self._directory / header.name
+        path = self.folder / RECORD_NAME
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._descriptor, 0)
-            (self._folder / COVERAGE_NAME).unlink(missing_ok=True)
+            (self.folder / COVERAGE_NAME).unlink(missing_ok=True)
         except BlockingIOError:
             raise InfrastructureError(
                 f"another run is writing the record {str(path)!r}: two jobs have the same shard "
@@ -209,8 +205,8 @@ class RecordReporter:
         self._write(HEADER, header)
 
     def _write(self, word: str, record: Struct) -> None:
-        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MAX_CHARS)}\n"
-        data = line.encode("ascii")
+        text = TextCodec(type(record), f"the record ({word})", MAX_CHARS).encode(record)
+        data = f"{word} {text}\n".encode("ascii")
         self._lines += 1
         self._digest.update(data)
         try:

@@ -58,16 +58,10 @@ def change_all(root: Path, changes: Sequence[Change]) -> None:
     Raises:
         InfrastructureError: a file cannot be written, or differs from `before`; nothing was changed.
     """
+    done: list[Change] = []
     try:
         for number, change in enumerate(changes):
             _stage(root, change, number)
-    except BaseException as error:
-        _clear(root, changes)
-        if isinstance(error, OSError):
-            raise _failed(change, error) from error
-        raise
-    done: list[Change] = []
-    try:
         for number, change in enumerate(changes):
             # Registered first, so that an interrupted change is undone too.
             done.append(change)
@@ -78,9 +72,11 @@ def change_all(root: Path, changes: Sequence[Change]) -> None:
         _flush_folders(root, changes)
     except BaseException as error:
         _undo(root, done)
-        _clear(root, changes)
+        clear_stages(root, [change.path for change in changes])
         if isinstance(error, OSError):
-            raise _failed(done[-1], error) from error
+            raise InfrastructureError(
+                f"{change.path} cannot be written: {error.strerror}; nothing was changed"
+            ) from error
         raise
 
 
@@ -140,10 +136,6 @@ def _undo(root: Path, done: Sequence[Change]) -> None:
                 stage.replace(target)
 
 
-def _clear(root: Path, changes: Sequence[Change]) -> None:
-    clear_stages(root, (change.path for change in changes))
-
-
 def _flush_folders(root: Path, changes: Sequence[Change]) -> None:
     for folder in {(root / change.path).parent for change in changes}:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -151,7 +143,3 @@ def _flush_folders(root: Path, changes: Sequence[Change]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _failed(change: Change, error: OSError) -> InfrastructureError:
-    return InfrastructureError(f"{change.path} cannot be written: {error.strerror}; nothing was changed")

@@ -213,16 +213,11 @@ def _digest(content: bytes | None) -> str | None:
 
 
 def _forget(root: Path, step: Path, *, had_state: bool) -> None:
+    """Remove a step, and the state directory if it never contained anything but a migration."""
     shutil.rmtree(step, ignore_errors=True)
-    with suppress(OSError):
-        step.parent.rmdir()
-    if not had_state:
-        _remove_empty_state(root)
-
-
-def _remove_empty_state(root: Path) -> None:
-    """Remove the state directory if it never contained anything but a migration."""
     state = root / STATE_DIRECTORY
     with suppress(OSError):
-        if {path.name for path in state.iterdir()} <= {".gitignore"}:
+        step.parent.rmdir()
+    with suppress(OSError):
+        if not had_state and {path.name for path in state.iterdir()} <= {".gitignore"}:
             shutil.rmtree(state)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from dispatcher.migrate.changes import Change, current, mode_of
 from dispatcher.migrate.discovery_check import Comparison
@@ -17,13 +16,8 @@ from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 
 class MigrationPlan(Struct, frozen=True, kw_only=True):
-    """A migration.
+    """A migration: `command` replaces the references."""
 
-    Args:
-        command: the replacement for references.
-    """
-
-    root: Path
     command: NewCommand
     changes: tuple[Change, ...]
     references: int
@@ -41,7 +35,7 @@ def make_plan(
         ConfigurationError: `pyproject.toml` is broken, or a backup would overwrite another one.
         InfrastructureError: a file cannot be read.
     """
-    changes: list[Change] = []
+    changes: dict[str, Change] = {}
     left = list(survey.manual_edits)
     lines: list[str] = []
     try:
@@ -49,7 +43,9 @@ def make_plan(
             after = document.migrated()
             if after != document.content:
                 mode = mode_of(root / document.path)
-                changes.append(Change(path=document.path, before=document.content, after=after, mode=mode))
+                changes[document.path] = Change(
+                    path=document.path, before=document.content, after=after, mode=mode
+                )
         for stem in STEMS:
             script = root / f"{stem}.sh"
             if script.is_symlink():
@@ -60,15 +56,14 @@ def make_plan(
                 )
                 continue
             for change, line in _script_changes(root, stem, command, wrappers=wrappers):
-                changes.append(change)
+                changes[change.path] = change
                 lines += [line] if line else []
-        changes, settings = _with_settings(root, changes, comparison)
+        settings = _add_settings(root, changes, comparison)
     except OSError as error:
         raise InfrastructureError(f"{error.filename} cannot be read: {error.strerror}") from error
     return MigrationPlan(
-        root=root,
         command=command,
-        changes=tuple(changes),
+        changes=tuple(changes.values()),
         references=sum(bool(one.edits) for document in survey.documents for one in document.references),
         manual_edits=tuple(one for one in left if not (wrappers and one.reason == LINK)),
         scripts=tuple(lines),
@@ -111,26 +106,23 @@ def _script_changes(
         yield Change(path=script.name, before=content, after=new, mode=mode | 0o111), what
 
 
-def _with_settings(root: Path, changes: Sequence[Change], comparison: Comparison) -> tuple[list[Change], str]:
-    """Return the changes with the required section in `pyproject.toml`, and a line about it."""
-    path, kept = root / FILE_NAME, [change for change in changes if change.path != FILE_NAME]
-    known = next((change for change in changes if change.path == FILE_NAME), None)
+def _add_settings(root: Path, changes: dict[str, Change], comparison: Comparison) -> str:
+    """Add the required section in `pyproject.toml` to the changes; return a line about it."""
+    path = root / FILE_NAME
     before = current(path)
     has_section = check_toml(before) if before is not None else False
     if not comparison.differences:
         whose = "the section there finds" if has_section else "the defaults find"
-        return list(changes), f"{FILE_NAME}: nothing to write, {whose} the same files as the old script"
+        return f"{FILE_NAME}: nothing to write, {whose} the same files as the old script"
     if not comparison.exclude:
-        return list(changes), f"{FILE_NAME}: no value of exclude makes the files the same"
+        return f"{FILE_NAME}: no value of exclude makes the files the same"
     wanted = f"exclude = {list(comparison.exclude)}"
     if has_section:
-        return list(changes), f"{FILE_NAME}: its section is not changed; it lacks {wanted}"
+        return f"{FILE_NAME}: its section is not changed; it lacks {wanted}"
+    known = changes.get(FILE_NAME)
     after = with_section(before if known is None else known.after, comparison.exclude)
     if after is None:
-        return list(changes), f"{FILE_NAME}: cannot be extended; add {wanted} to [tool.passmuster] by hand"
-    changed = (
-        Change(path=FILE_NAME, before=before, after=after, mode=0o644 if before is None else mode_of(path))
-        if known is None
-        else replace(known, after=after)
-    )
-    return [*kept, changed], f"{FILE_NAME}: gets [tool.passmuster] with {wanted}"
+        return f"{FILE_NAME}: cannot be extended; add {wanted} to [tool.passmuster] by hand"
+    mode = 0o644 if before is None else mode_of(path)
+    changes[FILE_NAME] = Change(path=FILE_NAME, before=before, after=after, mode=mode)
+    return f"{FILE_NAME}: gets [tool.passmuster] with {wanted}"

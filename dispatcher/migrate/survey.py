@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from dispatcher.migrate.changes import current
 from dispatcher.migrate.command_context import is_history
-from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, NewCommand, is_wrapper
+from dispatcher.migrate.names import BACKUPS, SCRIPTS, NewCommand, is_wrapper
 from dispatcher.migrate.references import HINT, Reference, edited, find_references
 from dispatcher.migrate.script_path import ReferenceContext
 from passmuster.model.errors import InfrastructureError
@@ -23,14 +23,7 @@ from passmuster.source.git import git_prefix, run_git
 
 VENDORED = frozenset(
     {
-        "node_modules",
-        "venv",
-        ".venv",
-        "vendor",
-        "third_party",
-        "site-packages",
-        "dist",
-        "build",
+        *("node_modules", "venv", ".venv", "vendor", "third_party", "site-packages", "dist", "build"),
         ".passmuster",
     }
 )
@@ -96,6 +89,11 @@ class Survey(Struct, frozen=True, kw_only=True):
                 if key not in found or not found[key].reason:
                     found[key] = ManualEdit(path=document.path, line=one.line, text=text, reason=one.reason)
         return (*found.values(), *self.links)
+
+    @property
+    def stems(self) -> set[str]:
+        """The scripts to which the files refer, without their extension."""
+        return {reference.stem for document in self.documents for reference in document.references}
 
     @property
     def manual_edits(self) -> tuple[ManualEdit, ...]:
@@ -236,8 +234,3 @@ def _addresses(root: Path) -> frozenset[str]:
     urls = (line.partition(" ")[2] for line in answer.splitlines())
     plain = (re.sub(r"\A[a-z+]+://|\A[^/:]*@|\.git/?\Z", "", url) for url in urls)
     return frozenset(re.sub(r"\A[^/@]*@", "", url).replace(":", "/", 1) for url in plain)
-
-
-def stems_of(found: Survey) -> set[str]:
-    """Return the stems of the scripts to which the files refer."""
-    return {reference.stem for document in found.documents for reference in document.references} & set(STEMS)

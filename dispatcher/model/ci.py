@@ -19,11 +19,11 @@ class Ci(Struct, frozen=True, kw_only=True):
     """One CI."""
 
     name: str
-    choice: str = ""  # its name for `--ci`; empty: Passmuster prints no annotations for it
+    choice: str = ""
+    """Its name for `--ci` and in `reporters/ci/logs.py`; empty: Passmuster prints no annotations for it."""
     sign: str = ""  # the variable that is `true` or `1` in its jobs
     also: str = ""
     """A variable that must be set in addition, because programs that imitate a CI set only `sign`."""
-    log: str = ""  # the log format, a key of `reporters/ci/logs.py`; empty: plain
     job_index: str = ""  # the variable with the number of a parallel job
     job_total: str = ""  # the variable with the number of parallel jobs
     first_job: int = 0  # the number of the first parallel job
@@ -46,7 +46,6 @@ CIS = (
         choice="github",
         sign="GITHUB_ACTIONS",
         also="GITHUB_RUN_ID",  # run_ci_replica.py sets only the sign, and shows no annotations
-        log="github",
         run="GITHUB_RUN_ID",
         attempt="GITHUB_RUN_ATTEMPT",
         checkout="GITHUB_WORKSPACE",
@@ -56,7 +55,6 @@ CIS = (
         name="GitLab",
         choice="gitlab",
         sign="GITLAB_CI",
-        log="gitlab",
         job_index="CI_NODE_INDEX",
         job_total="CI_NODE_TOTAL",
         first_job=1,
@@ -72,7 +70,6 @@ CIS = (
         name="Buildkite",
         choice="buildkite",
         sign="BUILDKITE",
-        log="buildkite",
         job_index="BUILDKITE_PARALLEL_JOB",
         job_total="BUILDKITE_PARALLEL_JOB_COUNT",
         run="BUILDKITE_BUILD_ID",
@@ -83,7 +80,6 @@ CIS = (
         name="Azure Pipelines",
         choice="azure",
         sign="TF_BUILD",
-        log="azure",
         job_index="SYSTEM_JOBPOSITIONINPHASE",
         job_total="SYSTEM_TOTALJOBSINPHASE",
         first_job=1,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 PYTHON = re.compile(r"python[0-9.]*t?|pypy[0-9.]*|py")
-SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
+SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ash", "ksh", "ksh93", "mksh"})
 
 
 class Prefix(Struct, frozen=True, kw_only=True):
@@ -52,8 +52,9 @@ _CONDA = "-n --name -p --prefix --cwd -e --environment --manifest-path"
 
 PREFIXES: dict[str, Prefix] = {
     **dict.fromkeys(
-        ("nohup", "time", "exec", "command", "builtin", "setsid", "unbuffer", "stdbuf"), _prefix()
+        ("nohup", "time", "exec", "command", "builtin", "setsid", "unbuffer", "busybox"), _prefix()
     ),
+    "stdbuf": _prefix("-i -o -e"),
     "env": _prefix("-u --unset -C --chdir"),
     "nice": _prefix("-n --adjustment"),
     "ionice": _prefix("-c --class -n --classdata"),
@@ -123,7 +124,7 @@ def find_invocation(words: Sequence[str]) -> Invocation:
             found = _behind_python(words, position)
             if not found.module or found.name not in PREFIXES:
                 return found
-            # Go on at the module, as if it had been called by its name.
+            # Continue at the module, as if it had been called by its name.
             position = found.position
             words = (*words[:position], found.name, *words[position + 1 :])
         elif name in SHELLS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import ClassVar
@@ -75,9 +75,9 @@ def derive_finding(
         return Finding.VERIFIED
     # Each attempt is made only if all before it point to forking, so the last attempt of a proof decides.
     recheck, refork = last.get(RerunReason.RECHECK), last.get(RerunReason.REFORK)
-    if confirm is not None and _failed_fairly(recheck):
+    if confirm is not None and _failed_by_itself(recheck):
         return Finding.PASSES_ONLY_FORKED
-    if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
+    if refork is not None and refork.isolation is Isolation.FORK and _failed_by_itself(refork):
         return Finding.FAILS_WHEN_FORKED
     return None
 
@@ -89,7 +89,7 @@ def _finding_of_parts(
     """Return the finding of a file that ran in parts, and then as a whole."""
     if any(attempt.indivisible_because for _, attempt in said):
         return Finding.INDIVISIBLE
-    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_fairly(last.get(RerunReason.REPART))
+    is_proven = last[RerunReason.WHOLE].status.is_pass and _failed_by_itself(last.get(RerunReason.REPART))
     return Finding.FAILS_IN_PARTS if is_proven else None
 
 
@@ -102,7 +102,7 @@ def _are_comparable(
     return all(one.is_comparable(other) for one, other in pairwise(compared))
 
 
-def _failed_fairly(attempt: TestResult | None) -> bool:
+def _failed_by_itself(attempt: TestResult | None) -> bool:
     """Whether an attempt was made and the file itself caused its failure."""
     return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure
 
@@ -124,12 +124,9 @@ def differences(forked: TestResult, spawned: TestResult, again: TestResult | Non
     Args:
         again: the second spawned attempt; None: there is none.
     """
-    return tuple(_differences(forked, spawned, again))
-
-
-def _differences(forked: TestResult, spawned: TestResult, again: TestResult | None) -> Iterator[str]:
+    found = []
     if forked.status is not spawned.status:
-        yield f"{forked.status} when forked, {spawned.status} when spawned"
+        found.append(f"{forked.status} when forked, {spawned.status} when spawned")
     when_forked, when_spawned = _outcomes(forked), _outcomes(spawned)
     varying = set() if again is None else _varying(when_forked, when_spawned, _outcomes(again))
     for case_id in dict.fromkeys((*when_forked, *when_spawned)):
@@ -137,11 +134,12 @@ def _differences(forked: TestResult, spawned: TestResult, again: TestResult | No
         if before == after or case_id in varying:
             continue
         if after is None:
-            yield f"{case_id}: ran only when forked"
+            found.append(f"{case_id}: ran only when forked")
         elif before is None:
-            yield f"{case_id}: ran only when spawned"
+            found.append(f"{case_id}: ran only when spawned")
         else:
-            yield f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned"
+            found.append(f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned")
+    return tuple(found)
 
 
 def _varying(
@@ -450,7 +448,7 @@ def exit_code_of(results: TestResults) -> ExitCode:
 def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of the tests that failed, or of all others.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     return names_of_cases(result, [case for case in result.cases if case.outcome.is_bad is is_bad])
 
@@ -458,7 +456,7 @@ def names_of_tests(result: TestResult, *, is_bad: bool) -> tuple[str, ...]:
 def names_of_cases(result: TestResult, cases: Iterable[CaseResult]) -> tuple[str, ...]:
     """Return the names inside their file, as `Class::test`, of cases of a result.
 
-    None if one of them has no name by which it could be selected, such as the set-up of a class.
+    Empty if one of them has no name by which it could be selected, such as the set-up of a class.
     """
     ids = [case.case_id for case in cases]
     if result.runner is RunnerKind.PYTEST:

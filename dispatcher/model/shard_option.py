@@ -7,10 +7,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from dispatcher.model.ci import CIS, Ci
+from dispatcher.model.ci import AUTO, CIS, Ci
 from passmuster.model.errors import ConfigurationError
-
-AUTO = "auto"
 
 MAX_SHARDS = 10_000
 """A higher number of machines is a typing error."""

@@ -2,153 +2,79 @@
 
 Not thread-safe: its owner locks. The order is that of `planning.order`; a later task may overtake an earlier
 one that does not fit into the memory. There is one queue for each concurrency group and one for all other
-tasks. A segment tree of minima finds the first task that fits in a number of steps that grows with the
-logarithm of the tasks.
+tasks.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
-_NOTHING = float("inf")
-_SMALLEST = 64
-
-
-class MinTree:
-    """Numbers by integer key, with search for the lowest key whose number is small enough."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
-        self._base_key = 0
-        self._size = 0
-        self._minima: list[float] = []
-
-    def set(self, key: int, number: int) -> None:
-        """Put a number at a key."""
-        self._numbers[key] = number
-        if not self._base_key <= key < self._base_key + self._size:
-            self._rebuild()
-        else:
-            self._update(key, number)
-
-    def discard(self, key: int) -> None:
-        """Remove the number at a key, if there is one."""
-        if self._numbers.pop(key, None) is not None:
-            self._update(key, _NOTHING)
-
-    def first_at_most(self, bound: int) -> int | None:
-        """Return the lowest key whose number is at most `bound`; None when there is none."""
-        if not self._minima or self._minima[1] > bound:
-            return None
-        node = 1
-        while node < self._size:
-            node *= 2
-            if self._minima[node] > bound:
-                node += 1
-        return self._base_key + node - self._size
-
-    def _update(self, key: int, number: float) -> None:
-        """Change one leaf, and the minima above it as far as they change."""
-        node = key - self._base_key + self._size
-        self._minima[node] = number
-        while node > 1:
-            node //= 2
-            minimum = min(self._minima[2 * node], self._minima[2 * node + 1])
-            if self._minima[node] == minimum:
-                break
-            self._minima[node] = minimum
-
-    def _rebuild(self) -> None:
-        """Rebuild the tree with the numbers in the middle of twice the keys they span, so that both ends can
-        grow.
-
-        The span at least doubles before the next rebuild, so the average cost of a key is constant.
-        """
-        lowest, highest = min(self._numbers), max(self._numbers)
-        span = highest - lowest + 1
-        self._size = _SMALLEST
-        while self._size < 2 * span:
-            self._size *= 2
-        self._base_key = lowest - (self._size - span) // 2
-        self._minima = [_NOTHING] * (2 * self._size)
-        for key, number in self._numbers.items():
-            self._minima[key - self._base_key + self._size] = number
-        for node in range(self._size - 1, 0, -1):
-            self._minima[node] = min(self._minima[2 * node], self._minima[2 * node + 1])
+_BLOCK_KEYS = 128
+"""About the square root of the files of a large run: a search looks at as many blocks as keys in one."""
 
 
 class GroupQueue:
-    """Tasks by key; the lower the key, the earlier its turn."""
+    """Tasks by key; the lower the key, the earlier its turn.
+
+    The least need of each block of keys is known, so a search walks through the blocks and one of them, not
+    through all tasks.
+    """
 
     def __init__(self) -> None:
-        self._tasks: dict[int, TestTask] = {}
-        self._keys: deque[int] = deque()  # In their order; removed ones until they come first.
-        self._tree = MinTree()
-        self._unknown: deque[int] = deque()
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def tasks(self) -> dict[int, TestTask]:
-        """Return all tasks by key."""
-        return dict(self._tasks)
+        self.tasks: dict[int, TestTask] = {}
+        self._needs: dict[int, dict[int, int]] = {}  # Bytes by key, for each block; without unknown needs.
+        self._least: dict[int, int] = {}  # The least of these, for each block.
+        self._unknown: deque[int] = deque()  # The keys of the tasks whose need is unknown, in order.
 
     def put(self, key: int, task: TestTask) -> None:
         """Add a task at a key that is lower or higher than all others."""
-        self._tasks[key] = task
-        _put_in_order(self._keys, key)
-        if task.predicted_bytes is None:
-            _put_in_order(self._unknown, key)
+        self.tasks[key] = task
+        needed_bytes, number = task.predicted_bytes, key // _BLOCK_KEYS
+        if needed_bytes is not None:
+            self._needs.setdefault(number, {})[key] = needed_bytes
+            self._least[number] = min(needed_bytes, self._least.get(number, needed_bytes))
+        elif self._unknown and key < self._unknown[0]:
+            self._unknown.appendleft(key)
         else:
-            self._tree.set(key, task.predicted_bytes)
+            self._unknown.append(key)
 
     def pop(self, key: int) -> TestTask:
         """Remove a task that `first` or `first_fitting` returned."""
+        number = key // _BLOCK_KEYS
         if self._unknown and self._unknown[0] == key:
             self._unknown.popleft()
-        else:
-            self._tree.discard(key)
-        return self._tasks.pop(key)
-
-    def peek(self, key: int) -> TestTask:
-        """Return the task at a key."""
-        return self._tasks[key]
+        elif self._needs[number].pop(key) == self._least[number]:
+            if self._needs[number]:
+                self._least[number] = min(self._needs[number].values())
+            else:
+                del self._needs[number], self._least[number]
+        return self.tasks.pop(key)
 
     def first(self) -> int | None:
-        """Return the key of the first task; None when there is none."""
-        while self._keys and self._keys[0] not in self._tasks:
-            self._keys.popleft()
-        return self._keys[0] if self._keys else None
+        """Return the key of the first task; None: there is none."""
+        keys = [self._unknown[0]] if self._unknown else []
+        if self._needs:
+            keys.append(min(self._needs[min(self._needs)]))
+        return min(keys, default=None)
 
-    def first_fitting(self, room: FreeCapacity) -> int | None:
-        """Return the key of the first task that fits into the free memory; unknown ones all need the same."""
-        first = self.first()
-        if first is None:
-            return None
-        needed_bytes = self._tasks[first].predicted_bytes
+    def first_fitting(self, first: int, room: FreeCapacity) -> int | None:
+        """Return the key of the first task that fits into the free memory; all unknown ones need the same."""
+        needed_bytes = self.tasks[first].predicted_bytes
         if (room.unknown_bytes if needed_bytes is None else needed_bytes) <= room.free_bytes:
             return first  # Needs no search; in most runs every file fits.
-        unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
-        return lower(self._tree.first_at_most(room.free_bytes), unknown)
-
-
-def _put_in_order(keys: deque[int], key: int) -> None:
-    """Add a key that is lower or higher than all others."""
-    if keys and key < keys[0]:
-        keys.appendleft(key)
-    else:
-        keys.append(key)
-
-
-def lower(left: int | None, right: int | None) -> int | None:
-    """Return the lower of two keys, either of which may be missing."""
-    if left is None or right is None:
-        return right if left is None else left
-    return min(left, right)
+        fits_unknown = self._unknown and room.unknown_bytes <= room.free_bytes
+        keys = [self._unknown[0]] if fits_unknown else []
+        blocks = (number for number, least_bytes in self._least.items() if least_bytes <= room.free_bytes)
+        number = min(blocks, default=None)
+        if number is not None:
+            keys += (key for key, needed in self._needs[number].items() if needed <= room.free_bytes)
+        return min(keys, default=None)
 
 
 MAX_OVERTAKES = 16
@@ -202,7 +128,7 @@ class ReadyQueue:
         self.push(tasks)
 
     def __len__(self) -> int:
-        return sum(map(len, self._group_queues.values())) + len(self._exclusive)
+        return sum(len(queue.tasks) for queue in self._group_queues.values()) + len(self._exclusive)
 
     def push(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks at the end of the queue, in their order."""
@@ -235,7 +161,7 @@ class ReadyQueue:
 
     def withdraw(self) -> tuple[TestTask, ...]:
         """Empty the queue; return the tasks in order, exclusive ones at the end."""
-        waiting = {key: task for queue in self._group_queues.values() for key, task in queue.tasks().items()}
+        waiting = {key: task for queue in self._group_queues.values() for key, task in queue.tasks.items()}
         found = (*(waiting[key] for key in sorted(waiting)), *self._exclusive)
         self._group_queues.clear()
         self._exclusive.clear()
@@ -254,7 +180,10 @@ class ReadyQueue:
         if self._exclusive and (
             len(self) == len(self._exclusive) or self._starts_before_exclusive >= MAX_STARTS_BEFORE_EXCLUSIVE
         ):
-            return self._take_exclusive() if room.is_idle else None
+            if not room.is_idle:
+                return None
+            self._starts_before_exclusive = 0
+            return self._started(self._exclusive.popleft())
         first, first_fitting = self._find(room)
         self.is_held_by_groups = first is None
         chosen = first if room.is_idle and not room.must_fit else first_fitting
@@ -263,7 +192,7 @@ class ReadyQueue:
         if first is None or chosen is None:
             return None
         queue, key = chosen
-        if not room.has_slot_for(queue.peek(key)):
+        if not room.has_slot_for(queue.tasks[key]):
             return None
         if chosen != first:
             overtakes = self._overtakes.get(first[1], 0)
@@ -274,20 +203,16 @@ class ReadyQueue:
 
     def _find(self, room: FreeCapacity) -> tuple[_Place | None, _Place | None]:
         """Return the positions of the first task that may start, and of the first that also fits."""
-        first: _Place | None = None
-        fitting: _Place | None = None
-        for group, queue in self._group_queues.items():
-            if self._running[group] >= self._groups.get(group, self._running[group] + 1):
-                continue
-            key = queue.first()
-            if key is None or (fitting is not None and first is not None and key > fitting[1]):
-                continue
-            if first is None or key < first[1]:
-                first = (queue, key)
-            key = queue.first_fitting(room)
-            if key is not None and (fitting is None or key < fitting[1]):
-                fitting = (queue, key)
-        return first, fitting
+        places = [
+            (queue, key)
+            for group, queue in self._group_queues.items()
+            if self._running[group] < self._groups.get(group, math.inf)
+            if (key := queue.first()) is not None
+        ]
+        fitting = [
+            (queue, key) for queue, first in places if (key := queue.first_fitting(first, room)) is not None
+        ]
+        return min(places, key=itemgetter(1), default=None), min(fitting, key=itemgetter(1), default=None)
 
     def _queue_of(self, task: TestTask) -> GroupQueue:
         """Return the queue of a task: that of its group if the group is limited."""
@@ -300,11 +225,6 @@ class ReadyQueue:
         if self._exclusive:
             self._starts_before_exclusive += 1
         return self._started(queue.pop(key))
-
-    def _take_exclusive(self) -> TestTask:
-        """Remove the first exclusive task."""
-        self._starts_before_exclusive = 0
-        return self._started(self._exclusive.popleft())
 
     def _started(self, task: TestTask) -> TestTask:
         """Count a task, and in its group."""

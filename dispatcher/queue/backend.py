@@ -19,7 +19,7 @@ from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit, Usage
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
+from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S, OUTAGE_S
 from passmuster.wire.broker_messages import DamagedDataError, StreamEntry, WorkerStatus
 from passmuster.wire.run_store import RunStore
 
@@ -34,9 +34,6 @@ LOST_MESSAGE_S = 5.0
 moment.
 """
 
-AWAY_S = 120.0
-"""Seconds for which the broker may be unavailable before the run fails: as long as workers keep a result."""
-
 LAST_RESULTS_S = 5.0
 """Seconds beyond the grace period in which a stopped file's result must arrive."""
 
@@ -49,15 +46,12 @@ class QueueBackend:
     Args:
         store: the run store; the run is created and removed there.
         publish: puts messages on the run's queue, in their order.
-        read_statuses: reads the worker statuses from the broker.
         report_demand: reports to the broker how many files of the run wait or run.
         spec: the signed message with the run's requirements for workers.
-        unavailable: the errors that mean that the broker is unavailable.
         groups: how many files of each group may run at once.
         is_resumed: whether a dispatcher that is gone may have left the run on the broker.
         release: frees the backend's resources; called when it is closed.
         clock: monotonic seconds.
-        pause: waits for a number of seconds.
 
     Raises:
         InfrastructureError: the broker is unavailable from the start.
@@ -98,8 +92,8 @@ class QueueBackend:
         self._next_tick = self._leases_count_from = clock()
         self._empty_since: float | None = None
         self._away_since: float | None = None
-        self._away_reason, self._has_raised_away = "", False
-        self._damage, self._has_raised_damage = "", False
+        self._away_reason, self._has_given_up = "", False
+        self._is_damaged, self._new_damage = False, ""
         self._is_store_unsure = False
         self._peak_bytes = 0
         self._is_catching_up = False
@@ -144,12 +138,11 @@ class QueueBackend:
             if not self._with_broker(partial(self._exchange, block_s)):
                 self._pause(block_s)
             self._abandon()
-            is_new_damage = self._damage and not self._has_raised_damage
-            if self._events or self._is_woken or is_new_damage or self._clock() >= deadline:
+            if self._events or self._is_woken or self._new_damage or self._clock() >= deadline:
                 self._is_woken = False
                 found, self._events = tuple(self._events), []
-                if not found:
-                    self._raise_problem()
+                if not found and (problem := self._take_problem()):
+                    raise InfrastructureError(problem)
                 return found
 
     def wake(self) -> None:
@@ -197,41 +190,45 @@ class QueueBackend:
         try:
             step()
         except DamagedDataError as error:
-            self._damage = self._damage or str(error)
+            self._note_damage(str(error))
             return False
         except self._unavailable as error:
             if self._away_since is None:
                 self._away_since = self._clock()
-                self._notice(f"broker unavailable: {error}; retrying for up to {AWAY_S:.0f} s")
+                self._notice(f"broker unavailable: {error}; retrying for up to {OUTAGE_S:.0f} s")
             self._away_reason = str(error)
             self._spare_leases()
             return False
         return True
 
+    def _take_problem(self) -> str | None:
+        """Return, once each, that data on the broker is not this run's, that the broker has been unavailable
+        for too long, or that no worker can serve the run.
+        """
+        damage, self._new_damage = self._new_damage, ""
+        if damage:
+            return damage
+        if self._away_since is not None:
+            away_s = self._clock() - self._away_since
+            if away_s < OUTAGE_S or self._has_given_up:
+                return None
+            self._has_given_up = True
+            return (
+                f"the broker has been unavailable for {away_s:.0f} s, so no further file can start: "
+                f"{self._away_reason}; check that it is running and can be reached"
+            )
+        if self._stopped is not None:
+            return None
+        return self._registry.no_worker_problem(now_s=self._clock()) or self._registry.mixture_problem()
+
+    def _note_damage(self, damage: str) -> None:
+        """Note, once, that data on the broker is not this run's."""
+        if not self._is_damaged:
+            self._is_damaged, self._new_damage = True, damage
+
     def _spare_leases(self) -> None:
         """Let leases count only once workers that could not reach the broker had time to renew theirs."""
         self._leases_count_from = self._clock() + LEASE_S + HEARTBEAT_S
-
-    def _raise_problem(self) -> None:
-        """Raise, once each, that data on the broker is not this run's, that the broker has been unavailable
-        for too long, or that no worker can serve the run.
-        """
-        problem: str | None = None
-        if self._damage and not self._has_raised_damage:
-            self._has_raised_damage, problem = True, self._damage
-        elif self._away_since is not None:
-            away_s = self._clock() - self._away_since
-            if away_s >= AWAY_S and not self._has_raised_away:
-                self._has_raised_away = True
-                problem = (
-                    f"the broker has been unavailable for {away_s:.0f} s, so no further file can start: "
-                    f"{self._away_reason}; check that it is running and can be reached"
-                )
-        elif self._stopped is None:
-            registry = self._registry
-            problem = registry.no_worker_problem(now_s=self._clock()) or registry.mixture_problem()
-        if problem:
-            raise InfrastructureError(problem)
 
     def _notice(self, *texts: str | None) -> None:
         self._events += [BackendNotice(text=text) for text in texts if text]
@@ -253,7 +250,7 @@ class QueueBackend:
         self._publish()
         if self._away_since is not None:
             self._notice("the broker is available again")
-            self._away_since, self._has_raised_away = None, False
+            self._away_since, self._has_given_up = None, False
 
     def _handle_all(self, entries: Sequence[StreamEntry]) -> None:
         for entry in entries:
@@ -276,7 +273,7 @@ class QueueBackend:
                 return self._handle_result(entry)
             case "damaged":
                 # The entries behind it may be results.
-                self._damage = self._damage or entry.body
+                self._note_damage(entry.body)
         return ()
 
     def _handle_result(self, entry: StreamEntry) -> Sequence[BackendEvent]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.queue.embedded_server import EmbeddedServer
-from dispatcher.queue.target import open_backend
+from dispatcher.queue.target import RunSource, open_backend
 from dispatcher.queue.worker_process import WorkerProcess, worker_arguments
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import InfrastructureError
@@ -53,7 +53,7 @@ class ClusterTarget:
                 worker = WorkerProcess(name, arguments, log, request.environ, url=server.url, secret=secret)
                 workers.append(undo.enter_context(closing(worker)))
             _wait(workers, address, request.config.worker_timeout_s)
-            return open_backend(request, address, secret, release=undo.pop_all())
+            return open_backend(request, address, secret, source=RunSource(), release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Return, as lines, what would be imported before files are forked."""

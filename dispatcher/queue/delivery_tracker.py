@@ -155,7 +155,6 @@ class DeliveryTracker:
         claimed.
 
         Args:
-            workers: the workers that are present.
             now_s: the current time; called every now and then.
         """
         found = []

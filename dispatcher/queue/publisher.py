@@ -27,7 +27,7 @@ from passmuster.wire.broker_keys import (
 )
 from passmuster.wire.broker_messages import TASK_KIND
 from passmuster.wire.celery_settings import shared_settings
-from passmuster.wire.codec import encode_task
+from passmuster.wire.codec import TASK_CODEC
 from passmuster.wire.envelope import Envelope
 
 BROKEN: tuple[type[Exception], ...] = (KombuError, RedisError, OSError)
@@ -79,7 +79,7 @@ class Publisher:
                 producer.channel.queue_declare(queue=queue, arguments={"x-expires": seconds * 1000})
             for message in messages:
                 task = self._complete(message.task)
-                text = self._envelope.sign(TASK_KIND, encode_task(task), str(message.delivery))
+                text = self._envelope.sign(TASK_KIND, TASK_CODEC.encode(task), str(message.delivery))
                 self._app.send_task(
                     TASK_NAME,
                     args=[text],

@@ -13,7 +13,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_messages import StreamEntry, result_kind
-from passmuster.wire.codec import decode_result
+from passmuster.wire.codec import RESULT_CODEC
 from passmuster.wire.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
 from passmuster.wire.run_spec import REFUSED_KIND
 
@@ -22,7 +22,6 @@ class ResultDecoder:
     """Decodes the messages of one run.
 
     Args:
-        envelope: verifies with the run's secret.
         coverage_dir: the directory for coverage data; None: it is discarded.
     """
 
@@ -40,7 +39,7 @@ class ResultDecoder:
         parts = self._envelope.verify(result_kind(task.run_id), entry.body)
         if len(parts) != 2:
             raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
-        result, coverage = decode_result(parts[0]), parts[1]
+        result, coverage = RESULT_CODEC.decode(parts[0]), parts[1]
         if (result.key, result.attempt) != (task.key, task.attempt):
             raise EnvelopeError(f"it is that of {result.key}, attempt {result.attempt}")
         try:

@@ -44,8 +44,6 @@ def follow_file(
     Args:
         name: the file, as the user named it.
         environ: may hold the secret.
-        write: prints output.
-        say: prints a line about the file.
 
     Raises:
         ConfigurationError: there is no broker, no such run, or no such file.
@@ -132,7 +130,7 @@ def _is_same_attempt(status: FileStatus, delivery: int) -> bool:
 
 
 def _describe_state(status: FileStatus | None, delivery: int | None = None) -> str:
-    """Return how far a file is that is not followed any more, or never was: then `delivery` is None."""
+    """Return why a file is not followed, or no longer; `delivery` is None if it never was."""
     if status is not None and delivery is not None and not _is_same_attempt(status, delivery):
         return "has finished, and will rerun"
     if status is not None and status.stage is FileStage.WAITING:
@@ -147,10 +145,10 @@ def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tupl
         ConfigurationError: no file matches, or several do.
         InfrastructureError: the broker's data about the named run is damaged.
     """
-    damaged = {run.run_id: run.damage for run in inspector.runs() if run.damage}
-    if config.tail_run_id in damaged:
-        raise InfrastructureError(f"run {config.tail_run_id}: {damaged[config.tail_run_id]}")
-    runs = [run.run_id for run in inspector.runs() if run.run_id not in damaged]
+    damage_of = {run.run_id: run.damage for run in inspector.runs()}
+    if damage := damage_of.get(config.tail_run_id or ""):
+        raise InfrastructureError(f"run {config.tail_run_id}: {damage}")
+    runs = [run_id for run_id, damage in damage_of.items() if not damage]
     if config.tail_run_id is not None:
         if config.tail_run_id not in runs:
             raise ConfigurationError(

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, SPEC_KIND, RunSpec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect, report_demand
 from passmuster.wire.signing_secret import secret_warnings
 
@@ -62,8 +62,8 @@ class JoinedQueue(Struct, frozen=True, kw_only=True):
 
     run_id: str
     source: RunSource
-    guard: Callable[[Any], Any]
-    """Returns a client that changes nothing once another dispatcher leads the run."""
+    guard: Callable[[Any], AbstractContextManager[Any]]
+    """Opens a transaction of a client that changes nothing once another dispatcher leads the run."""
     wrap: Callable[[Backend], Backend]
     """Wraps the backend of the run."""
 
@@ -187,18 +187,16 @@ def open_backend(
     address: BrokerAddress,
     secret: str,
     *,
-    source: RunSource | None = None,
+    source: RunSource,
     release: ExitStack | None = None,
-    guard: Callable[[Any], Any] = lambda client: client,
+    guard: Callable[[Any], AbstractContextManager[Any]] | None = None,
 ) -> Backend:
     """Return the backend of one run.
 
     Args:
         address: the broker's, password included.
-        secret: signs messages.
-        source: None: the workers are known to have the same files.
         release: resources to free with the backend; also after an error.
-        guard: returns the client through which the run store is changed.
+        guard: opens the transactions that change the run store; None: ordinary ones.
 
     Raises:
         InfrastructureError: the broker cannot be used.
@@ -217,13 +215,13 @@ def open_backend(
         publisher = Publisher(address.url, request.run_id, envelope, complete)
         undo.callback(publisher.close)
         backend = QueueBackend(
-            RunStore(guard(client), request.run_id),
+            RunStore(client, request.run_id, None if guard is None else partial(guard, client)),
             publisher.publish,
             ResultDecoder(envelope, request.coverage_dir),
             registry,
             directory.statuses,
             partial(report_demand, client, request.run_id),
-            spec=envelope.sign(SPEC_KIND, encode_run_spec(_run_spec(request, source or RunSource()))),
+            spec=envelope.sign(SPEC_KIND, SPEC_CODEC.encode(_run_spec(request, source))),
             unavailable=BROKEN,
             limits=_limits(registry, address),
             groups=group_limits(config),

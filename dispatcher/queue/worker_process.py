@@ -14,11 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import SETTINGS
+from dispatcher.config.settings import BY_NAME
 from passmuster.host.subprocesses import wait_or_kill
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
+
+PASSED_ON = ("isolation", "preload", "keep-tmp", "machine-memory", "machine-folder", "nice")
+"""The settings that a worker of a run receives, by the same names."""
 
 STOP_S = 10.0
 """Seconds for a worker to end: it stops its files at once, and its own process ends within five."""
@@ -31,9 +34,7 @@ class WorkerProcess:
         name: unique.
         arguments: in addition to those of every such worker.
         log: the file that receives its output; created or appended to.
-        environ: the environment from which tests start.
         url: the broker, password included.
-        secret: signs messages.
     """
 
     def __init__(
@@ -78,9 +79,10 @@ class WorkerProcess:
 def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
     """Return the arguments that all workers of a run on this machine share."""
     arguments = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]
-    for row in SETTINGS:
+    for name in PASSED_ON:
+        row = BY_NAME[name]
         value = row.value_in(config)
-        if not row.worker_option or value == row.fallback:
+        if value == row.fallback:
             continue
         option = f"--{row.name}"
         if isinstance(value, bool):

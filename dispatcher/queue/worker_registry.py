@@ -208,7 +208,6 @@ def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> l
 
     Args:
         since_s: since when each is present, changed here; infinite: it was returned.
-        names: the names present now.
     """
     for name in since_s.keys() - set(names):
         del since_s[name]

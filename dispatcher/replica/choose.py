@@ -86,14 +86,9 @@ def _only_one(read: Sequence[Replica], where: str) -> Replica:
 
 
 def _event(workflow: Node) -> str:
-    """Return the event that is imagined: a push, if the workflow runs then."""
+    """Return the event to assume: a push, if the workflow runs then."""
     node = workflow["on"]
-    if node.is_text:
-        names = [node.text()]
-    else:
-        names = (
-            [one.text() for one in node.elements()] if node.is_list else [name for name, _ in node.items()]
-        )
+    names = [name for name, _ in node.items()] if isinstance(node.value, dict) else _names(node)
     preferred = [name for name in ("push", "pull_request") if name in names]
     return (preferred or names or ["push"])[0] or "push"
 
@@ -123,15 +118,12 @@ def _sources(
         needs = {other: {"result": "success"} for other in _names(job["needs"])}
         own = context.with_scope("needs", needs)
         called = job["uses"].text()
-        if not called:
-            yield JobSource(name=shown, job=job, workflow=workflow, context=own, load=load)
-            continue
         target = load(called.removeprefix("./")) if called.startswith("./") and depth < _MAX_CALLS else None
         if target is None or not target["jobs"].is_there:
             yield JobSource(name=shown, job=job, workflow=workflow, context=own, load=load)
             continue
         inner, _ = next(matrix_contexts(job, own))
-        reader = StepReader(context=inner, unknowns=Unknowns(), variables={}, default=lambda _: "", load=load)
+        reader = StepReader(context=inner, unknowns=Unknowns(), load=load)
         inputs = reader.inputs(_declared_inputs(target, "workflow_call"), job["with"])
         fresh = Context(scopes={**context.scopes, "inputs": inputs}, assumed=inner.assumed)
         yield from _sources(target, fresh, load, shown, depth=depth + 1)
@@ -149,7 +141,8 @@ def _nothing_found(workflow: Node, read: Sequence[Replica], wanted: str | None, 
     shown = "; ".join(first_texts(steps, _MAX_SHOWN))
     if step is not None:
         return f"{where} has no step {step!r} (from --step); it has {shown or 'none'}"
+    helps = f"name the step with --step, such as one of {shown}" if shown else "it has no steps"
     return (
         f"{where} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
-        f"test command; name the step with --step, such as one of {shown or 'none'}"
+        f"test command; {helps}"
     )

@@ -116,14 +116,14 @@ class CIReplicaRunner:
     def _run_job(self, replica: Replica, environment: Environment, scratch: Path) -> int:
         # Imported only for a workflow, because it needs many modules.
         from dispatcher.replica.job_run import JobRun
+        from dispatcher.replica.script_run import ScriptRunner
 
+        variables = dict(environment.variables)
         job = JobRun(
-            replica,
-            run=self._run,
+            replica=replica,
+            run_tests=self._run,
             say=self._say,
-            root=self._root,
-            scratch=scratch,
-            variables=dict(environment.variables),
+            scripts=ScriptRunner(root=self._root, scratch=scratch, variables=variables),
             limits=environment.arguments(),
             environ=self._environ,
             is_dry=self._is_dry,

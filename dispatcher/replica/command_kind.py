@@ -29,13 +29,18 @@ class CommandKind(Enum):
 
 _TEST_PROGRAMS = {
     *("pytest", "py.test", "unittest", "nose2", "nosetests", "green", "ward", "behave", "trial", "stestr"),
-    *("zope-testrunner", "runtests", "ptw", "doctest"),
+    *("pytest-3", "zope-testrunner", "runtests", "ptw", "doctest"),
 }
 _ENVIRONMENT_RUNNERS = {
     "tox": ("-e", "--env", "-f", "-m"),
     "nox": ("-s", "-e", "--session", "--sessions", "-t", "--tags"),
 }
 """Programs that run tests unless the environments behind these options do not."""
+
+_TEST_TOOLS = {
+    *("manage.py", "setup.py", "django-admin", "hatch", "spin", "pants", "bazel", "dev.py", "rye", "pdm"),
+}
+"""Programs that run Python tests as `NAME test`."""
 
 _TASK_RUNNERS = {"make", "gmake", "just", "task", "invoke", "inv", "doit", "rake"}
 _LANGUAGES = {
@@ -51,21 +56,8 @@ _LANGUAGES = {
     "bats": "shell",
 }
 _MACHINE_PROGRAMS = {
-    *(
-        "apt",
-        "apt-get",
-        "apk",
-        "yum",
-        "dnf",
-        "pacman",
-        "zypper",
-        "brew",
-        "choco",
-        "snap",
-        "dpkg",
-        "locale-gen",
-    ),
-    *("systemctl", "service", "modprobe", "sysctl", "conda", "mamba", "micromamba"),
+    *("apt", "apt-get", "apk", "yum", "dnf", "pacman", "zypper", "brew", "choco", "snap", "dpkg"),
+    *("locale-gen", "systemctl", "service", "modprobe", "sysctl", "conda", "mamba", "micromamba"),
 }
 _INSTALLERS: dict[str, tuple[str, ...]] = {
     "pip": ("install", "uninstall"),
@@ -90,44 +82,11 @@ _TESTING = {
 }
 _NOT_TESTING = {
     *("lint", "linter", "linting", "docs", "doc", "mypy", "typing", "types", "typecheck", "pyright", "style"),
-    *(
-        "format",
-        "fmt",
-        "build",
-        "dist",
-        "package",
-        "release",
-        "publish",
-        "precommit",
-        "flake",
-        "pylint",
-        "ruff",
-    ),
-    *(
-        "black",
-        "isort",
-        "pep",
-        "changelog",
-        "report",
-        "combine",
-        "bench",
-        "benchmark",
-        "benchmarks",
-        "security",
-    ),
-    *("audit", "deploy", "clean", "install", "setup", "deps", "requirements", "upload", "download", "cache"),
-    *(
-        "prepare",
-        "summary",
-        "results",
-        "artifact",
-        "artifacts",
-        "environment",
-        "env",
-        "dependencies",
-        "publishing",
-    ),
-    *("commit", "collect", "stop", "start", "dump", "generate"),
+    *("format", "fmt", "build", "dist", "package", "release", "publish", "precommit", "flake", "pylint"),
+    *("ruff", "black", "isort", "pep", "changelog", "report", "combine", "bench", "benchmark", "benchmarks"),
+    *("security", "audit", "deploy", "clean", "install", "setup", "deps", "requirements", "upload"),
+    *("download", "cache", "prepare", "summary", "results", "artifact", "artifacts", "environment", "env"),
+    *("dependencies", "publishing", "commit", "collect", "stop", "start", "dump", "generate"),
 }
 _MAKE_TARGETS = {"check", "ci", "coverage", "cov"}
 
@@ -148,9 +107,7 @@ def names_installation(text: str) -> bool:
     return bool(words_of(text) & {"install", "installing", "dependencies", "requirements", "deps"})
 
 
-def kind_of(
-    words: Sequence[str], invocation: Invocation, variables: Mapping[str, str] | None = None
-) -> CommandKind:
+def kind_of(words: Sequence[str], invocation: Invocation, variables: Mapping[str, str]) -> CommandKind:
     """Return what a command is for.
 
     Args:
@@ -172,11 +129,8 @@ def kind_of(
             map(names_tests, arguments)
         )
         return CommandKind.OTHER_LANGUAGE if is_test else CommandKind.OTHER
-    return (
-        CommandKind.TEST
-        if _is_test(name, written, arguments, invocation, variables or {})
-        else CommandKind.OTHER
-    )
+    is_test = _is_test(name, written, arguments, invocation, variables)
+    return CommandKind.TEST if is_test else CommandKind.OTHER
 
 
 def language_of(name: str) -> str:
@@ -218,26 +172,10 @@ def _is_test(
         return any(names_tests(one) or words_of(one) & _MAKE_TARGETS for one in targets)
     if name in ("docker", "docker-compose", "podman"):
         return any(word.rpartition("/")[2] in _TEST_PROGRAMS for word in arguments)
-    if _first_word(arguments) in ("test", "tests") and ("/" in written or _is_tool(name)):
+    if _first_word(arguments) in ("test", "tests") and ("/" in written or name in _TEST_TOOLS):
         return True
     is_script = "/" in written or invocation.is_task or bool(invocation.shell) or name.endswith(".py")
     return is_script and not invocation.module and names_tests(stem)
-
-
-def _is_tool(name: str) -> bool:
-    """Return whether `NAME test` runs Python tests."""
-    return name in (
-        "manage.py",
-        "setup.py",
-        "django-admin",
-        "hatch",
-        "spin",
-        "pants",
-        "bazel",
-        "dev.py",
-        "rye",
-        "pdm",
-    )
 
 
 def _tests_in_environments(name: str, arguments: tuple[str, ...], variables: Mapping[str, str]) -> bool:

@@ -18,36 +18,20 @@ from passmuster.host.capacity import (
     calculate_max_workers,
     ceiling_bytes,
 )
+from passmuster.host.host_resources import read_machine, usable_cpus
 from passmuster.model.units import Amount, format_bytes
 
 KEPT_VARIABLES = frozenset(
     {
         # For finding programs and interpreters.
-        "PATH",
-        "LD_LIBRARY_PATH",
-        "VIRTUAL_ENV",
-        "PYENV_ROOT",
-        "PYENV_VERSION",
+        *("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYENV_ROOT", "PYENV_VERSION"),
         # The user that runs the tests.
-        "USER",
-        "LOGNAME",
-        "SHELL",
+        *("USER", "LOGNAME", "SHELL"),
         # Network access from here.
-        "ALL_PROXY",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "all_proxy",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_CERT",
-        "REQUESTS_CA_BUNDLE",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
+        *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        *("all_proxy", "http_proxy", "https_proxy", "no_proxy"),
+        *("CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE"),
+        *("SSL_CERT_DIR", "SSL_CERT_FILE"),
     }
 )
 """The variables that are kept of the caller's environment; CI would not have any other, such as secrets."""
@@ -165,6 +149,4 @@ def this_machine() -> HostResources:
     """Return the resources of this machine."""
     # macOS can neither say nor set on which CPUs a process runs.
     is_bindable = hasattr(os, "sched_getaffinity")
-    cpus = os.sched_getaffinity(0) if is_bindable else range(os.cpu_count() or 1)
-    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return HostResources(cpus=frozenset(cpus), memory_bytes=memory_bytes, is_bindable=is_bindable)
+    return HostResources(cpus=usable_cpus(), memory_bytes=read_machine().total_bytes, is_bindable=is_bindable)

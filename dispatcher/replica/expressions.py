@@ -7,8 +7,10 @@ An operand that only CI knows, such as a secret or the output of a step, makes t
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -29,6 +31,13 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PRECEDENCE = (("||",), ("&&",), ("==", "!="), ("<", "<=", ">", ">="))
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _WORDS: dict[str, object] = {"true": True, "false": False, "null": None}
 _MAX_DEPTH = 50
 """Nested parentheses and operators: more is no expression of a workflow."""
@@ -166,12 +175,12 @@ class _Parser:
             return self.unary()
         left = self.binary(level + 1)
         while self.tokens and self.tokens[-1][1] in _PRECEDENCE[level]:
-            operator = self.tokens.pop()[1]
+            written = self.tokens.pop()[1]
             right = self.binary(level + 1)
             # `a != b` is `!(a == b)`: the two are exclusive.
-            kind = "==" if operator == "!=" else operator
+            kind = "==" if written == "!=" else written
             left = Term(kind, f"({left.text} {kind} {right.text})", None, (left, right))
-            if operator == "!=":
+            if written == "!=":
                 left = Term("!", f"!{left.text}", None, (left,))
         return left
 
@@ -320,22 +329,15 @@ def _called(term: Term, context: Context) -> object:
         return UNKNOWN
 
 
-def _compared(operator: str, left: object, right: object) -> object:
+def _compared(kind: str, left: object, right: object) -> object:
     if isinstance(left, Unknown) or isinstance(right, Unknown):
         return UNKNOWN
     if isinstance(left, list | dict) or isinstance(right, list | dict):
         return left is right
-    first: str | float
-    second: str | float
+    compare = _COMPARISONS[kind]
     if isinstance(left, str) and isinstance(right, str):
-        first, second = left.lower(), right.lower()
-        return _ordered(operator, (first > second) - (first < second))
-    first, second = _number(left), _number(right)
-    return first == first and second == second and _ordered(operator, (first > second) - (first < second))
-
-
-def _ordered(operator: str, sign: int) -> bool:
-    return {"==": sign == 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[operator]
+        return compare(left.lower(), right.lower())
+    return compare(_number(left), _number(right))
 
 
 def _number(value: object) -> float:

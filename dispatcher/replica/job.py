@@ -17,7 +17,7 @@ from dispatcher.replica.matrix import combinations, format_combination
 from dispatcher.replica.node import Node
 from dispatcher.replica.options import OF_MANY_MACHINES, forward_options
 from dispatcher.replica.script import ScriptCommand
-from dispatcher.replica.step import SHELLS, LoadFile, Step, StepReader
+from dispatcher.replica.step import LoadFile, Step, StepReader
 from dispatcher.replica.workflow_command import Certainty, Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
@@ -33,7 +33,6 @@ class JobSource(Struct, frozen=True, kw_only=True):
     Args:
         name: for messages; of a called workflow, `CALLER / JOB`.
         context: the values that its expressions may use, without a matrix.
-        load: reads other files of the repository.
     """
 
     name: str
@@ -83,7 +82,7 @@ class _JobReader:
         self.matrix = matrix
         self.unknowns = Unknowns()
         self.steps = StepReader(
-            context=context, unknowns=self.unknowns, variables={}, default=self._default, load=source.load
+            context=context, unknowns=self.unknowns, load=source.load, default=self._default
         )
         self.differences = self.steps.differences
         self.is_linux = True
@@ -172,6 +171,8 @@ class _JobReader:
             return f"{step.label} ({self._text(others[0])}, which tests {language_of(others[0].program)})"
         if step.action:
             return f"{step.label} (uses {step.action})"
+        if not step.is_readable:
+            return f"{step.label} (a script for {step.shell})"
         first = " ".join(step.commands[0].words) if step.commands else step.script.strip().partition("\n")[0]
         return f"{step.label} ({self.unknowns.restore(first)})"
 
@@ -257,14 +258,13 @@ class _JobReader:
 
     def _script_of(self, step: Step) -> WorkflowCommand:
         """Return the whole script of a step, for a shell."""
-        shell = SHELLS.get(step.shell, step.shell)
         tests = step.of_kind(CommandKind.TEST) or step.commands
         return WorkflowCommand(
             step=step.label,
             variables=self._usable(step.variables),
             folder=self._folder(step, ""),
             script=self.unknowns.restore(step.script),
-            shell=tuple(map(_without_login, self.unknowns.restore(shell).split())),
+            shell=tuple(map(_without_login, self.unknowns.restore(step.shell_command).split())),
             shown="; ".join(map(self._text, tests)) or step.script.strip().partition("\n")[0],
             programs=tuple(dict.fromkeys(program for command in tests for program in _programs(command))),
             unknown=self.unknowns.expressions_in(f"{step.script}{step.shell}{step.folder}"),
@@ -335,6 +335,5 @@ def _chosen_steps(steps: Sequence[Step], wanted: str | None) -> tuple[Certainty,
 def _programs(command: ScriptCommand) -> Iterator[str]:
     """Yield the program that a shell starts for a command, and the module that Python runs."""
     yield from islice((word for word in command.words if not ASSIGNMENT.fullmatch(word)), 1)
-    before = command.words[: len(command.words) - len(command.arguments) - 1]
-    if before and before[-1].startswith("-") and before[-1].endswith("m"):
+    if command.is_module:
         yield f"-m {command.program}"

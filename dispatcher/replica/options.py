@@ -8,15 +8,18 @@ from msgspec import Struct
 
 from dispatcher.config.settings import SETTINGS
 from dispatcher.replica.expressions import Unknowns
-from passmuster.settings.setting import Setting
+from passmuster.settings.setting import Group, Setting
 
-_VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
+_VALUED = {word for row in SETTINGS for word in row.options if word not in dict(row.constants)}
+"""Options whose value may be the next word."""
+
 _SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.arguments}
 
-OF_MANY_MACHINES = frozenset(
-    name for setting in SETTINGS if setting.many_machines for name in setting.variables
-)
-"""The variables of settings about shards, queues, and runs that are somewhere else."""
+_ELSEWHERE = [row for row in SETTINGS if row.group in (Group.QUEUE, Group.SHARDS) or row.name == "resume"]
+"""The settings about shards, queues, and runs that are somewhere else."""
+
+OF_MANY_MACHINES = frozenset(name for setting in _ELSEWHERE for name in setting.variables)
+"""Their variables."""
 
 
 class ForwardedOptions(Struct, frozen=True, kw_only=True):
@@ -39,7 +42,7 @@ def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOp
     unresolved: list[str] = []
     for group, setting in _groups(arguments):
         shown = unknowns.restore(" ".join(group))
-        if setting is not None and setting.many_machines:
+        if setting in _ELSEWHERE:
             elsewhere.append(shown)
         elif any(map(unknowns.are_in, group)):
             unresolved.append(shown)

@@ -17,13 +17,7 @@ from passmuster.model.errors import ConfigurationError
 
 
 class ChosenPython(Struct, frozen=True, kw_only=True):
-    """The interpreter of a call.
-
-    Args:
-        path: of the interpreter.
-        arguments: make `run_tests.py` use it.
-        description: for the report.
-    """
+    """The interpreter of a call, and the arguments that make `run_tests.py` use it."""
 
     path: str
     arguments: tuple[str, ...]

@@ -22,8 +22,13 @@ def read_workflow(path: Path) -> Node:
         ConfigurationError: it cannot be read, is not YAML, or is not a workflow.
     """
     node = _read(path, f"{path} (from --workflow)")
-    if not isinstance(node.value, dict) or not node["jobs"].is_there:
-        raise ConfigurationError(f"{path} (from --workflow) is not a workflow: it has no jobs")
+    is_workflow = isinstance(node.value, dict) and isinstance(node["jobs"].value, dict)
+    # The configuration of CircleCI has jobs by name, too.
+    if not is_workflow or (node["version"].is_there and not node["on"].is_there):
+        raise ConfigurationError(
+            f"{path} (from --workflow) is not a workflow of GitHub Actions, which has jobs by name; "
+            "for another CI, leave out --workflow"
+        )
     return node
 
 
@@ -69,7 +74,7 @@ class _Loader(yaml.SafeLoader):
     """Supports the types that CI supports, those of YAML 1.2: with the library's own, `on` is true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as the library calls it
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [key.value for key, _ in node.value]
         twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -52,6 +53,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     Args:
         words: all of them, as written; unknown parts are marks.
         program: what it runs, without a directory.
+        is_module: whether Python runs the program as a module, by `-m`.
         arguments: those of the program.
         variables: the variables that the script sets for it; the values may contain marks.
         folder: its working directory, relative to where the script starts; empty: there.
@@ -61,6 +63,7 @@ class ScriptCommand(Struct, frozen=True, kw_only=True):
     kind: CommandKind
     words: tuple[str, ...]
     program: str
+    is_module: bool = False
     arguments: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
@@ -90,51 +93,35 @@ def _read(
     exported: tuple[tuple[str, str], ...] = ()
     folder = ""
     for command in _commands(_filled_in(text, variables, unknowns)):
-        conditions, words = _split(command.words, lambda word: word in _KEYWORDS)
+        conditions = tuple(takewhile(_KEYWORDS.__contains__, command.words))
+        words = command.words[len(conditions) :]
         if words[:1] == ("cd",) and len(words) == 2:
             folder = posixpath.join(folder, words[1])
         elif words[:1] == ("export",):
             exported += _assignments(words)
         elif words and words[0] not in _SHELL_ONLY:
-            yield from _invoked(
-                command, conditions, words, (variables, exported, folder), unknowns, depth=depth
-            )
-
-
-def _invoked(
-    command: _Command,
-    conditions: tuple[str, ...],
-    words: tuple[str, ...],
-    state: tuple[Mapping[str, str], tuple[tuple[str, str], ...], str],
-    unknowns: Unknowns,
-    *,
-    depth: int,
-) -> Iterator[ScriptCommand]:
-    """Yield a command, or those of the script that it gives to a shell by `-c`."""
-    known, exported, folder = state
-    invocation = find_invocation(words)
-    if invocation.position == len(words):
-        return
-    if invocation.code is not None and depth < _MAX_NESTED:
-        for inner in _read(invocation.code, known, unknowns, depth=depth + 1):
-            yield replace(inner, folder=posixpath.join(folder, inner.folder))
-        return
-    before = words[: invocation.position]
-    variables = (*exported, *_assignments(before))
-    wrapper = " ".join(_wrapper(before))
-    yield ScriptCommand(
-        kind=kind_of(words, invocation, {**known, **dict(variables)}),
-        words=words,
-        program=invocation.name,
-        arguments=words[invocation.position + 1 :],
-        variables=variables,
-        folder=folder,
-        wrappers=(
-            *([wrapper] if wrapper else []),
-            *(word for word in conditions if word in _CONDITIONS),
-            *(word for word in (command.before, command.after) if word in ("|", "||", "|&")),
-        ),
-    )
+            invocation = find_invocation(words)
+            if invocation.code is not None and depth < _MAX_NESTED:
+                for inner in _read(invocation.code, variables, unknowns, depth=depth + 1):
+                    yield replace(inner, folder=posixpath.join(folder, inner.folder))
+            elif invocation.position < len(words):
+                before = words[: invocation.position]
+                own = (*exported, *_assignments(before))
+                wrapper = " ".join(_wrapper(before))
+                yield ScriptCommand(
+                    kind=kind_of(words, invocation, {**variables, **dict(own)}),
+                    words=words,
+                    program=invocation.name,
+                    is_module=invocation.module,
+                    arguments=words[invocation.position + 1 :],
+                    variables=own,
+                    folder=folder,
+                    wrappers=(
+                        *([wrapper] if wrapper else []),
+                        *(word for word in conditions if word in _CONDITIONS),
+                        *(word for word in (command.before, command.after) if word in ("|", "||", "|&")),
+                    ),
+                )
 
 
 def _filled_in(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> str:
@@ -196,12 +183,6 @@ def _wrapper(words: tuple[str, ...]) -> list[str]:
         if word != "env" and not ASSIGNMENT.fullmatch(word):
             kept.append(word)
     return kept
-
-
-def _split(words: tuple[str, ...], belongs: Callable[[str], bool]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words at the beginning that belong together, and the others."""
-    end = next((position for position, word in enumerate(words) if not belongs(word)), len(words))
-    return words[:end], words[end:]
 
 
 def _assignments(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.replica.workflow_command import WorkflowCommand
@@ -25,21 +28,23 @@ _POLL_S = 0.5
 _NOT_FOUND = (126, 127)
 """Exit statuses of a shell for a command that cannot be executed, or does not exist."""
 
+_PLAIN_NAME = re.compile(r"[.-]*\w[\w.-]*")
+
 _FILES = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE")
 """The variables with files that a step writes to."""
 
 
-class ScriptRunner:
+class ScriptRunner(Struct, kw_only=True):
     """Runs the scripts of a job's steps one after another.
 
     Args:
-        variables: the environment of every step.
         scratch: an empty directory, for the scripts and what they write for CI.
+        variables: the environment of every step; a step may change it for later ones.
     """
 
-    def __init__(self, *, root: Path, scratch: Path, variables: Mapping[str, str]) -> None:
-        self._root, self._scratch = root, scratch
-        self.variables = dict(variables)
+    root: Path
+    scratch: Path
+    variables: dict[str, str]
 
     def run(self, command: WorkflowCommand) -> int:
         """Run the script of a step; return an exit status of this program.
@@ -48,7 +53,7 @@ class ScriptRunner:
             ConfigurationError: it needs something that only CI has, or that is not installed here.
         """
         folder = self.folder(command)
-        script, files = self._scratch / "step", {name: self._scratch / name.lower() for name in _FILES}
+        script, files = self.scratch / "step", {name: self.scratch / name.lower() for name in _FILES}
         for path in files.values():
             path.write_text("", encoding="utf-8")
         script.write_text(command.script, encoding="utf-8")
@@ -71,7 +76,7 @@ class ScriptRunner:
         Raises:
             ConfigurationError: it does not exist.
         """
-        folder = self._root / command.folder
+        folder = self.root / command.folder
         if not folder.is_dir():
             raise ConfigurationError(f"the working directory {folder} (from {command.step}) does not exist")
         return folder
@@ -94,16 +99,16 @@ def require_programs(command: WorkflowCommand, variables: Mapping[str, str], fol
         if program.startswith("-m "):
             if _has_module(program.removeprefix("-m "), variables, folder):
                 continue
-        elif not _is_plain_name(program) or shutil.which(program, path=path) or _is_builtin(program, path):
+        elif (
+            not _PLAIN_NAME.fullmatch(program)
+            or shutil.which(program, path=path)
+            or _is_builtin(program, path)
+        ):
             continue
         raise ConfigurationError(
             f"{command.step} runs {command.shown!r}, and {program.removeprefix('-m ')} is not installed "
             "here: install it, or give --install"
         )
-
-
-def _is_plain_name(program: str) -> bool:
-    return bool(program) and program.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
 def _is_builtin(program: str, path: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, field, structs
 
+from dispatcher.model.invocation import SHELLS
 from dispatcher.replica.command_kind import CommandKind, names_installation, names_tests
 from dispatcher.replica.expressions import (
     UNKNOWN,
@@ -24,11 +25,14 @@ from passmuster.model.errors import ConfigurationError
 LoadFile = Callable[[str], "Node | None"]
 """Returns a YAML file of the repository by its relative path; None: it does not exist."""
 
-SHELLS = {
+_BASH = "bash --noprofile --norc -eo pipefail {0}"
+_SHELL_COMMANDS = {
     "": "bash -e {0}",
-    "bash": "bash --noprofile --norc -eo pipefail {0}",
+    "bash": _BASH,
     "sh": "sh -e {0}",
     "python": "python {0}",
+    # Of the action setup-micromamba: bash, in an environment that does not exist here.
+    "micromamba-shell {0}": _BASH,
 }
 """What CI runs for the value of `shell`; other values are run as they are."""
 
@@ -47,8 +51,7 @@ TOOLS = {
 _PYTHON_ACTIONS = ("actions/setup-python", "astral-sh/setup-uv", "pdm-project/setup-pdm", "deadsnakes/action")
 _REPLICATED_ACTIONS = ("actions/checkout", *_PYTHON_ACTIONS, *TOOLS)
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
-_SHELL = re.compile(r"(.*/)?(ba|da|z)?sh( .*)?")
-_MENTIONS_TESTS = re.compile(r"run[_-](tests|ci[_-]replica)|\b(pytest|tox|nox|unittest)\b")
+_MENTIONS_TESTS = re.compile(r"run[_-](tests|ci[_-]replica)|(\b|-\w*m)(pytest|tox|nox|unittest)\b")
 _SET_BY_CI = ("GITHUB_", "RUNNER_")
 """A workflow cannot change these."""
 
@@ -81,7 +84,14 @@ class Step(Struct, frozen=True, kw_only=True):
     @property
     def is_readable(self) -> bool:
         """Whether the language of its script is that of a shell."""
-        return not self.shell or _SHELL.fullmatch(self.shell) is not None or Unknowns.are_in(self.shell)
+        # Perhaps behind another program: `env bash {0}`, `nix develop --command bash -e {0}`.
+        names = {word.rpartition("/")[2] for word in self.shell_command.split()}
+        return bool(names & SHELLS) or Unknowns.are_in(self.shell)
+
+    @property
+    def shell_command(self) -> str:
+        """The command that runs its script, with `{0}` for the script's file."""
+        return _SHELL_COMMANDS.get(self.shell, self.shell)
 
     def of_kind(self, *kinds: CommandKind) -> tuple[ScriptCommand, ...]:
         """Return its commands of some kinds."""
@@ -110,28 +120,28 @@ class Step(Struct, frozen=True, kw_only=True):
         return " ".join(self.node["if"].text().split())
 
 
-class StepReader:
+def _no_default(_: str) -> str:
+    return ""
+
+
+class StepReader(Struct, kw_only=True):
     """Reads steps; collects what actions set up.
 
     Args:
-        variables: those of the job.
-        default: the settings of `defaults.run`, by name.
+        default: returns the value of a setting of `defaults.run` by its name.
+        python: the version that the steps so far set up; empty: none.
+        tools: the packages that their actions install.
+        differences: what they do that is not replicated.
     """
 
-    def __init__(
-        self,
-        *,
-        context: Context,
-        unknowns: Unknowns,
-        variables: Mapping[str, str],
-        default: Callable[[str], str],
-        load: LoadFile,
-    ) -> None:
-        self.context, self.unknowns, self.variables = context, unknowns, variables
-        self._default, self._load = default, load
-        self.python = ""
-        self.tools: list[str] = []
-        self.differences: list[str] = []
+    context: Context
+    unknowns: Unknowns
+    load: LoadFile
+    default: Callable[[str], str] = _no_default
+    variables: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    tools: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
 
     def read(self, steps: Node, *, inside: str = "") -> Iterator[Step]:
         """Yield the steps of a list.
@@ -222,7 +232,7 @@ class StepReader:
         # A checkout into a folder puts that folder before the paths.
         places = dict.fromkeys((folder, folder.partition("/")[2] or folder))
         names = ("action.yml", "action.yaml")
-        found = (self._load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
+        found = (self.load(f"{place}/{name}".lstrip("/")) for place in places for name in names)
         return next((action for action in found if action is not None), None)
 
     def _read_composite(self, step: Step, action: Node) -> Iterator[Step]:
@@ -248,7 +258,7 @@ class StepReader:
     def _read_script(self, step: Step, inside: str) -> Step:
         node = step.node
         # The defaults of a job do not apply inside an action.
-        default = (lambda _: "") if inside else self._default
+        default = _no_default if inside else self.default
         shell = self.text(node["shell"]) or default("shell")
         folder = self.text(node["working-directory"]) or default("working-directory")
         read = structs.replace(step, script=self.text(node["run"]), shell=shell, folder=folder)

@@ -31,8 +31,7 @@ class ReplicaArguments(Struct, frozen=True, kw_only=True):
         Amount | None, option("memory", SIZE, "memory of the runner to imitate", default="16GiB")
     ] = None
     workflow: Annotated[
-        Path | None,
-        option("workflow", replace(PATH, metavar="FILE"), "run what this CI workflow runs", default="none"),
+        Path | None, option("workflow", replace(PATH, metavar="FILE"), "run what this CI workflow runs")
     ] = None
     job: Annotated[
         str | None,

@@ -58,7 +58,6 @@ class Replica(Struct, frozen=True, kw_only=True):
         python: the Python version that it sets up, such as `3.12`; empty: unknown.
         differences: what is not replicated, a fragment each.
         is_skipped: whether CI does not run the job for the assumed event.
-        certainty: how its commands were found.
         steps: its steps, for messages: the label and the first command of each.
     """
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults, exit_code_of
-from dispatcher.reporters.console.compact_summary import files_text, shortened_lists, tests_text
-from dispatcher.reporters.console.summary import attention_lines, last_line
+from dispatcher.reporters.console.line_reporter import Hints, LineReporter
+from dispatcher.reporters.console.summary import attention_lines, files_text, run_verdict, tests_text
 from dispatcher.reporters.console.totals import by_path, summarize
-from dispatcher.reporters.failure_report import LEVELS, Hints, failed_files_lines
-from dispatcher.reporters.final_reporter import FinalReporter
+from dispatcher.reporters.failure_report import LEVELS, failed_files_lines
+from dispatcher.terminal.tags import tagged
 from passmuster.model.units import format_seconds
 
 MAX_LINES = 100
@@ -31,12 +32,12 @@ BRIEF_LEVELS = tuple(replace(level, has_tails_of_tests=False) for level in LEVEL
 """The message of a test is enough, and the log is named."""
 
 
-class BriefReporter(FinalReporter):
-    """Prints the counts and the failed files."""
+class BriefReporter(LineReporter):
+    """Prints the counts and the failed files once the run has ended."""
 
-    def report_lines(self, results: TestResults) -> Sequence[str]:
-        """Return the report."""
-        return brief_lines(results, self._hints)
+    def lines(self, event: RunEvent) -> Sequence[str]:
+        """Return the report for the end of the run, nothing for any other event."""
+        return brief_lines(event.results, self._hints) if isinstance(event, RunFinished) else []
 
 
 def brief_lines(results: TestResults, hints: Hints) -> list[str]:
@@ -48,7 +49,7 @@ def brief_lines(results: TestResults, hints: Hints) -> list[str]:
         failed = by_path(results.failed)
         lines += failed_files_lines(failed, hints, max_lines=MAX_LINES - 1, levels=BRIEF_LEVELS)
     elif exit_code_of(results) is not ExitCode.OK:
-        lines += [*shortened_lists(attention_lines(results), MAX_LISTED), last_line(results, summary)]
+        lines += [*attention_lines(results, MAX_LISTED), tagged(*run_verdict(results, summary))]
     return [_inert(line) for line in lines]
 
 

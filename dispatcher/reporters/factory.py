@@ -14,89 +14,81 @@ from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.ci.plain import PlainOutput
+from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter, PlainOutput, RerunCommand
 from dispatcher.reporters.outputs import OUTPUTS, output_path
-from dispatcher.terminal.stream import TextStream, is_terminal, terminal_size, use_color
+from dispatcher.terminal.stream import TextStream, is_terminal, resolve_output, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 
 
 def make_output(
-    config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
+    config: TestConfig, environ: Mapping[str, str], *, stdout: TextStream, stderr: TextStream
 ) -> PlainOutput:
-    """Return the output streams with the reporters around the console, on a CI also its own."""
+    """Return the streams of a run, which also give the reporters around the console: on a CI its own.
+
+    With `--output json` and `brief`, standard output has nothing but the document.
+    """
+    out = stderr if config.output.is_document else stdout
+    plain = PlainOutput(out, stderr, document=stdout)
     ci = detect_ci(config.ci, environ)
     if ci is None:
-        return PlainOutput(out, err)
+        return plain
     from dispatcher.reporters.ci.output import CiOutput  # Imported only on a CI.
 
-    return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
+    return CiOutput(ci, plain, config, environ)
 
 
 def make_console(
     config: TestConfig,
     environ: Mapping[str, str],
+    output: PlainOutput,
     *,
-    out: TextStream,
-    err: TextStream,
-    rerun: Callable[[FileAttempts], str],
+    rerun: RerunCommand,
     has_footer: bool = False,
 ) -> Reporter:
-    """Return the reporter for standard output.
-
-    Args:
-        config: its `output` is not `AUTO`.
-        rerun: returns the command that reruns one file.
-        has_footer: whether a live footer is kept on the terminal `out`.
-    """
-    color = use_color(config.color, environ, is_terminal=is_terminal(out))
-    warn_color = use_color(config.color, environ, is_terminal=is_terminal(err))
-    log = partial(_find_log, config.root / STATE_DIRECTORY / "runs")
-    if config.output is OutputFormat.JSON:
-        from dispatcher.reporters.run_document import DocumentReporter  # Few runs are for programs.
-
-        return DocumentReporter(out, rerun=rerun, log=log, warn_stream=err)
-    if config.output is OutputFormat.BRIEF:
-        from dispatcher.reporters.brief import BriefReporter
-
-        return BriefReporter(out, rerun=rerun, log=log, warn_stream=err)
-
-    def size() -> os.terminal_size:
-        return terminal_size(out)
-
-    def make(stream: TextStream) -> Reporter:
-        # Notices that reach the terminal too must not tear the footer.
-        is_above_footer = stream is not out and is_terminal(err)
-        warn_stream = stream if is_above_footer else err
-        if config.output is OutputFormat.COMPACT:
-            from dispatcher.reporters.console.compact import CompactReporter
-
-            return CompactReporter(
-                stream,
-                color=color,
-                verbosity=config.verbosity,
-                rerun=rerun,
-                log=log,
-                size=size,
-                warn_stream=warn_stream,
-                warn_color=warn_color,
-            )
-        from dispatcher.reporters.console.reporter import ConsoleReporter
-
-        return ConsoleReporter(
-            stream,
-            color=color,
-            verbosity=config.verbosity,
-            rerun=rerun,
-            warn_stream=warn_stream,
-            warn_color=warn_color,
-        )
-
+    """Return the reporter of what the user reads."""
+    chosen = resolve_output(config.output, is_terminal=is_terminal(output.out))
+    stream = output.document if chosen.is_document else output.out
+    color, warn_color = (
+        not chosen.is_document and use_color(config.color, environ, is_terminal=is_terminal(one))
+        for one in (stream, output.err)
+    )
+    context = ConsoleContext(
+        stream=stream,
+        warn_stream=output.err,
+        color=color,
+        warn_color=warn_color,
+        verbosity=config.verbosity,
+        rerun=rerun,
+        log=partial(_find_log, config.root / STATE_DIRECTORY / "runs"),
+        size=partial(terminal_size, stream),
+    )
+    reporter = _reporter_class(chosen)
     if not has_footer:
-        return make(out)
+        return reporter(context)
     from dispatcher.reporters.console.live import LiveReporter
 
-    return LiveReporter(out, color=color, make_console=make, size=size)
+    return LiveReporter(context, reporter)
+
+
+def _reporter_class(chosen: OutputFormat) -> type[LineReporter]:
+    match chosen:
+        case OutputFormat.JSON:
+            from dispatcher.reporters.run_document import DocumentReporter
+
+            return DocumentReporter
+        case OutputFormat.BRIEF:
+            from dispatcher.reporters.brief import BriefReporter
+
+            return BriefReporter
+        case OutputFormat.COMPACT:
+            from dispatcher.reporters.console.compact import CompactReporter
+
+            return CompactReporter
+        case _:
+            from dispatcher.reporters.console.reporter import ConsoleReporter
+
+            return ConsoleReporter
 
 
 def _find_log(runs: Path, run_id: str, record: FileAttempts) -> str:
@@ -110,14 +102,13 @@ def _find_log(runs: Path, run_id: str, record: FileAttempts) -> str:
 def make_reporters(
     config: TestConfig,
     *,
-    rerun: Callable[[FileAttempts], str] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    rerun: RerunCommand,
+    say: Callable[[str], None],
 ) -> list[Reporter]:
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        rerun: returns the command that reruns one file; None: it is unknown.
-        say: receives one line with the path of a report that the user did not name.
+        say: receives one line with the path of the HTML report.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -163,32 +154,29 @@ def _has_metrics(config: TestConfig) -> bool:
     return config.metrics is not None or config.metrics_file is not None
 
 
-def _html_reporter(
-    config: TestConfig, rerun: Callable[[FileAttempts], str] | None, say: Callable[[str], None]
-) -> Reporter:
+def _html_reporter(config: TestConfig, rerun: RerunCommand, say: Callable[[str], None]) -> Reporter:
     from dispatcher.reporters.html.reporter import HtmlReporter
 
-    is_placed = config.html_report is not None and config.html_report.name != ""
-    if not is_placed and not config.history:
+    path = config.html_report if config.html_report != Path() else None
+    state_dir = config.root / STATE_DIRECTORY
+    problem = "a run without history does not have one" if not config.history else ""
+    if not problem and not os.access(state_dir if state_dir.exists() else config.root, os.W_OK):
+        problem = f"{str(state_dir)!r} cannot be written"
+    if problem and path is None:
         raise ConfigurationError(
-            "--report html writes the page to the run's own directory, which a run without history does not "
-            "have; name a file: --report html=PATH"
+            f"--report html writes the page to the run's own directory, and {problem}; "
+            "name a file: --report html=PATH"
         )
+    earlier_runs = partial(_earlier_runs, config)
+    return HtmlReporter(path, runs_dir=state_dir / "runs", earlier_runs=earlier_runs, rerun=rerun, say=say)
 
-    def earlier_runs(
-        run_id: str, paths: Collection[str], or_unsteady: Collection[str]
-    ) -> Mapping[str, Sequence[EarlierRun]]:
-        if not config.history:
-            return {}
-        from dispatcher.history.history import History
 
-        with closing(History(config.root)) as history:
-            return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)
+def _earlier_runs(
+    config: TestConfig, run_id: str, paths: Collection[str], or_unsteady: Collection[str]
+) -> Mapping[str, Sequence[EarlierRun]]:
+    if not config.history:
+        return {}
+    from dispatcher.history.history import History
 
-    return HtmlReporter(
-        config.html_report if is_placed else None,
-        runs_dir=config.root / STATE_DIRECTORY / "runs",
-        earlier_runs=earlier_runs,
-        rerun=rerun,
-        say=say,
-    )
+    with closing(History(config.root)) as history:
+        return history.load_earlier_runs(paths, run_id=run_id, or_unsteady=or_unsteady)

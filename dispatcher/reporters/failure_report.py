@@ -12,6 +12,7 @@ from itertools import islice
 from msgspec import Struct
 
 from dispatcher.model.results import FileAttempts, Finding
+from dispatcher.reporters.console.line_reporter import Hints
 from dispatcher.reporters.console.lines import attempts_text
 from dispatcher.reporters.failures import Failure, count_failures, failures_of
 from dispatcher.terminal.tags import Tag, tagged
@@ -44,15 +45,6 @@ LEVELS = (
 )
 MAX_BLOCK_LINES = 7
 """Lines of one file at the last level: its name, a remark, a failure, how many more, log, TMPDIR, command."""
-
-
-class Hints(Struct, frozen=True, kw_only=True):
-    """What a reader of a failure needs next."""
-
-    rerun: Callable[[FileAttempts], str]
-    """Returns the command that reruns a file."""
-    log: Callable[[FileAttempts], str]
-    """Returns the path of the whole output of the attempt that counts; empty: it is not kept."""
 
 
 def failed_files_lines(

@@ -13,9 +13,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, assert_never
 
-import msgspec
-from msgspec import Struct
-
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -34,7 +31,7 @@ from dispatcher.reporters.console.totals import summarize
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.result import TestResult
-from passmuster.model.text import JsonValue, bounded_tail, json_line
+from passmuster.model.text import JsonValue, bounded_tail, json_fields, json_line
 
 VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
@@ -107,15 +104,15 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
         case RunStarted():
             return _run_started(event)
         case AttemptStarted():
-            return _file("file-started", event) | _values(event, "attempt", "attempt_reason", "worker")
+            return _file("file-started", event) | json_fields(event, "attempt", "attempt_reason", "worker")
         case FileSlow():
-            return _file("file-slow", event) | {"elapsed_s": _plain(event.seconds)}
+            return _file("file-slow", event) | json_fields(event, "elapsed_s=seconds")
         case AttemptFinished():
-            reasons = _values(event, "rerun_reason", "attempt_reason", "finding")
+            reasons = json_fields(event, "rerun_reason", "attempt_reason", "finding")
             return _file("file-finished", event) | reasons | _result(event.result)
         case VerdictSettled():
-            verdict = _values(event.result, "attempt", "status")
-            return _file("file-settled", event) | verdict | _values(event, "attempt_reason", "finding")
+            verdict = json_fields(event.result, "attempt", "status")
+            return _file("file-settled", event) | verdict | json_fields(event, "attempt_reason", "finding")
         case UsageSampled():
             return _head("usage", event.at_s) | _usage(event.usage, event.waiting)
         case Notice():
@@ -129,24 +126,13 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
 
 
 def _head(name: str, at_s: float) -> dict[str, JsonValue]:
-    return {"event": name, "at_s": _plain(at_s)}
+    return {"event": name, "at_s": round(at_s, 6)}
 
 
 def _file(
     name: str, event: AttemptStarted | FileSlow | AttemptFinished | VerdictSettled
 ) -> dict[str, JsonValue]:
-    return _head(name, event.at_s) | _values(event.file, "path", "label")
-
-
-def _values(source: Struct, *fields: str) -> dict[str, JsonValue]:
-    """Return these fields of a value, under their own names."""
-    return {field: _plain(getattr(source, field)) for field in fields}
-
-
-def _plain(value: object) -> JsonValue:
-    """Return a field's value as JSON has it; seconds are rounded to microseconds."""
-    plain = msgspec.to_builtins(list(value) if isinstance(value, tuple) else value)
-    return round(plain, 6) if isinstance(plain, float) else plain
+    return _head(name, event.at_s) | json_fields(event.file, "path", "label")
 
 
 def _run_started(event: RunStarted) -> dict[str, JsonValue]:
@@ -155,11 +141,11 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
     return {
         "event": "run-started",
         "version": VERSION,
-        "at_s": _plain(event.at_s),
+        "at_s": round(event.at_s, 6),
         "run_id": event.plan.run_id,
-        "started_at": _plain(event.started_at),
+        "started_at": round(event.started_at, 6),
         "files": len(event.plan.files),
-        "limits": [_values(limit, "name", "value", "source") for limit in event.limits],
+        "limits": [json_fields(limit, "name", "value", "source") for limit in event.limits],
         "shard": part.shard.number if part is not None else None,
         "shards": part.shard.total if part is not None else None,
         "plan_digest": part.digest if part is not None else None,
@@ -169,65 +155,44 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
 def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
     return (
         _head("file-planned", at_s)
-        | _values(planned.file, "path", "label", "kind")
-        | _values(planned, "order_reason")
-        | {
-            "predicted_s": planned.task.predicted_s,
-            "predicted_bytes": planned.task.predicted_bytes,
-            "parts": len(planned.task.parts),
-        }
+        | json_fields(planned.file, "path", "label", "kind")
+        | json_fields(planned, "order_reason")
+        | json_fields(planned.task, "predicted_s", "predicted_bytes")
+        | {"parts": len(planned.task.parts)}
     )
 
 
 def _result(result: TestResult) -> dict[str, JsonValue]:
     return {
-        **_values(result, "attempt", "status", "error", "note"),
-        "cached": result.is_cached,
-        "duration_s": _plain(result.duration),
-        **_values(result, "started_at", "runner", "exit_code", "signal", "stop_reason", "peak_bytes"),
-        **_values(result, "cpu_s", "worker", "interpreter", "slot", "start_delayed_by", "leaked"),
+        **json_fields(result, "attempt", "status", "error", "note"),
+        **json_fields(result, "cached=is_cached", "duration_s=duration"),
+        **json_fields(result, "started_at", "runner", "exit_code", "signal", "stop_reason", "peak_bytes"),
+        **json_fields(result, "cpu_s", "worker", "interpreter", "slot", "start_delayed_by", "leaked"),
         "cases": [
-            {
-                "id": case.case_id,
-                "outcome": str(case.outcome),
-                "duration_s": _plain(case.seconds),
-                "message": case.message,
-            }
+            json_fields(case, "id=case_id", "outcome", "duration_s=seconds", "message")
             for case in result.cases
         ],
         "output_tail": bounded_tail(result.output, TAIL_CHARS),
         "output_chars": len(result.output),
         "output_dropped_bytes": result.output_dropped_bytes,
         "stacks_tail": bounded_tail(result.stacks, TAIL_CHARS),
-        **_values(result, "kept_tmp", "isolation", "isolation_note", "was_alone"),
+        **json_fields(result, "kept_tmp", "isolation", "isolation_note", "was_alone"),
     }
 
 
 def _usage(usage: Usage, waiting: int) -> dict[str, JsonValue]:
     other = usage.other_runs
+    fields = ("what", "duration_s=seconds", "needed_bytes", "held_by")
     return {
-        **_values(usage, "slots", "budget_bytes", "used_bytes", "peak_bytes"),
+        **json_fields(usage, "slots", "budget_bytes", "used_bytes", "peak_bytes"),
         "waiting": waiting,
-        "other_runs": None
-        if other is None
-        else {
-            "what": other.what,
-            "duration_s": _plain(other.seconds),
-            "needed_bytes": other.needed_bytes,
-            "held_by": other.held_by,
-        },
+        "other_runs": None if other is None else json_fields(other, *fields),
         "files": [
-            {
-                "path": file.file_path,
-                "slot": file.slot,
-                "duration_s": _plain(file.seconds),
-                "used_bytes": file.used_bytes,
-                "worker": file.worker,
-            }
+            json_fields(file, "path=file_path", "slot", "duration_s=seconds", "used_bytes", "worker")
             for file in usage.files
         ],
         "workers": [
-            _values(worker, "name", "slots", "busy", "budget_bytes", "used_bytes") for worker in usage.workers
+            json_fields(one, "name", "slots", "busy", "budget_bytes", "used_bytes") for one in usage.workers
         ],
     }
 
@@ -235,8 +200,8 @@ def _usage(usage: Usage, waiting: int) -> dict[str, JsonValue]:
 def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
-        **_values(results, "duration_s", "peak_bytes", "tests_cpu_s", "own_cpu_s", "interrupted"),
-        **_values(
+        **json_fields(results, "duration_s", "peak_bytes", "tests_cpu_s", "own_cpu_s", "interrupted"),
+        **json_fields(
             summary, "total", "passed", "failed", "not_run", "without_tests", "flaky", "forked", "cached"
         ),
         "failed_paths": _paths(results.failed),
@@ -255,7 +220,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "regressions": [
             {
                 "path": found.file.path,
-                **_values(found, "measure", "baseline", "now", "factor", "run_slowdown"),
+                **json_fields(found, "measure", "baseline", "now", "factor", "run_slowdown"),
                 "changed": found.is_changed,
             }
             for found in results.regressions

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.model.results import TestResults
+from dispatcher.reporters.console.totals import by_path
 from dispatcher.reporters.junit_model import make_element, suite_element, timestamp
 from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
@@ -72,5 +73,5 @@ _COUNTS = ("tests", "failures", "errors", "skipped")
 
 
 def _suites(results: TestResults) -> Iterator[ElementTree.Element]:
-    for record in sorted(results.records, key=lambda record: record.file.path):
+    for record in by_path(results.records):
         yield suite_element(record, is_verified=results.is_verified, regressions=results.failing_regressions)

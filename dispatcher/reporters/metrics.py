@@ -15,61 +15,25 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults
-from passmuster.metrics.exporter import Exporter, Metric, MetricValues
+from passmuster.metrics.exporter import Exporter, MetricValues
 from passmuster.metrics.options import ListenAddress
-from passmuster.model.executor import Usage
-from passmuster.model.status import Status
-
-FILES = Metric(name="passmuster_run_files", help="Files that the run has planned.")
-WAITING = Metric(name="passmuster_run_files_waiting", help="Files that wait for a slot: the queue's depth.")
-RUNNING = Metric(name="passmuster_run_files_running", help="Files that run now.")
-SLOTS = Metric(name="passmuster_run_slots", help="Files that can run at once, over all workers.")
-USED = Metric(name="passmuster_run_memory_used_bytes", help="Memory of all running files together.")
-PEAK = Metric(name="passmuster_run_memory_peak_bytes", help="Highest memory of all files together so far.")
-BUDGET = Metric(name="passmuster_run_memory_budget_bytes", help="Memory budget of all files together.")
-WORKERS = Metric(name="passmuster_run_workers", help="Workers that serve the run; 0 without a broker.")
-LOST_WORKERS = Metric(
-    name="passmuster_run_workers_lost_total", help="Workers that disappeared while they ran a file."
-)
-ATTEMPTS = Metric(
-    name="passmuster_run_attempts_total", help="Attempts that finished, by status.", label="status"
-)
-SECONDS = Metric(
-    name="passmuster_run_attempt_seconds_total",
-    help="Wall-clock seconds of the attempts that finished, by status.",
-    label="status",
-)
-RERUNS = Metric(
-    name="passmuster_run_reruns_total",
-    help="Attempts that ran a file again, by reason; retry: because of --retries.",
-    label="reason",
-)
-VERDICTS = Metric(
-    name="passmuster_run_verdicts",
-    help="Files by verdict, once the run has finished; 0 until then.",
-    label="status",
-)
-STARTED = Metric(name="passmuster_run_started_timestamp_seconds", help="Unix time of the run's start.")
-FINISHED = Metric(
-    name="passmuster_run_finished_timestamp_seconds", help="Unix time of the run's end; 0 while it lasts."
-)
-METRICS = (
+from passmuster.metrics.table import (
+    BUDGET,
     FILES,
-    WAITING,
+    FINISHED,
+    LOST_WORKERS,
+    PEAK,
+    RERUNS,
+    RUN,
     RUNNING,
     SLOTS,
-    USED,
-    PEAK,
-    BUDGET,
-    WORKERS,
-    LOST_WORKERS,
-    ATTEMPTS,
-    SECONDS,
-    RERUNS,
-    VERDICTS,
     STARTED,
-    FINISHED,
+    USED,
+    VERDICTS,
+    WAITING,
+    WORKERS,
 )
+from passmuster.model.executor import Usage
 
 
 class MetricsReporter:
@@ -88,12 +52,9 @@ class MetricsReporter:
     def __init__(
         self, project: str, *, address: ListenAddress | None, path: Path | None, say: Callable[[str], None]
     ) -> None:
-        self._values = MetricValues(METRICS, {"project": project})
+        self._values = MetricValues(RUN, project)
         self._started_at = 0.0
         self._rerun_reasons: dict[str, RerunReason] = {}  # of the next attempt, by the path of its file
-        for status in Status:
-            for metric in (ATTEMPTS, SECONDS, VERDICTS):
-                self._values.set(metric, 0.0, status)
         for reason in RerunReason:
             if reason is not RerunReason.SETTLED:  # No attempt follows it.
                 self._values.set(RERUNS, 0.0, reason)
@@ -127,8 +88,7 @@ class MetricsReporter:
         self._exporter.close()
 
     def _count(self, event: AttemptFinished) -> None:
-        self._values.add(ATTEMPTS, 1, event.result.status)
-        self._values.add(SECONDS, event.result.duration, event.result.status)
+        self._values.count_attempt(event.result)
         if event.rerun_reason is not None:
             self._rerun_reasons[event.file.path] = event.rerun_reason
 

@@ -31,7 +31,6 @@ class OutputReporter:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._made: set[Path] = set()
 
     def handle(self, event: RunEvent) -> None:
         """Store the output of a finished attempt.
@@ -57,25 +56,14 @@ class OutputReporter:
 
     def _write(self, path: Path, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
-        self._make_directory(path.parent)
         try:
             _write_private(path, data)
         except FileNotFoundError:
-            # A test may have cleaned the project's tree (`git clean`) while it ran.
-            self._made.clear()
-            self._make_directory(path.parent)
+            # The first one there; or a test has cleaned the project's tree (`git clean`) while it ran.
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            for inner in reversed(path.relative_to(self._directory).parents):
+                (self._directory / inner).mkdir(mode=0o700, exist_ok=True)
             _write_private(path, data)
-
-    def _make_directory(self, directory: Path) -> None:
-        """Create a directory and its parents; those of this reporter are private."""
-        if directory in self._made:
-            return
-        if directory == self._directory:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            self._make_directory(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        self._made.add(directory)
 
 
 def output_path(directory: Path, path: str, attempt: int) -> Path:

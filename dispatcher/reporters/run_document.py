@@ -15,10 +15,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from dispatcher.model.events import RunEvent, RunFinished
 from dispatcher.model.results import FileAttempts, Finding, TestResults, exit_code_of
+from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.totals import summarize
 from dispatcher.reporters.failures import failures_of
-from dispatcher.reporters.final_reporter import FinalReporter
 from passmuster.model.status import Outcome, Status
 from passmuster.model.text import bounded_tail, json_line
 from passmuster.model.version import VERSION
@@ -128,12 +129,12 @@ def document_line(document: Struct) -> str:
     return text.replace("##", "#\\u0023")
 
 
-class DocumentReporter(FinalReporter):
-    """Prints the document, on one line."""
+class DocumentReporter(LineReporter):
+    """Prints the document, on one line, once the run has ended."""
 
-    def report_lines(self, results: TestResults) -> Sequence[str]:
-        """Return the line."""
-        return [document_line(self._document(results))]
+    def lines(self, event: RunEvent) -> Sequence[str]:
+        """Return the line for the end of the run, nothing for any other event."""
+        return [document_line(self._document(event.results))] if isinstance(event, RunFinished) else []
 
     def _document(self, results: TestResults) -> RunDocument:
         summary = summarize(results)
@@ -147,15 +148,7 @@ class DocumentReporter(FinalReporter):
             tests_cpu_s=results.tests_cpu_s,
             own_cpu_s=results.own_cpu_s,
             peak_bytes=results.peak_bytes,
-            files_by_result=FileCounts(
-                total=summary.total,
-                passed=summary.passed,
-                failed=summary.failed,
-                not_run=summary.not_run,
-                without_tests=summary.without_tests,
-                flaky=summary.flaky,
-                cached=summary.cached,
-            ),
+            files_by_result=msgspec.convert(summary, FileCounts, from_attributes=True),
             tests=dict(summary.cases),
             files=list(map(self._file, results.records)),
         )
@@ -181,19 +174,10 @@ class DocumentReporter(FinalReporter):
 
     def _failed(self, record: FileAttempts) -> FailedFile:
         result = record.final
-        failures = (
-            FailureEntry(
-                test=failure.test,
-                message=failure.message,
-                detail=list(failure.detail),
-                place=failure.place,
-                line=failure.line,
-            )
-            for failure in failures_of(record.file, result)
-        )
+        failures = islice(failures_of(record.file, result), MAX_FAILURES)
         return FailedFile(
             error=result.error,
-            failures=list(islice(failures, MAX_FAILURES)),
+            failures=msgspec.convert(list(failures), list[FailureEntry], from_attributes=True),
             output_tail=bounded_tail(result.output, TAIL_CHARS),
             log=self._hints.log(record),
             rerun=self._hints.rerun(record),

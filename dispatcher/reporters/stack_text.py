@@ -57,13 +57,11 @@ def _parse(stacks: str) -> list[_Stack]:
     found: list[_Stack] = []
     for line in stacks.splitlines():
         match = _FRAME.match(line)
-        if match is None:
-            if line.strip():
-                found.append(_Stack(line.rstrip(), []))
-        elif found:
-            found[-1].frames.append(_Frame(match["path"], match["line"], match["name"]))
-        else:
-            found.append(_Stack("Stack:", [_Frame(match["path"], match["line"], match["name"])]))
+        if match is not None:
+            found = found or [_Stack("Stack:", [])]
+            found[-1].frames.append(_Frame(**match.groupdict()))
+        elif line.strip():
+            found.append(_Stack(line.rstrip(), []))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -22,18 +22,17 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Isolation
 
 _VARIABLES = (
-    *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONWARNINGS"),
-    *("PYTHONHASHSEED", "PYTHONDEVMODE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONASYNCIODEBUG"),
     *("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+    *("TZ", "LANG", "LANGUAGE"),
 )
-"""Variables by which Python and pytest run the same code differently."""
+_PREFIXES = ("PYTHON", "LC_")
+"""Variables, and the starts of their names, by which Python and pytest run the same code differently."""
 
 
 class ProjectInputs:
     """The inputs of a project's files on this machine.
 
     Args:
-        environ: the environment from which tests start.
         cache_dir: the directory for cached answers of the interpreter; None: there is none.
         history_origin: where the name of a shared history comes from, for messages.
         tree: what earlier runs have read of the tree; None: nothing.
@@ -57,7 +56,8 @@ class ProjectInputs:
     def environment(self) -> str:
         """Return a digest of the interpreter, its packages, their variables, and those the user named."""
         content = probe_content(self._interpreter.path, self._environ, cache_dir=self._cache_dir)
-        names = (*_VARIABLES, *self._config.input_variables)
+        counted = sorted(name for name in self._environ if name.startswith(_PREFIXES))
+        names = (*_VARIABLES, *counted, *self._config.input_variables)
         root = str(self._config.root)  # PYTHONPATH often names it, and other machines have another one.
         values = [(name, self._environ.get(name)) for name in names]
         variables = [(name, value and value.replace(root, ".")) for name, value in values]
@@ -130,9 +130,8 @@ class ProjectInputs:
     def _reasons(
         self, files: Sequence[TestFile], judge: AffectedFiles, workdir: Path, known: Sequence[KnownRuns]
     ) -> dict[str, tuple[str, ...]]:
-        folder = self._relative(workdir)
-        pairs = ((file.path, judge.reasons(self._candidate(file, folder, known))) for file in files)
-        return {path: reasons for path, reasons in pairs if reasons}
+        found = ((one.path, judge.reasons(one)) for one in self._candidates(files, workdir, known))
+        return {path: reasons for path, reasons in found if reasons}
 
     def cached(self, files: Sequence[TestFile], *, workdir: Path) -> frozenset[str]:
         """Return the paths of the files that need not run, because an earlier pass still counts.
@@ -141,14 +140,14 @@ class ProjectInputs:
             ConfigurationError: a shared history cannot be used.
         """
         known = self._known_runs([])
-        judge, folder = AffectedFiles(self.tree, self.environment(), None), self._relative(workdir)
-        return frozenset(
-            file.path
+        judge = AffectedFiles(self.tree, self.environment(), None)
+        may_be_cached = (
+            file
             for file in files
-            if file.selection.is_whole_file
-            and self._rules.rule_for(file.path).cached is not False
-            and judge.is_cached(self._candidate(file, folder, known))
+            if file.selection.is_whole_file and self._rules.rule_for(file.path).cached is not False
         )
+        candidates = self._candidates(may_be_cached, workdir, known)
+        return frozenset(one.path for one in candidates if judge.is_cached(one))
 
     def _known_runs(self, notices: list[str]) -> list[KnownRuns]:
         """Return the histories that count: that of this machine, and a shared one.
@@ -167,17 +166,21 @@ class ProjectInputs:
     def _relative(self, workdir: Path) -> str:
         return os.path.relpath(workdir, self._config.root)
 
-    def _candidate(self, file: TestFile, workdir: str, known: Sequence[KnownRuns]) -> Candidate:
-        """Return what is known of a file; `workdir` is relative to the root."""
-        statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
-        failed = [status for status in statuses if not status.is_pass]
-        rule = self._rules.rule_for(file.path)
-        runner = runner_of(file, rule, self._config)
-        return Candidate(
-            path=file.path,
-            settings=settings_digest(runner, file.selection, workdir),
-            seed=file.selection.seed,
-            is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
-            last_status=next(iter((*failed, *statuses)), None),
-            records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
-        )
+    def _candidates(
+        self, files: Iterable[TestFile], workdir: Path, known: Sequence[KnownRuns]
+    ) -> Iterator[Candidate]:
+        """Yield what is known of each file."""
+        folder = self._relative(workdir)
+        for file in files:
+            statuses = [runs.files[file.path].last_status for runs in known if file.path in runs.files]
+            failed = [status for status in statuses if not status.is_pass]
+            rule = self._rules.rule_for(file.path)
+            runner = runner_of(file, rule, self._config)
+            yield Candidate(
+                path=file.path,
+                settings=settings_digest(runner, file.selection, folder),
+                seed=file.selection.seed,
+                is_spawned=(rule.isolation or self._config.isolation) is Isolation.SPAWN,
+                last_status=next(iter((*failed, *statuses)), None),
+                records=tuple(runs.inputs[file.path] for runs in known if file.path in runs.inputs),
+            )

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from dispatcher.config.choices import Mode
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides, project_commands
-from dispatcher.config.settings import PRIVATE_VARIABLES
+from dispatcher.config.settings import OWN_VARIABLES
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -26,7 +26,7 @@ from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.run_options import take_over
 from dispatcher.discovery.selected_tests import check_selections, quarantined_tests, stale_files
 from dispatcher.discovery.selection import named_files
-from dispatcher.engine.backend import BackendRequest, ExecutionTarget
+from dispatcher.engine.backend import BackendRequest, ExecutionTarget, WarmTarget
 from dispatcher.engine.journal import JoinedRunHandle, find_run
 from dispatcher.engine.storage import make_state_dir
 from dispatcher.history.history import History
@@ -35,11 +35,12 @@ from dispatcher.planning.order import FAILED_LAST_TIME
 from dispatcher.planning.parts import with_parts
 from dispatcher.planning.planner import make_plan
 from passmuster.host.capacity import Capacity
+from passmuster.host.cpu_use import run_cpu_s
 from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
-from passmuster.settings.origins import Origins
+from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.settings.values import RANDOM
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Preparation:
     """Prepares one run.
 
     Args:
-        environ: the environment from which tests start.
+        environ: the environment from which tests start; None: this process's.
         cwd: the base of named paths; None: the root.
         origins: where each value of the configuration comes from, for messages.
         joined: the joined run that this program leads; None: an ordinary run.
@@ -103,18 +104,22 @@ class Preparation:
         config: TestConfig,
         *,
         target: ExecutionTarget,
-        environ: Mapping[str, str],
-        cwd: Path | None,
-        origins: Origins,
-        joined: JoinedRunHandle | None,
-        tree: TreeState | None,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        origins: Origins = NO_ORIGINS,
+        joined: JoinedRunHandle | None = None,
+        tree: TreeState | None = None,
     ) -> None:
         self._config, self._target, self._joined = config, target, joined
         self._cwd, self._origins, self._tree = cwd, origins, tree
-        self._environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+        given = os.environ if environ is None else environ
+        self._environ = {name: value for name, value in given.items() if name not in OWN_VARIABLES}
+        # What this process did before, such as to install itself or to make another run, is not the run's.
+        self._cpu_before_s = run_cpu_s()
 
-    def select(self) -> Selection:
-        """Find the files, and narrow them to the request.
+    @cached_property
+    def selection(self) -> Selection:
+        """The files of the run, narrowed to the request.
 
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
@@ -164,23 +169,71 @@ class Preparation:
             reasons=reasons,
         )
 
-    def prepare(self, selection: Selection, stack: ExitStack) -> Prepared:
-        """Find the interpreter and the capacity, and plan the order in which the files should start.
+    def discover_tests(self) -> tuple[TestFile, ...]:
+        """Return the test files that a run includes (those of this machine's shard), sorted by path.
 
-        Args:
-            stack: closes the history.
+        Raises:
+            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
+        """
+        return self.selection.files
+
+    def affected(self, notices: list[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the selected files that any change since they last passed may affect, by path, with reasons.
+
+        Adds to `notices` what the user should know.
+
+        Raises:
+            ConfigurationError: as for `discover_tests`.
+        """
+        selection = self.selection
+        return self.inputs.affected_since_pass(selection.files, workdir=selection.workdir, notices=notices)
+
+    def narrow(self, paths: Collection[str]) -> None:
+        """Keep only these of the selected files; those that failed last time start first."""
+        files = tuple(file for file in self.selection.files if file.path in paths)
+        self.selection = structs.replace(self.selection, files=files, starts_with_failed=True)
+
+    def prepare(self) -> Prepared:
+        """Return what would run, in which order, by which interpreter and in which limits; run nothing.
 
         Raises:
             ConfigurationError: the interpreter is missing, broken, too old, or not Python; the configuration
                 asks for more than the machine has; or there is no run to resume.
             InfrastructureError: the execution target cannot be used.
         """
-        config, interpreter, history = self._config, self.interpreter, None
+        with ExitStack() as stack:
+            return self._prepare(stack)
+
+    def announce(self, target: WarmTarget) -> None:
+        """Start the fork servers of all selected files, for coming runs.
+
+        Raises:
+            ConfigurationError: as for `prepare`.
+        """
+        prepared = self.prepare()
+        target.announce(self._request(prepared, prepared.plan))
+
+    def explain_preload(self) -> tuple[str, ...]:
+        """Return, as lines, what would be imported before this run's files are forked, and what would not.
+
+        Raises:
+            ConfigurationError: as for `prepare`.
+        """
+        prepared = self.prepare()
+        return self._target.explain_preload(self._request(prepared, prepared.plan))
+
+    def _prepare(self, stack: ExitStack) -> Prepared:
+        """Find the interpreter and the capacity, and plan the order in which the files should start.
+
+        Args:
+            stack: closes the history.
+        """
+        config, selection, interpreter, history = self._config, self.selection, self.interpreter, None
         if config.history:
             history = stack.enter_context(closing(History(config.root)))
         capacity = self._target.capacity(config)
         validate_against_machine(config, total_bytes=capacity.total_bytes, origins=self._origins)
-        plan = self._plan(selection, history, capacity)
+        plan = self._plan(history, capacity)
         check_selections(plan.files, self._origins)
         cached: frozenset[str] = frozenset()
         if config.cached:
@@ -200,9 +253,7 @@ class Preparation:
             history=history,
         )
 
-    def request(
-        self, prepared: Prepared, *, plan: RunPlan, coverage_dir: Path | None = None
-    ) -> BackendRequest:
+    def _request(self, prepared: Prepared, plan: RunPlan, coverage_dir: Path | None = None) -> BackendRequest:
         """Return what the execution target must know about a prepared run.
 
         Args:
@@ -258,7 +309,7 @@ class Preparation:
         return state_dir if self._config.history and state_dir.is_dir() else None
 
     def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
-        return discover(config, cwd=cwd, python=self._project_python, origins=self._origins)
+        return discover(config, self._project_python, cwd=cwd, origins=self._origins)
 
     def _project_python(self) -> ProjectPython:
         if self._config.history and self._config.mode is Mode.RUN:
@@ -278,8 +329,9 @@ class Preparation:
             if (row := known.get(file.path)) is not None and not row.last_status.is_pass
         )
 
-    def _plan(self, selection: Selection, history: History | None, capacity: Capacity) -> RunPlan:
-        config, shard = self._config, selection.shard
+    def _plan(self, history: History | None, capacity: Capacity) -> RunPlan:
+        config, selection = self._config, self.selection
+        shard = selection.shard
         known = history.load() if history is not None else {}
         plan = make_plan(
             selection.files,
@@ -290,13 +342,8 @@ class Preparation:
             budget_bytes=capacity.budget_bytes,
         )
         if self._joined is None and shard is None:
-            plan = with_parts(
-                plan,
-                known,
-                selection.config,
-                slots=capacity.slots,
-                budget_bytes=capacity.budget_bytes,
-            )
+            slots, budget_bytes = capacity.slots, capacity.budget_bytes
+            plan = with_parts(plan, known, selection.config, slots=slots, budget_bytes=budget_bytes)
         bases = (str(self._cwd or config.root), str(selection.workdir), str(config.root))
         if named := named_files(config.paths, bases=bases):
             marked = (

@@ -6,171 +6,56 @@ The command line uses `TestRunner` too, and adds reporters that print. The compo
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import structs
-
-from dispatcher.config.model import TestConfig
-from dispatcher.engine.backend import Backend, ExecutionTarget, WarmTarget
+from dispatcher.engine.backend import Backend
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
-from dispatcher.engine.journal import JoinedRunHandle, OpenedJournal, open_journal
-from dispatcher.engine.journaled_backend import CachedBackend, JournaledBackend
+from dispatcher.engine.journal import OpenedJournal, open_journal
+from dispatcher.engine.journaled_backend import JournaledBackend, cached_results
 from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, Storage, open_storage, prune_runs
 from dispatcher.history.history import History, HistoryReporter
 from dispatcher.model.events import Reporter
-from dispatcher.model.plan import RunPlan, TestFile
+from dispatcher.model.plan import RunPlan
 from dispatcher.model.results import FileAttempts, MeasuredInputs, TestResults
 from dispatcher.reporters.outputs import OUTPUTS, OutputReporter
-from dispatcher.run.prepare import Preparation, Prepared, Selection
+from dispatcher.run.prepare import Preparation, Prepared
 from passmuster.host.cpu_use import run_cpu_s
-from passmuster.host.interpreter import ProjectInterpreter
 from passmuster.model.errors import PassmusterError
-from passmuster.settings.origins import NO_ORIGINS, Origins
 
 if TYPE_CHECKING:
     from dispatcher.coverage.combine import CoverageReport
     from dispatcher.coverage.request import CoveragePlan
-    from dispatcher.inputs.tree_state import TreeState
 
 
-class TestRunner:
-    """Discovers and runs a project's test files.
-
-    Args:
-        target: where the files run.
-        environ: the environment from which tests start; None: this process's.
-        cwd: the base of named paths; None: the root.
-        origins: where each value of the configuration comes from, for messages.
-        joined: the joined run that this program leads; None: an ordinary run.
-        tree: what earlier runs have read of the tree; None: nothing.
-    """
+class TestRunner(Preparation):
+    """Discovers and runs a project's test files."""
 
     __test__: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        config: TestConfig,
-        *,
-        target: ExecutionTarget,
-        environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        origins: Origins = NO_ORIGINS,
-        joined: JoinedRunHandle | None = None,
-        tree: TreeState | None = None,
-    ) -> None:
-        self._target, self._joined = target, joined
-        self._preparation = Preparation(
-            config,
-            target=target,
-            environ=os.environ if environ is None else environ,
-            cwd=cwd,
-            origins=origins,
-            joined=joined,
-            tree=tree,
-        )
-        # What this process did before, such as to install itself or to make another run, is not the run's.
-        self._cpu_before_s = run_cpu_s()
-        self._coverage_plan: CoveragePlan | None = None
-        self._storage: Storage | None = None
-        self.results: TestResults | None = None
-        """The results of the last run; None: there was none."""
-        self.run_id = ""
-        """The ID of the last run."""
-        self.lost_reports: tuple[str, ...] = ()
-        """Why reports of the last run are not complete, a line each."""
-        self.breakdown = ""
-        """Why the last run could not run all its files; empty: it could."""
-
-    @cached_property
-    def selection(self) -> Selection:
-        """The files of the run, and how they were found.
-
-        Raises:
-            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
-        """
-        return self._preparation.select()
-
-    def discover_tests(self) -> tuple[TestFile, ...]:
-        """Return the test files that `run_tests` will run (those of this machine's shard), sorted by path.
-
-        Raises:
-            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
-        """
-        return self.selection.files
-
-    def affected(self, notices: list[str]) -> Mapping[str, tuple[str, ...]]:
-        """Return the selected files that any change since they last passed may affect, by path, with reasons.
-
-        Adds to `notices` what the user should know.
-
-        Raises:
-            ConfigurationError: as for `discover_tests`.
-        """
-        selection = self.selection
-        inputs = self._preparation.inputs
-        return inputs.affected_since_pass(selection.files, workdir=selection.workdir, notices=notices)
-
-    def narrow(self, paths: Collection[str]) -> None:
-        """Run only these of the selected files; those that failed last time start first."""
-        files = tuple(file for file in self.selection.files if file.path in paths)
-        self.selection = structs.replace(self.selection, files=files, starts_with_failed=True)
-
-    @property
-    def environment(self) -> str:
-        """A digest of the interpreter, its packages, and the variables that count as inputs."""
-        return self._preparation.inputs.environment()
-
-    @property
-    def interpreter(self) -> ProjectInterpreter:
-        """The project's interpreter.
-
-        Raises:
-            ConfigurationError: it is missing, broken, too old, or not Python.
-        """
-        return self._preparation.interpreter
-
-    def prepare(self) -> Prepared:
-        """Return what would run, in which order, by which interpreter and in which limits; run nothing.
-
-        Raises:
-            ConfigurationError: as for `run_tests`.
-        """
-        with ExitStack() as stack:
-            return self._preparation.prepare(self.selection, stack)
-
-    def announce(self, target: WarmTarget) -> None:
-        """Start the fork servers of all selected files, for coming runs.
-
-        Raises:
-            ConfigurationError: as for `run_tests`; nothing is run.
-        """
-        prepared = self.prepare()
-        target.announce(self._preparation.request(prepared, plan=prepared.plan))
-
-    def explain_preload(self) -> tuple[str, ...]:
-        """Return, as lines, what would be imported before this run's files are forked, and what would not.
-
-        Raises:
-            ConfigurationError: as for `run_tests`; nothing is run.
-        """
-        prepared = self.prepare()
-        return self._target.explain_preload(self._preparation.request(prepared, plan=prepared.plan))
+    results: TestResults | None = None
+    """The results of the last run; None: there was none."""
+    run_id = ""
+    """The ID of the last run."""
+    lost_reports: tuple[str, ...] = ()
+    """Why reports of the last run are not complete, a line each."""
+    breakdown = ""
+    """Why the last run could not run all its files; empty: it could."""
+    _coverage_plan: CoveragePlan | None = None
+    _storage: Storage | None = None
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, samples_usage: bool = False) -> TestResults:
         """Run every test file that `discover_tests` returns.
 
         Args:
             reporters: receive the events; closed at the end.
-            samples_usage: whether they want usage samples.
 
         Raises:
             ConfigurationError: the configuration is invalid; nothing was run.
@@ -182,7 +67,7 @@ class TestRunner:
             stack.enter_context(watch_interrupts())
             for reporter in reporters:
                 stack.callback(self._close, reporter)
-            prepared = self._preparation.prepare(self.selection, stack)
+            prepared = self._prepare(stack)
             config, self.run_id = self.selection.config, prepared.plan.run_id
             self._storage = storage = open_storage(config.root, self.run_id, wanted=config.history)
             if config.enable_coverage and self.selection.files:
@@ -191,13 +76,11 @@ class TestRunner:
                 stack.callback(prune_runs, storage.run_dir.parent, keep=KEPT_RUNS)
             keepers = _keepers(prepared.history, storage)
             plan, opened = self._open_journal(prepared, storage, stack)
-            request = self._preparation.request(prepared, plan=plan, coverage_dir=self._coverage_dir)
-            backend: Backend = self._target.backend(request)
+            backend: Backend = self._target.backend(self._request(prepared, plan, self._coverage_dir))
             stack.callback(backend.close)
-            if opened.journal is not None:
-                backend = JournaledBackend(backend, opened.journal, opened.finished)
-            if prepared.cached:
-                backend = CachedBackend(backend, prepared.cached)
+            known = {**opened.finished, **cached_results(plan, prepared.cached)}
+            if known or opened.journal is not None:
+                backend = JournaledBackend(backend, known, opened.journal)
             if any(planned.task.parts for planned in plan.files):
                 from dispatcher.engine.parts_backend import PartsBackend  # Few runs have parts.
 
@@ -235,7 +118,7 @@ class TestRunner:
         selection = prepared.selection
         if not selection.config.keeps_inputs:
             return ()
-        return self._preparation.inputs.measure(records, began_at, workdir=selection.workdir)
+        return self.inputs.measure(records, began_at, workdir=selection.workdir)
 
     def _cpu_s(self) -> float | None:
         """Return the CPU seconds of the run so far, with those of all that it started; None: unknown."""

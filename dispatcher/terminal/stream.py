@@ -39,13 +39,9 @@ class SafeStream:
 
     def __init__(self, stream: TextStream) -> None:
         self._stream = stream
-        self._silent = False
-        self._make_blocking()
-
-    @property
-    def is_silent(self) -> bool:
+        self.is_silent = False
         """Whether the reader has disappeared."""
-        return self._silent
+        self._make_blocking()
 
     def write(self, text: str) -> None:
         """Write `text` and flush it.
@@ -53,16 +49,16 @@ class SafeStream:
         Raises:
             InfrastructureError: the stream failed for another reason than its reader (a full disk).
         """
-        if self._silent or not text:
+        if self.is_silent or not text:
             return
         try:
             self._write_encodable(text)
             self._stream.flush()
         except ValueError:
             # Only a closed stream raises this here; encoding errors are already handled.
-            self._silent = True
+            self.is_silent = True
         except OSError as error:
-            self._silent = True
+            self.is_silent = True
             self._discard()
             if error.errno not in _READER_IS_GONE:
                 raise InfrastructureError(
@@ -139,7 +135,7 @@ def _is_dumb(environ: Mapping[str, str]) -> bool:
     return environ.get("TERM", "") in ("dumb", "unknown")
 
 
-_FALLBACK_SIZE = os.terminal_size((80, 24))
+FALLBACK_SIZE = os.terminal_size((80, 24))
 
 
 def terminal_size(stream: TextStream) -> os.terminal_size:
@@ -147,6 +143,6 @@ def terminal_size(stream: TextStream) -> os.terminal_size:
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return _FALLBACK_SIZE
+        return FALLBACK_SIZE
     # A terminal without a known size reports zero (an `expect` script, some CI systems).
-    return size if size.columns and size.lines else _FALLBACK_SIZE
+    return size if size.columns and size.lines else FALLBACK_SIZE

@@ -6,7 +6,7 @@ Lines are made without colours; whoever writes them to a terminal passes them th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 
 INDENT = " " * 6
@@ -47,11 +47,6 @@ def colored(text: str) -> str:
 def bulleted(text: str) -> str:
     """Return an item of a list."""
     return f"  - {text}"
-
-
-def listed(heading: str, items: Sequence[str]) -> list[str]:
-    """Return a warning with its list of subjects; nothing if the list is empty."""
-    return [tagged(Tag.WARN, heading), *map(bulleted, items)] if items else []
 
 
 def indented(lines: Iterable[str]) -> list[str]:

@@ -41,7 +41,6 @@ class ChangeWatcher:
 
     Args:
         root: absolute, without symlinks.
-        report: receives each change.
         warn: receives one line if there are no notifications.
         polls: whether to look at all files in any case.
     """

@@ -64,11 +64,7 @@ class WatchContext(Struct, frozen=True, kw_only=True):
 
 
 class WatchSession:
-    """Answers changes and keys with rounds.
-
-    Args:
-        root: of the project.
-    """
+    """Answers changes and keys with rounds."""
 
     def __init__(self, context: WatchContext, root: Path) -> None:
         self._context, self._root = context, root
@@ -222,7 +218,7 @@ class WatchSession:
         They notice if a file changes that they have imported, but not if packages do, or if pytest would now
         read another configuration or conftest.
         """
-        before, self._environment = self._environment, runner.environment
+        before, self._environment = self._environment, runner.inputs.environment()
         names = {path.rpartition("/")[2] for path in changed}
         is_other = before != self._environment or not names.isdisjoint(_READ_BY_PYTEST)
         if before is not None and is_other:

@@ -257,7 +257,7 @@ _VARYING = (
     (re.compile(r"(?m)^  \S+\.py (?=.*iB)"), "  FILE "),
     (re.compile(r"\d{8}-\d{6}-[0-9a-f]+"), "RUN"),
     (re.compile(r"[━╸╺]+"), "BAR"),
-    (re.compile(r"\d+(?:\.\d+)?(?:s| [KMG]?i?B|m \d\ds)?\b"), "N"),
+    (re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:s| [KMG]?i?B|m \d\ds)?\b"), "N"),
     (re.compile(r" (?:retry|check)$", re.MULTILINE), ""),
     (re.compile(r"[ \xa0]+"), " "),
 )

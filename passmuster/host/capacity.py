@@ -6,12 +6,16 @@ Pure: `passmuster.host.host_resources` reads the resources.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from passmuster.model.executor import Limit
 from passmuster.model.test_environment import FILE_MEMORY_VARIABLE
 from passmuster.model.units import Amount, format_bytes
+
+if TYPE_CHECKING:
+    from passmuster.host.host_resources import AvailableResources
 
 GIB = 1024**3
 
@@ -57,6 +61,41 @@ def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
     """
     by_memory = max(2, total_bytes // BYTES_PER_WORKER)
     return max(1, min(cpus, by_memory, MAX_WORKERS))
+
+
+def machine_capacity(
+    machine: AvailableResources, *, slots: int | None, budget: Amount | None, inside_bytes: int | None = None
+) -> Capacity:
+    """Return the slots and the memory budget of this machine, without oversubscription.
+
+    Args:
+        slots: as configured; None: what CPUs and memory allow.
+        budget: as configured; None: the default.
+        inside_bytes: the memory limit of the test that started this run, see `file_memory_of`.
+    """
+    slots_source = "asked for"
+    if slots is None and inside_bytes is not None:
+        slots, slots_source = 1, "inside a test of another run"
+    elif slots is None:
+        slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
+        total = format_bytes(machine.total_bytes)
+        slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
+    budget_bytes, budget_source = resolve_budget(
+        budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
+    )
+    if inside_bytes is not None and ceiling_bytes(available_bytes=inside_bytes) < budget_bytes:
+        budget_bytes = max(1, ceiling_bytes(available_bytes=inside_bytes))
+        budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
+    return Capacity(
+        slots=slots,
+        budget_bytes=budget_bytes,
+        total_bytes=machine.total_bytes,
+        cpus=machine.cpus,
+        limits=(
+            Limit(name="slots", value=str(slots), source=slots_source),
+            Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
+        ),
+    )
 
 
 def ceiling_bytes(*, available_bytes: int) -> int:

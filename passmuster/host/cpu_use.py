@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from passmuster.host.host_resources import PROC
+from passmuster.host.host_resources import PROC, usable_cpus
 from passmuster.host.subprocesses import stat_fields
 
 WINDOW_S = 0.08
@@ -107,13 +107,6 @@ def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> f
     except (OSError, ValueError):
         return None
     return ticks * _TICK_S if found == len(usable) else None
-
-
-def usable_cpus() -> frozenset[int]:
-    """Return the numbers of the CPUs that the kernel may use for this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def _below(pid: int, proc: Path) -> list[int] | None:

@@ -26,9 +26,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from passmuster.host.capacity import machine_bytes
-from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
-    BudgetRequest,
     FileNeed,
     HeldResources,
     SharedResources,
@@ -38,7 +36,7 @@ from passmuster.host.host_budget_policy import (
     further_bytes,
 )
 from passmuster.host.host_budget_policy import surplus_bytes as surplus_of
-from passmuster.host.host_resources import Level
+from passmuster.host.host_resources import Level, usable_cpus
 from passmuster.host.machine_claims import (
     MAX_LEVELS,
     SUFFIX,
@@ -116,7 +114,7 @@ class HostBudget:
             OSError: the folder cannot be written.
         """
         self._folder, self._profile, self._read_levels, self._clock = folder, profile, levels, clock
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._others: dict[str, _Other] = {}
         self._read_at_s = self._levels_read_at_s = self._asked_at_s = float("-inf")
         self._lock_missed_s: float | None = None
@@ -166,7 +164,7 @@ class HostBudget:
                 self._asked_at_s = float("-inf")
                 self._write(held.with_one_more(need))
             else:
-                self._wait(need, held, shortage)
+                self.wait(need, held, shortage)
             return shortage
 
     def find_shortage(self, need: FileNeed, held: HeldResources) -> Shortage | None:
@@ -179,9 +177,22 @@ class HostBudget:
             return self._find_shortage(need, held)
 
     def wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
-        """Publish that a file waits for a resource of other runs, without requesting it now."""
+        """Publish that a file waits for a resource of other runs, since now or since its wait started."""
         with self._mutex:
-            self._wait(need, held, shortage)
+            now_s, wall_s = self._clock(), time.time()
+            since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
+            if not self._is_waiting():
+                since_s, since_at = now_s, wall_s
+            self._asked_at_s = now_s
+            self._claim = structs.replace(
+                self._claim,
+                waits_for=str(shortage),
+                wanted_bytes=max(1, need.memory_bytes),
+                wanted_cpus=need.cpus,
+                waiting_since_s=since_s,
+                waiting_since_at=since_at,
+            )
+            self._write(held)
 
     def free_bytes(self, held: HeldResources) -> int:
         """Return the memory that the other runs leave for the next file."""
@@ -203,7 +214,7 @@ class HostBudget:
         with self._mutex:
             self._refresh()
             return min(
-                shared.memory_bytes - held.used_bytes - sum(other.held.used_bytes for other in shared.others)
+                shared.memory_bytes - held.used_bytes - sum(other.used_bytes for other in shared.others)
                 for shared in self._shared_levels(held)
             )
 
@@ -211,7 +222,7 @@ class HostBudget:
         """Return the reservations of the other runs."""
         with self._mutex:
             self._refresh()
-            return sum(claim.held.reserved_bytes for claim in self._claims())
+            return sum(claim.reserved_bytes for claim in self._claims())
 
     def machine_bytes(self, held: HeldResources) -> int:
         """Return the memory that the files of all runs together may use."""
@@ -230,12 +241,11 @@ class HostBudget:
             if not self._is_waiting():
                 return None
             claim = self._claim
-            others = [other.claim for other in self._others.values() if other.claim is not None]
             return OtherRuns(
                 what=claim.waits_for,
                 seconds=max(0.0, self._clock() - claim.waiting_since_s),
                 needed_bytes=claim.wanted_bytes,
-                held_by=name_holders(others, claim.waits_for),
+                held_by=name_holders(self._claims(), claim.waits_for),
             )
 
     def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
@@ -276,8 +286,10 @@ class HostBudget:
         shortages = [find_shortage(own, need, shared) for shared in self._shared_levels(held)]
         return next((shortage for shortage in shortages if shortage is not None), None)
 
-    def _own(self, held: HeldResources) -> BudgetRequest:
-        return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
+    def _own(self, held: HeldResources) -> RunClaim:
+        """Return this run's claim with what it holds now; the fields of both have the same names."""
+        waits_for = self._claim.waits_for if self._is_waiting() else ""
+        return structs.replace(self._claim, waits_for=waits_for, **structs.asdict(held))
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
@@ -285,58 +297,31 @@ class HostBudget:
     def _published_shortage(self) -> Shortage | None:
         return Shortage(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
-    def _claims(self) -> list[BudgetRequest]:
-        """Return the claims of the other runs in the form of the policy."""
-        return [other.as_claim for other in self._others.values() if other.as_claim is not None]
+    def _claims(self) -> list[RunClaim]:
+        """Return the claims of the other runs."""
+        return [other.claim for other in self._others.values() if other.claim is not None]
 
     def _shared_levels(self, held: HeldResources) -> Iterator[SharedResources]:
         """Yield the machine, shared by all runs, and each control group, shared by those inside it."""
         for level in self._levels:
-            inside = [
-                other
-                for other in self._others.values()
-                if other.claim is not None and level.name in other.claim.levels
-            ]
-            claims = tuple(other.as_claim for other in inside if other.as_claim is not None)
+            claims = tuple(claim for claim in self._claims() if level.name in claim.levels)
             memory_bytes = 1 << 62
             if level.left_bytes is not None:
-                used_bytes = held.used_bytes + sum(claim.held.used_bytes for claim in claims)
+                used_bytes = held.used_bytes + sum(claim.used_bytes for claim in claims)
                 memory_bytes = machine_bytes(
                     self._profile.machine_memory, can_give_bytes=level.left_bytes + used_bytes
                 )
             yield SharedResources(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
 
-    def _wait(self, need: FileNeed, held: HeldResources, shortage: Shortage) -> None:
-        """Publish that a file waits, since now or since its wait started."""
-        now_s, wall_s = self._clock(), time.time()
-        since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
-        if not self._is_waiting():
-            since_s, since_at = now_s, wall_s
-        self._asked_at_s = now_s
-        self._claim = structs.replace(
-            self._claim,
-            waits_for=str(shortage),
-            wanted_bytes=max(1, need.memory_bytes),
-            wanted_cpus=need.cpus,
-            waiting_since_s=since_s,
-            waiting_since_at=since_at,
-        )
-        self._write(held)
-
     def _write(self, held: HeldResources) -> None:
         """Replace this run's request; a failure only leaves the other runs with older figures."""
-        is_waiting = self._is_waiting()
+        own = self._own(held)
         self._claim = structs.replace(
-            self._claim,
-            beat=self._claim.beat + 1,
-            files=held.files,
-            busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
-            reserved_bytes=held.reserved_bytes,
-            firm_bytes=held.firm_bytes,
-            used_bytes=held.used_bytes,
-            cpus=round(held.cpus, 3),
-            waits_for=self._claim.waits_for if is_waiting else "",
-            wanted_bytes=self._claim.wanted_bytes if is_waiting else 0,
+            own,
+            beat=own.beat + 1,
+            busy_since_s=own.busy_since_s if self._claim.files else self._clock(),
+            cpus=round(own.cpus, 3),
+            wanted_bytes=own.wanted_bytes if own.waits_for else 0,
         )
         if self._claim_fd >= 0:
             with suppress(OSError):
@@ -403,51 +388,25 @@ class HostBudget:
 
 
 class _Other(Struct, frozen=True):
-    """Another run: its claim as last read, when that last changed, and the same in the form of the policy."""
+    """Another run: its claim as far as it counts, and when that last changed; None: it was never readable."""
 
     claim: RunClaim | None = None
     changed_at_s: float = 0.0
-    as_claim: BudgetRequest | None = None
 
     def after(self, claim: RunClaim, *, now_s: float, processors: int) -> _Other:
         """Return what is known after a further reading."""
         is_same = self.claim is not None and self.claim.beat == claim.beat
         changed_at_s = self.changed_at_s if is_same else now_s
-        as_claim = _as_claim(claim, is_waiting=bool(claim.waits_for))
         if now_s - changed_at_s > FROZEN_S:
-            used = HeldResources(
-                files=as_claim.held.files,
-                reserved_bytes=claim.used_bytes,
-                firm_bytes=claim.used_bytes,
-                used_bytes=claim.used_bytes,
+            used_bytes = claim.used_bytes
+            claim = structs.replace(
+                claim, reserved_bytes=used_bytes, firm_bytes=used_bytes, cpus=0.0, waits_for=""
             )
-            as_claim = structs.replace(as_claim, held=used, wanted=None)
         elif claim.processors and claim.processors != processors:
             # The other run is bound to other CPUs: only the shared ones count.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
-            held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
-            as_claim = structs.replace(as_claim, held=held)
-        return _Other(claim, changed_at_s, as_claim)
-
-
-def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
-    """Return a claim in the form of the policy."""
-    return BudgetRequest(
-        run=claim.run,
-        busy_since_s=claim.busy_since_s,
-        budget_bytes=claim.budget_bytes,
-        slots=claim.slots,
-        is_nice=claim.nice,
-        held=HeldResources(
-            files=claim.files,
-            reserved_bytes=claim.reserved_bytes,
-            firm_bytes=claim.firm_bytes,
-            used_bytes=claim.used_bytes,
-            cpus=claim.cpus,
-        ),
-        wanted=FileNeed(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
-        waiting_since_s=claim.waiting_since_s,
-    )
+            claim = structs.replace(claim, cpus=claim.cpus * share)
+        return _Other(claim, changed_at_s)
 
 
 def open_host_budget(

@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from passmuster.host.machine_claims import RunClaim
 from passmuster.model.oversubscription import IDLE_CPUS
 
 FIRST_FILE_BYTES = 256 * 1024**2
@@ -73,37 +74,6 @@ class FileNeed(Struct, frozen=True, kw_only=True):
     may_intrude: bool = True
 
 
-class BudgetRequest(Struct, frozen=True, kw_only=True):
-    """What one run holds, may hold, and waits for.
-
-    Args:
-        run: a name that no other run has; it breaks ties.
-        busy_since_s: since when it has had a file running, on a clock that all runs share; only the order
-            counts.
-        wanted: what the file needs that it waits with; None: it does not wait.
-        waiting_since_s: when that wait began, on the same clock.
-    """
-
-    run: str
-    busy_since_s: float = 0.0
-    budget_bytes: int = 1 << 62
-    slots: int = 1
-    is_nice: bool = False
-    held: HeldResources = HeldResources()
-    wanted: FileNeed | None = None
-    waiting_since_s: float = 0.0
-
-    @property
-    def waits_for_first_file(self) -> bool:
-        """Whether it waits and has nothing running."""
-        return self.wanted is not None and self.held.files == 0
-
-    @property
-    def wanted_bytes(self) -> int:
-        """Memory that it waits for; 0 where it does not wait."""
-        return self.wanted.memory_bytes if self.wanted is not None else 0
-
-
 class SharedResources(Struct, frozen=True, kw_only=True):
     """Memory and processors that some runs share: those of the machine, or of a control group.
 
@@ -111,15 +81,16 @@ class SharedResources(Struct, frozen=True, kw_only=True):
         cpus: processors; None: not shared here.
     """
 
-    others: tuple[BudgetRequest, ...]
+    others: tuple[RunClaim, ...]
     memory_bytes: int
     cpus: int | None
 
 
-def find_shortage(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> Shortage | None:
+def find_shortage(own: RunClaim, need: FileNeed, shared: SharedResources) -> Shortage | None:
     """Return the resource that `own` lacks to start a file now; None: it may start."""
-    if own.held.files == 0:
-        return None if _may_start_first(own, need, shared) else Shortage.MEMORY
+    if own.files == 0:
+        is_room = need.memory_bytes <= first_bytes(own, shared, may_intrude=need.may_intrude)
+        return None if is_room else Shortage.MEMORY
     if not _has_memory(own, need, shared):
         return Shortage.MEMORY
     if not _has_processors(own, need, shared):
@@ -127,46 +98,46 @@ def find_shortage(own: BudgetRequest, need: FileNeed, shared: SharedResources) -
     return None
 
 
-def further_bytes(own: BudgetRequest, shared: SharedResources) -> int:
+def further_bytes(own: RunClaim, shared: SharedResources) -> int:
     """Return the memory that all reservations, and the first files that wait, leave for files of `own`."""
-    left_bytes = shared.memory_bytes - own.held.reserved_bytes
+    left_bytes = shared.memory_bytes - own.reserved_bytes
     for other in shared.others:
-        left_bytes -= other.held.reserved_bytes
+        left_bytes -= other.reserved_bytes
         if other.waits_for_first_file:
             left_bytes -= other.wanted_bytes
     return max(0, left_bytes)
 
 
-def first_bytes(own: BudgetRequest, shared: SharedResources, *, may_intrude: bool = True) -> int:
+def first_bytes(own: RunClaim, shared: SharedResources, *, may_intrude: bool = True) -> int:
     """Return what the first file of `own` may need; it has none running."""
-    if not any(other.held.files or _goes_first_with_first_file(other, own) for other in shared.others):
+    if not any(other.files or _goes_first_with_first_file(other, own) for other in shared.others):
         return max(shared.memory_bytes, own.budget_bytes)
     left_bytes = shared.memory_bytes
     for other in shared.others:
-        is_guaranteed = other.held.files == 1 and other.held.firm_bytes <= FIRST_FILE_BYTES
-        left_bytes -= 0 if is_guaranteed else other.held.firm_bytes
+        is_guaranteed = other.files == 1 and other.firm_bytes <= FIRST_FILE_BYTES
+        left_bytes -= 0 if is_guaranteed else other.firm_bytes
         if _goes_first_with_first_file(other, own):
             left_bytes -= other.wanted_bytes
     return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
 
 
-def surplus_bytes(own: BudgetRequest, shared: SharedResources) -> int:
+def surplus_bytes(own: RunClaim, shared: SharedResources) -> int:
     """Return by how many bytes `own` must reduce its use, because all runs together use too much.
 
     Runs with more than one file stop all but one of them first, those that use most before the others. If
     that is not enough, runs stop their last file too, those that started it last before the others; the run
     that has been running a file for longest never does.
     """
-    runs = [run for run in (own, *shared.others) if run.held.files]
-    surplus = sum(run.held.used_bytes for run in runs) - int(shared.memory_bytes * GROWTH_SHARE)
+    runs = [run for run in (own, *shared.others) if run.files]
+    surplus = sum(run.used_bytes for run in runs) - int(shared.memory_bytes * GROWTH_SHARE)
     gives = dict.fromkeys((run.run for run in runs), 0)
-    for run in sorted(runs, key=lambda run: (run.is_nice, run.held.used_bytes, run.run), reverse=True):
-        further_bytes = run.held.used_bytes * (run.held.files - 1) // run.held.files
+    for run in sorted(runs, key=lambda run: (run.nice, run.used_bytes, run.run), reverse=True):
+        further_bytes = run.used_bytes * (run.files - 1) // run.files
         gives[run.run] = min(max(0, surplus), further_bytes)
         surplus -= gives[run.run]
-    by_age = sorted(runs, key=lambda run: (run.is_nice, run.busy_since_s, run.run))
+    by_age = sorted(runs, key=lambda run: (run.nice, run.busy_since_s, run.run))
     for run in reversed(by_age[1:]):
-        more_bytes = min(max(0, surplus), run.held.used_bytes - gives[run.run])
+        more_bytes = min(max(0, surplus), run.used_bytes - gives[run.run])
         gives[run.run] += more_bytes
         surplus -= more_bytes
     return gives.get(own.run, 0)
@@ -186,20 +157,16 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _may_start_first(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
-    return need.memory_bytes <= first_bytes(own, shared, may_intrude=need.may_intrude)
-
-
-def _goes_first_with_first_file(other: BudgetRequest, own: BudgetRequest) -> bool:
+def _goes_first_with_first_file(other: RunClaim, own: RunClaim) -> bool:
     """Return whether another run that waits for its first file goes before the first file of `own`."""
-    if not other.waits_for_first_file or (other.is_nice and not own.is_nice):
+    if not other.waits_for_first_file or (other.nice and not own.nice):
         return False
-    if own.wanted is None or (own.is_nice and not other.is_nice):
+    if not own.waits_for or (own.nice and not other.nice):
         return True
     return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
 
 
-def _has_memory(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
+def _has_memory(own: RunClaim, need: FileNeed, shared: SharedResources) -> bool:
     if need.memory_bytes > further_bytes(own, shared):
         return False
     return not _must_yield(
@@ -207,17 +174,17 @@ def _has_memory(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> 
         need.memory_bytes,
         shared.others,
         capacity=shared.memory_bytes,
-        held=lambda claim: claim.held.reserved_bytes,
+        held=lambda claim: claim.reserved_bytes,
         maximum=lambda claim: claim.budget_bytes,
         margin=1,
     )
 
 
-def _has_processors(own: BudgetRequest, need: FileNeed, shared: SharedResources) -> bool:
-    busy = [other for other in shared.others if other.held.files or other.wanted is not None]
+def _has_processors(own: RunClaim, need: FileNeed, shared: SharedResources) -> bool:
+    busy = [other for other in shared.others if other.files or other.waits_for]
     if shared.cpus is None or not busy:
         return True
-    idle_cpus = shared.cpus - own.held.cpus - sum(other.held.cpus for other in busy)
+    idle_cpus = shared.cpus - own.cpus - sum(other.cpus for other in busy)
     if idle_cpus < IDLE_CPUS:
         return False
     return not _must_yield(
@@ -225,20 +192,20 @@ def _has_processors(own: BudgetRequest, need: FileNeed, shared: SharedResources)
         need.cpus,
         shared.others,
         capacity=shared.cpus,
-        held=lambda claim: claim.held.cpus,
+        held=lambda claim: claim.cpus,
         maximum=lambda claim: claim.slots,
         margin=IDLE_CPUS,
     )
 
 
 def _must_yield(
-    own: BudgetRequest,
+    own: RunClaim,
     need: float,
-    others: Sequence[BudgetRequest],
+    others: Sequence[RunClaim],
     *,
     capacity: float,
-    held: Callable[[BudgetRequest], float],
-    maximum: Callable[[BudgetRequest], float],
+    held: Callable[[RunClaim], float],
+    maximum: Callable[[RunClaim], float],
     margin: float,
 ) -> bool:
     """Return whether `own` must leave the free amount to another run that waits.
@@ -248,22 +215,22 @@ def _must_yield(
         maximum: returns the most that a run may hold.
         margin: how far a run must be below its share to count as below.
     """
-    rivals = [other for other in others if other.wanted is not None and other.is_nice <= own.is_nice]
-    if own.is_nice and any(not rival.is_nice for rival in rivals):
+    rivals = [other for other in others if other.waits_for and other.nice <= own.nice]
+    if own.nice and any(not rival.nice for rival in rivals):
         return True
     waiting = {rival.run for rival in rivals}
     demands = [max(maximum(other), held(other)) if other.run in waiting else held(other) for other in others]
     level = fair_level([max(maximum(own), held(own)), *demands], capacity)
     if held(own) + need <= level:
         return False
-    mine = (_halves(held(own), margin), own.waiting_since_s if own.wanted is not None else math.inf, own.run)
+    mine = (_whole_units(held(own), margin), own.waiting_since_s if own.waits_for else math.inf, own.run)
     return any(
         held(rival) + margin <= level
-        and (_halves(held(rival), margin), rival.waiting_since_s, rival.run) < mine
+        and (_whole_units(held(rival), margin), rival.waiting_since_s, rival.run) < mine
         for rival in rivals
     )
 
 
-def _halves(amount: float, unit: float) -> int:
+def _whole_units(amount: float, unit: float) -> int:
     """Return an amount in whole units: measured figures that differ by less are the same."""
     return round(amount / unit)

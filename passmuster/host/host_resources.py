@@ -50,14 +50,6 @@ class Level(Struct, frozen=True, kw_only=True):
     cpus: int | None = None
 
 
-class _Ram(Struct, frozen=True):
-    """The memory of the machine itself, without the limits of cgroups."""
-
-    total_bytes: int
-    available_bytes: int
-    source: str
-
-
 class _MemoryBound(Struct, frozen=True, kw_only=True):
     """A cgroup's memory limit and what is left of it."""
 
@@ -75,11 +67,10 @@ def read_machine(
     Args:
         affinity_cpus: CPUs that the scheduler may use for this process; None: ask the kernel.
     """
-    ram = _ram(proc)
+    total_bytes, available_bytes, source = _ram(proc)
     cpus, cpus_source = _cpus(proc, cgroups, affinity_cpus)
-    total_bytes, total_source = ram.total_bytes, f"{ram.source} total"
-    available_bytes, available_source = ram.available_bytes, f"{ram.source} available"
-    for bound in _memory_bounds(proc, cgroups, ram_bytes=ram.total_bytes):
+    total_source, available_source = f"{source} total", f"{source} available"
+    for bound in _memory_bounds(proc, cgroups, ram_bytes=total_bytes):
         if bound.limit_bytes < total_bytes:
             total_bytes, total_source = bound.limit_bytes, bound.source
         if bound.left_bytes < available_bytes:
@@ -94,18 +85,16 @@ def read_machine(
     )
 
 
-def read_levels(
-    *, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None
-) -> tuple[Level, ...]:
+def read_levels(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> tuple[Level, ...]:
     """Return the machine and the control groups that bound what this process may use, the machine first.
 
     Runs in different control groups share only what is above both. Takes well below 1 ms.
     """
-    ram = _ram(proc)
-    levels = [Level(name="machine", left_bytes=ram.available_bytes, cpus=_affinity(affinity_cpus)[0])]
+    ram_bytes, available_bytes, _ = _ram(proc)
+    levels = [Level(name="machine", left_bytes=available_bytes, cpus=len(usable_cpus()))]
     levels += [
         Level(name=_name_of(bound.directory), left_bytes=bound.left_bytes)
-        for bound in _memory_bounds(proc, cgroups, ram_bytes=ram.total_bytes)
+        for bound in _memory_bounds(proc, cgroups, ram_bytes=ram_bytes)
     ]
     for version, directory in _levels(proc, cgroups, controller="cpu"):
         quota = _quota(directory, version=version)
@@ -128,35 +117,34 @@ def oom_kill_count(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     return _keyed(proc / "vmstat").get("oom_kill")
 
 
-def _ram(proc: Path) -> _Ram:
-    """Return the machine's own memory and the source of the figure."""
+def _ram(proc: Path) -> tuple[int, int, str]:
+    """Return the machine's total and available bytes, without the limits of cgroups, and their source."""
     fields = _keyed(proc / "meminfo")
     total_kib = fields.get("MemTotal:")
     if total_kib is None:
-        return _Ram(*host_memory(), "psutil memory")
+        return *host_memory(), "psutil memory"
     available_kib = fields.get("MemAvailable:")
     if available_kib is None:
         available_kib = fields.get("MemFree:", 0) + fields.get("Cached:", 0)
-    return _Ram(total_kib * 1024, available_kib * 1024, "meminfo")
+    return total_kib * 1024, available_kib * 1024, "meminfo"
+
+
+def usable_cpus() -> frozenset[int]:
+    """Return the numbers of the CPUs that the scheduler may use for this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def _cpus(proc: Path, cgroups: Path, affinity_cpus: int | None) -> tuple[int, str]:
     """Return how many CPUs may be used, and what set that number."""
-    cpus, source = _affinity(affinity_cpus)
+    cpus = len(usable_cpus()) if affinity_cpus is None else affinity_cpus
+    source = "CPU affinity" if hasattr(os, "sched_getaffinity") else "CPU count"
     for version, directory in _levels(proc, cgroups, controller="cpu"):
         quota = _quota(directory, version=version)
         if quota is not None and quota < cpus:
             cpus, source = quota, f"cgroup v{version} CPU quota"
     return max(1, cpus), source
-
-
-def _affinity(affinity_cpus: int | None) -> tuple[int, str]:
-    """Return how many CPUs the scheduler may use for this process, and the source of that number."""
-    if affinity_cpus is not None:
-        return affinity_cpus, "CPU affinity"
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)), "CPU affinity"
-    return os.cpu_count() or 1, "CPU count"
 
 
 def _name_of(directory: Path) -> str:

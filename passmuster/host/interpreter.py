@@ -24,6 +24,13 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 """What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
 
+_OWN_BUILD = PythonBuild(
+    version=sys.version_info[:3],
+    implementation=sys.implementation.name,
+    cache_tag=str(sys.implementation.cache_tag),
+)
+
+
 class ProjectInterpreter(Struct, frozen=True, kw_only=True):
     """The interpreter that runs the tests."""
 
@@ -68,7 +75,7 @@ def find_interpreter(
     try:
         _check_executable(Path(path))
         is_own = path == base_python()  # It need not be asked.
-        build = _own_build() if is_own else probe(path, environ, cache_dir=cache_dir)
+        build = _OWN_BUILD if is_own else probe(path, environ, cache_dir=cache_dir)
         found = ProjectInterpreter(path=path, origin=chosen_by, build=build)
         if build.version[:2] < OLDEST:
             raise ProbeError(f"is Python {found.version}, which is too old")
@@ -79,14 +86,6 @@ def find_interpreter(
             f"expected Python {oldest} or later; name one with --python"
         ) from error
     return found
-
-
-def _own_build() -> PythonBuild:
-    return PythonBuild(
-        version=sys.version_info[:3],
-        implementation=sys.implementation.name,
-        cache_tag=str(sys.implementation.cache_tag),
-    )
 
 
 def _choose(named: str | None, root: Path, environ: Mapping[str, str], *, origin: Origin) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Asks interpreters for their version, pytest, packages and coverage, each within a time limit.
 
-What is asked may not even be Python. Two answers are cached in a file; if the cache is broken, missing or not
-writable, the only cost is one more probe.
+What is asked may not even be Python. The answers about version, pytest, and content are cached in a file; if
+it is broken, missing or not writable, the only cost is one more probe.
 """
 
 from __future__ import annotations

@@ -55,15 +55,16 @@ _UnixTime = Annotated[float, Meta(ge=0, le=MAX_UNIX_S)]
 
 
 class RunClaim(Struct, frozen=True, kw_only=True):
-    """The budget request of one run as stored in its file.
+    """What one run holds, may hold, and waits for, as stored in its file.
 
     Fields `_since_s` are on the machine's monotonic clock, fields `_at` in Unix seconds.
 
     Args:
-        run: the unique name of its file.
+        run: the unique name of its file; it breaks ties.
         pid: its process ID in its own container.
         beat: incremented with each write; it stops if the run is frozen.
         nice: whether it yields to the waiting files of other runs.
+        busy_since_s: since when it has had a file running; only the order counts.
         firm_bytes: the part of the reservations that is certainly needed.
         processors: the numbers of the CPUs that it may use, as a bit mask.
         waits_for: `memory` or `processors`; empty: it does not wait for other runs.
@@ -91,6 +92,11 @@ class RunClaim(Struct, frozen=True, kw_only=True):
     wanted_cpus: _Processors = 0.0
     waiting_since_s: _Seconds = 0.0
     waiting_since_at: _UnixTime = 0.0
+
+    @property
+    def waits_for_first_file(self) -> bool:
+        """Whether it waits and has nothing running."""
+        return self.waits_for != "" and self.files == 0
 
 
 class ClaimError(ValueError):
@@ -188,10 +194,9 @@ def read_living_claims(folder: Path) -> LivingClaims:
             claim = read_claim(path)
         except FileNotFoundError:
             continue  # Its run has just ended.
-        except OSError as error:
-            unreadable.append(UnreadableClaim(path=str(path), problem=str(error.strerror or error)))
-        except ClaimError as error:
-            unreadable.append(UnreadableClaim(path=str(path), problem=str(error)))
+        except (OSError, ClaimError) as error:
+            problem = getattr(error, "strerror", None) or error
+            unreadable.append(UnreadableClaim(path=str(path), problem=str(problem)))
         else:
             if claim is not None:
                 runs.append(claim)

@@ -31,16 +31,19 @@ def ensure_environment(*, home: "os.PathLike[str] | str", groups: "tuple[str, ..
     Args:
         groups: the files of `requirements/` to install, without `.txt`.
 
+    An older Python can enter an environment that a newer one created, such as `python3.11` where `python3` is
+    3.10, but cannot create one.
+
     Raises:
         SystemExit: Python is too old (2), or the environment cannot be created (3); one line says why.
     """
-    refuse_old_python(sys.version_info[:2])
     home_path = os.path.realpath(os.fspath(home))
     # From here on, nothing of the user's project can be imported by mistake.
     sys.path[:] = hermetic_path(sys.path, home=home_path)
     venv = os.path.join(home_path, ".venv")
     digests = group_digests(home_path, groups)
     if not _enter(venv, digests):
+        refuse_old_python(sys.version_info[:2])
         # Loads subprocess, which few starts need.
         from passmuster.launch.private_venv import make_environment
 
@@ -86,7 +89,8 @@ def refuse_old_python(version: "tuple[int, ...]") -> None:
         found = "{}.{}".format(*version)
         fail(
             f"Python {needed} or later is needed, but {sys.executable} is Python {found};"
-            f" start it with a newer one, such as: python{needed} {sys.argv[0]}",
+            f" start it with a newer one, such as: python{needed} {sys.argv[0]}"
+            " (docs/how-to/install.md says how to install it)",
             code=EXIT_USAGE,
         )
 
@@ -114,7 +118,8 @@ def _enter(venv: str, digests: "tuple[tuple[str, str], ...]") -> bool:
         sys.stdout.flush()
         sys.stderr.flush()
         try:
-            os.execv(python, [python, "-X", _GUARD, *sys.orig_argv[1:]])
+            # Before 3.10, the options of Python itself are unknown.
+            os.execv(python, [python, "-X", _GUARD, *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
         except OSError:
             return False  # Its interpreter was uninstalled.
     return False

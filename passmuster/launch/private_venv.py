@@ -27,21 +27,9 @@ _SHOWN_PINS = 3
 
 _PIP_SETTINGS_KEPT = frozenset(
     {
-        "PIP_CACHE_DIR",
-        "PIP_CERT",
-        "PIP_CLIENT_CERT",
-        "PIP_CONFIG_FILE",
-        "PIP_DEFAULT_TIMEOUT",
-        "PIP_EXTRA_INDEX_URL",
-        _FIND_LINKS,
-        "PIP_INDEX_URL",
-        "PIP_KEYRING_PROVIDER",
-        "PIP_NO_CACHE_DIR",
-        "PIP_NO_INDEX",
-        "PIP_PROXY",
-        "PIP_RETRIES",
-        "PIP_TIMEOUT",
-        "PIP_TRUSTED_HOST",
+        *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", _FIND_LINKS, "PIP_TRUSTED_HOST"),
+        *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_KEYRING_PROVIDER", "PIP_PROXY", "PIP_CONFIG_FILE"),
+        *("PIP_CACHE_DIR", "PIP_NO_CACHE_DIR", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES"),
     }
 )
 """The settings of the package index. Other settings of pip, such as target directories, could break the
@@ -224,16 +212,18 @@ class _Maker(NamedTuple):
         created = self._run([base, "-I", "-m", "venv", str(self._venv)])
         if created.status == 0:
             return [python, "-I", "-m", "pip"]
-        if not _lacks_ensurepip(created.output):
+        if not any(text in created.output for text in ("ensurepip", "No module named venv")):
             raise FirstStartError(f"could not create {self._venv}: {_reason(created)}")
         # Debian's Python has no ensurepip, but another pip can install into the environment.
         pip = self._other_pip(base, python)
         bare = [base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)]
         if pip and self._run(bare).status == 0:
             return pip
+        # Not python3-venv: that is for the distribution's default Python, which may be another one.
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         raise FirstStartError(
             f"{base} cannot create environments, because its venv module is incomplete; install it"
-            f" (on Debian and Ubuntu: apt install python3-venv) and start again"
+            f" (on Debian and Ubuntu: apt install {package}) and start again"
         )
 
     def _pip_for(self, python: str) -> list[str]:
@@ -338,10 +328,6 @@ def _shortened(names: Sequence[str]) -> str:
     """Return the first names and the number of the others; '' if there are none."""
     shown, others = names[:_SHOWN_PINS], len(names) - _SHOWN_PINS
     return ", ".join(shown) + (f", and {others} more" if others > 0 else "")
-
-
-def _lacks_ensurepip(output: str) -> bool:
-    return "ensurepip" in output or "No module named venv" in output
 
 
 def _reason(finished: CommandResult) -> str:

@@ -7,16 +7,16 @@ and the server: its own counters would write to shared files if the environment 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from passmuster.metrics.options import ListenAddress
+from passmuster.metrics.table import ATTEMPTS, COUNTER_SUFFIX, SECONDS, Metric, MetricTable
 from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.result import TestResult
 from passmuster.model.text import one_line
 
 if TYPE_CHECKING:
@@ -33,30 +33,22 @@ FILE_SUFFIX = ".prom"
 _JOIN_S = 2.0
 """Seconds to wait for the last version of the file, which may lie on a disk that does not answer."""
 
-_COUNTER_SUFFIX = "_total"
-
-
-class Metric(Struct, frozen=True, kw_only=True):
-    """One metric: a counter if its name ends with `_total`, else a gauge."""
-
-    name: str
-    help: str
-    label: str = ""  # its own label, beside those that all metrics of a program have; empty: none
-
 
 class MetricValues:
     """The current values of a program's metrics. Thread-safe.
 
     Args:
-        metrics: those without a label of their own start at 0.
-        common: the labels of all of them, and their values.
+        name: the value of the label that all of them have.
     """
 
-    def __init__(self, metrics: Sequence[Metric], common: Mapping[str, str]) -> None:
-        self._metrics = tuple(metrics)
-        self._common = {name: one_line(value) for name, value in common.items()}
+    def __init__(self, table: MetricTable, name: str) -> None:
+        self._table = table
+        self._common = {table.label: one_line(name)}
         self._lock = threading.Lock()
-        self._values = {metric: {} if metric.label else {"": 0.0} for metric in metrics}
+        self._values = {
+            metric: dict.fromkeys(metric.label_values if metric.label else ("",), 0.0)
+            for metric in table.metrics
+        }
 
     def set(self, metric: Metric, value: float, label: str = "") -> None:
         """Set a value; `label` is the value of the metric's own label."""
@@ -69,22 +61,28 @@ class MetricValues:
             values = self._values[metric]
             values[label] = values.get(label, 0.0) + amount
 
+    def count_attempt(self, result: TestResult) -> None:
+        """Count an attempt that finished."""
+        self.add(ATTEMPTS, 1, result.status)
+        self.add(SECONDS, result.duration, result.status)
+
     def collect(self) -> Iterator[MetricFamily]:
         """Yield the metrics in the form of prometheus-client."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # Few programs export.
 
         with self._lock:
             values = {metric: dict(found) for metric, found in self._values.items()}
-        for metric in self._metrics:
+        for metric in self._table.metrics:
+            name = self._table.full_name(metric)
             names = [*self._common, *([metric.label] if metric.label else ())]
-            if metric.name.endswith(_COUNTER_SUFFIX):
-                name = metric.name.removesuffix(_COUNTER_SUFFIX)
-                family: MetricFamily = CounterMetricFamily(name, metric.help, labels=names)
+            if metric.is_counter:
+                short = name.removesuffix(COUNTER_SUFFIX)
+                family: MetricFamily = CounterMetricFamily(short, metric.help, labels=names)
             else:
-                family = GaugeMetricFamily(metric.name, metric.help, labels=names)
+                family = GaugeMetricFamily(name, metric.help, labels=names)
             for label, value in values[metric].items():
                 own = {metric.label: label} if metric.label else {}
-                family.add_sample(metric.name, {**self._common, **own}, value)
+                family.add_sample(name, {**self._common, **own}, value)
             yield family
 
 

@@ -12,6 +12,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from msgspec import Struct, to_builtins
+
 MAX_LINE_CHARS = 2000
 """Characters shown of one line on the console: some 20 rows of a terminal."""
 
@@ -126,6 +128,20 @@ def json_line(payload: dict[str, JsonValue]) -> bytes:
         if escaped != payload and isinstance(escaped, dict):
             text = json.dumps(escaped | {"escaped": True}, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
+
+
+def json_fields(source: Struct, *names: str) -> dict[str, JsonValue]:
+    """Return fields of a value as JSON has them; `key=field` gives a field another name.
+
+    Floats are rounded to six decimals: seconds to microseconds.
+    """
+    found: dict[str, JsonValue] = {}
+    for name in names:
+        key, _, field = name.rpartition("=")
+        value = getattr(source, field)
+        value = to_builtins(list(value) if isinstance(value, tuple) else value)
+        found[key or field] = round(value, 6) if isinstance(value, float) else value
+    return found
 
 
 def _escaped(value: JsonValue) -> JsonValue:

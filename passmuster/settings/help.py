@@ -15,12 +15,7 @@ _wrap = partial(wrap, width=100, break_long_words=False, break_on_hyphens=False)
 
 
 def program_help(usage: str, description: str, rows: Iterable[Setting], *, notes: Sequence[str] = ()) -> str:
-    """Return the help text of a program that has few options, without a final newline.
-
-    Args:
-        usage: the call, behind "usage: ".
-        notes: lines that follow.
-    """
+    """Return the help text of a program that has few options, without a final newline."""
     lines = [f"usage: {usage}", "", *_wrap(description), ""]
     lines += [line for row in rows for line in setting_lines(row)]
     lines += entry("-V, --version", "print the version, and exit")

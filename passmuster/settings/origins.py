@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from enum import Enum
 
 from msgspec import Struct
 
 from passmuster.settings.setting import Setting
-from passmuster.settings.values import on_one_line
 
 
 class Source(Enum):
@@ -39,20 +38,11 @@ DEFAULT = Origin(source=Source.DEFAULT, name="default")
 """The origin of a value that was not given."""
 
 
-class Origins(Mapping[str, Origin]):
+class Origins(dict[str, Origin]):
     """Where each value of a configuration came from, by the setting's name; `DEFAULT` for all others."""
 
-    def __init__(self, given: Mapping[str, Origin] | None = None) -> None:
-        self._given = dict(given or {})
-
-    def __getitem__(self, name: str) -> Origin:
-        return self._given.get(name, DEFAULT)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._given)
-
-    def __len__(self) -> int:
-        return len(self._given)
+    def __missing__(self, name: str) -> Origin:
+        return DEFAULT
 
 
 NO_ORIGINS = Origins()
@@ -82,8 +72,3 @@ def rename_notes(given: Iterable[GivenValue]) -> tuple[str, ...]:
         for setting, spelling, origin in spellings
         if spelling in setting.renamed
     )
-
-
-def printable_list(texts: Iterable[str]) -> str:
-    """Return texts joined by commas, on one line whatever they contain."""
-    return ", ".join(on_one_line(text) for text in texts)

@@ -2,8 +2,8 @@
 
     timeout_s: Annotated[float, setting("timeout", TIME, "time for each file", group=Group.LIMITS)] = 300.0
 
-The row describes the setting completely: the readers of arguments, variables and the configuration file, the
-checks, the help, the reference, shell completion and the JSON schema all use it.
+The readers of arguments, variables and the configuration file, the checks, the help, the reference, shell
+completion and the JSON schema all use the row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from passmuster.settings.values import FLAG, Value, ValueType
+from passmuster.settings.values import FLAG, NONE, Value, ValueType
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """The prefix of the environment variables of all settings."""
@@ -64,7 +64,9 @@ class Setting(Struct, frozen=True, kw_only=True):
     summary: str  # the help text, a fragment without a full stop
     target: str = ""  # the field that holds its value; `layout.X` for one of a record in the field `layout`
     fallback: Value = None  # the field's default
-    default: str = ""  # the default in words if it is determined at run time; empty: `fallback` as text
+    default: str = (
+        ""  # the default in words if it is determined at run time; empty: `fallback` as text, or none
+    )
     options: tuple[str, ...] = ()  # arguments that take a value
     constants: tuple[tuple[str, str], ...] = ()
     """Arguments that stand for a value, each with the text of that value."""
@@ -75,17 +77,6 @@ class Setting(Struct, frozen=True, kw_only=True):
     is_exclusive: bool = False  # whether its arguments exclude each other; else the last one counts
     in_file: bool = True  # whether the configuration file can set it
     is_table: bool = False  # whether it is a table of the configuration file, which `file.py` reads
-    whole_run: bool = False
-    """Whether it applies to the run as a whole, so that a rerun of a single file leaves it out."""
-    same_on_all: bool = False  # whether all machines of a joined run must have the same value
-    many_machines: bool = False
-    """Whether it is about other machines, so that a run on this one alone leaves it out."""
-    per_file: str = ""  # its key in an override, which sets it for some files; empty: it has none
-    commands: tuple[str, ...] = ()  # the subcommands that accept it, in addition to a run
-    is_secret: bool = False
-    """Whether its value, or the file it names, contains a secret: tests never see its variables."""
-    worker_option: bool = False
-    """Whether the workers that a run starts on this machine receive it, by the same name."""
     only_with: tuple[str, ...] = ()  # settings of which one must be on, else it has no effect
     conflicts: tuple[Conflict, ...] = ()
     needs: tuple[Requirement, ...] = ()
@@ -116,7 +107,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def default_text(self) -> str:
         """The default as text for the user."""
-        return self.default or self.type.write(self.fallback)
+        return self.default or (NONE if self.fallback in (None, ()) else self.type.write(self.fallback))
 
     def value_in(self, record: object) -> Value:
         """Return the value in a record of the table."""
@@ -194,19 +185,12 @@ def option(
     summary: str,
     *,
     group: Group = Group.OTHER,
-    aliases: tuple[str, ...] = (),
+    variables: tuple[str, ...] = (),
     **others: Any,
 ) -> Setting:
-    """Return the row of a program's own argument `--NAME VALUE`, which has no variable and no key."""
-    return Setting(
-        name=name,
-        group=group,
-        type=type,
-        summary=summary,
-        options=(f"--{name}", *aliases),
-        in_file=False,
-        **others,
-    )
+    """Return the row of a program's own argument `--NAME VALUE`, which has no key."""
+    row = setting(name, type, summary, group=group, in_file=False, **others)
+    return replace(row, variables=variables)
 
 
 def flag(name: str, summary: str, *, aliases: tuple[str, ...] = (), **others: Any) -> Setting:
@@ -229,9 +213,7 @@ def layout(name: str, type: ValueType, summary: str, default: str) -> Setting:
 
 def table(name: str, type: ValueType, summary: str, **others: Any) -> Setting:
     """Return the row of a setting that only the configuration file has, as one table or several."""
-    return Setting(
-        name=name, group=Group.BY_FILE, type=type, summary=summary, default="none", is_table=True, **others
-    )
+    return Setting(name=name, group=Group.BY_FILE, type=type, summary=summary, is_table=True, **others)
 
 
 def rows_of(record: type) -> tuple[Setting, ...]:

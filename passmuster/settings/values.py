@@ -250,33 +250,24 @@ ARGUMENTS = replace(
     toml_types=(list,),
     splitter=_split_arguments,
 )
-MODULES = ValueType(
+MODULES = replace(
+    TEXTS,
     parse=_parse_module,
     expected="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
-    toml_types=(list, str),
-    is_list=True,
 )
-VARIABLES = ValueType(
-    parse=_parse_variable,
-    expected="the name of a variable",
-    metavar="NAME",
-    toml_types=(list, str),
-    is_list=True,
-)
-COMMAND = ValueType(
+VARIABLES = replace(TEXTS, parse=_parse_variable, expected="the name of a variable", metavar="NAME")
+COMMAND = replace(
+    TEXTS,
     parse=check_word,
     expected=f"a list of words, such as {EXAMPLE}",
     metavar="[WORD, ...]",
     toml_types=(list,),
-    is_list=True,
 )
 TABLES = ValueType(
     parse=_parse_table, expected="a list of tables", metavar="[TABLE, ...]", toml_types=(list,)
 )
-TABLE = ValueType(
-    parse=_parse_table, expected="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,)
-)
+TABLE = replace(TABLES, expected="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
 PATH = ValueType(parse=_parse_path, expected="a path", metavar="PATH", is_path=True)
 OUTPUT_FILE = replace(PATH, is_output=True)
 OUTPUT_DIRECTORY = replace(PATH, is_output=True, is_directory=True)

@@ -59,10 +59,11 @@ def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
 
     Additional files are ignored, and so are permissions, which some mounts do not have.
     """
-    return [entry.path for entry in manifest.entries if not _has_content(root / entry.path, entry)]
+    return [entry.path for entry in manifest.entries if not has_content(root / entry.path, entry)]
 
 
-def _has_content(path: Path, entry: TreeEntry) -> bool:
+def has_content(path: Path, entry: TreeEntry) -> bool:
+    """Return whether a path is the file or the link of a manifest's entry, whatever its permissions."""
     try:
         status = path.lstat()
         if entry.kind is EntryType.LINK:

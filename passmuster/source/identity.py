@@ -22,8 +22,6 @@ from passmuster.source.git import git_prefix, run_git
 _MAX_DEPTH = 20
 """Maximum nesting of repositories."""
 
-_READ_BYTES = 1 << 20
-
 _SAME_THERE = "check out the same commit there, with the same changes"
 _OR_SHIP = "or use --ship"
 
@@ -66,8 +64,6 @@ def tree_mismatch(
     """Return why the tree of this machine is not the run's tree, and what to do; None: it is.
 
     Args:
-        here: the identity of the tree of this machine.
-        wanted: the identity of the run's tree.
         differing: returns the files of the run's manifest that are missing or different here; None: the run
             has no manifest. Its result decides, unless the commits differ: different identities may only mean
             that one side has additional files, such as files that tests write and git does not ignore.
@@ -142,10 +138,8 @@ def _state(path: Path, depth: int) -> bytes:
             return b"folder " + os.fsencode(inside)
         if not stat.S_ISREG(mode):
             return b"neither a file nor a link"
-        content = hashlib.sha256()
         with path.open("rb") as file:
-            while data := file.read(_READ_BYTES):
-                content.update(data)
+            content = hashlib.file_digest(file, "sha256")
     except (FileNotFoundError, NotADirectoryError):
         return b"gone"
     except OSError as error:

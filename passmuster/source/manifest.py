@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.units import format_bytes
-from passmuster.wire.codec import CodecError, decode, encode
+from passmuster.wire.codec import CodecError, TextCodec
 
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -73,6 +73,9 @@ class TreeManifest(Struct, frozen=True, kw_only=True):
         return {one.sha256: one.size_bytes for one in self.entries if one.kind is not EntryType.LINK}
 
 
+_CODEC = TextCodec(TreeManifest, "the tree's manifest", MAX_MANIFEST_BYTES)
+
+
 def encode_manifest(manifest: TreeManifest) -> bytes:
     """Return a manifest as text. Equal manifests have equal texts.
 
@@ -81,7 +84,7 @@ def encode_manifest(manifest: TreeManifest) -> bytes:
     """
     check_manifest(manifest)
     try:
-        return encode(manifest, what="the tree's manifest", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
+        return _CODEC.encode(manifest).encode("ascii")
     except CodecError as error:
         raise TreeError(str(error)) from error
 
@@ -93,8 +96,7 @@ def decode_manifest(data: bytes) -> TreeManifest:
         TreeError: the manifest is malformed, or a path, a link or a size is not allowed; the error names it.
     """
     try:
-        text = data.decode("ascii")
-        manifest = decode(TreeManifest, text, what="the tree's manifest", max_chars=MAX_MANIFEST_BYTES)
+        manifest = _CODEC.decode(data.decode("ascii"))
     except (UnicodeDecodeError, CodecError) as error:
         raise TreeError(f"the tree's manifest cannot be read: {error}") from error
     check_manifest(manifest)

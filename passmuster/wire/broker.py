@@ -68,12 +68,12 @@ class BrokerAddress(Struct, frozen=True, kw_only=True):
     """Decoded; empty: the server's default user."""
     password: str
     """Decoded; empty: none."""
-    host: str
+    host: str = ""
     """A name or an IP address; empty for a Unix socket or Sentinels."""
-    port: int
+    port: int = 0
     """0 for a Unix socket or Sentinels."""
     database: int
-    path: str
+    path: str = ""
     """Of the Unix socket; empty: none."""
     tls: TlsFiles | None = None
     """None: the connections, also those to Sentinels, are not encrypted."""
@@ -127,7 +127,6 @@ def read_address(url: str) -> BrokerAddress:
         host=parts.hostname,
         port=port,
         database=database,
-        path="",
         tls=tls,
         is_loopback=_is_loopback(parts.hostname),
         shown=f"{parts.scheme}://{netloc(parts.hostname, port)}/{database}"
@@ -185,10 +184,7 @@ def _sentinel_address(url: str) -> BrokerAddress:
         url=url,
         user=unquote(user),
         password=unquote(password),
-        host="",
-        port=0,
         database=database,
-        path="",
         tls=_tls(options) if scheme == _ENCRYPTED_SENTINEL else None,
         sentinel=SentinelGroup(
             nodes=nodes, master_name=master, user=sentinel_user, password=sentinel_password
@@ -228,8 +224,6 @@ def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
         url=url,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        host="",
-        port=0,
         database=database,
         path=unquote(parts.path),
         is_loopback=True,

@@ -10,7 +10,7 @@ from typing import Any
 
 from passmuster.wire.broker_keys import RUNS_KEY, lease_key, meta_key, state_key
 from passmuster.wire.broker_messages import DamagedDataError, FileStage, FileStatus, RunStatus
-from passmuster.wire.run_store import run_script
+from passmuster.wire.lua_script import load_script
 
 
 class BrokerInspector:
@@ -25,7 +25,9 @@ class BrokerInspector:
         found = []
         for run_id in self._client.smembers(RUNS_KEY):
             try:
-                reply = self._client.eval(run_script(), 2, meta_key(run_id), state_key(run_id), "status")
+                reply = self._client.eval(
+                    load_script("run_store.lua"), 2, meta_key(run_id), state_key(run_id), "status"
+                )
             except DamagedDataError as error:
                 found.append(RunStatus(run_id=run_id, damage=str(error)))
                 continue

@@ -67,6 +67,10 @@ WORKER_TTL_S = 10
 DISPATCHER_TIMEOUT_S = 600
 """Seconds without a heartbeat of the dispatcher after which workers leave a run, until the next heartbeat."""
 
+OUTAGE_S = 120.0
+"""Seconds for which the broker may be unavailable, or have lost a run: dispatchers and members of a joined
+run wait for it as long, and workers keep their results."""
+
 RUN_TTL_S = 86400
 """Seconds after the dispatcher's last heartbeat until a run's keys expire."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from passmuster.settings.setting import Group, Setting, setting
+from passmuster.settings.setting import VARIABLE_PREFIX, Group, Setting, setting
 from passmuster.settings.values import NONE, PATH, ValueType, optional
 
 if TYPE_CHECKING:
@@ -44,15 +44,12 @@ BROKER_ROW = setting(
     group=Group.QUEUE,
     default="none: this machine runs them",
     legacy=BROKER_VARIABLE,
-    is_secret=True,
 )
 PASSWORD_FILE_ROW = setting(
     "broker-password-file",
     optional(PATH),
     "file with the broker's password, so that the address need not contain it",
     group=Group.QUEUE,
-    default="none",
-    is_secret=True,
 )
 SECRET_FILE_ROW = setting(
     "secret-file",
@@ -60,13 +57,17 @@ SECRET_FILE_ROW = setting(
     "file with the secret that signs messages between dispatcher and workers",
     group=Group.QUEUE,
     default=f"${SECRET_VARIABLE}",
-    is_secret=True,
 )
 
 
-def private_variables(rows: Iterable[Setting]) -> tuple[str, ...]:
-    """Return the variables that contain a secret, or name a file with one."""
-    return (SECRET_VARIABLE, *(name for row in rows if row.is_secret for name in row.variables))
+def own_variables(rows: Iterable[Setting]) -> tuple[str, ...]:
+    """Return the secret's variable, and those of the settings whose names start with `VARIABLE_PREFIX`.
+
+    Tests never see them. Some contain a secret or name a file with one. The others are about this run: a run
+    that a test starts would serve its metrics at the same port, and write its reports over this run's.
+    """
+    names = (name for row in rows for name in (*row.variables, *row.renamed))
+    return (SECRET_VARIABLE, *(name for name in names if name.startswith(VARIABLE_PREFIX)))
 
 
 def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Encodes values as text for a message or a file, and decodes them strictly: `decode(encode(x)) == x`.
+"""Encodes values as text for a message or a file, and decodes them strictly: the decoded value is equal.
 
 The text is ASCII JSON made by `json`, because file names need not be UTF-8 and msgspec's JSON rejects the
 surrogates that represent such bytes. The caller names the class to decode; the text never chooses it.
@@ -15,7 +15,7 @@ import math
 import re
 from enum import Enum
 from types import NoneType
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, NoReturn, TypeVar, get_args, get_type_hints
 
 from msgspec import Struct, ValidationError, convert, to_builtins
 
@@ -42,51 +42,72 @@ class CodecError(PassmusterError):
     """A text that is not the expected value, or a value that must not be sent."""
 
 
-def encode(value: Struct, *, what: str, max_chars: int) -> str:
-    """Return `value`, a Struct of plain values, enums, tuples and Structs, as text.
+class TextCodec(Generic[Value]):
+    """Encodes values of one class as text, and decodes them.
 
     Args:
-        value: the value.
-        what: its name in errors (`the task`).
-        max_chars: maximum characters of the text.
-
-    Raises:
-        CodecError: the text would be too long, or a number is not finite.
+        cls: a Struct of plain values, enums, tuples and Structs.
+        what: the name of a value in errors (`the task`).
+        max_chars: maximum characters of a text.
     """
-    try:
-        text = json.dumps(to_builtins(value), allow_nan=False, separators=(",", ":"))
-    except ValueError as error:
-        raise CodecError(f"{what} cannot be sent: {error}") from error
-    _check_size(text, what, max_chars)
-    return text
+
+    def __init__(self, cls: type[Value], what: str, max_chars: int) -> None:
+        self._cls, self._what, self._max_chars = cls, what, max_chars
+
+    def encode(self, value: Value) -> str:
+        """Return `value` as text.
+
+        Raises:
+            CodecError: the text would be too long, a number is not finite, or a path must not be sent.
+        """
+        self._check_path(value)
+        try:
+            text = json.dumps(to_builtins(value), allow_nan=False, separators=(",", ":"))
+        except ValueError as error:
+            raise CodecError(f"{self._what} cannot be sent: {error}") from error
+        self._check_size(text)
+        return text
+
+    def decode(self, text: str) -> Value:
+        """Return the value in `text`.
+
+        Raises:
+            CodecError: the text is not JSON, too long, or not exactly such a value; names the place.
+        """
+        what = self._what
+        self._check_size(text)
+        try:
+            found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise CodecError(f"{what} is not valid JSON: {error}") from error
+        try:
+            value = convert(found, self._cls)
+        except ValidationError as error:
+            raise CodecError(_mismatch(error, found, self._cls, what)) from error
+        except UnicodeEncodeError as error:  # A lone surrogate in place of a number or an enum.
+            raise CodecError(f"{what} has {_shown(error.object)} where it is not allowed") from error
+        # `convert` ignores unknown keys, uses defaults for missing ones, and does not limit numbers.
+        if difference := _difference(found, to_builtins(value), what):
+            raise CodecError(difference)
+        self._check_path(value)
+        return value
+
+    def _check_size(self, text: str) -> None:
+        if len(text) > self._max_chars:
+            raise CodecError(
+                f"{self._what} has {len(text)} characters, at most {self._max_chars} are allowed"
+            )
+
+    def _check_path(self, value: Value) -> None:
+        if isinstance(value, TestTask | TestResult) and (problem := _path_problem(value.file_path)):
+            raise CodecError(
+                f"{self._what}: file_path {ascii(value.file_path)[:100]} {problem}, "
+                "it must be relative to the project root"
+            )
 
 
-def decode(cls: type[Value], text: str, *, what: str, max_chars: int) -> Value:
-    """Return the value of class `cls` in `text`; `what` and `max_chars` are those of `encode`.
-
-    Raises:
-        CodecError: the text is not JSON, too long, or not exactly such a value; names the place.
-    """
-    _check_size(text, what, max_chars)
-    try:
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise CodecError(f"{what} is not valid JSON: {error}") from error
-    try:
-        value = convert(found, cls)
-    except ValidationError as error:
-        raise CodecError(_mismatch(error, found, cls, what)) from error
-    except UnicodeEncodeError as error:  # A lone surrogate in place of a number or an enum.
-        raise CodecError(f"{what} has {_shown(error.object)} where it is not allowed") from error
-    # `convert` ignores unknown keys, uses defaults for missing ones, and does not limit numbers.
-    if difference := _difference(found, to_builtins(value), what):
-        raise CodecError(difference)
-    return value
-
-
-def _check_size(text: str, what: str, max_chars: int) -> None:
-    if len(text) > max_chars:
-        raise CodecError(f"{what} has {len(text)} characters, at most {max_chars} are allowed")
+TASK_CODEC = TextCodec(TestTask, "the task", MAX_TASK_CHARS)
+RESULT_CODEC = TextCodec(TestResult, "the result", MAX_RESULT_CHARS)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -160,61 +181,14 @@ def _shown(value: object) -> str:
     return ascii(value)[:60]
 
 
-def encode_task(task: TestTask) -> str:
-    """Return `task` as text.
-
-    Raises:
-        CodecError: its path must not be sent, or the text would be longer than `MAX_TASK_CHARS`.
-    """
-    _check_path(task.file_path, "the task")
-    return encode(task, what="the task", max_chars=MAX_TASK_CHARS)
-
-
-def decode_task(text: str) -> TestTask:
-    """Return the task in `text`.
-
-    Raises:
-        CodecError: the text is not exactly a valid task; the error names the place.
-    """
-    task = decode(TestTask, text, what="the task", max_chars=MAX_TASK_CHARS)
-    _check_path(task.file_path, "the task")
-    return task
-
-
-def encode_result(result: TestResult) -> str:
-    """Return `result` as text.
-
-    Raises:
-        CodecError: its path must not be sent, or the text would be longer than `MAX_RESULT_CHARS`.
-    """
-    _check_path(result.file_path, "the result")
-    return encode(result, what="the result", max_chars=MAX_RESULT_CHARS)
-
-
-def decode_result(text: str) -> TestResult:
-    """Return the result in `text`.
-
-    Raises:
-        CodecError: the text is not exactly a valid result; the error names the place.
-    """
-    result = decode(TestResult, text, what="the result", max_chars=MAX_RESULT_CHARS)
-    _check_path(result.file_path, "the result")
-    return result
-
-
-def _check_path(path: str, what: str) -> None:
+def _path_problem(path: str) -> str | None:
+    """Return why a path must not be sent, or None."""
     if not path:
-        problem = "is empty"
-    elif "\0" in path:
-        problem = "contains a NUL"
-    elif "\\" in path:
-        problem = "contains a backslash"
-    elif path.startswith("/"):
-        problem = "is absolute"
-    elif ".." in path.split("/"):
-        problem = "leads upwards"
-    else:
-        return
-    raise CodecError(
-        f"{what}: file_path {ascii(path)[:100]} {problem}, it must be relative to the project root"
-    )
+        return "is empty"
+    if "\0" in path:
+        return "contains a NUL"
+    if "\\" in path:
+        return "contains a backslash"
+    if path.startswith("/"):
+        return "is absolute"
+    return "leads upwards" if ".." in path.split("/") else None

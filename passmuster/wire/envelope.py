@@ -54,11 +54,12 @@ class Envelope:
     def answer_run(self, run_id: str, text: str) -> None:
         """Sign a run's messages from now on with the secret that signed `text`, a verified message."""
         *body, signature = json.loads(text)
-        self._keys_of_runs[run_id] = next(key for key in self._keys if _signature(key, body) == signature)
-
-    def forget_run(self, run_id: str) -> None:
-        """Sign messages of a finished run with the first secret again."""
-        self._keys_of_runs.pop(run_id, None)
+        key = next(key for key in self._keys if _signature(key, body) == signature)
+        if key == self._keys[0]:
+            self._keys_of_runs.pop(run_id, None)
+        else:
+            # Kept after the run has left: a result may follow, and the second secret is replaced soon.
+            self._keys_of_runs[run_id] = key
 
     def sign(self, kind: str, *parts: str, run_id: str = "") -> str:
         """Return a message; `run_id` is the run that it answers, or "".

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from passmuster.wire.codec import decode, encode
+from passmuster.wire.codec import TextCodec
 from passmuster.wire.envelope import Envelope, EnvelopeError
 
 _MAX_SPEC_CHARS = 4 * 1024 * 1024
@@ -88,6 +88,11 @@ class JoinStatus(NamedTuple):
     """Whether the requested round is complete."""
 
 
+_SPEC_CODEC = TextCodec(JoinSpec, "the run's spec", _MAX_SPEC_CHARS)
+_ROUND_CODEC = TextCodec(NewRound, "the new round", _MAX_OUTCOME_CHARS)
+_OUTCOME_CODEC = TextCodec(RoundOutcome, "the outcome", _MAX_OUTCOME_CHARS)
+
+
 class JoinCodec:
     """Signs and verifies the messages about the joined run of one name.
 
@@ -99,15 +104,12 @@ class JoinCodec:
 
     def encode_spec(self, spec: JoinSpec) -> str:
         """Return a signed spec."""
-        text = encode(spec, what="the run's spec", max_chars=_MAX_SPEC_CHARS)
-        return self._envelope.sign(self._kind("spec"), spec.version, text)
+        return self._envelope.sign(self._kind("spec"), spec.version, _SPEC_CODEC.encode(spec))
 
     def decode_spec(self, text: str, *, version: str) -> JoinSpec | str:
         """Return the spec in a message; if it has another version, only that version."""
         found, spec = self._parts("spec", text, 2)
-        if found != version:
-            return found
-        return decode(JoinSpec, spec, what="the run's spec", max_chars=_MAX_SPEC_CHARS)
+        return _SPEC_CODEC.decode(spec) if found == version else found
 
     def encode_result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
         """Return the encoded result of an attempt in a round with its packed coverage data, signed."""
@@ -120,23 +122,21 @@ class JoinCodec:
 
     def encode_round(self, new: NewRound) -> str:
         """Return the start of a round, signed."""
-        text = encode(new, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
-        return self._envelope.sign(self._kind("round"), text)
+        return self._envelope.sign(self._kind("round"), _ROUND_CODEC.encode(new))
 
     def decode_round(self, text: str) -> NewRound:
         """Return the start of a round from its message."""
         (part,) = self._parts("round", text, 1)
-        return decode(NewRound, part, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
+        return _ROUND_CODEC.decode(part)
 
     def encode_outcome(self, outcome: RoundOutcome) -> str:
         """Return an outcome, signed."""
-        text = encode(outcome, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
-        return self._envelope.sign(self._kind(f"outcome:{outcome.number}"), text)
+        return self._envelope.sign(self._kind(f"outcome:{outcome.number}"), _OUTCOME_CODEC.encode(outcome))
 
     def decode_outcome(self, text: str, number: int) -> RoundOutcome:
         """Return the outcome of this round."""
         (part,) = self._parts(f"outcome:{number}", text, 1)
-        return decode(RoundOutcome, part, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
+        return _OUTCOME_CODEC.decode(part)
 
     def encode_chunk(self, sha256: str, index: int, packed: str) -> str:
         """Return a chunk of the file with this digest, signed."""

@@ -9,14 +9,14 @@ Imports redis: only members may load this module. Every method may raise `redis.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
 
 from passmuster.model.errors import PassmusterError
-from passmuster.wire.broker_keys import JOIN_TTL_S, LEADER_LEASE_MS, join_key
+from passmuster.wire.broker_keys import JOIN_TTL_S, join_key
 from passmuster.wire.broker_messages import DamagedDataError, read_number
 from passmuster.wire.join_messages import EnterReply, JoinStatus
 from passmuster.wire.lua_script import load_script
@@ -158,9 +158,28 @@ class JoinStore:
         found = self._client.get(self._chunk_key(number, name, index))
         return None if found is None else str(found)
 
-    def guarded(self, client: redis.Redis, lease: LeaderLease) -> Any:
-        """Return a client whose writes fail once another member leads."""
-        return _GuardedClient(client, self._holder, lambda: self.renew(lease), lease.token)
+    @contextmanager
+    def transaction(self, client: Any, lease: LeaderLease) -> Iterator[Any]:
+        """Open a transaction of `client` that changes nothing once another member leads.
+
+        It watches the last holder, which renewals do not change. A member that was suspended and resumes
+        after another one took over therefore cannot overwrite the work of the new leader.
+
+        Raises:
+            NotLeadingError: another member leads; also from the block, when it executes the transaction.
+        """
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(self._holder)
+            if pipeline.get(self._holder) != lease.token:
+                pipeline.unwatch()
+                if not self.renew(lease):
+                    raise NotLeadingError
+                pipeline.watch(self._holder)
+            pipeline.multi()
+            try:
+                yield pipeline
+            except redis.WatchError:
+                raise NotLeadingError from None
 
     def _run_as_leader(self, lease: LeaderLease, operation: str, *arguments: str) -> None:
         for _ in range(2):
@@ -179,76 +198,9 @@ class JoinStore:
         keys = list(self._keys)
         if outcome_of is not None:
             keys.append(join_key(self._name, f"outcome:{outcome_of}"))
-        return self._client.eval(_script(), len(keys), *keys, operation, *arguments)
-
-
-@cache
-def _script() -> str:
-    return load_script("join_store.lua", JOIN_TTL_S=JOIN_TTL_S, LEADER_LEASE_MS=LEADER_LEASE_MS)
+        return self._client.eval(load_script("join_store.lua"), len(keys), *keys, operation, *arguments)
 
 
 def _round_number(found: str | None) -> int:
     """Return a number of the round; None: it is missing."""
     return read_number("" if found is None else str(found), what="a number of the run's round")
-
-
-class _GuardedClient:
-    """A client that writes only while this member holds the leader lease, checked in the same transaction.
-
-    The check reads the last holder, which renewals do not change. A member that was suspended and resumes
-    after another one took over therefore cannot overwrite the work of the new leader.
-    """
-
-    def __init__(self, client: redis.Redis, holder_key: str, renew: Callable[[], bool], token: str) -> None:
-        self._client: Any = client
-        self._holder_key, self._renew, self._token = holder_key, renew, token
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def pipeline(self, transaction: bool = True) -> Any:  # noqa: FBT001, FBT002 - redis-py's own signature
-        pipeline = self._client.pipeline(transaction=True)
-        try:
-            pipeline.watch(self._holder_key)
-            if pipeline.get(self._holder_key) != self._token:
-                pipeline.unwatch()
-                if not self._renew():
-                    raise NotLeadingError
-                pipeline.watch(self._holder_key)
-            pipeline.multi()
-        except BaseException:
-            pipeline.reset()
-            raise
-        return _GuardedPipeline(pipeline)
-
-    def eval(self, *arguments: Any) -> Any:
-        with self.pipeline() as pipeline:
-            pipeline.eval(*arguments)
-            return pipeline.execute()[0]
-
-    def xdel(self, *arguments: Any) -> Any:
-        with self.pipeline() as pipeline:
-            pipeline.xdel(*arguments)
-            return pipeline.execute()[0]
-
-
-class _GuardedPipeline:
-    """A transaction that raises `NotLeadingError` if the leader lease was taken meanwhile."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pipeline, name)
-
-    def __enter__(self) -> _GuardedPipeline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipeline.reset()
-
-    def execute(self) -> Any:
-        try:
-            return self._pipeline.execute()
-        except redis.WatchError:
-            raise NotLeadingError from None

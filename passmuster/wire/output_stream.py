@@ -55,8 +55,6 @@ class OutputStream:
         """Return the pieces after `last_id`, oldest first, with the ID of the last one.
 
         Args:
-            run_id: the run.
-            path: the file.
             last_id: from the last call; "0" at first.
             block_s: seconds to wait if there is none, at most one.
 

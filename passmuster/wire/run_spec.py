@@ -1,16 +1,16 @@
 """The spec of a run, which workers must meet: the dispatcher writes it once, and workers read it before they
 join.
 
-On the broker it is a signed message (`envelope`) of the kind `SPEC_KIND`, whose only part is
-`encode_run_spec`. A worker that cannot serve the run replies with a message of the kind `REFUSED_KIND`, whose
-only part is the reason.
+On the broker it is a signed message (`envelope`) of the kind `SPEC_KIND`, whose only part is a text of
+`SPEC_CODEC`. A worker that cannot serve the run replies with a message of the kind `REFUSED_KIND`, whose only
+part is the reason.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from passmuster.wire.codec import decode, encode
+from passmuster.wire.codec import TextCodec
 
 SPEC_KIND, REFUSED_KIND = "spec", "refused"
 
@@ -38,19 +38,4 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     """The variables that its tasks set."""
 
 
-def encode_run_spec(spec: RunSpec) -> str:
-    """Return `spec` as text.
-
-    Raises:
-        CodecError: the text would be too long.
-    """
-    return encode(spec, what="the run's spec", max_chars=_MAX_CHARS)
-
-
-def decode_run_spec(text: str) -> RunSpec:
-    """Return the spec in `text`.
-
-    Raises:
-        CodecError: the text is not exactly a valid spec; the error names the place.
-    """
-    return decode(RunSpec, text, what="the run's spec", max_chars=_MAX_CHARS)
+SPEC_CODEC = TextCodec(RunSpec, "the run's spec", _MAX_CHARS)

@@ -13,8 +13,7 @@ caller handles both. `delivery` is the number of a file's delivery (`DELIVERIES_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import redis
@@ -25,13 +24,8 @@ from passmuster.model.executor import SlotRange
 from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_client import BrokerClient
 from passmuster.wire.broker_keys import (
-    DELIVERIES_PER_ATTEMPT,
     DEMAND_KEY,
     DEMAND_REPORTS_KEY,
-    DEMAND_TTL_S,
-    DISPATCHER_TIMEOUT_S,
-    LEASE_S,
-    RUN_TTL_S,
     RUNS_KEY,
     WORKER_TTL_S,
     WORKERS_KEY,
@@ -53,7 +47,7 @@ from passmuster.wire.broker_messages import (
     WorkerStatus,
     read_number,
 )
-from passmuster.wire.codec import CodecError, decode, encode
+from passmuster.wire.codec import CodecError, TextCodec
 from passmuster.wire.lua_script import load_script
 from passmuster.wire.sentinel import connect_by_sentinel
 from passmuster.wire.tls import tls_options
@@ -67,7 +61,7 @@ _MAX_ADDED = 1000
 _MAX_BLOCK_S = 1.0
 """Maximum seconds that one `read` blocks; well below any socket timeout."""
 
-_MAX_STATUS_CHARS = 256 * 1024
+_STATUS_CODEC = TextCodec(WorkerStatus, "the worker's status", 256 * 1024)
 
 UNREADABLE_VERSION = "unreadable"
 """The version in a worker status that cannot be decoded: its worker has another version."""
@@ -77,7 +71,6 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     """Return a client for the broker. Nothing is sent yet.
 
     Args:
-        url: the broker's address.
         timeout_s: seconds to connect, and to wait for a reply; more than a second.
 
     Raises:
@@ -104,30 +97,25 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
-@cache
-def run_script() -> str:
-    """Return the text of `run_store.lua`."""
-    return load_script(
-        "run_store.lua",
-        DELIVERIES_PER_ATTEMPT=DELIVERIES_PER_ATTEMPT,
-        DISPATCHER_TIMEOUT_S=DISPATCHER_TIMEOUT_S,
-        LEASE_S=LEASE_S,
-        RUN_TTL_S=RUN_TTL_S,
-    )
-
-
 class RunStore:
     """The state of one run on the broker.
 
     Args:
         client: from `connect`.
         run_id: random, so that no two runs share keys.
+        transaction: opens the transactions of all changes; None: ordinary ones of `client`.
     """
 
-    def __init__(self, client: redis.Redis, run_id: str) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        run_id: str,
+        transaction: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
         # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
-        self._run_id = run_id
+        self._run_id, self._is_guarded = run_id, transaction is not None
+        self._transaction = transaction or (lambda: self._client.pipeline(transaction=True))
         self._keys = (
             meta_key(run_id),
             state_key(run_id),
@@ -161,7 +149,7 @@ class RunStore:
         Returns:
             The entries after that one, which are discarded with the rest; none if `after` is None.
         """
-        with self._client.pipeline(transaction=True) as pipeline:
+        with self._transaction() as pipeline:
             if after is not None:
                 pipeline.xread({self._results: after})
             self._delete(pipeline)
@@ -171,8 +159,8 @@ class RunStore:
             pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "spec": spec})
             pipeline.sadd(RUNS_KEY, self._run_id)
             for lease in running:
-                self._run("lease", lease.path, lease.delivery, lease.worker, client=pipeline)
-            self._run("heartbeat", 0, client=pipeline)
+                self._add(pipeline, "lease", lease.path, lease.delivery, lease.worker)
+            self._add(pipeline, "heartbeat", 0)
             replies = pipeline.execute()
         return [] if after is None else _entries(replies[0])
 
@@ -250,7 +238,7 @@ class RunStore:
 
     def end(self) -> None:
         """Remove everything of the run."""
-        with self._client.pipeline(transaction=True) as pipeline:
+        with self._transaction() as pipeline:
             self._delete(pipeline)
             pipeline.execute()
 
@@ -271,7 +259,9 @@ class RunStore:
         Not all up to the last one: another master, whose clock is behind, may have given a later entry a
         smaller ID.
         """
-        self._client.xdel(self._results, *entry_ids)
+        with self._transaction() as pipeline:
+            pipeline.xdel(self._results, *entry_ids)
+            pipeline.execute()
 
     # The worker's side.
 
@@ -315,8 +305,6 @@ class RunStore:
         """Return the numbers of this worker's slots in the run. Safe to repeat.
 
         Args:
-            worker: its name.
-            count: the number of its slots.
             known: the numbers that it had before. A broker that lost its data assigns the same again, unless
                 another worker got them meanwhile.
 
@@ -344,15 +332,22 @@ class RunStore:
         before, after = meta_key("\0").split("\0")
         first, second = queue_keys("")
         around = (before, after, first, second.removeprefix(first))
-        active, damaged = commands.eval(run_script(), 1, RUNS_KEY, "active", *around)
+        active, damaged = commands.eval(load_script("run_store.lua"), 1, RUNS_KEY, "active", *around)
         for run_id in damaged:
             on_damaged(run_id)
         return set(active)
 
-    def _run(self, operation: str, *arguments: str | int, client: Any = None) -> Any:
+    def _run(self, operation: str, *arguments: str | int) -> Any:
+        if not self._is_guarded:
+            return self._add(self._client, operation, *arguments)
+        with self._transaction() as pipeline:
+            self._add(pipeline, operation, *arguments)
+            return pipeline.execute()[0]
+
+    def _add(self, commands: Any, operation: str, *arguments: str | int) -> Any:
         # EVAL instead of EVALSHA: a broker that lost its data has lost the scripts too.
-        commands = self._client if client is None else client
-        return commands.eval(run_script(), len(self._keys), *self._keys, operation, *arguments)
+        script = load_script("run_store.lua")
+        return commands.eval(script, len(self._keys), *self._keys, operation, *arguments)
 
     def _delete(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
@@ -372,7 +367,7 @@ class WorkerDirectory:
 
     def publish(self, status: WorkerStatus) -> None:
         """Publish a worker's status for `WORKER_TTL_S` seconds."""
-        text = encode(status, what="the worker's status", max_chars=_MAX_STATUS_CHARS)
+        text = _STATUS_CODEC.encode(status)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(status.name), text, ex=WORKER_TTL_S)
             pipeline.sadd(WORKERS_KEY, status.name)
@@ -400,11 +395,6 @@ class WorkerDirectory:
         return found
 
 
-@cache
-def _demand_script() -> str:
-    return load_script("demand.lua", DEMAND_TTL_S=DEMAND_TTL_S)
-
-
 def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
     """Report how many files a dispatcher has that wait or run; due at least every `DEMAND_TTL_S` seconds.
 
@@ -418,13 +408,12 @@ def report_demand(client: redis.Redis, dispatcher: str, files: int) -> None:
         files: 0 forgets the dispatcher.
     """
     commands: Any = client
-    commands.eval(_demand_script(), 2, DEMAND_KEY, DEMAND_REPORTS_KEY, dispatcher, files)
+    commands.eval(load_script("demand.lua"), 2, DEMAND_KEY, DEMAND_REPORTS_KEY, dispatcher, files)
 
 
 def _decode_status(name: str, text: str) -> WorkerStatus:
-    what = f"the status of worker {name!r}"
     try:
-        return decode(WorkerStatus, text, what=what, max_chars=_MAX_STATUS_CHARS)
+        return _STATUS_CODEC.decode(text)
     except CodecError:
         return WorkerStatus(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 

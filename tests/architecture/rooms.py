@@ -255,9 +255,7 @@ TOPS = ("passmuster", "worker", "dispatcher")
 
 SMALL_LINES = 60
 
-SEAMS = {
-    "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
-}
+SEAMS: dict[str, str] = {}
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 
 

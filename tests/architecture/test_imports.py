@@ -121,7 +121,6 @@ PURE = (
     "dispatcher/reporters/html/data.py",
     "dispatcher/reporters/html/entries.py",
     "dispatcher/reporters/html/report_model.py",
-    "dispatcher/reporters/html/samples.py",
     "dispatcher/reporters/junit_model.py",
     "dispatcher/terminal/tags.py",
     "dispatcher/watch/events.py",
@@ -157,7 +156,6 @@ PURE = (
     "worker/forkserver/module_costs.py",
     "worker/forkserver/source.py",
     "worker/forkserver/file_imports.py",
-    "worker/queue/worker_status.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""
 

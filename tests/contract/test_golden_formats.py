@@ -45,8 +45,8 @@ from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import CoverageRequest, Limits, TestTask
 from passmuster.source.manifest import EntryType, TreeEntry, TreeManifest, decode_manifest, encode_manifest
-from passmuster.wire.codec import decode_result, decode_task, encode_result, encode_task
-from passmuster.wire.run_spec import RunSpec, decode_run_spec, encode_run_spec
+from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
+from passmuster.wire.run_spec import SPEC_CODEC, RunSpec
 from tests.support.recorded import shard_plan
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -175,17 +175,17 @@ def test_messages() -> None:
         )
     )
     texts = {
-        "task": encode_task(TASK),
-        "plain task": encode_task(PLAIN_TASK),
-        "result": encode_result(RESULT),
-        "terms": encode_run_spec(terms),
+        "task": TASK_CODEC.encode(TASK),
+        "plain task": TASK_CODEC.encode(PLAIN_TASK),
+        "result": RESULT_CODEC.encode(RESULT),
+        "terms": SPEC_CODEC.encode(terms),
         "manifest": encode_manifest(manifest).decode("ascii"),
     }
 
     assert_golden("messages.txt", "".join(f"{name}: {text}\n" for name, text in texts.items()).encode())
-    assert decode_task(texts["task"]) == TASK
-    assert decode_result(texts["result"]) == RESULT
-    assert decode_run_spec(texts["terms"]) == terms
+    assert TASK_CODEC.decode(texts["task"]) == TASK
+    assert RESULT_CODEC.decode(texts["result"]) == RESULT
+    assert SPEC_CODEC.decode(texts["terms"]) == terms
     assert decode_manifest(texts["manifest"].encode()) == manifest
 
 

@@ -14,6 +14,7 @@ from passmuster.model.status import Status
 from tests.e2e.support.browser import Browser, browser
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project
+from tests.support.report_page import no_history, rerun_command
 from tests.support.report_runs import MIB, many_files, record, result, sample, told
 
 FAILING = """\
@@ -81,7 +82,9 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         return dict.fromkeys(paths, tuple(runs))
 
-    reporter = HtmlReporter(path, runs_dir=path.parent, earlier_runs=earlier_runs)
+    reporter = HtmlReporter(
+        path, runs_dir=path.parent, earlier_runs=earlier_runs, rerun=rerun_command, say=lambda line: None
+    )
     for event in many_files(10_000, machines=4, failing_every=400):
         reporter.handle(event)
     return path
@@ -311,7 +314,9 @@ def test_the_axes_have_few_short_labels_that_differ(
     window: Browser, tmp_path: Path, duration_s: float
 ) -> None:
     path = tmp_path / "page.html"
-    reporter = HtmlReporter(path, runs_dir=tmp_path)
+    reporter = HtmlReporter(
+        path, runs_dir=tmp_path, earlier_runs=no_history, rerun=rerun_command, say=lambda line: None
+    )
     one = record(result("t.py", duration=duration_s))
     for event in told(one, samples=[sample(duration_s / 2, 300 * MIB)], duration_s=duration_s):
         reporter.handle(event)

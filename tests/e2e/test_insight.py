@@ -208,6 +208,7 @@ def test_a_file_that_is_gone_is_explained_by_its_past(project: Project) -> None:
     assert outcome.code == 0, str(outcome)
     assert facts(outcome)["now"] == "it no longer exists"
     assert facts(outcome)["attempt 1"] == "PASS"
+    assert json.loads(project.run("explain", A, "--json", events=False).stdout)["found"] is False
 
 
 def test_a_plan_is_the_play_of_the_run_and_runs_nothing(project: Project) -> None:

@@ -126,7 +126,10 @@ def test_a_dry_run_shows_what_would_run_and_that_the_python_differs(project: Pat
     ("words", "message"),
     [
         (("--workflow", "none.yml"), "[FAIL] cannot read none.yml (from --workflow): no such file"),
-        (("--workflow", "setup.cfg"), "[FAIL] setup.cfg (from --workflow) is not a workflow: it has no jobs"),
+        (
+            ("--workflow", "setup.cfg"),
+            "[FAIL] setup.cfg (from --workflow) is not a workflow of GitHub Actions, ",
+        ),
         (("--workflow", "broken.yml"), "[FAIL] broken.yml (from --workflow) is not valid YAML: "),
         (
             ("--workflow", ".github/workflows/test.yml", "--job", "x"),

@@ -170,7 +170,7 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
     record, first = JoinStore(client, name), LeaderLease("a", 1)
     record.enter("x")
     record.claim(first)
-    old = RunStore(record.guarded(client, first), name)
+    old = RunStore(client, name, lambda: record.transaction(client, first))
     old.seed({"a.py": DELIVERIES_PER_ATTEMPT + 1}, epoch="e")
     old.claim("a.py", DELIVERIES_PER_ATTEMPT + 1, "w")
     let_the_claim_run_out(client, name)
@@ -201,17 +201,20 @@ def test_a_renewal_in_between_does_not_disturb(client: Any, name: str) -> None:
     record, claim = JoinStore(client, name), LeaderLease("a", 1)
     record.enter("x")
     record.claim(claim)
-    guarded = record.guarded(client, claim)
 
-    with guarded.pipeline(transaction=True) as pipeline:
+    with record.transaction(client, claim) as pipeline:
         record.renew(claim)
         pipeline.set(join_key(name, "try"), "1", ex=9)
         pipeline.execute()
-    with guarded.pipeline(transaction=True) as pipeline:
-        let_the_claim_run_out(client, name)
-        record.claim(LeaderLease("b", 1))
-        pipeline.set(join_key(name, "try"), "2")
-        with pytest.raises(NotLeadingError):
+
+    def write_too_late() -> None:
+        with record.transaction(client, claim) as pipeline:
+            let_the_claim_run_out(client, name)
+            record.claim(LeaderLease("b", 1))
+            pipeline.set(join_key(name, "try"), "2")
             pipeline.execute()
+
+    with pytest.raises(NotLeadingError):
+        write_too_late()
 
     assert client.get(join_key(name, "try")) == "1"

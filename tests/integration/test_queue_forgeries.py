@@ -12,7 +12,7 @@ import pytest
 
 from passmuster.model.status import Status
 from passmuster.wire.broker_keys import queue_keys
-from passmuster.wire.codec import encode_task
+from passmuster.wire.codec import TASK_CODEC
 from passmuster.wire.envelope import Envelope
 from tests.support.queue_worker import SECRET, Run, Start
 
@@ -169,7 +169,7 @@ def test_what_a_signed_task_must_not_do_is_its_result(run: Run, start: Start, ro
 def test_a_task_cannot_name_a_path_that_leads_upwards(run: Run, start: Start, root: Path) -> None:
     run.seed(run.task("ok.py"))
     worker = start()
-    text = encode_task(run.task("evil.py")).replace("evil.py", "../outside.py")
+    text = TASK_CODEC.encode(run.task("evil.py")).replace("evil.py", "../outside.py")
 
     run.publish_text(Envelope(SECRET).sign("task", text, "101"))
     run.publish(run.task("ok.py"), 101)

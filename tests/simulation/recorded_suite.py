@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dispatcher.history.file_history import FileHistory, UsageStats
+from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
+from dispatcher.model.usage_stats import UsageStats
 
 MB = 1000**2
 

@@ -8,7 +8,6 @@ from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
-    Reporter,
     RunEvent,
     RunFinished,
     RunStarted,
@@ -16,6 +15,7 @@ from dispatcher.model.events import (
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
@@ -65,13 +65,15 @@ def printed(
     *events: RunEvent, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
 ) -> tuple[str, str]:
     out, warnings = io.StringIO(), io.StringIO()
-    reporter: Reporter = ConsoleReporter(
-        out,
+    context = ConsoleContext(
+        stream=out,
+        warn_stream=warnings,
         color=color,
+        warn_color=color,
         verbosity=verbosity,
         rerun=lambda record: f"./run_tests.py {record.file.label}",
-        warn_stream=warnings,
     )
+    reporter = ConsoleReporter(context)
     for event in events:
         reporter.handle(event)
     reporter.close()

@@ -21,9 +21,9 @@ from passmuster.model.task import CoverageRequest, Limits, TestTask
 from passmuster.model.version import VERSION
 from passmuster.wire.broker_keys import PRIORITY_NORMAL, TASK_NAME, queue_name, worker_queue_name
 from passmuster.wire.broker_messages import result_kind
-from passmuster.wire.codec import decode_result, encode_result, encode_task
+from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
 from passmuster.wire.envelope import Envelope, unpack_bytes
-from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, SPEC_KIND, RunSpec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from worker.queue.celery_app import make_app
 
@@ -140,14 +140,14 @@ class Run:
         plain = RunSpec(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
-        return Envelope(secret).sign(SPEC_KIND, encode_run_spec(structs.replace(plain, **changes)))
+        return Envelope(secret).sign(SPEC_KIND, SPEC_CODEC.encode(structs.replace(plain, **changes)))
 
     def publish(self, task: TestTask, take: int) -> None:
-        self.publish_text(Envelope(SECRET).sign("task", encode_task(task), str(take)))
+        self.publish_text(Envelope(SECRET).sign("task", TASK_CODEC.encode(task), str(take)))
 
     def publish_for(self, worker: str, task: TestTask, take: int) -> None:
         """Put a message on one worker's queue."""
-        text = Envelope(SECRET).sign("task", encode_task(task), str(take))
+        text = Envelope(SECRET).sign("task", TASK_CODEC.encode(task), str(take))
         self.publish_text(text, name=worker_queue_name(self.run_id, worker))
 
     def publish_text(self, text: str, *, name: str = "") -> None:
@@ -181,7 +181,7 @@ class Run:
             else:
                 text, packed = self._envelope.verify(result_kind(self.run_id), entry.body)
                 assert entry.path not in self.results, "a second result"
-                self.results[entry.path] = decode_result(text)
+                self.results[entry.path] = RESULT_CODEC.decode(text)
                 if packed:
                     self.coverage[entry.path] = unpack_bytes(packed, limit_bytes=1 << 26)
 
@@ -217,7 +217,7 @@ class Run:
     def body(self, name: str) -> str:
         """Return the message of a pass by another worker."""
         result = TestResult(file_path=name, status=Status.PASS, worker="somebody")
-        return self._envelope.sign(result_kind(self.run_id), encode_result(result), "")
+        return self._envelope.sign(result_kind(self.run_id), RESULT_CODEC.encode(result), "")
 
     def close(self) -> None:
         self.record.end()

@@ -13,7 +13,8 @@ from typing import Any
 
 from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.reporters.html.report_model import EarlierRuns, ReportModelBuilder
+from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel
 from dispatcher.reporters.html.reporter import render_page
 
 _VOID = {"meta", "link", "input", "br"}
@@ -99,6 +100,10 @@ def no_history(
     return {}
 
 
+def rerun_command(record: FileAttempts) -> str:
+    return f"run-tests '{record.file.label}'"
+
+
 def page_of(events: Iterable[RunEvent], *, earlier_runs: EarlierRuns = no_history) -> Page:
     """Return the page of a run that is told of, read."""
     return read_page(source_of(events, earlier_runs=earlier_runs))
@@ -106,11 +111,11 @@ def page_of(events: Iterable[RunEvent], *, earlier_runs: EarlierRuns = no_histor
 
 def source_of(events: Iterable[RunEvent], *, earlier_runs: EarlierRuns = no_history) -> str:
     """Return the page of a run that is told of, as it is written."""
-    listener = ReportModelBuilder()
+    model = ReportModel(earlier_runs, rerun_command)
     for event in events:
-        listener.handle(event)
+        model.handle(event)
         if isinstance(event, RunFinished):
-            return "".join(render_page(listener.build(event, earlier_runs=earlier_runs)))
+            return "".join(render_page(model))
     raise AssertionError("the run was not finished")
 
 

@@ -7,7 +7,6 @@ folders. Passmuster's own repository is the one with this file. Whatever is not 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -161,7 +160,7 @@ def _needs(job: Any) -> list[str]:
 def _combinations(strategy: Any, values: Mapping[str, str]) -> list[dict[str, object]]:
     only_known("strategy", strategy, {"fail-fast", "matrix"})
     matrix: dict[str, list[object]] = {
-        name: json.loads(Scope(values=values).text(axis)) if isinstance(axis, str) else axis
+        name: Scope(values=values).items(axis) if isinstance(axis, str) else axis
         for name, axis in (strategy.get("matrix") or {}).items()
     }
     if {"include", "exclude"} & matrix.keys():

@@ -27,9 +27,9 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     made: list[WorkerSettings] = []
 
     class Watched(LocalExecutor):
-        def __init__(self, settings: WorkerSettings, fleet: ServerPool, pool: object = None) -> None:
+        def __init__(self, settings: WorkerSettings, servers: ServerPool, *_: object) -> None:
             made.append(settings)
-            super().__init__(settings, fleet)
+            super().__init__(settings, servers)
 
     monkeypatch.setattr(worker.executor.local, "LocalExecutor", Watched)
     # A run inside a test takes no part in what the machine's runs share.

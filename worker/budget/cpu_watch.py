@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from passmuster.host.cpu_use import CpuMeter, machine_cpu_s, tree_cpu_s, usable_cpus
-from passmuster.host.host_resources import PROC
+from passmuster.host.cpu_use import CpuMeter, machine_cpu_s, tree_cpu_s
+from passmuster.host.host_resources import PROC, usable_cpus
 from passmuster.model.oversubscription import SATURATED_CPUS
 
 ASKED_S = 1.0

@@ -14,7 +14,7 @@ imported most of what its files need, and only to look at each module would copy
 import os
 import sys
 from os import fsdecode, getcwd, getpid, readlink, stat
-from os.path import normpath, realpath
+from os.path import abspath, exists, normpath, realpath
 from stat import S_ISDIR
 from sys import _getframe
 
@@ -50,6 +50,15 @@ _SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkser
 
 _ABOUT_THE_MACHINE = ("uname", "file", "lscpu", "ldconfig", "hostname")
 """What the standard library starts to describe the machine."""
+
+_DESCRIBERS = tuple(
+    os.path.join(os.path.dirname(os.__file__), *name.split("/"))
+    for name in ("platform.py", "uuid.py", "ctypes/util.py")
+)
+"""The standard library's code that does."""
+
+_STARTERS = ("/subprocess.py", "/os.py", "<frozen os>")
+"""The standard library's code that starts a program for its caller."""
 
 _OF_VERSION_CONTROL = ("git", "hg")
 """Installed packages ask these for the name or version of the project, as pytest-benchmark does."""
@@ -174,13 +183,15 @@ class InputRecorder:
             if caller.endswith(_WALKERS):  # `os.fwalk` gives the descriptor to its caller.
                 self._holds_folder = True
                 return
-        self._note(path, may_be_below=mode is None)
+            # It may lie below any folder of which there is a descriptor, whatever the working directory has.
+            if fsdecode(path)[:1] != "/" and (self._holds_folder or not exists(path)):
+                self._unsure = self._unsure or OPENS_BELOW
+        self._note(path)
 
-    def _note(self, path: "Any", *, may_be_below: bool = False) -> None:
+    def _note(self, path: "Any") -> None:
         where = self._place(path)
         if not where or self._is_read(where) or where in self._written or where in self._absent:
             return
-        is_below = may_be_below and fsdecode(path)[:1] != "/"
         try:
             is_folder = S_ISDIR(stat(where).st_mode)
         except (OSError, ValueError):
@@ -188,11 +199,8 @@ class InputRecorder:
         else:
             if is_folder:
                 self._holds_folder = True
-                return
-            self._read.add(where)
-            is_below = is_below and self._holds_folder
-        if is_below:
-            self._unsure = self._unsure or OPENS_BELOW
+            else:
+                self._read.add(where)
 
     def _write(self, path: "Any", *, keeps: bool = False) -> None:
         """Note that a file gets new content, unless it exists and the operation keeps it."""
@@ -246,7 +254,7 @@ class InputRecorder:
         self._names.add(name)
         if path != self._search_path and type(path) is list:
             self._search_path = list(path)
-            self._folders.update(entry for entry in path if type(entry) is str)
+            self._add_folders(path)
         if file is not None:
             self._note(file)
 
@@ -297,8 +305,12 @@ class InputRecorder:
     def _reads_nothing(self, program: "Any", frame: "FrameType | None") -> bool:
         """Whether a program reads nothing of the project that the file's result depends on."""
         name = program.rpartition("/")[2] if type(program) is str else ""
+        while frame is not None and frame.f_code.co_filename.endswith(_STARTERS):
+            frame = frame.f_back
+        if name in _ABOUT_THE_MACHINE:
+            return frame is not None and frame.f_code.co_filename in _DESCRIBERS
         if name not in _OF_VERSION_CONTROL:
-            return name in _ABOUT_THE_MACHINE
+            return False
         while frame is not None:
             file = frame.f_code.co_filename
             if file.startswith("/") and self._place(file):  # The project asks, by means of a package.
@@ -328,6 +340,11 @@ class InputRecorder:
         self._settled_names |= names
         self._read, self._names = set(), self._names - names
         self._last_module = next(reversed(sys.modules))
+
+    def held(self) -> "tuple[set[str], set[str]]":
+        """Return the files that this process has read or looked for, and the folders that it has listed."""
+        read = (self._settled_read | self._read | self._absent) - self._written
+        return read, {folder for folder, pattern in self._listed if pattern == ALL}
 
     def report(self, reporter: "ReportWriter") -> None:
         """Send the record; nothing if this is a process that the file has forked."""
@@ -359,7 +376,7 @@ class InputRecorder:
         self, read: "set[str]", names: "set[str]", roots: "Iterable[str]"
     ) -> "dict[str, set[str]]":
         """Return the values of the kinds to which a process only adds."""
-        folders = [self._roots[-1] + folder for folder in roots]
+        folders = [os.path.join(self._roots[-1], folder) for folder in roots]
         return {
             "read": self._shown(read - self._written),
             "names": {name for name in names if "." not in name and name.isidentifier()},
@@ -367,7 +384,7 @@ class InputRecorder:
         }
 
     def _search_roots(self) -> "set[str]":
-        """Return the folders of the search path that lie in the root, relative to it."""
+        """Return the folders of the search path that may change, those in the root relative to it."""
         return {folder for folder in map(self._within, self._folders) if folder is not None}
 
     def _add_modules(self) -> None:
@@ -385,7 +402,11 @@ class InputRecorder:
                 self._unsure = self._unsure or STARTS_PROGRAM
             self._names.add(name)
             self._note_code(vars(module).get("__file__"))
-        self._folders.update(entry for entry in sys.path if type(entry) is str)
+        self._add_folders(sys.path)
+
+    def _add_folders(self, search_path: "Iterable[Any]") -> None:
+        """Add folders of a search path, relative ones as they are found now."""
+        self._folders.update(abspath(entry) for entry in search_path if type(entry) is str)
 
     def _submodules(self, names: "Iterable[str]", roots: "list[str]") -> "set[str]":
         """Return where modules below the project's packages were looked for, without their suffixes."""
@@ -405,14 +426,12 @@ class InputRecorder:
         return {place for place in found if "\0" not in place}
 
     def _within(self, folder: str) -> "str | None":
-        """Return a folder relative to the root; None: it lies elsewhere, or in an environment."""
+        """Return a folder of modules, in the root relative to it; None: it belongs to an environment."""
         try:
-            where = os.path.join(os.path.abspath(folder), "")
+            where = os.path.join(abspath(folder), "")
         except (OSError, ValueError):
             return None
-        if not where.startswith(self._roots) or where.startswith(self._installed_within):
-            return None
-        return self._relative(where)
+        return self._relative(where) if self._place(where) else None
 
     def _shown(self, paths: "Iterable[str]") -> "set[str]":
         return {self._relative(path) for path in paths if "\0" not in path}
@@ -496,6 +515,13 @@ def settle() -> None:
     """Prepare what the processes that will be forked from this one have in common."""
     for recorder in _recorders:
         recorder.settle()
+
+
+def held() -> "tuple[set[str], set[str]]":
+    """Return the files that this process has read, and the folders that it has listed."""
+    for recorder in _recorders:
+        return recorder.held()
+    return set(), set()
 
 
 def start_file() -> "InputRecorder | None":

@@ -25,7 +25,9 @@ pytest imports modules of the project is refused), `probe` (whether it ends when
 can watch itself more closely). An answer is also a dictionary: `verdicts`, `why_not` (why it is not usable;
 empty: it is), `pytest` (whether the interpreter has it), `version`, `modules` (all that a server with a
 framework or conftests has), `conftests` (the paths of a session's initial ones), `files` (path, size, and
-time of the project's files that it has imported, and of pytest's configuration), `rss_bytes`, `anon_bytes`.
+time of the project's files that it has imported, and of pytest's configuration), `read` (the same of what
+else it has read), `folders` (path and digest of the names in those that it has listed), `rss_bytes`,
+`anon_bytes`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from passmuster_child_channel import Channel
 from passmuster_child_entropy import EntropyWatch
 from passmuster_child_frozen import freeze, pause, resume, watch_collector
 from passmuster_child_procs import all_below, become_subreaper, children_of
+from passmuster_child_stamps import names_digest, stamp_of_read
 from passmuster_child_start import become_module, load
 from passmuster_child_supervisor import Supervisor, Wakeup, ignore_signals
 
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     from passmuster_child_supervisor import Job
 
     HeldFile = tuple[str, int, int]
-    """A file of the project that was imported: its path, size in bytes, and time of modification in ns."""
+    """A file that was read: its path and its stamp (`passmuster_child_stamps`)."""
 
 REAP_S = 0.1
 """How long a server that ends waits for its children, which end before it unless it is replaced."""
@@ -67,6 +70,8 @@ class Server:
         self.servers: set[int] = set()
         """Those of the children that are servers."""
         self.files: dict[str, HeldFile] = {}
+        self.read: dict[str, HeldFile] = {}
+        self.began_ns = 0
         self.wakeup = Wakeup()
         become_subreaper()
 
@@ -139,9 +144,10 @@ class Server:
 
     def set_up(self, setup: dict[str, Any]) -> None:
         """Import this server's modules and report the results; the first step of a new server."""
+        self.began_ns = time.time_ns()
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
-        answer.update(conftests=[], files=[])
+        answer.update(conftests=[])
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
         if setup["conftests"] or setup.get("own") or (setup["session"] and setup["project"]):
             resume()
@@ -156,14 +162,27 @@ class Server:
                 " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
             )
         if setup.get("project"):
-            self.files.update(own_files(setup["project"], self.files))
-        answer["files"] = list(self.files.values())
+            self.hold(own_files(setup["project"]))
         if setup["base"] or setup["conftests"]:
             answer["modules"] = list(sys.modules)
-        load("passmuster_child_inputs").settle()
+        self.answer_inputs(answer)
         freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
         self.control.send("ready", answer)
+
+    def hold(self, paths: Iterable[str]) -> None:
+        """Note code that this server has, and that is not noted yet."""
+        self.files.update(held_files(set(paths) - self.files.keys(), self.began_ns))
+
+    def answer_inputs(self, answer: dict[str, Any]) -> None:
+        """Report what this server has read: what it holds is outdated if that changes."""
+        inputs = load("passmuster_child_inputs")
+        inputs.settle()
+        files, folders = inputs.held()
+        self.read.update(held_files(files - self.files.keys() - self.read.keys(), self.began_ns))
+        answer["files"] = list(self.files.values())
+        answer["read"] = list(self.read.values())
+        answer["folders"] = [(folder, names_digest(folder)) for folder in folders]
 
     def import_all(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Import in the order in which a test process would: coverage, the framework, what the file needs."""
@@ -225,7 +244,7 @@ class Server:
         )
         if conftests is not None:
             conftests.suspend()
-            self.files.update(held_files(conftests.paths()))
+            self.hold(conftests.paths())
         sys.path[:] = path
         answer["verdicts"] = verdicts
         if not preload.is_clean(verdicts):
@@ -240,7 +259,7 @@ class Server:
         sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
         session = load("passmuster_child_session").PreparedSession(may_hold=bool(setup["project"]))
         answer["conftests"] = session.initial_conftests()
-        self.files.update(held_files([session.inifile]))
+        self.hold([session.inifile] if session.inifile else ())
         if session.own_modules:
             answer["why_not"] = (proof.take() if proof is not None else "") or watch.take()
             answer["verdicts"] = [("session", 0.0, 0, answer["why_not"] or "ok")]
@@ -310,33 +329,21 @@ def serve(control: int) -> Job:
     return server.loop()
 
 
-def own_files(project: list[str], known: dict[str, HeldFile]) -> dict[str, HeldFile]:
-    """Return the project's files of which this process has modules, without those that are known."""
+def own_files(project: list[str]) -> Iterable[str]:
+    """Yield the project's files of which this process has modules."""
     roots = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
     installed = tuple(
         os.path.join(folder, "") for folder in load("passmuster_child_preload").interpreter_roots()
     )
     imported = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return held_files(
-        file
-        for file in imported
-        if isinstance(file, str)
-        and file not in known
-        and file.startswith(roots)
-        and not file.startswith(installed)
-    )
+    for file in imported:
+        if isinstance(file, str) and file.startswith(roots) and not file.startswith(installed):
+            yield file
 
 
-def held_files(paths: Iterable[str]) -> dict[str, HeldFile]:
-    """Return files as they are now; those that do not exist are left out."""
-    found = {}
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        found[path] = (path, status.st_size, status.st_mtime_ns)
-    return found
+def held_files(paths: Iterable[str], began_ns: int) -> dict[str, HeldFile]:
+    """Return files that were read since `began_ns` (Unix time), as they are now."""
+    return {path: (path, *stamp_of_read(path, began_ns)) for path in paths}
 
 
 def kill_tree(pid: int) -> None:

@@ -17,14 +17,15 @@ from pathlib import Path
 
 from msgspec import structs
 
-from passmuster.host.host_budget import HostBudget
-from passmuster.host.host_resources import oom_kill_count
+from passmuster.host.host_budget import HostBudget, RunProfile, open_host_budget
+from passmuster.host.host_resources import oom_kill_count, read_levels
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import FreeCapacity, Limit, SlotRange, Usage
 from passmuster.model.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask
+from passmuster.model.units import Amount
 from worker.budget.memory_governor import MemoryGovernor
 from worker.budget.memory_policy import Breach
 from worker.executor.attempt import RunningAttempt, build_result
@@ -48,6 +49,45 @@ EXHAUSTED_PAUSE_S = 0.25
 
 OOM_COUNT_AGE_S = 0.25
 """Maximum age in seconds of the kernel's kill count at a start; reading it for each file is too costly."""
+
+
+def open_executor(
+    settings: WorkerSettings,
+    server_pool: ServerPool | CoveragePools | KeptServers,
+    *,
+    machine_memory: Amount | None,
+    machine_folder: Path | None,
+    slots_of: Callable[[str], SlotRange] | None = None,
+) -> tuple[LocalExecutor, str]:
+    """Return an executor that shares the machine with other runs, and a notice for the user, or "".
+
+    Args:
+        machine_memory: memory for all runs on the machine; None: the default.
+        machine_folder: where they meet; None: the user's own folder.
+        slots_of: as for `LocalExecutor`.
+
+    Raises:
+        ConfigurationError: files cannot be forked although that is required.
+        InfrastructureError: the temporary directory cannot be created.
+    """
+    profile = RunProfile(
+        root=str(settings.root),
+        budget_bytes=settings.budget_bytes,
+        slots=settings.slots,
+        is_nice=settings.nice > 0,
+        machine_memory=machine_memory,
+    )
+    host_budget, notice = open_host_budget(
+        profile, levels=read_levels, environment=settings.environ, folder=machine_folder
+    )
+    executor = LocalExecutor(settings, server_pool, host_budget, slots_of)
+    problem = server_pool.why_no_fork() if settings.isolation is Isolation.FORK else ""
+    if problem:
+        executor.close()
+        raise ConfigurationError(
+            f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
+        )
+    return executor, notice
 
 
 class LocalExecutor:

@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from passmuster.host.subprocesses import wait_or_kill
+from worker.child.passmuster_child_stamps import file_stamp, names_digest
 from worker.process.command import CHILD_MAIN
 from worker.process.message_socket import MessageSocket, SocketClosedError, open_socket_pair
 from worker.process.supervisor_client import SupervisorClient, lower_priority
@@ -121,20 +122,28 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 class HeldFile(Struct, frozen=True):
-    """A file of the project that a server imported, with its size in bytes and time at that moment."""
+    """A file that a server has imported or read, with its stamp from that moment."""
 
     path: str
     size: int
-    mtime_ns: int
+    changed_ns: int
 
     @property
     def is_current(self) -> bool:
         """Whether the file has not changed since."""
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        return file_stamp(self.path) == (self.size, self.changed_ns)
+
+
+class HeldFolder(Struct, frozen=True):
+    """A folder that a server has listed, with a digest of the names in it."""
+
+    path: str
+    digest: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has the same names now."""
+        return names_digest(self.path) == self.digest
 
 
 class ServerInfo(Struct, frozen=True, kw_only=True):
@@ -148,6 +157,8 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
         modules: names of all imported modules; only for a server with nothing but a framework or conftests.
         conftests: the paths of the initial conftests; only for a server with nothing but a session.
         files: the project's own files that it has imported, and pytest's configuration.
+        read: what else it has read, unless that is not recorded.
+        folders: those that it has listed, likewise.
         rss_bytes: resident bytes of the process.
         anon_bytes: those of them that are not pages of files.
     """
@@ -159,6 +170,8 @@ class ServerInfo(Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...] = ()
     conftests: tuple[str, ...] = ()
     files: tuple[HeldFile, ...] = ()
+    read: tuple[HeldFile, ...] = ()
+    folders: tuple[HeldFolder, ...] = ()
     rss_bytes: int = 0
     anon_bytes: int = 0
 
@@ -171,6 +184,8 @@ class ForkServer(Struct):
     _pid: int
     _process: subprocess.Popen[bytes] | None = None
     _below_bytes: int = 0
+    is_checked: bool = False
+    """Whether this run has found that `has_current_inputs`."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -182,6 +197,12 @@ class ForkServer(Struct):
     def is_current(self) -> bool:
         """Whether no file of the project that it holds has changed since it was imported."""
         return all(file.is_current for file in self.answer.files)
+
+    @property
+    def has_current_inputs(self) -> bool:
+        """Whether what else it has read has not changed either."""
+        files, folders = self.answer.read, self.answer.folders
+        return all(file.is_current for file in files) and all(folder.is_current for folder in folders)
 
     @property
     def added_bytes(self) -> int:
@@ -337,6 +358,8 @@ def _answer(answer: Mapping[str, Any]) -> ServerInfo:
         modules=tuple(map(str, answer["modules"])),
         conftests=tuple(map(str, answer["conftests"])),
         files=tuple(HeldFile(*each) for each in answer["files"]),
+        read=tuple(HeldFile(*each) for each in answer["read"]),
+        folders=tuple(HeldFolder(*each) for each in answer["folders"]),
         rss_bytes=int(answer["rss_bytes"]),
         anon_bytes=int(answer["anon_bytes"]),
     )

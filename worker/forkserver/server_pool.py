@@ -327,14 +327,13 @@ class ServerPool:
                 places.insert(0, replace(deepest, modules=installed))
         # If the session or the modules are unavailable, the file is forked without them.
         for place in dict.fromkeys(places):
-            self._tree.forget_changed(place)
             try:
-                return place, self._tree.server(place)
+                return place, self._tree.current_server(place)
             except (ServerBusyError, ServerGoneError):
                 raise
             except ServerError:
                 continue
-        return plain, self._tree.server(plain)
+        return plain, self._tree.current_server(plain)
 
     def _is_ready(self, place: ServerKey) -> bool:
         """Return whether a server exists or needs no probe. If not, create it in the background."""

@@ -145,7 +145,7 @@ class ImportStore:
 
     def record_session(self, identity: str, key: str, files: Iterable[HeldFile], verdict: str) -> None:
         """Remember what was found when an interpreter prepared a session, which imports files."""
-        entries = [[file.path, file.size, file.mtime_ns] for file in files]
+        entries = [[file.path, file.size, file.changed_ns] for file in files]
         self._added["conftests"][identity] = [key, verdict[:_LONGEST_VERDICT], entries]
 
     def save(self) -> None:
@@ -186,8 +186,8 @@ def _fact(entry: object) -> ModuleCost | None:
 
 def _is_current(entry: object) -> bool:
     match entry:
-        case [str(path), int(size), int(mtime_ns)]:
-            return HeldFile(path, size, mtime_ns).is_current
+        case [str(path), int(size), int(changed_ns)]:
+            return HeldFile(path, size, changed_ns).is_current
     return False
 
 

@@ -156,6 +156,22 @@ class ServerTree:
                     self._made.append(node)
             return node.server
 
+    def current_server(self, place: ServerKey) -> ForkServer:
+        """Return the server with a key; if it holds something outdated, another one takes its place.
+
+        What a server has read besides code is checked once in each run, because tests may write it.
+
+        Raises:
+            ServerError: it is unavailable, or what it reads changes while it starts.
+        """
+        for _ in range(2):
+            server = self.server(place)
+            if server.is_current and (server.is_checked or server.has_current_inputs):
+                server.is_checked = True
+                return server
+            self._discard_outdated()
+        raise ServerError("what it reads changes while it starts")
+
     def bury(self, place: ServerKey) -> None:
         """Discard a server that died or hangs, so the next request creates a new one."""
         with self._lock:
@@ -179,7 +195,7 @@ class ServerTree:
         return None if answer is None or (answer.conftests and may_be_loaded) else answer
 
     def forget_changed(self, place: ServerKey) -> bool:
-        """Discard outdated servers if that of `place` is one of them; return whether it is."""
+        """Discard servers with outdated code if that of `place` is one of them; return whether it is."""
         server = self.servers.get(place)
         if server is None or server.is_current:
             return False
@@ -187,11 +203,15 @@ class ServerTree:
         return True
 
     def _discard_outdated(self) -> None:
-        """Discard all servers that hold changed files. The next request creates new ones.
+        """Discard all servers that hold something outdated. The next request creates new ones.
 
-        Those that are forked from them hold the files too.
+        Those that are forked from them hold it too.
         """
-        outdated = [key for key, server in self.servers.items() if not server.is_current]
+        outdated = [
+            key
+            for key, server in self.servers.items()
+            if not (server.is_current and (server.is_checked or server.has_current_inputs))
+        ]
         with self._lock:
             gone = self._latest_first(self._nodes.pop(key) for key in outdated if key in self._nodes)
         for node in gone:
@@ -205,6 +225,8 @@ class ServerTree:
                 self._given_up.clear()
             self._deaths = 0
             self._nodes = {key: node for key, node in self._nodes.items() if not node.why_not}
+        for server in self.servers.values():
+            server.is_checked = False
         self._discard_outdated()
 
     def give_up(self) -> None:

@@ -46,7 +46,6 @@ class Admission:
         others wait `ADMIT_S` seconds.
 
         Args:
-            task: the task to run.
             is_wanted: returns whether the file must still run; called repeatedly during a long wait.
 
         Raises:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import Reject, SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
 from kombu.entity import Exchange, Queue
 
 from passmuster.wire.broker_keys import QUEUE_PREFIX, TASK_NAME, queue_name, worker_queue_name
@@ -24,6 +24,9 @@ from passmuster.wire.celery_settings import shared_settings
 
 IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
 """An unused queue: Celery must consume at least one."""
+
+_CONSUMER = "celery.worker.consumer.consumer"
+"""The logger of Celery's connection to the broker."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -56,16 +59,13 @@ class RunQueues:
     """The queues that this worker consumes: two for each run that it serves. Thread-safe.
 
     Its methods only request changes, which Celery's own thread makes. Without a connection, Celery may forget
-    a request, so `sync` must be called regularly.
-
-    Args:
-        app: the application.
-        consumer: Celery's consumer, from the signal `worker_ready`.
-        worker: the name of this worker, which has a queue of its own in each run.
+    a request, so `sync` must be called regularly. The worker has a queue of its own in each run.
     """
 
-    def __init__(self, app: Celery, consumer: Any, worker: str) -> None:
-        self._app, self._consumer, self._worker = app, consumer, worker
+    def __init__(self, app: Celery, worker: str) -> None:
+        self._app, self._worker = app, worker
+        self.consumer: Any = None
+        """Celery's consumer, from the signal `worker_ready`; before that, no method may be called."""
         self._lock = threading.Lock()
         self._wanted: set[str] = set()
         self._followed: set[str] = set()
@@ -84,7 +84,7 @@ class RunQueues:
 
     def sync(self) -> None:
         """Consume exactly the queues of the wanted runs."""
-        self._consumer.call_soon(self._sync)
+        self.consumer.call_soon(self._sync)
 
     def _names(self, run_id: str) -> tuple[str, str]:
         return queue_name(run_id), worker_queue_name(run_id, self._worker)
@@ -92,34 +92,33 @@ class RunQueues:
     def _sync(self) -> None:
         with self._lock:
             wanted = set(self._wanted)
-        task_consumer = self._consumer.task_consumer
+        task_consumer = self.consumer.task_consumer
         if task_consumer is None:
             return  # It is about to connect.
         for name in self._followed - wanted:
-            self._consumer.cancel_task_queue(name)
+            self.consumer.cancel_task_queue(name)
             self._app.amqp.queues.pop(name, None)
             self._followed.discard(name)
         for name in wanted:
             self._followed.add(name)
             if not task_consumer.consuming_from(name):
                 self._app.amqp.queues.select_add(_queue(name))
-                self._consumer.add_task_queue(name)
+                self.consumer.add_task_queue(name)
 
 
 def run_worker(
     app: Celery,
+    queues: RunQueues,
     *,
     name: str,
     slots: int,
-    on_ready: Callable[[RunQueues], None],
+    on_ready: Callable[[], None],
     on_signal: Callable[[], None],
 ) -> None:
     """Consume messages until a signal arrives; return when no task runs any more.
 
     Args:
-        app: from `make_app`, with its task.
         name: of the worker, unique.
-        slots: maximum number of concurrent tasks.
         on_ready: called in Celery's thread once messages can be received.
         on_signal: called in the signal handler for each signal that requests the shutdown.
     """
@@ -132,12 +131,16 @@ def run_worker(
         signals.worker_shutting_down.disconnect(shut_down_early)
         # Celery's handler of SIGTERM, for all three signals: its other handlers do not work with threads.
         _install(signal.getsignal(signal.SIGTERM), on_signal)
-        on_ready(RunQueues(app, sender, name))
+        queues.consumer = sender
+        on_ready()
 
     signals.worker_shutting_down.connect(shut_down_early, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     # Celery warns about root because of pickles, which are not accepted; many containers only have root.
     warnings.simplefilter("ignore", SecurityWarning)
+    # And at each reconnection, of another default of a later version.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    logging.getLogger(_CONSUMER).addFilter(_is_no_reconnection)
     try:
         app.worker_main(
             [
@@ -196,3 +199,12 @@ def register(app: Celery, handle_message: Callable[[str], bool]) -> None:
 def _is_no_requeue(record: logging.LogRecord) -> bool:
     """Whether Celery logs anything but a message that is put back, which is not an error."""
     return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+
+
+def _is_no_reconnection(record: logging.LogRecord) -> bool:
+    """Whether Celery logs anything but a lost connection or an attempt to reconnect.
+
+    The heartbeat reports an outage, in one line and in the worker's own format. Celery prints a line for each
+    attempt, for Sentinels with the whole client.
+    """
+    return not record.getMessage().startswith("consumer: ")

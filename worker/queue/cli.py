@@ -15,7 +15,7 @@ from contextlib import closing
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.version import VERSION
-from worker.queue.command_line import HEALTH, PRIVATE_VARIABLES, ROWS, WORDS, format_help
+from worker.queue.command_line import HEALTH, OWN_VARIABLES, ROWS, WORDS, format_help
 from worker.queue.options import read_options
 
 PROGRAM = "run-tests-worker"
@@ -113,8 +113,8 @@ def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
     The environment for tests contains neither secrets nor the names of files with secrets, and nothing of
     systemd's, whose messages a test would answer in the worker's name.
     """
-    hidden = {*PRIVATE_VARIABLES, *SYSTEMD_VARIABLES}
+    hidden = {*OWN_VARIABLES, *SYSTEMD_VARIABLES}
     tests_environ = {name: value for name, value in environ.items() if name not in hidden}
-    for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:
+    for name in [name for name in environ if name in OWN_VARIABLES or name.startswith("CELERY_")]:
         del environ[name]
     return tests_environ

@@ -23,7 +23,7 @@ from passmuster.wire.broker_settings import (
     PASSWORD_FILE_ROW,
     SECRET_FILE_ROW,
     SECRET_VARIABLE,
-    private_variables,
+    own_variables,
 )
 from worker.queue.log import LogFormat
 
@@ -34,21 +34,17 @@ DEFAULT_GRACE_S = 5.0
 MAX_SLOTS = 4096
 """A larger number is a typing error."""
 
-MAX_SHOWN_CHARS = 80
-
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME_ALLOWED = "up to 64 letters, digits, dots, dashes and underscores"
 
 
-def _matching(pattern: re.Pattern[str], allowed: str) -> ValueType:
-    def read(text: str) -> str:
-        if pattern.fullmatch(text) is None:
-            raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
-        return text
-
-    return ValueType(parse=read, expected=allowed, metavar="NAME")
+def _read_name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise ValueError(f"expected {_NAME_ALLOWED}, got {ascii(text)[:80]}")
+    return text
 
 
-WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
+WORKER_NAME = ValueType(parse=_read_name, expected=_NAME_ALLOWED, metavar="NAME")
 FOLDER = replace(PATH, metavar="DIR")
 
 
@@ -133,7 +129,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     )
     preload: Annotated[
         tuple[str, ...],
-        option("preload", MODULES, "packages to import before forks; may be repeated", default="none"),
+        option("preload", MODULES, "packages to import before forks; may be repeated"),
     ] = ()
     keep_tmp: Annotated[bool, flag("keep-tmp", "keep the TMPDIR of files that do not pass")] = False
     name: Annotated[
@@ -149,7 +145,7 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     ] = None
     allow_env: Annotated[
         tuple[str, ...],
-        option("allow-env", VARIABLES, "variables that runs may set; may be repeated", default="none"),
+        option("allow-env", VARIABLES, "variables that runs may set; may be repeated"),
     ] = ()
     only_run_id: Annotated[
         str,
@@ -170,12 +166,8 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
     log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "format of log lines")] = (
         LogFormat.PLAIN
     )
-    metrics: Annotated[ListenAddress | None, option("metrics", LISTEN, METRICS_SUMMARY, default="none")] = (
-        None
-    )
-    metrics_file: Annotated[
-        Path | None, option("metrics-file", PATH, METRICS_FILE_SUMMARY, default="none")
-    ] = None
+    metrics: Annotated[ListenAddress | None, option("metrics", LISTEN, METRICS_SUMMARY)] = None
+    metrics_file: Annotated[Path | None, option("metrics-file", PATH, METRICS_FILE_SUMMARY)] = None
     exit_with_stdin: Annotated[
         bool, flag("exit-with-stdin", "shut down immediately when standard input is closed")
     ] = False
@@ -183,8 +175,8 @@ class WorkerArguments(Struct, frozen=True, kw_only=True):
 
 ROWS = rows_of(WorkerArguments)
 WORDS = ArgumentParser(ROWS)
-PRIVATE_VARIABLES = private_variables(ROWS)
-"""Variables that tests never see."""
+OWN_VARIABLES = own_variables(ROWS)
+"""Variables that configure the worker; tests never see them."""
 
 
 def format_help(program: str) -> str:

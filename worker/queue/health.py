@@ -27,13 +27,7 @@ def free_bytes(folder: Path) -> int:
 
 
 class Health:
-    """The health of one worker in one root. Thread-safe.
-
-    Args:
-        root: the project's root.
-        folder: the directory for temporary files.
-        free: returns how many bytes can be written in a directory.
-    """
+    """The health of one worker in one root. Thread-safe."""
 
     def __init__(self, root: Path, folder: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
         self._root, self._folder, self._free = root, folder, free

@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
 from passmuster.wire.access import BROKER_OR_DATA_ERRORS
-from passmuster.wire.broker_keys import HEARTBEAT_S
+from passmuster.wire.broker_keys import HEARTBEAT_S, OUTAGE_S
 from passmuster.wire.broker_messages import DamagedDataError, RenewReply, WorkerStatus
 from passmuster.wire.run_store import RunStore, WorkerDirectory
 from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
 from worker.queue.log import LogLevel, Say
 from worker.queue.run_subscriptions import RunSubscriptions
-from worker.queue.task_handler import KEEP_RESULT_S
 
 INTERVAL_S = 0.5
 """Seconds between two queries for active runs: the delay of a run at its start and at Ctrl-C."""
@@ -36,10 +35,6 @@ class Heartbeat:
     """Sends the heartbeat from a thread of its own.
 
     Args:
-        open_store: returns the run store of a run.
-        active_runs: returns the active runs from the broker.
-        make_status: returns the worker's status from the files whose leases it holds.
-        stream_output: sends the output of these files to their subscribers.
         on_beat: called after each heartbeat, whether or not it reached the broker.
     """
 
@@ -78,12 +73,11 @@ class Heartbeat:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and remove the worker's status if the broker is available. Idempotent."""
-        if self._stopped.is_set():
+        """Stop if started, and remove the worker's status if the broker is available. Idempotent."""
+        if self._stopped.is_set() or self._thread.ident is None:
             return
         self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join(HEARTBEAT_S)
+        self._thread.join(HEARTBEAT_S)
         with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # It expires.
             self._directory.remove(self._name)
 
@@ -157,7 +151,7 @@ class Heartbeat:
             case RenewReply.UNKNOWN:
                 # The dispatcher restores a broker that lost its data. A result is kept no longer than this.
                 since = self._unknown_since.setdefault(file.attempt_id, self._clock())
-                if self._clock() - since >= KEEP_RESULT_S:
+                if self._clock() - since >= OUTAGE_S:
                     self._stop(file, AbortReason.LOST, grace_s=0)
 
     def _stop(self, file: InFlightFile, reason: AbortReason, *, grace_s: float) -> None:

@@ -6,9 +6,13 @@ Shared by the threads that run files, the heartbeat, and the shutdown. Holds sta
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
+
+from passmuster.model.executor import Usage
+from passmuster.wire.broker_messages import MAX_STATUS_FILES, MAX_STATUS_PATH_CHARS, RunningFileStatus
 
 
 class InFlightFile(Struct, frozen=True, kw_only=True):
@@ -39,24 +43,12 @@ class InFlightFiles:
         self._files: dict[str, InFlightFile] = {}
         self._claimed: set[str] = set()
         self._abort_reasons: dict[str, AbortReason] = {}
-        self._is_closed = False
-        self._is_stopping = False
-        self._finished = 0
-
-    @property
-    def is_closed(self) -> bool:
+        self.is_closed = False
         """Whether no further file is accepted."""
-        return self._is_closed
-
-    @property
-    def is_stopping(self) -> bool:
+        self.is_stopping = False
         """Whether running files are stopped because the worker shuts down."""
-        return self._is_stopping
-
-    @property
-    def finished(self) -> int:
+        self.finished = 0
         """Number of files that finished by themselves."""
-        return self._finished
 
     @property
     def accepted(self) -> int:
@@ -66,7 +58,7 @@ class InFlightFiles:
     def add(self, file: InFlightFile) -> bool:
         """Add a file; return False if no file is accepted any more, or this attempt is already held."""
         with self._changed:
-            if self._is_closed or file.attempt_id in self._files:
+            if self.is_closed or file.attempt_id in self._files:
                 return False
             self._files[file.attempt_id] = file
             return True
@@ -88,7 +80,7 @@ class InFlightFiles:
     def count_finished(self) -> None:
         """Count a file that finished by itself."""
         with self._changed:
-            self._finished += 1
+            self.finished += 1
 
     def remove(self, attempt_id: str) -> None:
         """Remove a file."""
@@ -119,14 +111,28 @@ class InFlightFiles:
     def close(self) -> None:
         """Accept no further file."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
 
     def mark_stopping(self) -> None:
         """Record that running files are stopped because the worker shuts down."""
         with self._changed:
-            self._is_closed = self._is_stopping = True
+            self.is_closed = self.is_stopping = True
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` seconds until no file is held; return whether none is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._files, timeout_s)
+
+
+def running_files(usage: Usage, claimed: Sequence[InFlightFile]) -> Iterator[RunningFileStatus]:
+    """Yield the claimed files that have started, as many as a worker status can contain."""
+    by_attempt = {file.attempt_id: file for file in claimed}
+    left_chars = MAX_STATUS_PATH_CHARS
+    running = [(by_attempt[one.attempt_id], one) for one in usage.files if one.attempt_id in by_attempt]
+    for file, used in running[:MAX_STATUS_FILES]:
+        left_chars -= len(file.path) + len(file.run_id)
+        if left_chars < 0:
+            return
+        yield RunningFileStatus(
+            run_id=file.run_id, path=file.path, seconds=used.seconds, used_bytes=used.used_bytes
+        )

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from passmuster.metrics.exporter import Exporter, Metric, MetricValues
+from passmuster.metrics.exporter import Exporter, MetricValues
+from passmuster.metrics.table import BUDGET, HEARTBEAT, RUNNING, RUNS, SLOTS, USED, WAITING, WORKER
 from passmuster.model.result import TestResult
-from passmuster.model.status import Status
 from passmuster.wire.broker_messages import WorkerStatus
 from worker.queue.command_line import WorkerArguments
-
-SLOTS = Metric(name="passmuster_worker_slots", help="Files that the worker can run at once.")
-RUNNING = Metric(name="passmuster_worker_files_running", help="Files that run now.")
-WAITING = Metric(
-    name="passmuster_worker_files_waiting", help="Files that the worker has taken and that wait for memory."
-)
-USED = Metric(name="passmuster_worker_memory_used_bytes", help="Memory of all running files together.")
-BUDGET = Metric(name="passmuster_worker_memory_budget_bytes", help="Memory budget of all files together.")
-RUNS = Metric(name="passmuster_worker_runs", help="Runs that the worker serves now.")
-ATTEMPTS = Metric(
-    name="passmuster_worker_attempts_total", help="Attempts that finished, by status.", label="status"
-)
-SECONDS = Metric(
-    name="passmuster_worker_attempt_seconds_total",
-    help="Wall-clock seconds of the attempts that finished, by status.",
-    label="status",
-)
-HEARTBEAT = Metric(
-    name="passmuster_worker_heartbeat_timestamp_seconds",
-    help="Unix time of the last heartbeat that reached the broker; 0: none yet.",
-)
-METRICS = (SLOTS, RUNNING, WAITING, USED, BUDGET, RUNS, ATTEMPTS, SECONDS, HEARTBEAT)
 
 
 class WorkerMetrics:
@@ -38,7 +16,6 @@ class WorkerMetrics:
 
     Args:
         name: the worker's, the value of the label `worker` of all metrics.
-        read_status: returns the worker's present status.
         read_heartbeat: returns the Unix time of the last heartbeat that reached the broker.
 
     Raises:
@@ -53,10 +30,7 @@ class WorkerMetrics:
         read_heartbeat: Callable[[], float],
     ) -> None:
         self._read_status, self._read_heartbeat = read_status, read_heartbeat
-        self._values = MetricValues(METRICS, {"worker": name})
-        for status in Status:
-            self._values.set(ATTEMPTS, 0.0, status)
-            self._values.set(SECONDS, 0.0, status)
+        self._values = MetricValues(WORKER, name)
         self._exporter: Exporter | None = None
         if arguments.metrics is not None or arguments.metrics_file is not None:
             self._exporter = Exporter(
@@ -73,8 +47,7 @@ class WorkerMetrics:
 
     def count(self, result: TestResult) -> None:
         """Count an attempt that finished."""
-        self._values.add(ATTEMPTS, 1, result.status)
-        self._values.add(SECONDS, result.duration, result.status)
+        self._values.count_attempt(result)
 
     def close(self) -> None:
         """Stop the export, and remove the file. Idempotent."""

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from msgspec import Struct
-
-from passmuster.host.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from passmuster.host.host_budget import RunProfile, open_host_budget
-from passmuster.host.host_resources import read_levels, read_machine
+from passmuster.host.capacity import Capacity, resolve_limit
 from passmuster.host.interpreter import find_interpreter
 from passmuster.host.interpreter_probe import coverage_problem, probe_packages
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.executor import Limit, SlotRange, Usage
-from passmuster.model.status import Isolation, StopReason
+from passmuster.model.executor import SlotRange
 from passmuster.model.task import CoverageRequest, TestTask
-from passmuster.model.units import format_bytes
 from passmuster.wire.run_spec import RunSpec
-from worker.executor.local import LocalExecutor
+from worker.executor.local import LocalExecutor, open_executor
 from worker.forkserver.coverage_pools import CoveragePools
 from worker.process.command import execution_problem, prepare_child
 from worker.process.open_files import require_open_files
-from worker.process.output_capture import OutputCapture
 from worker.process.settings import NICE, WorkerSettings
-from worker.queue.command_line import WorkerArguments
 from worker.queue.health import Health
 from worker.queue.log import Say
 from worker.queue.options import Options
@@ -36,44 +28,11 @@ from worker.queue.task_handler import TaskHandler
 MakeHandler = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
 
 
-class WorkerCapacity(Struct, frozen=True, kw_only=True):
-    """The resources of a worker, in any root."""
-
-    slots: int
-    budget_bytes: int
-    """Memory of all files together."""
-    limits: tuple[Limit, ...]
-    """Both as text for the user, each with its source."""
-    cpus: int | None = None
-
-
-def read_capacity(arguments: WorkerArguments) -> WorkerCapacity:
-    """Return the capacity that this machine and the worker's options allow."""
-    machine = read_machine()
-    slots, slots_source = arguments.slots, "asked for"
-    if slots is None:
-        slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
-        total = format_bytes(machine.total_bytes)
-        slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
-    budget_bytes, budget_source = resolve_budget(
-        arguments.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
-    )
-    return WorkerCapacity(
-        slots=slots,
-        budget_bytes=budget_bytes,
-        cpus=machine.cpus,
-        limits=(
-            Limit(name="slots", value=str(slots), source=slots_source),
-            Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
-        ),
-    )
-
-
 class RootRunner:
     """Runs files in one root: `handler` handles its messages by running files in `executor`."""
 
     def __init__(self, executor: LocalExecutor, handler: TaskHandler, settings: WorkerSettings) -> None:
-        self._executor, self._handler, self._settings = executor, handler, settings
+        self.executor, self.handler, self._settings = executor, handler, settings
         self.python = settings.interpreter_identity
 
     def run_problem(self, spec: RunSpec) -> str | None:
@@ -89,31 +48,7 @@ class RootRunner:
         """
         coverage = CoverageRequest() if spec.has_coverage else None
         tasks = [TestTask(run_id=spec.run_id, file_path=path, coverage=coverage) for path in paths]
-        self._executor.prefetch([task for task in tasks if execution_problem(task, self._settings) is None])
-
-    def handle_message(self, text: str) -> bool:
-        """Handle a message; return False if it must be put back."""
-        return self._handler.handle_message(text)
-
-    def usage(self) -> Usage:
-        """Return the use of the running files."""
-        return self._executor.usage()
-
-    def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return the capture of a running file's output, or None if it does not run."""
-        return self._executor.output(attempt_id)
-
-    def stop_all(self, reason: StopReason, *, grace_s: float) -> None:
-        """Stop all running files."""
-        self._executor.stop_all(reason, grace_s=grace_s)
-
-    def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """Stop only these attempts."""
-        self._executor.stop_attempts(attempt_ids, reason, grace_s=grace_s)
-
-    def close(self) -> None:
-        """Stop running files, fork servers and process supervisors, and remove temporary files."""
-        self._executor.close()
+        self.executor.prefetch([task for task in tasks if execution_problem(task, self._settings) is None])
 
 
 class RootRunnerFactory:
@@ -125,7 +60,7 @@ class RootRunnerFactory:
     def __init__(
         self,
         options: Options,
-        capacity: WorkerCapacity,
+        capacity: Capacity,
         environ: Mapping[str, str],
         coverage_dir: Path,
         make_handler: MakeHandler,
@@ -157,25 +92,16 @@ class RootRunnerFactory:
         with ExitStack() as undo:
             pools = undo.enter_context(closing(CoveragePools(settings)))
             pools.warm_up(settings.slots)
-            profile = RunProfile(
-                root=str(root),
-                budget_bytes=settings.budget_bytes,
-                slots=settings.slots,
-                is_nice=arguments.nice,
+            executor, notice = open_executor(
+                settings,
+                pools,
                 machine_memory=arguments.machine_memory,
+                machine_folder=arguments.machine_folder,
+                slots_of=self._slots_of,
             )
-            budget, notice = open_host_budget(
-                profile, levels=read_levels, environment=settings.environ, folder=arguments.machine_folder
-            )
-            if notice:
-                self._say(notice)
-            executor = undo.enter_context(closing(LocalExecutor(settings, pools, budget, self._slots_of)))
-            problem = pools.why_no_fork() if settings.isolation is Isolation.FORK else ""
-            if problem:
-                raise ConfigurationError(
-                    f"--isolation fork is not possible: {problem}; use --isolation auto or spawn"
-                )
             undo.pop_all()
+        if notice:
+            self._say(notice)
         return RootRunner(executor, self._make_handler(executor, health, settings), settings)
 
     def _workdir(self, root: Path, workdir: str | None) -> Path:

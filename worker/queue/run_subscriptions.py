@@ -13,13 +13,15 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from passmuster.model.errors import PassmusterError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_messages import DamagedDataError
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import REFUSED_KIND, SPEC_KIND, RunSpec, decode_run_spec
+from passmuster.wire.run_spec import REFUSED_KIND, SPEC_CODEC, SPEC_KIND, RunSpec
 from passmuster.wire.run_store import RunStore
 from worker.queue.log import LogLevel, Say
 
@@ -32,21 +34,25 @@ Check = Callable[[RunSpec], str | None]
 OWN_PREFIX = "PASSMUSTER_"
 """Prefix of the variables that a task may always set."""
 
+MAX_FORMER_RUNS = 100
+"""Runs that have left whose slot numbers are remembered: a broker that lost its data may bring them back."""
+
 _SAME_VERSION = "install the same version of Passmuster on both sides"
 
 
-class _Membership:
-    """One run, from when it is first seen until it is gone; `spec` is None unless it is served."""
+class _Membership(Struct):
+    """One run, from when it is first seen until it is gone."""
 
-    def __init__(self) -> None:
-        self.spec: RunSpec | None = None
+    spec: RunSpec | None = None
+    """None unless it is served."""
+    refusal: str = ""
+    """The last reason for which it was refused; empty: it was not."""
 
 
 class RunSubscriptions:
     """The runs that this worker has seen. Thread-safe.
 
     Args:
-        open_store: returns the run store of a run.
         checks: what every run must pass, in this order.
         leave: called for each run that has ended, after all its checks; possibly twice.
     """
@@ -68,7 +74,6 @@ class RunSubscriptions:
         self._ranges: dict[str, SlotRange] = {}
         self._lock = threading.Lock()
         self._seen: dict[str, _Membership] = {}
-        self._logged: set[tuple[str, str]] = set()
         self._damaged: set[str] = set()
         self._is_over = False
 
@@ -82,9 +87,11 @@ class RunSubscriptions:
             new = () if self._is_over else set(runs) - self._seen.keys()
             for run_id in new:
                 self._seen[run_id] = _Membership()
+            former = [run_id for run_id in self._ranges if run_id not in self._seen]
+            for run_id in former[:-MAX_FORMER_RUNS]:
+                del self._ranges[run_id]
         for run_id in gone:
             self._leave(run_id)
-            self._envelope.forget_run(run_id)
         for run_id in new:
             thread = threading.Thread(target=self.join, args=(run_id,), name=f"join {run_id}", daemon=True)
             thread.start()
@@ -123,14 +130,14 @@ class RunSubscriptions:
         """Stop serving all runs, and report the reason to each of them."""
         with self._lock:
             self._is_over = True
-            served = [run_id for run_id, one in self._seen.items() if one.spec is not None]
-            for run_id in served:
-                self._seen[run_id].spec = None
+            served = {run_id: one for run_id, one in self._seen.items() if one.spec is not None}
+            for run_id, membership in served.items():
+                membership.spec = None
                 self._queues.leave(run_id)
-        for run_id in served:
+        for run_id, membership in served.items():
             # A dispatcher also sees that the worker is gone.
             with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
-                self._refuse(run_id, reason)
+                self._refuse(run_id, membership, reason)
 
     def join(self, run_id: str) -> None:
         """Join a run passed to `follow`, or refuse it. If the broker is unavailable, `follow` retries
@@ -143,8 +150,8 @@ class RunSubscriptions:
                 return
             spec, problem = self._check(run_id, text)
             if problem is not None:
-                if self._seen.get(run_id) is membership:
-                    self._refuse(run_id, problem)
+                if membership is not None and self._seen.get(run_id) is membership:
+                    self._refuse(run_id, membership, problem)
                 return
             numbers = store.assign_slots(self._name, self._slots, self._ranges.get(run_id))
             if numbers is None:  # It has ended meanwhile.
@@ -175,7 +182,7 @@ class RunSubscriptions:
             if len(parts) != 1:
                 return None, f"the run's spec has {len(parts)} parts, 1 was expected: {_SAME_VERSION}"
             self._envelope.answer_run(run_id, text)
-            spec = decode_run_spec(parts[0])
+            spec = SPEC_CODEC.decode(parts[0])
             problems = (check(spec) for check in (_same_run(run_id), same_version, *self._checks))
             return spec, next(filter(None, problems), None)
         except BROKER_OR_DATA_ERRORS:
@@ -186,10 +193,10 @@ class RunSubscriptions:
             self._say(f"an internal error in joining a run: {traceback.format_exc()}", level=LogLevel.ERROR)
             return None, f"an internal error in worker {self._name}: {type(error).__name__}: {error}"
 
-    def _refuse(self, run_id: str, reason: str) -> None:
+    def _refuse(self, run_id: str, membership: _Membership, reason: str) -> None:
         line = " ".join(reason.split())
-        if (run_id, line) not in self._logged:
-            self._logged.add((run_id, line))
+        if membership.refusal != line:
+            membership.refusal = line
             self._say(f"refuses run {run_id}: {line}", level=LogLevel.WARNING)
         self._open_store(run_id).refuse(self._name, self._envelope.sign(REFUSED_KIND, line, run_id=run_id))
 

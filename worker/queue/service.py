@@ -17,8 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from passmuster.host.capacity import machine_capacity
+from passmuster.host.host_resources import read_machine
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import SlotRange
+from passmuster.model.version import VERSION
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker_messages import WorkerStatus
@@ -33,18 +36,17 @@ from worker.queue.admission import Admission
 from worker.queue.celery_app import RunQueues, make_app, register, run_worker
 from worker.queue.health import Health
 from worker.queue.heartbeat import Heartbeat
-from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.in_flight import InFlightFile, InFlightFiles, running_files
 from worker.queue.log import LogLevel, Say, WorkerLog
 from worker.queue.metrics import WorkerMetrics
 from worker.queue.options import Options
 from worker.queue.output_streamer import OutputStreamer
 from worker.queue.peer_workers import PeerWorkers
-from worker.queue.root_runner import RootRunnerFactory, read_capacity
+from worker.queue.root_runner import RootRunnerFactory
 from worker.queue.run_subscriptions import RunSubscriptions, check_variables
 from worker.queue.shutdown import Shutdown
 from worker.queue.task_handler import TaskHandler
 from worker.queue.transport import install_guarded_transport
-from worker.queue.worker_status import make_worker_status
 from worker.queue.workspace import Workspace
 from worker.trees.cache import TreeCache, default_base
 from worker.trees.shipped import ShippedTrees
@@ -84,9 +86,9 @@ class _Service:
         self._envelope, self._in_flight, self._failure = Envelope(options.secret), InFlightFiles(), ""
         self._client, self._heartbeat_client = open_broker(options.broker), open_broker(options.broker)
         self._peers = PeerWorkers(WorkerDirectory(self._client).statuses, name=options.name)
-        self._heartbeat: Heartbeat | None = None
-        self._subscriptions: RunSubscriptions | None = None
-        self._capacity = read_capacity(options.arguments)
+        self._capacity = machine_capacity(
+            read_machine(), slots=options.arguments.slots, budget=options.arguments.memory_budget
+        )
         self._trees = ShippedTrees(
             lambda: TreeCache(default_base(environ)),
             TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),
@@ -101,6 +103,10 @@ class _Service:
         self._workspace = Workspace(options.root, self._trees, factory.make, self._in_flight)
         stream = OutputStream(self._heartbeat_client, self._envelope)
         self._streamer = OutputStreamer(self._workspace.output, stream)
+        self._app = make_app(options.broker.url)
+        self._queues = RunQueues(self._app, options.name)
+        self._subscriptions = self._make_subscriptions()
+        self._heartbeat = self._make_heartbeat()
         self._shutdown = Shutdown(
             self._workspace,
             self._in_flight,
@@ -111,7 +117,7 @@ class _Service:
             options.name,
             options.arguments,
             lambda: self._make_status(self._in_flight.claimed()),
-            lambda: 0.0 if self._heartbeat is None else self._heartbeat.reached_at,
+            lambda: self._heartbeat.reached_at,
         )
 
     def close(self) -> None:
@@ -127,22 +133,21 @@ class _Service:
         if self._metrics.url:
             self._say(f"metrics: {self._metrics.url}")
         install_guarded_transport(self._say)
-        app = make_app(self._options.broker.url)
-        register(app, self._workspace.handle_message)
+        register(self._app, self._workspace.handle_message)
         self._shutdown.start()
         if self._options.arguments.exit_with_stdin:
             threading.Thread(target=self._shut_down_with_stdin, name="stdin", daemon=True).start()
         try:
             run_worker(
-                app,
+                self._app,
+                self._queues,
                 name=self._options.name,
                 slots=self._capacity.slots,
                 on_ready=self._start_heartbeat,
                 on_signal=self._shutdown.request,
             )
         finally:
-            if self._heartbeat is not None:
-                self._heartbeat.close()
+            self._heartbeat.close()
         if not self._shutdown.is_requested:
             self._failure = self._failure or "Celery stopped by itself; its output says why"
         self._say(f"ran {self._in_flight.finished} file(s)")
@@ -151,52 +156,61 @@ class _Service:
             self._say(f"stopped because it cannot run files: {self._failure}", level=LogLevel.ERROR)
         return 3 if self._failure else 0
 
-    def _start_heartbeat(self, queues: RunQueues) -> None:
-        client, options = self._heartbeat_client, self._options
-        self._subscriptions = RunSubscriptions(
+    def _start_heartbeat(self) -> None:
+        self._heartbeat.start()
+        limited = "" if self._options.root is not None else ", only for runs with --ship"
+        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{limited}")
+        notify_systemd("READY=1")
+
+    def _make_subscriptions(self) -> RunSubscriptions:
+        return RunSubscriptions(
             self._open_store,
             self._envelope,
             (
-                check_variables(options.arguments.allow_env),
+                check_variables(self._options.arguments.allow_env),
                 self._workspace.source_problem,
                 self._workspace.enter,
                 self._prefetch,
             ),
-            queues,
-            name=options.name,
+            self._queues,
+            name=self._options.name,
             slots=self._capacity.slots,
             say=self._say,
             leave=self._workspace.leave,
         )
-        self._heartbeat = Heartbeat(
+
+    def _make_heartbeat(self) -> Heartbeat:
+        client = self._heartbeat_client
+        return Heartbeat(
             self._workspace,
             self._in_flight,
             WorkerDirectory(client),
             lambda run_id: RunStore(client, run_id),
             lambda: self._wanted(RunStore.active_runs(client, on_damaged=self._abandon_unreadable)),
             self._subscriptions,
-            name=options.name,
+            name=self._options.name,
             make_status=self._make_status,
             say=self._say,
             stream_output=self._streamer.stream,
             on_beat=lambda: notify_systemd("WATCHDOG=1"),
         )
-        self._heartbeat.start()
-        limited = "" if options.root is not None else ", only for runs with --ship"
-        self._say(f"ready: {options.name}, broker {options.broker.shown}{limited}")
-        notify_systemd("READY=1")
 
     def _make_status(self, claimed: Sequence[InFlightFile]) -> WorkerStatus:
-        return make_worker_status(
-            self._options.name,
-            self._capacity,
-            self._workspace.usage(),
-            claimed,
+        usage = self._workspace.usage()
+        return WorkerStatus(
+            name=self._options.name,
             host=socket.gethostname(),
-            runs=() if self._subscriptions is None else self._subscriptions.served_runs(),
+            slots=self._capacity.slots,
+            busy=len(claimed),
+            budget_bytes=self._capacity.budget_bytes,
+            version=VERSION,
+            limits=self._capacity.limits,
+            used_bytes=usage.used_bytes,
+            runs=self._subscriptions.served_runs(),
             only_run=self._options.arguments.only_run_id,
             accepted=self._in_flight.accepted,
             python=self._workspace.python(),
+            files=tuple(running_files(usage, claimed)),
         )
 
     def _make_handler(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> TaskHandler:
@@ -207,11 +221,11 @@ class _Service:
             settings,
             self._envelope,
             self._open_store,
-            self._spec_of,
+            self._subscriptions.spec_of,
             self._in_flight,
             say=self._say,
             fail=self._fail,
-            abandon=self._abandon,
+            abandon=self._subscriptions.abandon,
             allowed=self._options.arguments.allow_env,
             on_end=self._streamer.finish,
             on_result=self._metrics.count,
@@ -230,25 +244,15 @@ class _Service:
         return RunStore(self._client, run_id)
 
     def _slots_of(self, run_id: str) -> SlotRange:
-        if self._subscriptions is None:
-            raise InfrastructureError("a file arrived before any run was joined")
         return self._subscriptions.slots_of(run_id)
 
-    def _spec_of(self, run_id: str) -> RunSpec | None:
-        return None if self._subscriptions is None else self._subscriptions.spec_of(run_id)
-
     def _abandon_unreadable(self, run_id: str) -> None:
-        self._abandon(run_id, "its data on the broker does not say whether it is active")
-
-    def _abandon(self, run_id: str, damage: str) -> None:
-        if self._subscriptions is not None:
-            self._subscriptions.abandon(run_id, damage)
+        self._subscriptions.abandon(run_id, "its data on the broker does not say whether it is active")
 
     def _fail(self, reason: str) -> None:
         if not self._failure:
             self._failure = reason
-            if self._subscriptions is not None:
-                self._subscriptions.refuse_all(f"worker {self._options.name} cannot run files: {reason}")
+            self._subscriptions.refuse_all(f"worker {self._options.name} cannot run files: {reason}")
         self._shut_down_at_once()
 
     def _shut_down_with_stdin(self) -> None:

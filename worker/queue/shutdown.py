@@ -44,7 +44,8 @@ class Shutdown:
         self._grace_s, self._force_exit, self._clock = grace_s, force_exit, clock
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._is_exiting = threading.Event()
-        self._is_requested = False
+        self.is_requested = False
+        """Whether the shutdown was requested."""
 
     def start(self) -> None:
         """Wait in a thread of its own."""
@@ -53,13 +54,8 @@ class Shutdown:
     def request(self, *, at_once: bool = False) -> None:
         """Request the shutdown; a second request, or `at_once`, skips the grace period. Safe in signal
         handlers."""
-        self._is_requested = True
+        self.is_requested = True
         self._requests.put(at_once)
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether the shutdown was requested."""
-        return self._is_requested
 
     def mark_exiting(self) -> None:
         """Record that the process is about to exit by itself."""

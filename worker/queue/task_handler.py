@@ -23,8 +23,9 @@ from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 from passmuster.model.test_selection import local_only_argument
 from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
+from passmuster.wire.broker_keys import OUTAGE_S
 from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedDataError, RenewReply, result_kind
-from passmuster.wire.codec import decode_task, encode_result
+from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
 from passmuster.wire.envelope import Envelope, EnvelopeError
 from passmuster.wire.run_spec import RunSpec
 from passmuster.wire.run_store import RunStore
@@ -43,9 +44,6 @@ PUT_BACK_S = 0.5
 CLAIM_S = 5.0
 """Seconds to find out whether a claim succeeded: less than `LEASE_S`."""
 
-KEEP_RESULT_S = 120.0
-"""Seconds for which a result is kept while the broker is unavailable or has lost the run's data."""
-
 RETRY_S = 1.0
 
 
@@ -53,7 +51,6 @@ class TaskHandler:
     """Runs the files that the messages of a queue name.
 
     Args:
-        open_store: returns the run store of a run.
         spec_of: returns the spec of a run that this worker serves, or None if it does not serve the run.
         fail: called with the reason when this worker can run no file any more.
         abandon: called with the ID of a run whose data is damaged, and the damage.
@@ -133,7 +130,7 @@ class TaskHandler:
         parts = self._envelope.verify(TASK_KIND, text)
         if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
             raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its delivery number")
-        return decode_task(parts[0]), int(parts[1])
+        return TASK_CODEC.decode(parts[0]), int(parts[1])
 
     def _claim_and_run(self, task: TestTask, file: InFlightFile, store: RunStore) -> bool:
         """Claim and run a task; return False if another worker may run it."""
@@ -255,7 +252,8 @@ class TaskHandler:
             store.release(file.path, file.delivery, self._settings.name)
 
     def _submit(self, store: RunStore, file: InFlightFile, body: str) -> None:
-        until = self._clock() + KEEP_RESULT_S
+        until = self._clock() + OUTAGE_S
+        problem = ""
         while self._in_flight.abort_reason(file.attempt_id) is not AbortReason.LOST:
             try:
                 is_counted = store.finish(file.path, file.delivery, self._settings.name, body)
@@ -263,25 +261,24 @@ class TaskHandler:
                     return
                 if self._in_flight.abort_reason(file.attempt_id) is AbortReason.CANCELLED:
                     return  # The run has ended, so no dispatcher will restore it on the broker.
+                problem = "the broker does not accept it"
             except BROKER_ERRORS:
-                pass
+                problem = "the broker is unavailable"
             if self._clock() >= until or self._in_flight.is_stopping:
-                self._say(
-                    "its result was discarded: the broker does not accept it",
-                    about=file,
-                    level=LogLevel.ERROR,
-                )
+                self._say(f"its result was discarded: {problem}", about=file, level=LogLevel.ERROR)
                 return
             self._pause(RETRY_S)
 
     def _result_message(self, result: TestResult, run_id: str) -> str:
         """Return the message that carries a result; if it cannot be encoded, one that reports that error."""
-        name = self._settings.name
+        name, kind = self._settings.name, result_kind(run_id)
         root = os.path.realpath(self._settings.root) if result.coverage_files else ""
         plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.sign(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
+            return self._envelope.sign(
+                result_kind(run_id), RESULT_CODEC.encode(plain), coverage, run_id=run_id
+            )
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -291,4 +288,4 @@ class TaskHandler:
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
                 parts=result.parts,
             )
-            return self._envelope.sign(result_kind(run_id), encode_result(lost), "", run_id=run_id)
+            return self._envelope.sign(kind, RESULT_CODEC.encode(lost), "", run_id=run_id)

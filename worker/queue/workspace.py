@@ -64,7 +64,7 @@ class Workspace:
         runner = self._runner
         if runner is None:
             return Usage(slots=0, budget_bytes=0, used_bytes=0, peak_bytes=0, files=())
-        return runner.usage()
+        return runner.executor.usage()
 
     def python(self) -> str:
         """Return a description of the tests' interpreter, or "" if there is none now."""
@@ -74,7 +74,7 @@ class Workspace:
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return the capture of a running file's output, or None if it does not run."""
         runner = self._runner
-        return None if runner is None else runner.output(attempt_id)
+        return None if runner is None else runner.executor.output(attempt_id)
 
     def open(self) -> None:
         """Prepare the worker's own root before any run needs it, so that errors appear immediately.
@@ -92,7 +92,7 @@ class Workspace:
         if runner is None:
             time.sleep(PUT_BACK_S)  # So that it is not redelivered in a tight loop.
             return False
-        return runner.handle_message(text)
+        return runner.handler.handle_message(text)
 
     def prefetch(self, spec: RunSpec, paths: Sequence[str]) -> None:
         """Prepare the imports of these files of a run before their tasks arrive."""
@@ -107,20 +107,20 @@ class Workspace:
             runner = self._runner
             self._changed.notify_all()
         if runner is not None:
-            runner.stop_all(reason, grace_s=grace_s)
+            runner.executor.stop_all(reason, grace_s=grace_s)
 
     def stop_attempts(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
         """Stop only these attempts."""
         runner = self._runner
         if runner is not None:
-            runner.stop_attempts(attempt_ids, reason, grace_s=grace_s)
+            runner.executor.stop_attempts(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
         """Stop running files, and release all resources."""
         with self._changed:
             runner, self._runner = self._runner, None
         if runner is not None:
-            runner.close()
+            runner.executor.close()
 
     def source_problem(self, spec: RunSpec) -> str | None:
         """Return why this worker's own tree is not the run's; None: it is, or the run uploads a tree."""
@@ -204,7 +204,7 @@ class Workspace:
             stopped = self._stopped
         if stopped is not None:
             reason, grace_s = stopped
-            runner.stop_all(reason, grace_s=grace_s)
+            runner.executor.stop_all(reason, grace_s=grace_s)
         return runner
 
 

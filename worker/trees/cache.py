@@ -151,8 +151,12 @@ class TreeCache:
                 while (lock := _try_lock(self._base / f"{name}-{number}")) is None:
                     number += 1
                 folder = self._base / f"{name}-{number}"
-                os.utime(folder)
-                self._prune()
+                try:
+                    os.utime(folder)
+                    self._prune()
+                except BaseException:
+                    os.close(lock)
+                    raise
         except OSError as error:
             raise InfrastructureError(
                 f"cannot create a directory for the tree in {self._base}: {error.strerror};"

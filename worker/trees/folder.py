@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.model.errors import InfrastructureError
-from passmuster.source.files import read_content
+from passmuster.source.files import has_content
 from passmuster.source.manifest import EntryType, TreeEntry, TreeError, TreeManifest
 
 Supply = Callable[[Mapping[str, int]], Iterable[tuple[str, bytes]]]
@@ -48,8 +48,6 @@ def materialize(
 
     Args:
         folder: created if it does not exist. No test may run in it.
-        manifest: the tree.
-        supply: returns missing contents.
         scratch: the path of a file that is not complete yet; on the same file system.
         kept: paths from `local_changes`, which stay unchanged.
 
@@ -132,15 +130,9 @@ def _survey(folder: Path, manifest: TreeManifest) -> _Survey:
 
 
 def _is_unchanged(found: os.DirEntry[str], entry: TreeEntry) -> bool:
-    status = found.stat(follow_symlinks=False)
-    if entry.kind is EntryType.LINK:
-        return stat.S_ISLNK(status.st_mode) and os.fspath(Path(found.path).readlink()) == entry.target
-    return (
-        stat.S_ISREG(status.st_mode)
-        and stat.S_IMODE(status.st_mode) == _MODES[entry.kind]
-        and status.st_size == entry.size_bytes
-        and read_content(Path(found.path), entry.sha256) is not None
-    )
+    mode = stat.S_IMODE(found.stat(follow_symlinks=False).st_mode)
+    has_mode = entry.kind is EntryType.LINK or mode == _MODES[entry.kind]
+    return has_mode and has_content(Path(found.path), entry)
 
 
 def _parents(paths: Iterable[str]) -> Iterator[str]:

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from msgspec import Struct
-
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.task import Limits
 from worker.process.attempt_monitor import AttemptMonitor
@@ -30,46 +28,33 @@ _LINE = re.compile(
 _EXACT = re.compile(r"==\s*([A-Za-z0-9.+!_-]+)")
 
 
-class Requirement(Struct, frozen=True, kw_only=True):
-    """A package that must be installed."""
-
-    name: str
-    """Normalized (PEP 503)."""
-    version: str = ""
-    """Empty: any."""
-
-
-def parse_requirements(text: str) -> tuple[Requirement, ...]:
-    """Return the packages of the simple lines of a requirements.txt, each once."""
-    found: dict[str, Requirement] = {}
+def parse_requirements(text: str) -> dict[str, str]:
+    """Return the packages of the simple lines of a requirements.txt: their normalized names, and the required
+    versions, or "" for any.
+    """
+    found: dict[str, str] = {}
     for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
         words = re.sub(r"(^|\s)#.*", "", line)
         words = re.split(r"\s--", words, maxsplit=1)[0].strip()
         matched = _LINE.fullmatch(words)
         if matched is None or ";" in words:
             continue
-        name = normal_name(matched["name"])
+        name = re.sub(r"[-_.]+", "-", matched["name"]).lower()  # Normalized as in PEP 503.
         exact = _EXACT.fullmatch(matched["rest"].strip())
-        found.setdefault(name, Requirement(name=name, version=exact[1] if exact else ""))
-    return tuple(found.values())
+        found.setdefault(name, exact[1] if exact else "")
+    return found
 
 
-def missing_requirements(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the missing packages as text for the user; `installed` has the version of each package by its
-    normalized name."""
+def missing_requirements(wanted: Mapping[str, str], installed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the missing packages as text for the user; both have the version of each package by name."""
     found = []
-    for one in wanted:
-        version = installed.get(one.name)
-        if version is None:
-            found.append(f"{one.name}=={one.version}" if one.version else one.name)
-        elif one.version and not _is_same(one.version, version):
-            found.append(f"{one.name}=={one.version} (it has {version})")
+    for name, version in wanted.items():
+        present = installed.get(name)
+        if present is None:
+            found.append(f"{name}=={version}" if version else name)
+        elif version and not _is_same(version, present):
+            found.append(f"{name}=={version} (it has {present})")
     return tuple(found)
-
-
-def normal_name(name: str) -> str:
-    """Return a package's normalized name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _is_same(wanted: str, version: str) -> bool:
@@ -152,11 +137,8 @@ def requirements_problem(tree: Path, interpreter: str, environ: Mapping[str, str
     )
 
 
-def _installed(
-    wanted: tuple[Requirement, ...], interpreter: str, environ: Mapping[str, str]
-) -> dict[str, str]:
+def _installed(names: Iterable[str], interpreter: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the versions of installed packages by name, from the tests' interpreter."""
-    names = [one.name for one in wanted]
     try:
         asked = subprocess.run(
             [interpreter, str(_ASK)],

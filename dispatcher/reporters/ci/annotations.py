@@ -53,9 +53,7 @@ class Annotation(Struct, frozen=True, kw_only=True):
     """None: the file as a whole."""
 
 
-def annotations_of(
-    results: TestResults, failed_before: Collection[str] = (), max_shown: int = MAX_OF_A_LEVEL
-) -> list[Annotation]:
+def annotations_of(results: TestResults, failed_before: Collection[str] = ()) -> list[Annotation]:
     """Return the annotations, the most important first; the last of each level may give the number of further
     ones.
 
@@ -64,7 +62,6 @@ def annotations_of(
 
     Args:
         failed_before: the paths of files that did not pass in their last run.
-        max_shown: the maximum number of annotations of one level.
     """
 
     def importance(record: FileAttempts) -> tuple[bool, bool, str]:
@@ -74,31 +71,34 @@ def annotations_of(
     of_the_run = list(_of_the_run(results))
     failed = sorted(results.failed, key=importance)
     # Every failed file has at least one, so no more files than that need to be examined.
-    rounds = zip_longest(*(_errors(record) for record in failed[:max_shown]))
+    rounds = zip_longest(*(_errors(record) for record in failed[:MAX_OF_A_LEVEL]))
     found = (annotation for annotation in chain.from_iterable(rounds) if annotation is not None)
-    errors = [*of_the_run, *islice(found, max_shown)]
+    errors = [*of_the_run, *islice(found, MAX_OF_A_LEVEL)]
     total = len(of_the_run) + sum(count_failures(one.final) for one in failed)
     flaky = passed_after_failure(results)
     regressed = () if results.fails_on_regression else results.regressions
     warnings = [
-        *map(_flaky, flaky[:max_shown]),
-        *(_regressed(one, AnnotationLevel.WARNING) for one in regressed[:max_shown]),
+        *map(_flaky, flaky[:MAX_OF_A_LEVEL]),
+        *(_regressed(one, AnnotationLevel.WARNING) for one in regressed[:MAX_OF_A_LEVEL]),
     ]
     return [
-        *_bounded(errors, total, max_shown, AnnotationLevel.ERROR, "failures"),
-        *_bounded(warnings, len(flaky) + len(regressed), max_shown, AnnotationLevel.WARNING, "warnings"),
+        *_bounded(errors, total, AnnotationLevel.ERROR, "failures"),
+        *_bounded(warnings, len(flaky) + len(regressed), AnnotationLevel.WARNING, "warnings"),
     ]
 
 
 def _bounded(
-    shown: Sequence[Annotation], total: int, max_shown: int, level: AnnotationLevel, what: str
+    shown: Sequence[Annotation], total: int, level: AnnotationLevel, what: str
 ) -> Sequence[Annotation]:
-    """Return at most `max_shown`, the last of which gives the number of missing ones out of `total`."""
-    if total <= max_shown:
+    """Return at most `MAX_OF_A_LEVEL`, the last of which gives the number of missing ones out of `total`."""
+    if total <= MAX_OF_A_LEVEL:
         return shown
-    left = total - max_shown + 1
+    left = total - MAX_OF_A_LEVEL + 1
     message = f"{left} more {what} are not shown here: the log and the summary have them."
-    return [*shown[: max_shown - 1], Annotation(level=level, title=f"{left} more {what}", message=message)]
+    return [
+        *shown[: MAX_OF_A_LEVEL - 1],
+        Annotation(level=level, title=f"{left} more {what}", message=message),
+    ]
 
 
 def passed_after_failure(results: TestResults) -> list[FileAttempts]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -38,11 +38,18 @@ def margined(lines: Sequence[str]) -> str:
     return "".join(f"{MARGIN}{line}\n" for line in lines)
 
 
-class PlainLog:
-    """A log without control sequences, and the base of all others. Pure: text in, text out, whole lines."""
+class CiLog:
+    """The base of all logs. Pure: text in, text out, whole lines.
 
-    max_section_chars = 2 * 1024 * 1024
+    Args:
+        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+    """
+
+    max_section_chars = 16 * 1024 * 1024
     """Characters of all sections of a run together."""
+
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
 
     def begin(self) -> str:
         """Return what is printed before everything else."""
@@ -53,8 +60,8 @@ class PlainLog:
         return ""
 
     def section(self, section: Section) -> str:
-        """Return a folded section: here the lines behind a margin, below their title."""
-        return f"{section.title}\n{margined(section.lines)}"
+        """Return a folded section; each log has its own form."""
+        raise NotImplementedError
 
     def annotations(self, _shown: Sequence[Annotation]) -> str:
         """Return the text that makes the CI show annotations; empty: this CI has none."""
@@ -69,7 +76,7 @@ class PlainLog:
         return self.neutralize(text)
 
 
-class GithubLog(PlainLog):
+class GithubLog(CiLog):
     """GitHub's log.
 
     What counts as a command is in actions/runner, src/Runner.Common/ActionCommand.cs, as of August 2026: a
@@ -82,16 +89,13 @@ class GithubLog(PlainLog):
 
     Args:
         token: switches commands on again; it must be unguessable, and not the name of a command. The runner
-            compares it without regard to case, and hides it in the log.
-        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+            compares it without regard to case, and hides it in the log. None: a random one.
     """
 
-    max_section_chars = 16 * 1024 * 1024
-
-    def __init__(self, token: str, folder: str = "") -> None:
-        self._on = f"::{token}::\n"
-        self._off = f"::stop-commands::{token}\n"
-        self._folder = folder
+    def __init__(self, folder: str = "", *, token: str | None = None) -> None:
+        super().__init__(folder)
+        token = token or secrets.token_hex(16)
+        self._on, self._off = f"::{token}::\n", f"::stop-commands::{token}\n"
 
     def begin(self) -> str:
         """Switch commands off."""
@@ -103,13 +107,9 @@ class GithubLog(PlainLog):
 
     def section(self, section: Section) -> str:
         """Return a group; commands stay off inside it."""
-        return "".join(
-            (
-                self._ours(f"::group::{escaped_data(section.title)}\n"),
-                margined(section.lines),
-                self._ours("::endgroup::\n"),
-            )
-        )
+        start = self._ours(f"::group::{escaped_data(section.title)}\n")
+        end = self._ours("::endgroup::\n")
+        return f"{start}{margined(section.lines)}{end}"
 
     def annotations(self, shown: Sequence[Annotation]) -> str:
         """Return a command for each."""
@@ -148,7 +148,7 @@ def escaped_property(text: str) -> str:
 _ERASE = "\x1b[0K"
 
 
-class GitlabLog(PlainLog):
+class GitlabLog(CiLog):
     """GitLab's log.
 
     A section's mark needs a carriage return and an escape sequence (docs.gitlab.com, "Create custom
@@ -172,15 +172,13 @@ class GitlabLog(PlainLog):
 _HEADER = re.compile(r"^(?=(?:---|\+\+\+|~~~|\^\^\^)\s)", re.MULTILINE)
 
 
-class BuildkiteLog(PlainLog):
+class BuildkiteLog(CiLog):
     """Buildkite's log.
 
     A line that begins with `---`, `+++` or `~~~` and a space is a header, and `^^^ +++` opens the group it
     is in (buildkite.com/docs/pipelines/configure/managing-log-output). The contract's rules have no space
     behind them. There are no annotations: they need a command of the agent, which may be missing.
     """
-
-    max_section_chars = 16 * 1024 * 1024
 
     def section(self, section: Section) -> str:
         """Return a closed group, and the header of an open one for what follows."""
@@ -196,22 +194,14 @@ _LOOKS_ESCAPED = re.compile(r"%(?=3B|0D|0A|5D|AZP25)")
 """Where a text would be taken for an escape. Any other percent sign stays: old agents do not decode it."""
 
 
-class AzureLog(PlainLog):
+class AzureLog(CiLog):
     """The log of Azure Pipelines.
 
     A command is `##vso[area.event ...]` anywhere in a line of standard output or standard error (`TryParse`
     in microsoft/azure-pipelines-agent, src/Microsoft.VisualStudio.Services.Agent/Command.cs). Commands
     cannot be switched off: so each that a test prints is broken up. A format such as `##[group]` has to
     begin a line.
-
-    Args:
-        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
     """
-
-    max_section_chars = 16 * 1024 * 1024
-
-    def __init__(self, folder: str = "") -> None:
-        self._folder = folder
 
     def section(self, section: Section) -> str:
         """Return a group."""
@@ -244,11 +234,10 @@ def escaped(text: str) -> str:
     return text
 
 
-LOGS: Mapping[str, Callable[[str], PlainLog]] = {
-    "": lambda _: PlainLog(),
-    "github": lambda folder: GithubLog(secrets.token_hex(16), folder),
-    "gitlab": lambda _: GitlabLog(),
-    "buildkite": lambda _: BuildkiteLog(),
+LOGS: Mapping[str, type[CiLog]] = {
+    "github": GithubLog,
+    "gitlab": GitlabLog,
+    "buildkite": BuildkiteLog,
     "azure": AzureLog,
 }
-"""What makes a log, given the project's folder in the repository, by the name that `model/ci.py` gives it."""
+"""The logs, by the names of the CIs for `--ci`."""

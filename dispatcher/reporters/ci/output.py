@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from msgspec import structs
-
 from dispatcher.config.choices import Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.model.ci import Ci
-from dispatcher.model.events import Reporter
+from dispatcher.model.events import Reporter, RunStarted
+from dispatcher.model.results import TestResults
 from dispatcher.reporters.ci.logs import LOGS
-from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.ci.reporters import FoldReporter, ResultReporter, append_summary
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
+from dispatcher.reporters.console.line_reporter import PlainOutput
+from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.terminal.stream import SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import one_line
@@ -92,27 +93,19 @@ class CiOutput(PlainOutput):
 
     Args:
         environ: names the repository and the summary file.
-        verbosity: of the console. A verbose one prints every output already, so nothing is folded.
     """
 
-    def __init__(
-        self,
-        ci: Ci,
-        *,
-        root: Path,
-        environ: Mapping[str, str],
-        out: TextStream,
-        err: TextStream,
-        verbosity: Verbosity,
-    ) -> None:
-        self._ci = ci
-        self._verbosity = verbosity
-        self._environ = environ
-        self._folder = project_folder(ci, environ, root)
-        self._log = LOGS[ci.log](self._folder)
-        self._ours = SafeStream(out)
+    def __init__(self, ci: Ci, plain: PlainOutput, config: TestConfig, environ: Mapping[str, str]) -> None:
+        self._ci, self._environ = ci, environ
+        # A verbose console prints every output already.
+        self._folds = config.verbosity is not Verbosity.VERBOSE
+        self._folder = project_folder(ci, environ, config.root)
+        self._log = LOGS[ci.choice](self._folder)
+        self._ours = SafeStream(plain.out)
         super().__init__(
-            EscapingStream(out, self._log.neutralize), EscapingStream(err, self._log.neutralize_warning)
+            EscapingStream(plain.out, self._log.neutralize),
+            EscapingStream(plain.err, self._log.neutralize_warning),
+            document=plain.document,
         )
         self._warnings = SafeStream(self.err)
 
@@ -126,16 +119,17 @@ class CiOutput(PlainOutput):
     def around(self, console: Reporter) -> Sequence[Reporter]:
         """Return the console reporter with the reporters that must run before and after it."""
         fold = FoldReporter(self._log, self._ours.write)
-        result = ResultReporter(
-            self._log,
-            self._ours.write,
-            left_out=lambda: fold.left_out,
-            write_page=self._write_page if self._ci.summary else None,
-        )
-        return [result, console] if self._verbosity is Verbosity.VERBOSE else [result, console, fold]
+        write_page = self._write_page if self._ci.summary else None
+        result = ResultReporter(self._log, self._ours.write, fold, write_page)
+        return [result, console, fold] if self._folds else [result, console]
 
-    def _write_page(self, request: PageRequest) -> None:
-        request = structs.replace(request, source_url=source_url(self._environ, self._folder))
+    def _write_page(self, started: RunStarted, results: TestResults) -> None:
+        request = PageRequest(
+            results=results,
+            budget=memory_budget(started.limits),
+            planned={one.file.path: one for one in started.plan.files},
+            source_url=source_url(self._environ, self._folder),
+        )
         problem = append_summary(self._environ.get(self._ci.summary, ""), partial(summary_page, request))
         if problem is not None:
             self._warnings.write(f"{tagged(Tag.WARN, one_line(problem))}\n")

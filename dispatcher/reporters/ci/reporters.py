@@ -12,14 +12,12 @@ import stat
 from collections.abc import Callable, Sequence
 
 from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted
-from dispatcher.model.plan import PlannedFile
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER
+from dispatcher.model.results import TestResults
 from dispatcher.reporters.ci.annotations import annotations_of
-from dispatcher.reporters.ci.logs import PlainLog, Section
-from dispatcher.reporters.ci.summary import PageRequest
+from dispatcher.reporters.ci.logs import CiLog, Section
 from dispatcher.reporters.console.lines import status_text
 from dispatcher.terminal.tags import Tag, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.text import one_line, shown_lines
 
 MAX_BYTES = 1024 * 1024 - 4096
@@ -65,9 +63,8 @@ class FoldReporter:
         write: prints Passmuster's own text.
     """
 
-    def __init__(self, log: PlainLog, write: Callable[[str], None]) -> None:
-        self._log = log
-        self._write = write
+    def __init__(self, log: CiLog, write: Callable[[str], None]) -> None:
+        self._log, self._write = log, write
         self._folded: set[str] = set()
         self._room_chars = log.max_section_chars
         self.left_out = 0
@@ -108,41 +105,31 @@ class ResultReporter:
     """Annotates the source and writes the summary page; receives each event before the console.
 
     Args:
-        write: prints Passmuster's own text.
-        left_out: returns how many outputs are not in the log.
         write_page: writes the summary page; None: this CI has none.
     """
 
     def __init__(
         self,
-        log: PlainLog,
+        log: CiLog,
         write: Callable[[str], None],
-        *,
-        left_out: Callable[[], int],
-        write_page: Callable[[PageRequest], None] | None,
+        fold: FoldReporter,
+        write_page: Callable[[RunStarted, TestResults], None] | None,
     ) -> None:
-        self._log = log
-        self._write = write
-        self._left_out = left_out
-        self._write_page = write_page
-        self._limits: Sequence[Limit] = ()
-        self._planned: dict[str, PlannedFile] = {}
+        self._log, self._write, self._fold, self._write_page = log, write, fold, write_page
+        self._started: RunStarted | None = None
 
     def handle(self, event: RunEvent) -> None:
         """Store the plan; at the end print the annotations and write the page."""
         if isinstance(event, RunStarted):
-            self._limits = event.limits
-            self._planned = {one.file.path: one for one in event.plan.files}
-        elif isinstance(event, RunFinished):
-            if self._left_out():
-                text = f"The log has no room for the output of {self._left_out()} more file(s)"
+            self._started = event
+        elif isinstance(event, RunFinished) and self._started is not None:
+            if self._fold.left_out:
+                text = f"The log has no room for the output of {self._fold.left_out} more file(s)"
                 self._write(f"{tagged(Tag.INFO, text)}\n")
-            failed_before = {path for path, planned in self._planned.items() if planned.failed_before}
+            failed_before = {one.file.path for one in self._started.plan.files if one.failed_before}
             self._write(self._log.annotations(annotations_of(event.results, failed_before)))
             if self._write_page is not None:
-                self._write_page(
-                    PageRequest(results=event.results, limits=self._limits, planned=self._planned)
-                )
+                self._write_page(self._started, event.results)
 
     def close(self) -> None:
         """Do nothing: a run that did not finish has no annotations and no page."""

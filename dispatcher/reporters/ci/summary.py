@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,11 @@ from dispatcher.reporters.ci.annotations import (
     how_it_ended,
     passed_after_failure,
 )
-from dispatcher.reporters.console.lines import BUDGET_LIMIT, status_text
+from dispatcher.reporters.console.lines import status_text
 from dispatcher.reporters.console.summary import count_regressed, regression_text
 from dispatcher.reporters.console.totals import biggest, by_path, slowest, summarize
 from dispatcher.reporters.failures import count_failures, failures_of
 from dispatcher.reporters.templates import make_environment
-from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -134,8 +133,8 @@ class PageRequest(Struct, frozen=True, kw_only=True):
     """The input of the page."""
 
     results: TestResults
-    limits: Sequence[Limit]
-    """The limits at the start of the run; the memory budget is quoted from them."""
+    budget: str
+    """The memory budget at the start of the run; empty: unknown."""
     planned: Mapping[str, PlannedFile]
     """The plan, by path: the files' own memory limits."""
     source_url: str = ""
@@ -151,9 +150,8 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
     )
     write: Any = templates.get_template("summary.md.j2").module
     summary = summarize(request.results)
-    budget = next((limit.value for limit in request.limits if limit.name == BUDGET_LIMIT), "")
     regressed = count_regressed(request.results) if request.results.failing_regressions else ""
-    head = write.head(request.results, summary, budget, regressed)
+    head = write.head(request.results, summary, request.budget, regressed)
     room_bytes -= _size(head) + _size(write.cut_note())
     if room_bytes < 0:
         return ""
@@ -173,11 +171,11 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
     """Yield the parts of the page below the failures; "" for one without content."""
     flaky = passed_after_failure(request.results)
     rows = [
-        {
-            "place": _place(request, record),
-            "attempts": how_it_ended(record),
-            "why": "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
-        }
+        (
+            _place(request, record),
+            how_it_ended(record),
+            "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
+        )
         for record in flaky[:MAX_FLAKY]
     ]
     yield write.flaky(rows, len(flaky) - len(rows)) if rows else ""

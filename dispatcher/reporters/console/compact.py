@@ -1,17 +1,14 @@
 """Prints a run for a person at a terminal: a row for each file that did not pass, then what failed and why.
 
 Every further attempt at a file has a row too, except one that only verifies a pass. `rows` lays out the rows,
-`failure_report` formats the failed files, `compact_summary` the end. `live` adds the footer.
+`failure_report` formats the failed files. `live` adds the footer.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import assert_never
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -26,11 +23,9 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import RerunReason
-from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.console.compact_summary import compact_summary_lines
+from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.line_reporter import LineReporter
 from dispatcher.reporters.console.lines import (
-    BUDGET_LIMIT,
     PASSED_EXCLUSIVELY,
     RERUN_TAGS,
     SLOTS_LIMIT,
@@ -41,90 +36,73 @@ from dispatcher.reporters.console.lines import (
     shard_lines,
     status_text,
 )
-from dispatcher.reporters.console.rows import MIN_COLUMNS, row, shortened_path
-from dispatcher.terminal.stream import TextStream
-from dispatcher.terminal.tags import Tag, tagged
-from passmuster.model.executor import Limit
+from dispatcher.reporters.console.rows import MIN_COLUMNS, clipped, row, shortened_path
+from dispatcher.reporters.console.summary import (
+    attention_lines,
+    cpu_text,
+    files_text,
+    ranking_lines,
+    run_verdict,
+    tests_text,
+    used_text,
+)
+from dispatcher.reporters.console.totals import by_path, summarize
+from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.result import TestResult
-from passmuster.model.text import one_line
+from passmuster.model.text import first_texts, one_line
 from passmuster.model.units import format_seconds
+
+MAX_FAILURE_LINES = 400
+"""Lines about failed files, which a person still scrolls through; more failures have less detail each."""
+
+MAX_LISTED = 5
+"""Items of each list in the summary; the rest is counted."""
+
+_NEEDED_ROWS = 8
+"""Rows of the screen for everything but the list of failed files."""
 
 
 class CompactReporter(LineReporter):
     """Prints the rows and the summary.
 
-    Args:
-        verbosity: quiet prints the end only; verbose adds a row for each file that passed.
-        rerun: returns the command that reruns one file.
-        log: returns the path of a file's output in the run with an ID; empty: it is not kept.
-        size: returns the terminal's size.
+    A quiet report has the end only; a verbose one also has a row for each file that passed.
     """
-
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        color: bool,
-        verbosity: Verbosity,
-        rerun: Callable[[FileAttempts], str],
-        log: Callable[[str, FileAttempts], str],
-        size: Callable[[], os.terminal_size],
-        warn_stream: TextStream,
-        warn_color: bool | None = None,
-    ) -> None:
-        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
-        self._verbosity = verbosity
-        self._rerun = rerun
-        self._log = log
-        self._size = size
-        self._limits: Sequence[Limit] = ()
-        self._run_id = ""
 
     def lines(self, event: RunEvent) -> Sequence[str]:
         """Return the lines of an event."""
+        if self._is_quiet and not isinstance(event, RunStopping | RunFinished):
+            return []
         match event:
             case RunStarted():
-                self._limits, self._run_id = event.limits, event.plan.run_id
-                return self._unless_quiet(self._started_lines(event))
+                return self._started_lines(event)
             case FileSlow(file=file, seconds=seconds):
                 text = f": still running after {format_seconds(seconds)}"
-                room = self._size().columns - 1 - len(tagged(Tag.WARN, text))
-                line = tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)
-                return self._unless_quiet([line])
+                room = self._columns - len(tagged(Tag.WARN, text))
+                return [tagged(Tag.WARN, shortened_path(one_line(file.label), max(MIN_COLUMNS, room)) + text)]
             case AttemptFinished():
-                return self._unless_quiet(self._finished_rows(event))
+                return self._finished_rows(event)
             case VerdictSettled(file=file, result=result):
                 # The verdict before a verification of a pass is printed already.
                 is_new = event.attempt_reason is not RerunReason.VERIFY_PASS
-                return self._unless_quiet(self._verdict_rows(file, result) if is_new else [])
+                return self._verdict_rows(file, result) if is_new else []
             case RunStopping():
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
-                return compact_summary_lines(
-                    event.results,
-                    limits=self._limits,
-                    rerun=self._rerun,
-                    log=partial(self._log, self._run_id),
-                    verbosity=self._verbosity,
-                    size=self._size(),
-                )
+                return self._summary_lines(event.results)
             case AttemptStarted() | UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
 
     @property
-    def _is_verbose(self) -> bool:
-        return self._verbosity is Verbosity.VERBOSE
-
-    def _unless_quiet(self, lines: list[str]) -> list[str]:
-        return [] if self._verbosity is Verbosity.QUIET else lines
+    def _columns(self) -> int:
+        # One column stays free, because terminals differ in how the cursor moves after the last one.
+        return self._context.size().columns - 1
 
     def _started_lines(self, event: RunStarted) -> list[str]:
-        values = {limit.name: limit.value for limit in event.limits}
         parts = [f"{len(event.plan.files):,} file(s)"]
-        parts += [f"{values[SLOTS_LIMIT]} at once"] if SLOTS_LIMIT in values else []
-        parts += [f"memory budget {values[BUDGET_LIMIT]}"] if BUDGET_LIMIT in values else []
+        parts += [f"{limit.value} at once" for limit in event.limits if limit.name == SLOTS_LIMIT]
+        parts += [f"memory budget {self._budget}"] if self._budget else []
         if not self._is_verbose:
             return [tagged(Tag.INFO, one_line(", ".join(parts))), *shard_lines(event.plan)]
         return [
@@ -168,8 +146,37 @@ class CompactReporter(LineReporter):
             remark,
             seconds=result.duration,
             peak_bytes=result.peak_bytes,
-            columns=self._size().columns - 1,
+            columns=self._columns,
         )
+
+    def _summary_lines(self, results: TestResults) -> list[str]:
+        """Return all lines after the last file: what failed and why, then a summary that fits a screen."""
+        size, summary, failed = self._context.size(), summarize(results), by_path(results.failed)
+        lines: list[str] = []
+        if failed:
+            # Only a run with failures waits for this.
+            from dispatcher.reporters.failure_report import failed_files_lines
+
+            lines += ["", *failed_files_lines(failed, self._hints, max_lines=MAX_FAILURE_LINES), ""]
+        is_scrolled = len(lines) > size.lines - _NEEDED_ROWS
+        if self._is_verbose:
+            lines += ranking_lines(results, summary)
+        lines += attention_lines(results, MAX_LISTED)
+        if is_scrolled:
+            # The rows of the failed files are no longer on the screen.
+            labels = [clipped(one_line(record.file.label), size.columns - 5) for record in failed]
+            shown = max(1, size.lines - _NEEDED_ROWS)
+            lines.append(tagged(Tag.FAIL, "Failed files:"))
+            lines += map(bulleted, first_texts(labels, shown))
+        lines.append(tagged(Tag.INFO, f"In {used_text(results, self._budget)}"))
+        if results.tests_cpu_s:
+            lines.append(tagged(Tag.INFO, cpu_text(results)))
+        lines.append(tagged(Tag.INFO, tests_text(summary)))
+        tag, text = run_verdict(results, summary)
+        files_tag = Tag.FAIL if results.failed else Tag.PASS if tag is Tag.PASS else Tag.INFO
+        lines.append(tagged(files_tag, files_text(summary)))
+        # If no file failed but not all passed, the reason is last.
+        return [*lines, tagged(tag, text)] if files_tag is Tag.INFO else lines
 
 
 _CONDITIONS = {

@@ -58,6 +58,11 @@ def limits_lines(limits: Sequence[Limit]) -> list[str]:
     return [tagged(Tag.INFO, one_line(", ".join(parts)))] if parts else []
 
 
+def memory_budget(limits: Sequence[Limit]) -> str:
+    """Return the memory budget among the limits of a run; empty: unknown."""
+    return next((limit.value for limit in limits if limit.name == BUDGET_LIMIT), "")
+
+
 def _source(limit: Limit) -> str:
     return f" ({limit.source})" if limit.source else ""
 

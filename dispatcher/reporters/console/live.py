@@ -13,18 +13,12 @@ import re
 import time
 from collections.abc import Callable
 
-from dispatcher.model.events import (
-    AttemptFinished,
-    AttemptStarted,
-    Reporter,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    UsageSampled,
-    VerdictSettled,
-)
+from msgspec.structs import replace
+
+from dispatcher.model.events import Reporter, RunEvent, RunFinished, UsageSampled
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.progress import RunProgress
-from dispatcher.terminal.stream import SafeStream, TextStream
+from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal
 
 REFRESH_S = 0.22
 """The minimum number of seconds between two footers: 4 to 5 a second."""
@@ -84,49 +78,33 @@ class LiveReporter:
     """Has another reporter print above a footer that is there while files run.
 
     Args:
-        make_console: returns the reporter that prints to a stream; it may send notices there too.
-        color: whether the footer is coloured.
         clock: returns monotonic seconds.
-        size: returns the terminal's size; None: ask the stream's descriptor.
     """
 
     def __init__(
         self,
-        stream: TextStream,
+        context: ConsoleContext,
+        make_console: Callable[[ConsoleContext], Reporter],
         *,
-        color: bool,
-        make_console: Callable[[TextStream], Reporter],
         clock: Callable[[], float] = time.monotonic,
-        size: Callable[[], os.terminal_size],
     ) -> None:
-        self._size = size
-        self._screen = FooterStream(stream, size=size)
-        self._console = make_console(self._screen)
-        self._color = color
-        self._clock = clock
+        self._context, self._clock = context, clock
+        self._screen = FooterStream(context.stream, size=context.size)
+        # Notices that reach the terminal too must not tear the footer.
+        warn_stream = self._screen if is_terminal(context.warn_stream) else context.warn_stream
+        self._console = make_console(replace(context, stream=self._screen, warn_stream=warn_stream))
         self._progress = RunProgress()
         self._drawn_at_s: float | None = None
         # Bars and ellipses exist in UTF-8 only; without it the plain report is the better one.
-        self._has_footer = (stream.encoding or "").lower().replace("-", "").startswith("utf")
+        self._has_footer = (context.stream.encoding or "").lower().replace("-", "").startswith("utf")
 
     def handle(self, event: RunEvent) -> None:
         """Print the event's lines, and redraw the footer when it is due."""
-        match event:
-            case RunStarted():
-                self._progress.run_started(event)
-            case AttemptStarted():
-                self._progress.file_started(event)
-            case AttemptFinished():
-                self._progress.file_finished(event)
-            case VerdictSettled():
-                self._progress.file_settled(event)
-            case UsageSampled():
-                self._progress.usage_sampled(event)
-                self._draw_when_due()
-            case RunFinished():
-                self._remove_footer()
-            case _:
-                pass
+        self._progress.handle(event)
+        if isinstance(event, UsageSampled):
+            self._draw_when_due()
+        elif isinstance(event, RunFinished):
+            self._remove_footer()
         self._console.handle(event)
 
     def close(self) -> None:
@@ -143,7 +121,7 @@ class LiveReporter:
         if not self._has_footer or (self._drawn_at_s is not None and now_s - self._drawn_at_s < REFRESH_S):
             return
         self._drawn_at_s = now_s
-        size = self._size()
+        size = self._context.size()
         if size.columns < _MIN_COLUMNS or size.lines < _MIN_ROWS:
             self._screen.draw((), ())
             return
@@ -153,5 +131,7 @@ class LiveReporter:
         from dispatcher.reporters.console.footer import footer_lines
 
         # One column stays free, because terminals differ in how the cursor moves after the last one.
-        lines = footer_lines(self._progress, columns=size.columns - 1, rows=size.lines, color=self._color)
+        lines = footer_lines(
+            self._progress, columns=size.columns - 1, rows=size.lines, color=self._context.color
+        )
         self._screen.draw(lines, tuple(cell_len(_STYLES.sub("", line)) for line in lines))

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled, VerdictSettled
+from dispatcher.model.events import (
+    AttemptFinished,
+    AttemptStarted,
+    RunEvent,
+    RunStarted,
+    UsageSampled,
+    VerdictSettled,
+)
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.console.lines import RERUN_TAGS
 from passmuster.model.executor import FileUsage, Usage
+from passmuster.model.result import TestResult
 
 
 class FooterRow(Struct, frozen=True, kw_only=True):
@@ -29,14 +37,6 @@ class FooterRow(Struct, frozen=True, kw_only=True):
     """How many of its parts are done; empty: it runs as a whole."""
 
 
-class _Started(Struct, frozen=True):
-    label: str
-    at_s: float
-    predicted_s: float | None
-    worker: str
-    purpose: str
-
-
 class RunProgress:
     """Counts finished, running, and waiting files."""
 
@@ -46,75 +46,74 @@ class RunProgress:
         self.failed = 0
         self.usage: Usage | None = None
         self._now_s = 0.0
-        self._running: dict[str, _Started] = {}
-        self._predicted: dict[str, float | None] = {}
+        self._running: dict[str, AttemptStarted] = {}
+        self._predicted_s: dict[str, float | None] = {}
         self._waiting_known_s = 0.0
         self._waiting_unknown = 0
         self._finished_s = 0.0
         self._finished = 0
 
-    def run_started(self, event: RunStarted) -> None:
-        """Register the plan: all files wait."""
-        self.total = len(event.plan.files)
-        for planned in event.plan.files:
-            self._predicted[planned.file.path] = planned.task.predicted_s
-            self._wait(planned.task.predicted_s, 1)
-
-    def file_started(self, event: AttemptStarted) -> None:
-        """Note that a file no longer waits; a file in verification counts as finished and did not wait."""
-        predicted_s = self._predicted.get(event.file.path)
-        if event.attempt_reason is not RerunReason.VERIFY_PASS:
-            self._wait(predicted_s, -1)
-        reason = event.attempt_reason
-        purpose = "" if reason in (None, RerunReason.EVICTED) else RERUN_TAGS[reason].name.lower()
-        started = _Started(event.file.label, event.at_s, predicted_s, event.worker, purpose)
-        self._running[event.file.path] = started
+    def handle(self, event: RunEvent) -> None:
+        """Process one event."""
         self._now_s = event.at_s
+        match event:
+            case RunStarted():
+                self.total = len(event.plan.files)
+                self._predicted_s = {one.file.path: one.task.predicted_s for one in event.plan.files}
+                for path in self._predicted_s:
+                    self._wait(path, 1)
+            case AttemptStarted():
+                # A file in verification counts as finished and did not wait.
+                if event.attempt_reason is not RerunReason.VERIFY_PASS:
+                    self._wait(event.file.path, -1)
+                self._running[event.file.path] = event
+            case AttemptFinished():
+                self._attempt_finished(event)
+            case VerdictSettled():
+                self._stop(event.file.path, event.attempt_reason)
+                if event.attempt_reason is not RerunReason.VERIFY_PASS:
+                    self._count(event.result)
+            case UsageSampled():
+                self.usage = event.usage
+            case _:
+                pass
 
-    def file_finished(self, event: AttemptFinished) -> None:
-        """Note that a file is finished, or waits again. A file that never started leaves the waiting ones.
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        """Count a file that is finished, or let it wait again.
 
         A file that passed and awaits only verification counts as finished, until the verification fails.
         """
-        self._now_s = event.at_s
-        predicted_s = self._predicted.get(event.file.path)
-        was_running = self._running.pop(event.file.path, None) is not None
+        path, following = event.file.path, event.rerun_reason
+        self._stop(path, event.attempt_reason)
         if event.attempt_reason is RerunReason.VERIFY_PASS:
-            self._verified(event, predicted_s)
-            return
-        if not was_running:
-            self._wait(predicted_s, -1)
-        if event.rerun_reason not in (None, RerunReason.VERIFY_PASS):
-            self._wait(predicted_s, 1)
-            return
+            if following is None:
+                self.failed += event.result.status.is_failure
+            elif following is not RerunReason.EVICTED:
+                self.done -= 1
+                self._wait(path, 1)
+        elif following not in (None, RerunReason.VERIFY_PASS):
+            self._wait(path, 1)
+        else:
+            self._count(event.result)
+            self._finished += 1
+            self._finished_s += event.result.duration
+
+    def _stop(self, path: str, reason: RerunReason | None) -> None:
+        """Note that a file no longer runs; one that never started no longer waits, unless to be verified."""
+        was_running = self._running.pop(path, None) is not None
+        if not was_running and reason is not RerunReason.VERIFY_PASS:
+            self._wait(path, -1)
+
+    def _count(self, verdict: TestResult) -> None:
         self.done += 1
-        self.failed += event.result.status.is_failure
-        self._finished += 1
-        self._finished_s += event.result.duration
+        self.failed += verdict.status.is_failure
 
-    def _verified(self, event: AttemptFinished, predicted_s: float | None) -> None:
-        """Process the result of a verification of a finished file."""
-        if event.rerun_reason is None:
-            self.failed += event.result.status.is_failure
-        elif event.rerun_reason is not RerunReason.EVICTED:
-            self.done -= 1
-            self._wait(predicted_s, 1)
-
-    def file_settled(self, event: VerdictSettled) -> None:
-        """Note that a file that waited or ran again is finished with its earlier verdict."""
-        self._now_s = event.at_s
-        was_running = self._running.pop(event.file.path, None) is not None
-        if event.attempt_reason is RerunReason.VERIFY_PASS:
-            return
-        if not was_running:
-            self._wait(self._predicted.get(event.file.path), -1)
-        self.done += 1
-        self.failed += event.result.status.is_failure
-
-    def usage_sampled(self, event: UsageSampled) -> None:
-        """Store the usage of the running files."""
-        self._now_s = event.at_s
-        self.usage = event.usage
+    def _wait(self, path: str, change: int) -> None:
+        predicted_s = self._predicted_s.get(path)
+        if predicted_s is None:
+            self._waiting_unknown = max(0, self._waiting_unknown + change)
+        else:
+            self._waiting_known_s = max(0.0, self._waiting_known_s + change * predicted_s)
 
     def running(self) -> tuple[FooterRow, ...]:
         """Return the files that run now, the longest first."""
@@ -124,14 +123,15 @@ class RunProgress:
             for path, file in sorted(self._running.items(), key=lambda item: item[1].at_s)
         )
 
-    def _row(self, file: _Started, usage: FileUsage | None) -> FooterRow:
+    def _row(self, started: AttemptStarted, usage: FileUsage | None) -> FooterRow:
+        reason = started.attempt_reason
         return FooterRow(
-            label=file.label,
-            seconds=max(0.0, self._now_s - file.at_s),
+            label=started.file.label,
+            seconds=max(0.0, self._now_s - started.at_s),
             # Zero means that it was not measured yet: every process uses memory.
             used_bytes=None if usage is None else usage.used_bytes or None,
-            worker=file.worker,
-            purpose=file.purpose,
+            worker=started.worker,
+            purpose="" if reason in (None, RerunReason.EVICTED) else RERUN_TAGS[reason].name.lower(),
             parts=f"{usage.finished_parts}/{usage.parts} parts done" if usage and usage.parts else "",
         )
 
@@ -141,19 +141,14 @@ class RunProgress:
         A file that never ran is assumed to take the average of the finished ones.
         """
         average_s = self._finished_s / self._finished if self._finished else None
-        is_unknown = self._waiting_unknown or any(file.predicted_s is None for file in self._running.values())
-        if average_s is None and is_unknown:
+        predicted = [(one, self._predicted_s.get(path)) for path, one in self._running.items()]
+        if average_s is None and (self._waiting_unknown or any(known_s is None for _, known_s in predicted)):
             return None
-        running_s = []
-        for file in self._running.values():
-            predicted_s = average_s or 0.0 if file.predicted_s is None else file.predicted_s
-            running_s.append(max(0.0, file.at_s + predicted_s - self._now_s))
-        work_s = self._waiting_known_s + self._waiting_unknown * (average_s or 0.0) + sum(running_s)
+        assumed_s = average_s or 0.0
+        running_s = [
+            max(0.0, one.at_s + (assumed_s if known_s is None else known_s) - self._now_s)
+            for one, known_s in predicted
+        ]
+        work_s = self._waiting_known_s + self._waiting_unknown * assumed_s + sum(running_s)
         slots = max(1, self.usage.slots if self.usage else len(self._running))
         return max([work_s / slots, *running_s])
-
-    def _wait(self, predicted_s: float | None, change: int) -> None:
-        if predicted_s is None:
-            self._waiting_unknown = max(0, self._waiting_unknown + change)
-        else:
-            self._waiting_known_s = max(0.0, self._waiting_known_s + change * predicted_s)

@@ -6,10 +6,9 @@ this one, and `live` keeps a footer below either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -24,8 +23,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, TOLD_BEFORE, RerunReason
-from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.console.line_reporter import LineReporter
+from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter
 from dispatcher.reporters.console.lines import (
     PASSED_EXCLUSIVELY,
     RULE,
@@ -41,9 +39,7 @@ from dispatcher.reporters.console.lines import (
     verdict_lines,
 )
 from dispatcher.reporters.console.summary import summary_lines
-from dispatcher.terminal.stream import TextStream
 from dispatcher.terminal.tags import Tag, indented, tagged
-from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
 from passmuster.model.text import one_line, shown_lines
 from passmuster.model.units import format_seconds
@@ -52,25 +48,11 @@ from passmuster.model.units import format_seconds
 class ConsoleReporter(LineReporter):
     """Prints the contract's lines.
 
-    Args:
-        verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
-        rerun: returns the command that reruns one file.
+    A quiet report has failures and the summary only; a verbose one also has what each file printed.
     """
 
-    def __init__(
-        self,
-        stream: TextStream,
-        *,
-        color: bool,
-        verbosity: Verbosity,
-        rerun: Callable[[FileAttempts], str],
-        warn_stream: TextStream,
-        warn_color: bool | None = None,
-    ) -> None:
-        super().__init__(stream, color=color, warn_stream=warn_stream, warn_color=warn_color)
-        self._verbosity = verbosity
-        self._rerun = rerun
-        self._limits: Sequence[Limit] = ()
+    def __init__(self, context: ConsoleContext) -> None:
+        super().__init__(context)
         self._printed: dict[str, bool] = {}
         """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
@@ -78,7 +60,6 @@ class ConsoleReporter(LineReporter):
         """Return the lines of an event."""
         match event:
             case RunStarted():
-                self._limits = event.limits
                 return [] if self._is_quiet else _started_lines(event)
             case AttemptStarted():
                 return self._attempt_lines(event)
@@ -93,21 +74,14 @@ class ConsoleReporter(LineReporter):
             case RunStopping():
                 return [tagged(Tag.WARN, f"Stopping: {event.cause}; no further file starts")]
             case RunFinished():
+                rerun = self._context.rerun
                 return summary_lines(
-                    event.results, limits=self._limits, rerun=self._rerun, verbosity=self._verbosity
+                    event.results, budget=self._budget, rerun=rerun, is_verbose=self._is_verbose
                 )
             case UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
-
-    @property
-    def _is_quiet(self) -> bool:
-        return self._verbosity is Verbosity.QUIET
-
-    @property
-    def _is_verbose(self) -> bool:
-        return self._verbosity is Verbosity.VERBOSE
 
     def _attempt_lines(self, event: AttemptStarted) -> list[str]:
         # The verdict of a file before such an attempt is printed, or a line said that the file reruns.
@@ -119,12 +93,15 @@ class ConsoleReporter(LineReporter):
 
     def _finished_lines(self, event: AttemptFinished) -> list[str]:
         file, result, following = event.file, event.result, event.rerun_reason
-        before = self._printed.pop(file.path, None)
+        before = self._printed.get(file.path)
+        if following is None:
+            self._printed.pop(file.path, None)
+        elif following in TOLD_BEFORE:
+            self._printed[file.path] = result.status.is_pass
         lines = _printed_lines(event) if self._is_verbose else []
         if following is RerunReason.SETTLED:
-            if before is not None:
-                self._printed[file.path] = before
-            return [*lines, file_line(Tag.WARN, file, overruled_text(result, event.attempt_reason))]
+            lines.append(file_line(Tag.WARN, file, overruled_text(result, event.attempt_reason)))
+            return [] if self._is_quiet else lines
         is_exclusive = event.attempt_reason is RerunReason.EXCLUSIVE
         if event.attempt_reason in TOLD_BEFORE:
             if following is None and before is result.status.is_pass:
@@ -134,12 +111,8 @@ class ConsoleReporter(LineReporter):
                 text = PASSED_EXCLUSIVELY if is_exclusive else "passed when forked, failed when spawned"
                 lines.append(file_line(Tag.WARN, file, text))
         if following is not None and following not in TOLD_BEFORE:
-            if before is not None:
-                self._printed[file.path] = before
             lines.append(file_line(Tag.WARN, file, rerun_text(result, following)))
             return [] if self._is_quiet else lines
-        if following is not None:
-            self._printed[file.path] = result.status.is_pass
         if before and result.status.is_pass:
             lines.append(file_line(Tag.INFO, file, f"passed in attempt {result.attempt}"))
             return [] if self._is_quiet else lines

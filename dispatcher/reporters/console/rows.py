@@ -15,8 +15,8 @@ MEMORY_CELLS = len("1023 MiB")
 MIN_COLUMNS = 40
 """Narrower terminals get rows of this width, which wrap."""
 
-_PATH_SHARE = 0.7
-"""Share of the room for path and remark that a long path gets if the remark needs the rest."""
+_PATH_SHARE = 0.5
+"""Share of the room for path and remark that a long path keeps when the remark needs more than the rest."""
 
 
 def cells(text: str) -> int:
@@ -62,8 +62,8 @@ def row(
 ) -> str:
     """Return a row about a file, at most `columns` wide.
 
-    The time and the memory always stand at its end; a long path is shortened in its middle, and a long remark
-    at its end.
+    The time and the memory always stand at its end. For a long remark the path is shortened in its middle,
+    down to its share; only then the remark is cut at its end.
 
     Args:
         path: sanitized, as is `remark`.

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.results import (
     FileAttempts,
     Finding,
@@ -20,12 +19,12 @@ from dispatcher.model.results import (
     TestResults,
     names_of_cases,
 )
-from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, attempts_text, status_text
+from dispatcher.reporters.console.line_reporter import RerunCommand
+from dispatcher.reporters.console.lines import LAST_LINES, attempts_text, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, by_path, slowest, summarize
-from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
-from passmuster.model.executor import Limit
+from dispatcher.terminal.tags import Tag, bulleted, indented, tagged
 from passmuster.model.result import TestResult
-from passmuster.model.status import Isolation, Status
+from passmuster.model.status import Isolation, Outcome, Status
 from passmuster.model.test_selection import QUARANTINED
 from passmuster.model.text import first_texts, last_lines, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -55,56 +54,56 @@ RANKED_FILES = 5
 def summary_lines(
     results: TestResults,
     *,
-    limits: Sequence[Limit],
-    rerun: Callable[[FileAttempts], str],
-    verbosity: Verbosity,
+    budget: str,
+    rerun: RerunCommand,
+    is_verbose: bool,
 ) -> list[str]:
     """Return all lines of the summary.
 
     Args:
-        limits: the limits at the start of the run; the memory budget is quoted from them.
-        rerun: returns the command that reruns one file.
-        verbosity: verbose adds the slowest and the biggest files.
+        budget: the memory budget at the start of the run; empty: unknown.
+        is_verbose: adds the slowest and the biggest files.
     """
     summary = summarize(results)
-    lines = [*_count_lines(summary), tagged(Tag.INFO, _totals_text(results, summary, limits))]
+    rate = f"success rate {summary.success_percent:.1f}%"
+    totals = f"{summary.passed}/{summary.total} files passed, {rate}, in {used_text(results, budget)}"
+    lines = [*_count_lines(summary), tagged(Tag.INFO, totals)]
     if results.tests_cpu_s:
         lines.append(tagged(Tag.INFO, cpu_text(results)))
-    if verbosity is Verbosity.VERBOSE:
+    if is_verbose:
         lines += ranking_lines(results, summary)
     lines += attention_lines(results)
     if results.failed:
         return lines + _failed_lines(summary, by_path(results.failed), rerun)
-    return [*lines, last_line(results, summary)]
+    return [*lines, tagged(*run_verdict(results, summary))]
 
 
-def attention_lines(results: TestResults) -> list[str]:
-    """Return what the run found out besides its verdicts: flaky files, regressions, and the like."""
-    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
-    return [
-        *_flaky_lines(results),
-        *_finding_lines(results),
-        *_isolation_lines(results),
-        *_quarantine_lines(results),
-        *_leaked_lines(results),
-        *_not_run_lines(results),
-        *listed(f"{count_regressed(results)} regressed:", regressed),
-    ]
+def attention_lines(results: TestResults, most: int | None = None) -> Iterator[str]:
+    """Yield what the run found out besides its verdicts: flaky files, regressions, and the like.
+
+    Args:
+        most: items of each list that are shown; the rest is counted. None: all.
+    """
+    for tag, text, items in _remarks(results):
+        if items is None or items:
+            yield tagged(tag, text)
+            shown = items or ()
+            yield from map(bulleted, shown if most is None else first_texts(shown, most))
 
 
-def last_line(results: TestResults, summary: Summary) -> str:
-    """Return the line for a run without failed files: that all passed, or why that cannot be said."""
+def run_verdict(results: TestResults, summary: Summary) -> tuple[Tag, str]:
+    """Return the last line of a run without failed files: that all passed, or why that cannot be said."""
     if summary.not_run:
         # Never "all tests passed" here: a file that did not run did not pass.
         text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
-        return tagged(Tag.WARN, text)
+        return Tag.WARN, text
     if results.differing:
-        return tagged(Tag.FAIL, f"{len(results.differing)} file(s) differ when forked")
+        return Tag.FAIL, f"{len(results.differing)} file(s) differ when forked"
     if results.failing_regressions:
-        return tagged(Tag.FAIL, f"{count_regressed(results)} regressed (fail-on-regression)")
+        return Tag.FAIL, f"{count_regressed(results)} regressed (fail-on-regression)"
     if results.ran_no_test:
-        return tagged(Tag.WARN, f"No test ran: {_no_test_reason(results)}")
-    return tagged(Tag.PASS, "All tests passed! 🎉")
+        return Tag.WARN, f"No test ran: {_no_test_reason(results)}"
+    return Tag.PASS, "All tests passed! 🎉"
 
 
 def _no_test_reason(results: TestResults) -> str:
@@ -144,20 +143,33 @@ def special_failures(summary: Summary) -> str:
     return ", ".join(counts)
 
 
-def _totals_text(results: TestResults, summary: Summary, limits: Sequence[Limit]) -> str:
-    return (
-        f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
-        f"in {used_text(results, limits)}"
-    )
+def files_text(summary: Summary) -> str:
+    """Return how the files ended: `300 file(s): 297 passed, 3 failed (TIMEOUT 1)`."""
+    kinds = f" ({special})" if (special := special_failures(summary)) else ""
+    cached = f" ({summary.cached:,} cached)" if summary.cached else ""
+    parts = [f"{summary.passed:,} passed{cached}"]
+    parts += [f"{summary.failed:,} failed{kinds}"] if summary.failed else []
+    parts += [f"{summary.not_run:,} not run"] if summary.not_run else []
+    parts += [f"{summary.without_tests:,} without tests"] if summary.without_tests else []
+    parts += [f"{summary.flaky:,} flaky"] if summary.flaky else []
+    total = summary.total + summary.without_tests
+    return f"{total:,} file(s): {', '.join(parts)}"
 
 
-def used_text(results: TestResults, limits: Sequence[Limit]) -> str:
+def tests_text(summary: Summary) -> str:
+    """Return how the tests inside the files ended: `1,204 test(s): 1,201 passed, 3 failed`."""
+    total = sum(count for _, count in summary.cases)
+    parts = [f"{count:,} {outcome}" for outcome, count in summary.cases if outcome is not Outcome.PASSED]
+    passed = dict(summary.cases).get(Outcome.PASSED, 0)
+    return f"{total:,} test(s): {', '.join([f'{passed:,} passed', *parts])}"
+
+
+def used_text(results: TestResults, budget: str) -> str:
     """Return the time of a run and its peak memory: `3.7s, peak memory 316 MiB of 4 GiB`."""
     text = format_seconds(results.duration_s)
     if results.peak_bytes:
         text += f", peak memory {format_bytes(results.peak_bytes)}"
-        budgets = [limit.value for limit in limits if limit.name == BUDGET_LIMIT]
-        text += f" of {one_line(budgets[0])}" if budgets else ""
+        text += f" of {one_line(budget)}" if budget else ""
     return text
 
 
@@ -184,24 +196,43 @@ def ranking_lines(results: TestResults, summary: Summary) -> Iterator[str]:
             yield from map(bulleted, items)
 
 
-def _flaky_lines(results: TestResults) -> list[str]:
-    items = [
+_Remark = tuple[Tag, str, Sequence[str] | None]
+"""A line, and the items of the list below it: it is left out if there are none. None: it has no list."""
+
+
+def _remarks(results: TestResults) -> Iterator[_Remark]:
+    records = by_path(results.records)
+    flaky = [
         f"{_label(record)} ({record.status}; attempts: {attempts_text(record)})"
         for record in by_path(results.flaky)
     ]
-    return listed(f"{len(items)} flaky file(s) passed and failed in this run:", items)
+    yield Tag.WARN, f"{len(flaky)} flaky file(s) passed and failed in this run:", flaky
+    yield from _finding_remarks(results)
+    if results.is_verified:
+        yield from _isolation_remarks(results, records)
+    yield from _quarantine_remarks(records)
+    leaked = [
+        f"{_label(record)}: {', '.join(first_texts(processes, MAX_LEAKED))}"
+        for record in records
+        if (processes := [one_line(one)[:MAX_TEXT_CHARS] for run in record.attempts for one in run.leaked])
+    ]
+    yield Tag.WARN, f"{len(leaked)} file(s) left processes behind, which Passmuster killed:", leaked
+    not_run = [f"{_label(record)} ({cancelled_text(record)})" for record in by_path(results.cancelled)]
+    yield Tag.WARN, f"{len(not_run)} file(s) did not run to their end:", not_run
+    regressed = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
+    yield Tag.WARN, f"{count_regressed(results)} regressed:", regressed
 
 
-def _finding_lines(results: TestResults) -> Iterator[str]:
+def _finding_remarks(results: TestResults) -> Iterator[_Remark]:
     for finding, (meaning, detail) in _FINDINGS.items():
         items = [f"{_label(record)} ({detail(record)})" for record in by_path(results.found(finding))]
-        yield from listed(f"{len(items)} file(s) {meaning}:", items)
+        yield Tag.WARN, f"{len(items)} file(s) {meaning}:", items
     unverified = len(results.found(Finding.UNVERIFIED))
     if unverified:
         text = (
             "passed in a forked process and have not been run in a fresh interpreter yet; later runs do that"
         )
-        yield tagged(Tag.INFO, f"{unverified} file(s) {text}")
+        yield Tag.INFO, f"{unverified} file(s) {text}", None
 
 
 def _dependent_tests(record: FileAttempts) -> str:
@@ -209,10 +240,6 @@ def _dependent_tests(record: FileAttempts) -> str:
     failed = _last_failure(record)
     tests = [one_line(name) for name in names_of_cases(failed, failed.bad_cases)]
     return ", ".join(first_texts(tests, MAX_DEPENDENT_TESTS)) if tests else status_text(failed)
-
-
-def _problem_of_parts(record: FileAttempts) -> str:
-    return one_line(next(one.indivisible_because for one in record.attempts if one.indivisible_because))
 
 
 def _last_failure(record: FileAttempts) -> TestResult:
@@ -243,16 +270,14 @@ _FINDINGS: Mapping[Finding, tuple[str, Callable[[FileAttempts], str]]] = {
     ),
     Finding.INDIVISIBLE: (
         "could not run in parts; they run as a whole until they change",
-        _problem_of_parts,
+        lambda record: one_line(next(filter(None, (one.indivisible_because for one in record.attempts)))),
     ),
 }
 """What the files with a finding did, and what is said of each of them."""
 
 
-def _isolation_lines(results: TestResults) -> Iterator[str]:
+def _isolation_remarks(results: TestResults, records: Sequence[FileAttempts]) -> Iterator[_Remark]:
     """Yield what a run that verifies forking found out."""
-    if not results.is_verified:
-        return
     differing = [
         f"{one_line(difference.file.label)}: {text}"
         for difference in sorted(results.differing, key=lambda difference: difference.file.path)
@@ -260,66 +285,46 @@ def _isolation_lines(results: TestResults) -> Iterator[str]:
             [one_line(text)[:MAX_TEXT_CHARS] for text in difference.texts], MAX_DIFFERENCES
         )
     ]
-    yield from listed(f"{len(results.differing)} file(s) differ when forked:", differing)
-    varying = [record for record in by_path(results.records) if record.varies]
+    yield Tag.WARN, f"{len(results.differing)} file(s) differ when forked:", differing
+    varying = [record for record in records if record.varies]
     if varying:
-        text = f"{len(varying)} file(s) have tests that differ between spawned attempts too: "
-        yield tagged(Tag.INFO, text + _named(varying))
+        text = "have tests that differ between spawned attempts too"
+        yield Tag.INFO, f"{len(varying)} file(s) {text}: {_named(varying)}", None
     spawned: dict[str, list[FileAttempts]] = defaultdict(list)
-    for record in by_path(results.records):
+    for record in records:
         if record.started and not record.was_forked:
             spawned[record.final.isolation_note or "no reason given"].append(record)
-    if spawned:
-        count = sum(map(len, spawned.values()))
-        yield tagged(Tag.INFO, f"{count} file(s) were not forked, so that there was nothing to compare:")
-        for why, files in sorted(spawned.items()):
-            yield bulleted(f"{one_line(why)}: {_named(files)}")
-    incomparable = [record for record in by_path(results.records) if record.is_incomparable]
+    count = sum(map(len, spawned.values()))
+    reasons = [f"{one_line(why)}: {_named(files)}" for why, files in sorted(spawned.items())]
+    yield Tag.INFO, f"{count} file(s) were not forked, so that there was nothing to compare:", reasons
+    incomparable = [record for record in records if record.is_incomparable]
     if incomparable:
         text = (
-            f"{len(incomparable)} file(s) could not be compared, because the spawned attempt had another "
-            "worker or interpreter, or a signal from outside ended an attempt: "
+            "could not be compared, because the spawned attempt had another worker or interpreter, or a "
+            "signal from outside ended an attempt"
         )
-        yield tagged(Tag.WARN, text + _named(incomparable))
+        yield Tag.WARN, f"{len(incomparable)} file(s) {text}: {_named(incomparable)}", None
 
 
 def _named(records: Sequence[FileAttempts]) -> str:
     return f"{len(records)} ({', '.join(first_texts(list(map(_label, records)), MAX_NAMED))})"
 
 
-def _quarantine_lines(results: TestResults) -> Iterator[str]:
+def _quarantine_remarks(records: Sequence[FileAttempts]) -> Iterator[_Remark]:
     """Yield how many quarantined tests failed, and which of them do not exist."""
-    cases = [case for record in results.records for case in record.final.cases]
+    cases = [case for record in records for case in record.final.cases]
     failed = sum(case.message.startswith(QUARANTINED) and not case.outcome.is_bad for case in cases)
     if failed:
-        yield tagged(Tag.INFO, f"{failed} quarantined test(s) failed, which does not count")
+        yield Tag.INFO, f"{failed} quarantined test(s) failed, which does not count", None
     stale = [
         f"{_label(record)}::{one_line(test)[:MAX_TEXT_CHARS]}"
-        for record in by_path(results.records)
+        for record in records
         for test in record.final.stale_quarantine
     ]
-    yield from listed(f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale)
+    yield Tag.WARN, f"{len(stale)} quarantined test(s) do not exist; remove the entries:", stale
 
 
-def _leaked_lines(results: TestResults) -> list[str]:
-    items = []
-    for record in by_path(results.records):
-        leaked = [
-            one_line(process)[:MAX_TEXT_CHARS] for attempt in record.attempts for process in attempt.leaked
-        ]
-        if leaked:
-            items.append(f"{_label(record)}: {', '.join(first_texts(leaked, MAX_LEAKED))}")
-    return listed(f"{len(items)} file(s) left processes behind, which Passmuster killed:", items)
-
-
-def _not_run_lines(results: TestResults) -> list[str]:
-    items = [f"{_label(record)} ({cancelled_text(record)})" for record in by_path(results.cancelled)]
-    return listed(f"{len(items)} file(s) did not run to their end:", items)
-
-
-def _failed_lines(
-    summary: Summary, failed: Sequence[FileAttempts], rerun: Callable[[FileAttempts], str]
-) -> list[str]:
+def _failed_lines(summary: Summary, failed: Sequence[FileAttempts], rerun: RerunCommand) -> list[str]:
     lines = [tagged(Tag.WARN, "Failed test details:")]
     for record in failed:
         lines += _detail_lines(record, rerun)
@@ -328,7 +333,7 @@ def _failed_lines(
     return lines + [_label(record) for record in failed]
 
 
-def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) -> Iterator[str]:
+def _detail_lines(record: FileAttempts, rerun: RerunCommand) -> Iterator[str]:
     # Only a run with failures waits for these.
     from dispatcher.reporters.failure_report import FULL_DETAIL, failure_lines, remarks
     from dispatcher.reporters.failures import failed_tests

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -74,11 +74,16 @@ def by_path(records: Iterable[FileAttempts]) -> list[FileAttempts]:
 
 def slowest(results: TestResults, count: int) -> list[FileAttempts]:
     """Return the `count` files whose verdict took longest, the longest first."""
-    ran = by_path(record for record in results.records if record.final.duration > 0)
-    return sorted(ran, key=lambda record: -record.final.duration)[:count]
+    return _largest(results, count, lambda record: record.final.duration)
 
 
 def biggest(results: TestResults, count: int) -> list[FileAttempts]:
     """Return the `count` files whose verdict used most memory, the biggest first."""
-    measured = by_path(record for record in results.records if record.final.peak_bytes)
-    return sorted(measured, key=lambda record: -(record.final.peak_bytes or 0))[:count]
+    return _largest(results, count, lambda record: record.final.peak_bytes or 0)
+
+
+def _largest(
+    results: TestResults, count: int, measure: Callable[[FileAttempts], float]
+) -> list[FileAttempts]:
+    measured = by_path(record for record in results.records if measure(record) > 0)
+    return sorted(measured, key=measure, reverse=True)[:count]

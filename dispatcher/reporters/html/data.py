@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from typing import NamedTuple
 
 from dispatcher.model.results import FileAttempts, Finding, TestResults
@@ -14,15 +15,23 @@ from dispatcher.reporters.console.summary import MAX_LEAKED, cancelled_text, reg
 from dispatcher.reporters.console.totals import by_path
 from dispatcher.reporters.html.entries import (
     FINDINGS,
+    LOOKS,
     MAX_TEXT_CHARS,
     OutputBudget,
     Values,
     count_texts,
     file_entry,
-    look,
 )
-from dispatcher.reporters.html.report_model import Bar, ReportModel, file_group, group_counts
-from dispatcher.reporters.html.samples import MAX_MACHINES, Sample
+from dispatcher.reporters.html.report_model import (
+    MAX_MACHINES,
+    Bar,
+    ReportModel,
+    Sample,
+    budget_bytes,
+    file_group,
+    group_counts,
+    peak_bytes,
+)
 from dispatcher.reporters.html.trends import trend_rows
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue, first_texts, one_line
@@ -181,12 +190,8 @@ def _tiles(model: ReportModel) -> Iterator[Values]:
     remark = f"{format_seconds(busy_s)} one after the other" if busy_s > results.duration_s else ""
     yield _tile("Duration", format_seconds(results.duration_s), remark)
     if results.tests_cpu_s:
-        own = (
-            ""
-            if results.own_cpu_s is None
-            else f"in tests; {format_seconds(results.own_cpu_s)} in Passmuster"
-        )
-        yield _tile("CPU time", format_seconds(results.tests_cpu_s), own or "in tests")
+        own = "" if results.own_cpu_s is None else f"; {format_seconds(results.own_cpu_s)} in Passmuster"
+        yield _tile("CPU time", format_seconds(results.tests_cpu_s), f"in tests{own}")
     yield _memory_tile(model)
     slots = sum(map(len, model.machines.values()))
     if len(model.machines) > 1:
@@ -201,7 +206,7 @@ def _tiles(model: ReportModel) -> Iterator[Values]:
 
 
 def _memory_tile(model: ReportModel) -> Values:
-    peak = max(model.results.peak_bytes, max((sample.used_bytes for sample in model.samples), default=0))
+    peak = max(model.results.peak_bytes, peak_bytes(model.samples))
     if not peak:
         return _tile("Peak memory", "not measured")
     if not model.budget_bytes:
@@ -220,7 +225,7 @@ def _drawn_bars(model: ReportModel) -> Sequence[Bar]:
 
 
 def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
-    looks = {_bar_look(bar) for bar in bars}
+    looks = {"evicted" if bar.result.is_evicted else LOOKS[bar.result.status] for bar in bars}
     busy_s = sum(bar.end_s - bar.start_s for bar in model.bars)
     return {
         "slots": sum(map(len, model.machines.values())),
@@ -229,10 +234,6 @@ def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
         "legend": [(name, words) for name, words in _LEGEND.items() if name in looks],
         "hidden": len(model.bars) - len(bars),
     }
-
-
-def _bar_look(bar: Bar) -> str:
-    return "evicted" if bar.result.is_evicted else look(bar.result.status)
 
 
 def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Values | None:
@@ -247,15 +248,7 @@ def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]
         "seen": seen,
         "peak_text": _peak_text(model.samples),
         "draws_budget": _draws_budget(model.samples),
-        "rows": [
-            {
-                "until_s": part[-1].at_s,
-                "used": max(sample.used_bytes for sample in part),
-                "budget": max(sample.budget_bytes for sample in part),
-                "running": max(sample.running for sample in part),
-            }
-            for part in parts
-        ],
+        "rows": [{"until_s": part[-1].at_s, "top": reduce(Sample.merged, part)} for part in parts],
         "machines": [(name, _peak_text(samples)) for name, samples in machines],
         "hidden": len(model.machine_samples) - len(machines),
         "are_all_known": len(model.machine_samples) < MAX_MACHINES,
@@ -263,58 +256,46 @@ def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]
 
 
 def _charted_machines(model: ReportModel) -> list[tuple[str, Sequence[Sample]]]:
-    by_peak = sorted(
-        model.machine_samples.items(), key=lambda item: -max(sample.used_bytes for sample in item[1])
-    )
+    by_peak = sorted(model.machine_samples.items(), key=lambda item: -peak_bytes(item[1]))
     return sorted(by_peak[:MAX_DRAWN])
 
 
 def _peak_text(samples: Sequence[Sample]) -> str:
-    text = f"at most {format_bytes(max(sample.used_bytes for sample in samples))}"
-    budget_bytes = max(sample.budget_bytes for sample in samples)
-    return f"{text} of {format_bytes(budget_bytes)}" if budget_bytes else text
+    budget = budget_bytes(samples)
+    text = f"at most {format_bytes(peak_bytes(samples))}"
+    return f"{text} of {format_bytes(budget)}" if budget else text
 
 
 def _draws_budget(samples: Sequence[Sample]) -> bool:
-    used = max((sample.used_bytes for sample in samples), default=0)
-    return 0 < max((sample.budget_bytes for sample in samples), default=0) <= MAX_BUDGET_RATIO * max(used, 1)
+    return 0 < budget_bytes(samples) <= MAX_BUDGET_RATIO * max(peak_bytes(samples), 1)
 
 
 def _notes(model: ReportModel) -> Iterator[Values]:
     notices = [("", format_seconds(at_s), [text]) for at_s, text in model.notices]
     yield _note("Messages of the run", notices, more=model.hidden_notices)
-    yield _not_run(model)
-    regressions = [(one.file.label, "", [regression_text(one)]) for one in model.results.regressions]
-    yield _note(_regressed(model.results), regressions)
-    differing = sorted(model.results.differing, key=lambda difference: difference.file.path)
-    yield _note(
-        f"{counted(len(differing), 'file')} differ when forked",
-        [(one.file.label, "", [text[:MAX_TEXT_CHARS] for text in one.texts[:10]]) for one in differing],
-    )
-    yield _leaked(model)
-    for finding, (title, sentence) in FINDINGS.items():
-        records = by_path(model.results.found(finding))
-        named = [(record.file.label, "", [sentence]) for record in records]
-        # Unverified passes are common, and later runs verify them.
-        is_common = finding is Finding.UNVERIFIED
-        yield _note(f"{counted(len(records), 'file')} {title}", named, is_closed=is_common)
-
-
-def _not_run(model: ReportModel) -> Values:
-    named = [
+    not_run = [
         (record.file.label, "", [text for text in (cancelled_text(record), record.final.error) if text])
         for record in by_path(model.results.cancelled)
     ]
-    return _note(f"{counted(len(named), 'file')} did not run to the end", named)
-
-
-def _leaked(model: ReportModel) -> Values:
-    named = []
-    for record in model.records:
-        processes = [process[:MAX_TEXT_CHARS] for attempt in record.attempts for process in attempt.leaked]
-        if processes:
-            named.append((record.file.label, "", first_texts(processes, MAX_LEAKED)))
-    return _note(f"{counted(len(named), 'file')} left processes behind, which Passmuster killed", named)
+    yield _note(f"{counted(len(not_run), 'file')} did not run to the end", not_run)
+    regressions = [(one.file.label, "", [regression_text(one)]) for one in model.results.regressions]
+    yield _note(_regressed(model.results), regressions)
+    differing = [
+        (one.file.label, "", [text[:MAX_TEXT_CHARS] for text in one.texts[:10]])
+        for one in sorted(model.results.differing, key=lambda difference: difference.file.path)
+    ]
+    yield _note(f"{counted(len(differing), 'file')} differ when forked", differing)
+    leaked = [
+        (record.file.label, "", first_texts([one[:MAX_TEXT_CHARS] for one in processes], MAX_LEAKED))
+        for record in model.records
+        if (processes := [one for attempt in record.attempts for one in attempt.leaked])
+    ]
+    yield _note(f"{counted(len(leaked), 'file')} left processes behind, which Passmuster killed", leaked)
+    for finding, (title, sentence) in FINDINGS.items():
+        found = [(one.file.label, "", [sentence]) for one in by_path(model.results.found(finding))]
+        # Unverified passes are common, and later runs verify them.
+        is_common = finding is Finding.UNVERIFIED
+        yield _note(f"{counted(len(found), 'file')} {title}", found, is_closed=is_common)
 
 
 def _note(
@@ -346,7 +327,7 @@ def _table(model: ReportModel, with_entry: set[int]) -> Values:
             {
                 "label": _label(record),
                 "link": f"#file-{at}" if at in with_entry else "",
-                "look": "again" if is_flaky else look(record.status),
+                "look": "again" if is_flaky else LOOKS[record.status],
                 "status": "flaky" if is_flaky else _text_of(record.final.status_text),
                 "duration": format_seconds(record.final.duration) if record.started else "",
                 "peak": format_bytes(record.final.peak_bytes) if record.final.peak_bytes else "",
@@ -412,7 +393,7 @@ def _script_data(
     ]
     return {
         "statuses": [_text_of(status.value) for status in Status],
-        "looks": [look(status) for status in Status],
+        "looks": [LOOKS[status] for status in Status],
         "workers": [one_line(worker)[:200] for worker in workers],
         "slots": [[*sorted(model.machines[worker])] for worker in workers],
         "files": files,

@@ -83,7 +83,7 @@ FINDINGS = {
 }
 """The findings that the page names: the title of their list, and the sentence about a file."""
 
-_LOOKS = {
+LOOKS = {
     Status.PASS: "pass",
     Status.FAIL: "fail",
     Status.CRASH: "fail",
@@ -95,6 +95,7 @@ _LOOKS = {
     Status.LOST: "trouble",
     Status.CANCELLED: "stopped",
 }
+"""The class that gives a status its color."""
 
 
 class PrintedText(Struct, frozen=True, kw_only=True):
@@ -140,11 +141,6 @@ class OutputBudget(Struct):
         return PrintedText(text=shown, note=f"The first {left_out:,} characters are left out.")
 
 
-def look(status: Status) -> str:
-    """Return the class that gives a status its color."""
-    return _LOOKS[status]
-
-
 def count_texts(records: Sequence[FileAttempts]) -> int:
     """Return how many printed texts the entries of these files show."""
     return sum(
@@ -169,7 +165,7 @@ def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *
         "attempts_text": attempts_text(record),
         "earlier_runs": looks,
         "history": _history_text(looks),
-        "command": model.rerun(record) if model.rerun is not None else None,
+        "command": model.rerun(record),
         "finding": finding[1] if finding else "",
         "attempts": [
             _attempt(attempt, reasons.get(id(attempt)), budget) for attempt in (final, *record.others)
@@ -181,7 +177,7 @@ def run_look(run: Sequence[Status]) -> str:
     """Return the class that gives the attempts of one run their color."""
     if run[-1].is_pass:
         return "again" if len(set(run)) > 1 else "pass"
-    return look(run[-1])
+    return LOOKS[run[-1]]
 
 
 def _history_text(looks: Sequence[str]) -> str:
@@ -195,20 +191,13 @@ def _history_text(looks: Sequence[str]) -> str:
 
 
 def _attempt(attempt: TestResult, reason: RerunReason | None, budget: OutputBudget) -> Values:
-    bad = attempt.bad_cases
     dropped = attempt.output_dropped_bytes
     return {
-        "number": attempt.attempt,
-        "status": attempt.status,
+        "result": attempt,
         "facts": list(_facts(attempt, reason)),
-        "bad": len(bad),
-        "other": len(attempt.cases) - len(bad),
         "cases": [
-            {
-                "case": case,
-                "text": budget.take(case.message, max_chars=CASE_CHARS) if case.message else None,
-            }
-            for case in bad[:MAX_CASES]
+            (case, budget.take(case.message, max_chars=CASE_CHARS) if case.message else None)
+            for case in attempt.bad_cases[:MAX_CASES]
         ],
         "stacks": budget.take(attempt.stacks) if attempt.stacks else None,
         "output": budget.take(attempt.output) if attempt.output else None,

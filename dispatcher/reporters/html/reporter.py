@@ -12,11 +12,11 @@ import html
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dispatcher.model.events import RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileAttempts
+from dispatcher.model.events import RunEvent, RunFinished
+from dispatcher.reporters.console.line_reporter import RerunCommand
 from dispatcher.reporters.html.data import counted, page_values
-from dispatcher.reporters.html.entries import look
-from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel, ReportModelBuilder
+from dispatcher.reporters.html.entries import LOOKS
+from dispatcher.reporters.html.report_model import EarlierRuns, ReportModel
 from dispatcher.reporters.templates import make_environment
 from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
@@ -35,7 +35,6 @@ class HtmlReporter:
     Args:
         path: None: in the run's own directory below `runs_dir`, readable for the user only.
         earlier_runs: returns the earlier runs of files.
-        rerun: returns the command that reruns one file; None: it is unknown.
         say: receives one line with the path of the written page.
 
     Raises:
@@ -47,17 +46,12 @@ class HtmlReporter:
         path: Path | None,
         *,
         runs_dir: Path,
-        earlier_runs: EarlierRuns = lambda run_id, paths, or_unsteady: {},
-        rerun: Callable[[FileAttempts], str] | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        earlier_runs: EarlierRuns,
+        rerun: RerunCommand,
+        say: Callable[[str], None],
     ) -> None:
-        self._path = path
-        self._runs_dir = runs_dir
-        self._earlier_runs = earlier_runs
-        self._rerun = rerun
-        self._say = say
-        self._model = ReportModelBuilder()
-        self._run_id = ""
+        self._path, self._runs_dir, self._say = path, runs_dir, say
+        self._model = ReportModel(earlier_runs, rerun)
         if path is not None:
             check_place(path, what="report", option="--report")
 
@@ -68,21 +62,18 @@ class HtmlReporter:
             InfrastructureError: the page cannot be written.
         """
         self._model.handle(event)
-        if isinstance(event, RunStarted):
-            self._run_id = event.plan.run_id
-        elif isinstance(event, RunFinished):
-            self._write(event)
+        if isinstance(event, RunFinished):
+            self._write()
 
     def close(self) -> None:
         """Do nothing: a run that did not finish has no page."""
 
-    def _write(self, event: RunFinished) -> None:
-        model = self._model.build(event, earlier_runs=self._earlier_runs, rerun=self._rerun)
-        path = self._path or self._runs_dir / self._run_id / FILE_NAME
+    def _write(self) -> None:
+        path = self._path or self._runs_dir / self._model.run_id / FILE_NAME
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # `merge` has no run directory.
             with atomic_writer(path, mode=0o666 if self._path else 0o600) as file:
-                file.writelines(render_page(model))
+                file.writelines(render_page(self._model))
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the report to {str(path)!r}: {error.strerror or error}"
@@ -99,7 +90,7 @@ def render_page(model: ReportModel) -> Iterator[str]:
         "bytes": format_bytes,
         "counted": counted,
         "grouped": "{:,}".format,
-        "look": look,
+        "look": LOOKS.__getitem__,
         # Keeps the line breaks of a printed text; `PrintedText` has no control characters.
         "printed": lambda text: Markup(html.escape(text, quote=False)),
         "seconds": format_seconds,

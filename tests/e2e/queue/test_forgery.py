@@ -13,7 +13,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.wire.broker_keys import lease_key, meta_key, queue_keys, results_key, state_key
 from passmuster.wire.broker_messages import result_kind
-from passmuster.wire.codec import encode_result
+from passmuster.wire.codec import RESULT_CODEC
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_store import RunStore, connect
 from tests.e2e.support.outcome import Outcome
@@ -56,7 +56,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         (run_id,) = RunStore.active_runs(client)
         take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
         result = TestResult(file_path=path, status=Status.PASS, worker="forger")
-        body = Envelope("a guess").sign(result_kind(run_id), encode_result(result), "")
+        body = Envelope("a guess").sign(result_kind(run_id), RESULT_CODEC.encode(result), "")
         if way == "as a worker does":
             assert RunStore(client, run_id).finish(path, take, "forger", body)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,29 @@ def test_no_secret_is_in_what_containers_are_started_with(tmp_path: Path) -> Non
     for name in NAMES:
         assert (compose.secrets / name).read_text().strip() not in text
         assert str(compose.secrets / name) in text
+
+
+@needs_compose
+def test_only_what_signs_or_verifies_messages_gets_the_secret(tmp_path: Path) -> None:
+    services = Compose(tmp_path / "checkout").config()["services"]
+    given = {name for name, service in services.items() if "passmuster_secret" in json.dumps(service)}
+
+    assert given == {"worker", "dispatcher"}
+
+
+def start_flower(**environ: str) -> str:
+    program = [sys.executable, str(FILE.parent / "docker" / "flower_app.py")]
+    return subprocess.run(program, env=environ, capture_output=True, text=True, check=False).stderr
+
+
+def test_flower_starts_without_the_secret() -> None:
+    # Only its image contains Flower: here, Celery does not know the command.
+    assert "No such command 'flower'" in start_flower(PASSMUSTER_BROKER_URL="redis://192.0.2.1:6379/0")
+
+
+def test_flower_without_a_broker_ends_with_one_line() -> None:
+    problem = "flower: no broker was given: use --broker URL, or set PASSMUSTER_BROKER_URL\n"
+    assert start_flower() == problem
 
 
 @needs_compose

@@ -9,17 +9,18 @@ from typing import Any
 
 import yaml
 
-from dispatcher.reporters import metrics as of_a_run
-from worker.queue import metrics as of_a_worker
+from passmuster.metrics.table import RUN, WORKER
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DASHBOARD: dict[str, Any] = json.loads((REPOSITORY / "deploy/grafana/passmuster.json").read_text())
 RULES: dict[str, Any] = yaml.safe_load((REPOSITORY / "deploy/prometheus/passmuster.rules.yml").read_text())
 PAGE = (REPOSITORY / "docs/how-to/monitoring.md").read_text()
 
-METRICS = {metric.name: metric for metric in (*of_a_run.METRICS, *of_a_worker.METRICS)}
+METRICS = {table.full_name(metric): metric for table in (RUN, WORKER) for metric in table.metrics}
 LABELS = {
-    name: {"worker" if "_worker_" in name else "project", metric.label} for name, metric in METRICS.items()
+    table.full_name(metric): {table.label, metric.label}
+    for table in (RUN, WORKER)
+    for metric in table.metrics
 }
 
 _METRIC = re.compile(r"\b(passmuster_[a-z_]+)(?:\{([^}]*)\})?")
@@ -63,7 +64,7 @@ def test_the_labels_of_messages_exist() -> None:
 def test_the_page_lists_each_metric_with_its_type() -> None:
     listed = dict(re.findall(r"^\| `(passmuster_\w+)` \| (counter|gauge) \|", PAGE, re.MULTILINE))
 
-    assert listed == {name: "counter" if name.endswith("_total") else "gauge" for name in METRICS}
+    assert listed == {name: "counter" if metric.is_counter else "gauge" for name, metric in METRICS.items()}
     for name, metric in METRICS.items():
         text = metric.help[0].lower() + metric.help[1:].rstrip(".")
         assert f"| `{name}` | {listed[name]} | {text}" in PAGE

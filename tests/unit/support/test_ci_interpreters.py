@@ -63,11 +63,22 @@ def test_texts_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["hashFiles('x')", "github.sha", "1 + 1", "'a", "(always()", "a b", ""]
+    "expression",
+    ["hashFiles('x')", "github.sha", "1 + 1", "'a", "(always()", "a b", "", "matrix.typo", "inputs.x && 'a'"],
 )
 def test_an_unknown_expression_is_refused(expression: str) -> None:
     with pytest.raises(UnknownFeatureError):
         Scope(values=VALUES).text(f"${{{{ {expression} }}}}")
+    with pytest.raises(UnknownFeatureError):
+        Scope(values=VALUES).condition(expression)
+
+
+def test_a_matrix_may_come_from_the_output_of_a_job() -> None:
+    scope = Scope(values={"needs.a.outputs.shards": "[1, 2]", "needs.a.result": "success"})
+
+    assert scope.items("${{ fromJSON(needs.a.outputs.shards) }}") == [1, 2]
+    with pytest.raises(UnknownFeatureError):
+        scope.items("${{ needs.a.result }}")
 
 
 @pytest.mark.parametrize(

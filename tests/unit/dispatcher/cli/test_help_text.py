@@ -5,6 +5,7 @@ from __future__ import annotations
 from dispatcher.cli.help import early_answer, format_help
 from dispatcher.config.settings import RUN_PARSER, SETTINGS, WITHOUT_EFFECT
 from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.version import VERSION
 from passmuster.settings.setting import Group
 
 REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.type.metavar)
@@ -33,8 +34,8 @@ def test_no_line_is_wider_than_a_terminal_of_110_columns() -> None:
 
 
 def test_help_and_version_are_answered_before_anything_is_checked() -> None:
-    help_text = early_answer(["--timeout", "x", "--word", "-h"], program="p", version="1.2")
+    help_text = early_answer(["--timeout", "x", "--word", "-h"], program="p")
     assert help_text is not None
     assert help_text.startswith("usage: p ")
-    assert early_answer(["--version"], program="p", version="1.2") == "p 1.2"
-    assert early_answer(["--list"], program="p", version="1.2") is None
+    assert early_answer(["--version"], program="p") == f"p {VERSION}"
+    assert early_answer(["--list"], program="p") is None

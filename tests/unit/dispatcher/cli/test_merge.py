@@ -236,8 +236,23 @@ def test_of_a_cancelled_run_what_is_missing_is_no_failure_and_there_is_no_verdic
     assert sorted(last["not_run_paths"]) == ["a/tests/test_2.py", "a/tests/test_3.py"]
 
 
+@pytest.mark.parametrize("left", [b"", b'header {"form'])
+def test_a_shard_that_was_killed_at_its_start_does_not_hide_the_results_of_others(
+    tmp_path: Path, left: bytes
+) -> None:
+    _, two = write_both(tmp_path)
+    (two / RECORD_NAME).write_bytes(left)
+
+    ran = merge(tmp_path, "one", "two", "--junit-xml", "j.xml")
+
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "[FAIL] shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)" in ran.err
+    assert len(ET.parse(tmp_path / "j.xml").getroot().findall("testsuite")) == 3
+
+
 def test_a_run_that_was_cancelled_before_a_shard_left_a_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / RECORD_NAME).touch()
 
     ran = merge(tmp_path, "empty", "nowhere", "--cancelled")
 

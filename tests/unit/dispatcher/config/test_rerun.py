@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.config.rerun import options_for_one_file, rerun_command
+from dispatcher.config.rerun import rerun_command, resume_command
+from dispatcher.config.settings import RUN_PARSER
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts
 from passmuster.model.result import CaseResult, TestResult
@@ -64,7 +66,27 @@ def test_the_selection_of_a_run_is_kept() -> None:
     ],
 )
 def test_only_options_that_apply_to_one_file_are_kept(argv: list[str], kept: list[str]) -> None:
-    assert options_for_one_file(argv) == kept
+    assert rerun_command("run", argv, attempts("t.py")).split() == ["run", *kept, "t.py"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "kept"),
+    [
+        (["--shuffle", "a.py"], ["--shuffle", "a.py"]),
+        (["--shuffle=5", "a.py"], ["--shuffle=5", "a.py"]),
+        (["--changed", "--resume", "x"], ["--changed"]),
+        (["--changed=HEAD~1", "-x"], ["--changed=HEAD~1", "-x"]),
+        (["--limit=3", "--no-history", "--", "--slow"], ["--limit", "3", "--no-history", "--", "--slow"]),
+    ],
+)
+def test_a_resumed_run_gets_the_arguments_of_the_interrupted_one(argv: list[str], kept: list[str]) -> None:
+    program, *words = shlex.split(resume_command("run", argv, "ID"))
+
+    assert program == "run"
+    found, expected = RUN_PARSER.parse(words), RUN_PARSER.parse(["--resume", "ID", *kept])
+    assert (found.paths, found.passed_on) == (expected.paths, expected.passed_on)
+    values = [{one.setting.name: one.texts for one in parsed.given} for parsed in (found, expected)]
+    assert values[0] == values[1]
 
 
 @pytest.mark.parametrize("label", ["tests/test_a.py", "te st/test_ä.py", "a\nb'\\c.py", "-x.py", "\udcff.py"])

@@ -35,3 +35,16 @@ def test_names_and_origins_are_aligned_and_one_long_value_does_not_push_the_othe
 def test_control_characters_in_a_value_cannot_make_a_line(tmp_path: Path) -> None:
     text = format_config(load_config(["a\nroot = /etc.py"], {}, tmp_path))
     assert len(text.splitlines()) == len(SETTINGS)
+
+
+def test_an_override_shows_everything_that_it_sets(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        "[[tool.passmuster.overrides]]\nfiles = ['a.py', 'b.py']\ntimeout = '2m'\nsplit = 'force'\n"
+        "cached = false\npytest-args = ['--slow']\nserial = true\n",
+        encoding="utf-8",
+    )
+    text = format_config(load_config([], {}, tmp_path))
+    (line,) = [line for line in text.splitlines() if line.startswith("overrides ")]
+    assert line.partition(" = ")[2].startswith("a.py b.py: ")
+    for fact in ("timeout=120s", "split=force", "cached=false", "pytest-args=['--slow']", "group=serial: a"):
+        assert f" {fact}" in line

@@ -145,3 +145,13 @@ def test_who_wants_to_fail_on_regressions_without_a_past_is_warned(tmp_path: Pat
     )
     assert load_config([wanted], {}, tmp_path).warnings == ()
     assert load_config(["--no-history"], {}, tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("-x", "-x"), ("-xv", "-x"), ("-n4", "-n"), ("-kone", "-k"), ("--maxfail=2", "--maxfail")],
+)
+def test_an_argument_of_pytest_that_concerns_the_whole_run_is_refused(
+    tmp_path: Path, word: str, name: str
+) -> None:
+    assert f"{name} (from the arguments after --) concerns the whole run" in problem(tmp_path, "--", word)

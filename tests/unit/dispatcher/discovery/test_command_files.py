@@ -13,6 +13,7 @@ from dispatcher.discovery.discover import discover
 from dispatcher.discovery.project_signs import COMMANDS, django_advice
 from dispatcher.model.plan import TestFile
 from passmuster.model.status import RunnerKind
+from tests.support.no_pytest import without_pytest
 
 FILES = (
     "manage.py",
@@ -32,7 +33,7 @@ def make(root: Path, *paths: str, text: str = "") -> None:
 
 
 def paths(config: TestConfig) -> list[str]:
-    return [file.path for file in discover(config).files]
+    return [file.path for file in discover(config, without_pytest).files]
 
 
 def test_every_test_file_below_the_working_directory_is_found(tmp_path: Path) -> None:

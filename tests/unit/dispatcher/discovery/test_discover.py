@@ -13,6 +13,7 @@ from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.model.plan import FileKind
 from passmuster.model.errors import ConfigurationError
+from tests.support.no_pytest import without_pytest
 
 
 def make(root: Path, *paths: str) -> None:
@@ -22,7 +23,9 @@ def make(root: Path, *paths: str) -> None:
 
 
 def found(root: Path, *, integration: bool = False, layout: Layout | None = None) -> Discovered:
-    return discover(TestConfig(root=root, include_integration=integration, layout=layout or Layout()))
+    return discover(
+        TestConfig(root=root, include_integration=integration, layout=layout or Layout()), without_pytest
+    )
 
 
 def paths(root: Path, *, integration: bool = False, layout: Layout | None = None) -> list[str]:
@@ -219,10 +222,10 @@ def test_a_file_carries_its_size_and_time(tmp_path: Path) -> None:
 
 def test_the_limit_cuts_the_list_and_the_total_is_kept(tmp_path: Path) -> None:
     make(tmp_path, "tests/test_a.py", "tests/test_b.py", "tests/test_c.py")
-    discovered = discover(TestConfig(root=tmp_path, limit=2))
+    discovered = discover(TestConfig(root=tmp_path, limit=2), without_pytest)
     assert [file.path for file in discovered.files] == ["tests/test_a.py", "tests/test_b.py"]
     assert discovered.total == 3
-    assert len(discover(TestConfig(root=tmp_path, limit=2, failed_only=True)).files) == 3
+    assert len(discover(TestConfig(root=tmp_path, limit=2, failed_only=True), without_pytest).files) == 3
 
 
 @pytest.mark.parametrize("workdir", ["gone", "file", "out"])
@@ -244,7 +247,7 @@ def test_a_relative_root_is_taken_from_the_current_directory(
 ) -> None:
     make(tmp_path, "tests/test_a.py")
     monkeypatch.chdir(tmp_path)
-    assert discover(TestConfig()).workdir == tmp_path
+    assert discover(TestConfig(), without_pytest).workdir == tmp_path
 
 
 NAMES = st.text(

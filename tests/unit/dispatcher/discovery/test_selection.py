@@ -12,6 +12,7 @@ from dispatcher.discovery.discover import discover
 from dispatcher.discovery.selected_tests import test_at as find_test_at
 from dispatcher.model.plan import FileKind
 from passmuster.model.errors import ConfigurationError
+from tests.support.no_pytest import without_pytest
 
 FILES = (
     "tests/test_a.py",
@@ -39,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 def selected(root: Path, *paths: str, cwd: Path | None = None, layout: Layout | None = None) -> list[str]:
     config = TestConfig(root=root, paths=paths, layout=layout or Layout())
-    return [file.path for file in discover(config, cwd=cwd).files]
+    return [file.path for file in discover(config, without_pytest, cwd=cwd).files]
 
 
 def problem(root: Path, *paths: str, cwd: Path | None = None) -> str:
@@ -85,7 +86,7 @@ def test_configured_patterns_hold_in_named_directories(root: Path) -> None:
 
 def test_named_integration_tests_are_marked_without_the_option(root: Path) -> None:
     config = TestConfig(root=root, paths=("tests/test_a.py", "test_integration"))
-    assert [(file.path, file.kind) for file in discover(config).files] == [
+    assert [(file.path, file.kind) for file in discover(config, without_pytest).files] == [
         ("test_integration/test_j.py", FileKind.INTEGRATION),
         ("tests/test_a.py", FileKind.UNIT),
     ]
@@ -171,6 +172,18 @@ def test_a_line_stands_for_the_innermost_test_around_it(tmp_path: Path, line: in
             find_test_at(file, line)
     else:
         assert find_test_at(file, line) == test
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["if x:\n    pass\nelse:", "try:\n    pass\nexcept A:", "for x in y:", "match x:\n  case 1:"],
+)
+def test_a_test_below_any_other_statement_is_found(tmp_path: Path, head: str) -> None:
+    file = tmp_path / "test_a.py"
+    text = f"{head}\n    def test_one():\n        pass\n"
+    file.write_text(text, encoding="utf-8")
+
+    assert find_test_at(file, text.count("\n")) == "test_one"
 
 
 def test_a_broken_link_is_called_one(root: Path) -> None:

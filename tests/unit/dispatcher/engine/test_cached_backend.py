@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished, TaskStarted
-from dispatcher.engine.journaled_backend import CachedBackend
+from dispatcher.engine.journaled_backend import JournaledBackend, cached_results
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
@@ -29,9 +30,19 @@ def task(path: str) -> TestTask:
     return TestTask(run_id="r", file_path=path)
 
 
+def cached_backend(inner: Inner, cached: set[str]) -> JournaledBackend:
+    """Return a backend for a run of three files, of which these are cached."""
+    files = (
+        PlannedFile(file=TestFile(path=path, label=path), task=task(path))
+        for path in ("a.py", "b.py", "c.py")
+    )
+    known = cached_results(RunPlan(run_id="r", files=tuple(files)), cached)
+    return JournaledBackend(cast(Backend, inner), known, None)
+
+
 def test_cached_files_pass_at_once_and_the_others_run() -> None:
     inner = Inner()
-    backend = CachedBackend(cast(Backend, inner), {"a.py", "c.py"})
+    backend = cached_backend(inner, {"a.py", "c.py"})
 
     backend.submit([task("a.py"), task("b.py"), task("c.py")], urgent=True)
 
@@ -53,6 +64,6 @@ def test_cached_files_pass_at_once_and_the_others_run() -> None:
 def test_without_other_files_nothing_is_submitted() -> None:
     inner = Inner()
 
-    CachedBackend(cast(Backend, inner), {"a.py"}).submit([task("a.py")])
+    cached_backend(inner, {"a.py"}).submit([task("a.py")])
 
     assert inner.submitted == []

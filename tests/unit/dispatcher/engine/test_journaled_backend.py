@@ -49,7 +49,7 @@ class FullDisk:
 
 def test_a_full_disk_loses_no_result_and_leaves_no_gap_in_the_journal() -> None:
     journal = FullDisk()
-    backend = JournaledBackend(cast(Backend, Ran("a", "b", "c")), journal, {})
+    backend = JournaledBackend(cast(Backend, Ran("a", "b", "c")), {}, journal)
 
     events = [event for _ in range(3) for event in backend.poll(1)]
 
@@ -73,7 +73,7 @@ def test_of_a_resumed_run_only_attempts_and_parts_without_a_result_run() -> None
     results = [TestResult.without_run(tasks[number], Status.FAIL, "") for number in (0, 2)]
     inner, journal = Ran("b"), FullDisk()
     backend = JournaledBackend(
-        cast(Backend, inner), journal, {(result.key, result.attempt): result for result in results}
+        cast(Backend, inner), {(result.key, result.attempt): result for result in results}, journal
     )
 
     backend.submit(tasks)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import TestFile
+from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.status import Isolation, Status
 
 FILE = TestFile(path="a.py", label="a.py", size_bytes=10, mtime_ns=20)

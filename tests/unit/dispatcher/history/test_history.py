@@ -14,6 +14,7 @@ import pytest
 
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import History
+from dispatcher.history.merge import read_outcomes
 from dispatcher.model.plan import TestFile
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -90,8 +91,8 @@ def test_outcomes_of_runs_are_stored(tmp_path: Path) -> None:
     history.record(a_file(), result(), run_id="r1")
     history.flush()
     history.record(a_file(), result(), run_id="r2")
-    assert history.load_outcomes("tests/test_a.py") == ((Status.FAIL, Status.PASS), (Status.PASS,))
-    assert history.load_outcomes("tests/unknown.py") == ()
+    outcomes = read_outcomes(history.load()["tests/test_a.py"].outcomes)
+    assert outcomes == ((Status.FAIL, Status.PASS), (Status.PASS,))
     history.close()
 
 
@@ -203,6 +204,26 @@ def test_a_file_that_breaks_while_a_run_is_under_way_costs_only_the_past(tmp_pat
     history.close()
 
 
+def test_a_new_file_that_is_broken_too_is_not_replaced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr("dispatcher.history.schema.write_rows", fail)
+    history = History(tmp_path)
+    for number in (1, 2):
+        history.record(a_file(), result(), run_id=f"r{number}")
+        history.flush()
+
+    assert history.load()["tests/test_a.py"].spawned.runs == 2
+    history.close()
+    assert [notice.split(":")[0] for notice in history.notices] == [
+        "the history of earlier runs could not be read and starts anew",
+        "the history of this run is not kept",
+    ]
+
+
 def test_a_row_that_makes_no_sense_is_a_broken_file(tmp_path: Path) -> None:
     put(tmp_path, "a")
     with sqlite3.connect(database(tmp_path)) as connection:
@@ -259,6 +280,7 @@ import resource, sys
 from pathlib import Path
 from dispatcher.model.plan import TestFile
 from dispatcher.history.history import History
+from dispatcher.history.merge import read_outcomes
 from dispatcher.history.file_history import FileHistory
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.history.history import History
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
+from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status, StopReason
 

@@ -37,7 +37,7 @@ def attempt(
     result = TestResult(
         file_path=FILE.path, status=status, duration=seconds, peak_bytes=peak, cpu_s=cpu_s, stop_reason=why
     )
-    return AttemptSample.of(FILE, result, run_id=run)
+    return AttemptSample(file=FILE, result=result, run_id=run)
 
 
 def after(*attempts: AttemptSample) -> FileHistory:
@@ -171,18 +171,19 @@ def test_a_file_is_unsteady_if_an_attempt_did_not_pass() -> None:
 
 @given(st.lists(attempts, max_size=60))
 def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSample]) -> None:
+    results = [one.result for one in history]
     row: FileHistory | None = None
     for one in history:
         row = merge_attempt(row, one)
     if row is None:
         return
-    peaks = [one.peak_bytes for one in history if one.peak_bytes is not None]
-    assert 0 <= row.spawned.duration_s <= max(one.duration_s for one in history)
+    peaks = [one.peak_bytes for one in results if one.peak_bytes is not None]
+    assert 0 <= row.spawned.duration_s <= max(one.duration for one in results)
     assert row.spawned.peak_bytes is None or min(peaks) <= row.spawned.peak_bytes <= max(peaks)
     assert len(row.outcomes) <= OUTCOME_RUNS * 5
     assert [run.statuses for run in read_earlier_runs(row)] == [*read_outcomes(row.outcomes)]
     assert row.measurements.count("|") <= row.outcomes.count("|")
-    judged = [one.status for one in history if not one.is_evicted]
+    judged = [one.status for one in results if not one.is_evicted]
     assert row.last_status is (judged[-1] if judged else Status.CANCELLED)
     assert [run[-1] for run in read_outcomes(row.outcomes)][-1:] == judged[-1:]
 
@@ -195,7 +196,7 @@ def some_tests(*failing: str, passing: tuple[str, ...] = (), status: Status = St
     )
     result = TestResult(file_path=FILE.path, status=status, cases=cases, runner=RunnerKind.PYTEST)
     chosen = replace(FILE, selection=TestSelection(tests=(*failing, *passing, "some")))
-    return AttemptSample.of(chosen, result, run_id="r9")
+    return AttemptSample(file=chosen, result=result, run_id="r9")
 
 
 def test_an_attempt_at_some_tests_changes_only_which_tests_fail() -> None:
@@ -229,7 +230,7 @@ def in_parts(*numbers: int, status: Status = Status.PASS, finding: Finding | Non
         peak_bytes=60,
         parts=part_runs,
     )
-    return AttemptSample.of(FILE, result, run_id="r2", finding=finding)
+    return AttemptSample(file=FILE, result=result, run_id="r2", finding=finding)
 
 
 def test_the_times_of_tests_are_those_of_the_last_pass_of_the_whole_file() -> None:
@@ -257,12 +258,9 @@ def test_some_parts_of_a_file_say_only_which_tests_fail() -> None:
 @pytest.mark.parametrize("finding", [Finding.FAILS_IN_PARTS, Finding.INDIVISIBLE])
 def test_a_file_is_indivisible_until_its_size_changes(finding: Finding) -> None:
     found = after(in_parts(1, 2, status=Status.FAIL, finding=finding))
-    touched = AttemptSample.of(
-        replace(FILE, mtime_ns=99), TestResult(file_path=FILE.path, status=Status.PASS), run_id="r3"
-    )
-    changed = AttemptSample.of(
-        replace(FILE, size_bytes=99), TestResult(file_path=FILE.path, status=Status.PASS), run_id="r3"
-    )
+    passed = TestResult(file_path=FILE.path, status=Status.PASS)
+    touched = AttemptSample(file=replace(FILE, mtime_ns=99), result=passed, run_id="r3")
+    changed = AttemptSample(file=replace(FILE, size_bytes=99), result=passed, run_id="r3")
 
     assert found.is_indivisible
     assert (merge_attempt(found, touched) or found).is_indivisible

@@ -78,6 +78,10 @@ def remove(name: str) -> Callable[[Path], object]:
     return lambda root: (root / name).unlink()
 
 
+def link(name: str) -> Callable[[Path], object]:
+    return lambda root: (root / name).symlink_to("elsewhere")
+
+
 def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
     record = record_of(root)
     (root / "package/a.py").touch()
@@ -85,6 +89,7 @@ def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
     write("readme.md")(root)
     write("package/unrelated.py")(root)
     write("tests/__pycache__/x.pyc")(root)
+    link("package/.#a.py")(root)  # An editor locks a file.
 
     assert reasons(root, candidate(record)) == ()
 
@@ -113,6 +118,8 @@ def test_a_file_whose_inputs_are_the_same_is_not_affected(root: Path) -> None:
         (write("tests/__init__.py"), "module tests/__init__ was missing and is .py"),
         (write("pyproject.toml"), "pyproject.toml is new"),
         (write("tests/pytest.ini"), "tests/pytest.ini is new"),
+        (link("data/current"), "the symbolic links in data changed"),
+        (link("current"), "the symbolic links in . changed"),
     ],
 )
 def test_each_change_of_an_input_is_a_reason(

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.insight.status_report import BrokerState, status_json, status_lines
+from passmuster.host.machine_claims import LivingClaims
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
@@ -58,7 +59,7 @@ def test_a_damaged_run_is_listed_with_the_others() -> None:
 
     assert lines[3] == "  r0: it is damaged "
     assert lines[4].startswith("  r1: since ")
-    assert json.loads(status_json(state(damaged)))["runs"][0]["damage"] == damaged.damage
+    assert json.loads(status_json(state(damaged), LivingClaims()))["runs"][0]["damage"] == damaged.damage
 
 
 def test_an_empty_broker_is_reported_as_empty() -> None:
@@ -79,7 +80,7 @@ def test_a_dispatcher_is_silent_once_a_lease_would_be_over(silent_s: float, word
     run = structs.replace(RUN, heartbeat_age_s=silent_s)
 
     assert f", dispatcher {word}" in status_lines(state(run))[3]
-    assert json.loads(status_json(state(run)))["runs"][0]["dispatcher"] == word
+    assert json.loads(status_json(state(run), LivingClaims()))["runs"][0]["dispatcher"] == word
 
 
 def test_what_came_from_the_wire_moves_no_cursor() -> None:
@@ -95,7 +96,7 @@ def test_what_came_from_the_wire_moves_no_cursor() -> None:
 
 
 def test_programs_get_the_same_on_one_line() -> None:
-    text = status_json(state(RUN, workers=(structs.replace(CARD, host="\udcff"),)))
+    text = status_json(state(RUN, workers=(structs.replace(CARD, host="\udcff"),)), LivingClaims())
 
     assert text.count(b"\n") == 1
     found = json.loads(text)

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.cli.plan import answer_for
+from dispatcher.cli.insight import make_plan_report
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import (
     LowerBoundKind,
-    MachineSpec,
     Prediction,
     alternatives,
     fill_in,
+    median_time,
     predict,
 )
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
@@ -24,7 +24,7 @@ from passmuster.model.task import TestTask
 from passmuster.model.test_selection import FilePart
 
 MIB = 1024**2
-MACHINE = MachineSpec(slots=2, budget_bytes=1000 * MIB, cpus=2)
+MACHINE = Capacity(slots=2, budget_bytes=1000 * MIB, total_bytes=1000 * MIB, limits=(), cpus=2)
 
 
 def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: int = 1) -> TestTask:
@@ -38,7 +38,7 @@ def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: in
 
 
 def predicted(
-    *tasks: TestTask, machine: MachineSpec = MACHINE, groups: Mapping[str, int] | None = None
+    *tasks: TestTask, machine: Capacity = MACHINE, groups: Mapping[str, int] | None = None
 ) -> Prediction:
     return predict(tasks, machine, groups=groups or {})
 
@@ -101,11 +101,12 @@ def test_a_file_of_unknown_processor_time_is_taken_to_use_one_throughout() -> No
 
 
 def test_files_that_never_ran_take_the_median() -> None:
-    filled = fill_in([task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)])
+    tasks = [task("a", 1.0), task("b", None), task("c", 5.0), task("d", 2.0)]
+    assumed_s = median_time(tasks)
 
-    assert filled is not None
-    assert [one.predicted_s for one in filled] == [1.0, 2.0, 5.0, 2.0]
-    assert fill_in([task("a", None)]) is None
+    assert assumed_s is not None
+    assert [one.predicted_s for one in fill_in(tasks, assumed_s)] == [1.0, 2.0, 5.0, 2.0]
+    assert median_time([task("a", None)]) is None
 
 
 def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> None:
@@ -164,7 +165,7 @@ def test_bounds_and_alternatives_are_printed_as_lines() -> None:
     ]
     unknown = task("tests/test_new.py", None)
 
-    lines = plan_lines(answer_for(plan_of(*tasks, unknown), CAPACITY))
+    lines = plan_lines(make_plan_report(plan_of(*tasks, unknown), CAPACITY))
 
     assert lines[:8] == [
         "17 test file(s) (2 at once): 22.0s, at most 2 MiB of 1000 MiB reserved",
@@ -191,13 +192,13 @@ def test_bounds_and_alternatives_are_printed_as_lines() -> None:
 
 
 def test_a_run_without_a_better_alternative_says_none_would_help() -> None:
-    lines = plan_lines(answer_for(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
+    lines = plan_lines(make_plan_report(plan_of(task("a", 9.0), task("b", 1.0)), CAPACITY))
 
     assert lines[-1] == "More machines would not help: a alone takes 9.0s."
 
 
 def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
-    answer = answer_for(plan_of(task("a", None)), CAPACITY)
+    answer = make_plan_report(plan_of(task("a", None)), CAPACITY)
 
     assert plan_lines(answer) == ["1 test file(s), of which none ever ran: nothing can be predicted"]
     assert answer == PlanReport(files=1, unknown=1)
@@ -208,7 +209,7 @@ def test_a_group_and_oversubscription_are_printed() -> None:
     tasks = [replace(task(name, 2.0), group="db") for name in "abc"]
     plan = plan_of(*tasks, groups=(("db", 1),))
 
-    lines = plan_lines(answer_for(plan, replace(CAPACITY, idle_cpus=2), nodes=2))
+    lines = plan_lines(make_plan_report(plan, replace(CAPACITY, idle_cpus=2), nodes=2))
 
     assert lines[0].startswith(
         "3 test file(s) on 2 machines like this one (2 at once, more while CPUs are idle):"

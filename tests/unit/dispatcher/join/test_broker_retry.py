@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import redis
 
-from dispatcher.join.liveness import AWAY_S, JUDGE_S
+from dispatcher.join.liveness import JUDGE_S
 from passmuster.model.errors import InfrastructureError
-from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
+from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S, OUTAGE_S
 from tests.unit.dispatcher.join.join_fakes import FakeTime, broker_retry
 
 
@@ -25,10 +25,10 @@ def broken_for(seconds: float, time: FakeTime) -> object:
 def test_a_call_is_retried_until_the_broker_answers() -> None:
     time = FakeTime()
 
-    assert broker_retry(time).call(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
+    assert broker_retry(time).call(broken_for(OUTAGE_S - 5, time)) == "there"  # type: ignore[arg-type]
 
     with pytest.raises(InfrastructureError, match="check that it is running"):
-        broker_retry(time).call(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
+        broker_retry(time).call(broken_for(OUTAGE_S + 5, time))  # type: ignore[arg-type]
 
 
 def test_a_leaving_member_does_not_retry() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.join.run_request import make_request, request_digest, request_mismatch
+from dispatcher.config.settings import BY_NAME
+from dispatcher.join.run_request import DECIDED_BY_LEADER, make_request, request_digest, request_mismatch
 from dispatcher.model.plan import TestFile
 
 FILES = [TestFile(path=f"tests/test_{name}.py", label=name) for name in "ab"]
@@ -26,6 +27,10 @@ def test_settings_of_one_machine_make_no_difference(tmp_path: Path) -> None:
 
     assert here == there
     assert request_mismatch(here, there, run="r", machine="m") is None
+
+
+def test_the_leader_decides_only_settings_that_exist() -> None:
+    assert BY_NAME.keys() >= DECIDED_BY_LEADER
 
 
 def test_a_difference_names_both_digests_and_both_values() -> None:

@@ -12,11 +12,12 @@ from dispatcher.discovery.discover import discover
 from dispatcher.migrate.discovery_check import compare
 from dispatcher.migrate.legacy_discovery import find_legacy_files
 from dispatcher.model.plan import TestFile
+from tests.support.no_pytest import without_pytest
 from tests.unit.dispatcher.migrate.migrated_project import migrate, write
 
 
 def find(config: TestConfig) -> tuple[TestFile, ...]:
-    return discover(config).files
+    return discover(config, without_pytest).files
 
 
 UNIT = {

@@ -179,7 +179,7 @@ def test_what_a_killed_process_left_can_be_rolled_back(
 ) -> None:
     write(tmp_path, {"a.md": b"./run_tests.sh", "b.md": b"./run_tests.sh"})
     before = tree(tmp_path)
-    for name in ("_undo", "_clear"):
+    for name in ("_undo", "clear_stages"):
         monkeypatch.setattr(changes_module, name, lambda *_: None)
     monkeypatch.setattr("dispatcher.migrate.migration_log._forget", lambda *_, **__: None)
     replace = Path.replace

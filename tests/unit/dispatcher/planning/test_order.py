@@ -7,8 +7,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.history.file_history import FileHistory, UsageStats
+from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import (
     CHANGED,
     FAILED_LAST_TIME,

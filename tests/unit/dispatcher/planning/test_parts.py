@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import FileGroup, Override, Split
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.history.test_times import TimedTest, write_tests
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.parts import balance, with_parts
 from dispatcher.planning.planner import make_plan
 from passmuster.model.status import Isolation, RunnerKind, Status

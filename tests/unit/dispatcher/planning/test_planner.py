@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.shard_option import Shard
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.isolation_policy import choose_verified
 from dispatcher.planning.planner import make_plan
 from passmuster.model.status import Isolation, RunnerKind, Status

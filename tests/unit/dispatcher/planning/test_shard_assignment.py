@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import FileHistory, UsageStats
+from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import MEMORY_MARGIN, order_files
 from dispatcher.planning.shard_assignment import assign_shards
 from dispatcher.planning.simulation import simulate_run

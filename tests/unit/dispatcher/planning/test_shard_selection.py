@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import SERIAL, Override
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.planner import make_plan
 from dispatcher.planning.shard_selection import ShardSelection, select_shard, split_digest
 from passmuster.host.capacity import Capacity

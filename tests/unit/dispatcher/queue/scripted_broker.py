@@ -8,17 +8,17 @@ from typing import Any
 from msgspec import structs
 
 from dispatcher.engine.backend import BackendEvent, BackendNotice
-from dispatcher.queue.backend import AWAY_S
 from dispatcher.queue.delivery_tracker import Message
 from dispatcher.queue.results import ResultDecoder
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
+from passmuster.wire.broker_keys import OUTAGE_S
 from passmuster.wire.broker_messages import Lease, StreamEntry, WorkerStatus
 from passmuster.wire.run_store import RunStore
 
 TIMEOUT_S = 60.0
-UNAVAILABLE = f"broker unavailable: gone; retrying for up to {AWAY_S:.0f} s"
+UNAVAILABLE = f"broker unavailable: gone; retrying for up to {OUTAGE_S:.0f} s"
 
 
 def worker_status(name: str, **changes: Any) -> WorkerStatus:

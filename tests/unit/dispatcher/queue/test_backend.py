@@ -8,13 +8,13 @@ import pytest
 from msgspec import structs
 
 from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
-from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, LOST_MESSAGE_S, TICK_S, QueueBackend
+from dispatcher.queue.backend import LAST_RESULTS_S, LOST_MESSAGE_S, TICK_S, QueueBackend
 from dispatcher.queue.delivery_tracker import MIN_PUBLISHED
 from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
+from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S, OUTAGE_S
 from passmuster.wire.broker_messages import Lease, RunningFileStatus, StreamEntry
 from tests.unit.dispatcher.queue.scripted_broker import (
     TIMEOUT_S,
@@ -286,7 +286,7 @@ def test_a_broker_that_stays_unavailable_is_reported_once(broker: Broker, backen
     with pytest.raises(
         InfrastructureError, match=r"the broker has been unavailable for 12\d s.*: gone; check"
     ):
-        backend.poll(AWAY_S + 1)
+        backend.poll(OUTAGE_S + 1)
     assert backend.poll(1) == ()
 
 
@@ -294,7 +294,7 @@ def test_a_broker_that_accepts_no_writes_is_unavailable(broker: Broker, backend:
     broker.is_full = True
     backend.submit([task("a")])
     assert notices(backend.poll(1)) == [UNAVAILABLE]
-    backend.poll(AWAY_S / 2)
+    backend.poll(OUTAGE_S / 2)
     broker.is_full = False
 
     assert notices(backend.poll(1)) == ["the broker is available again"]
@@ -302,7 +302,21 @@ def test_a_broker_that_accepts_no_writes_is_unavailable(broker: Broker, backend:
     broker.is_full = True
     assert notices(backend.poll(2 * TICK_S)) == [UNAVAILABLE]
     with pytest.raises(InfrastructureError, match="the broker has been unavailable"):
-        backend.poll(AWAY_S + 1)
+        backend.poll(OUTAGE_S + 1)
+
+
+def test_a_broker_that_returned_after_a_long_outage_fails_no_run(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    broker.is_unavailable = True
+    backend.submit([task("a")])
+    broker.pause(OUTAGE_S + 1)
+    assert notices(backend.poll(0)) == [UNAVAILABLE]
+
+    broker.is_unavailable = False
+
+    assert notices(backend.poll(1)) == ["the broker is available again"]
+    assert backend.poll(1) == ()
 
 
 def test_waiting_tasks_are_withdrawn_and_running_ones_are_not(broker: Broker, backend: QueueBackend) -> None:

@@ -13,7 +13,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_messages import StreamEntry, result_kind
-from passmuster.wire.codec import encode_result
+from passmuster.wire.codec import RESULT_CODEC
 from passmuster.wire.envelope import Envelope, pack_bytes
 from passmuster.wire.run_spec import REFUSED_KIND
 
@@ -25,7 +25,7 @@ OURS = Envelope("secret")
 def signed(
     result: TestResult, packed: str = "", *, envelope: Envelope = OURS, kind: str = result_kind("run")
 ) -> StreamEntry:
-    body = envelope.sign(kind, encode_result(result), packed)
+    body = envelope.sign(kind, RESULT_CODEC.encode(result), packed)
     return StreamEntry("1-0", "finished", "test_a.py", 101, "w1", body)
 
 

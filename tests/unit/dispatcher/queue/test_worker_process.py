@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import SETTINGS
-from dispatcher.queue.worker_process import worker_arguments
+from dispatcher.config.settings import BY_NAME
+from dispatcher.queue.worker_process import PASSED_ON, worker_arguments
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
 from passmuster.settings.argument_parser import read_record, strongest_values
@@ -39,10 +39,9 @@ def test_the_users_settings_reach_the_worker() -> None:
         Path("/project/sub"),
         "/bin/python",
     )
-    for row in SETTINGS:
-        if row.worker_option:
-            assert row.value_in(config) != row.fallback
-            assert getattr(found, row.target) == row.value_in(config)
+    for row in map(BY_NAME.__getitem__, PASSED_ON):
+        assert row.value_in(config) != row.fallback
+        assert getattr(found, row.target) == row.value_in(config)
 
 
 def test_a_size_reaches_the_worker_to_the_byte() -> None:

@@ -207,18 +207,39 @@ def test_another_system_than_linux_is_named(tmp_path: Path, runs_on: str, *, is_
     assert any("this is Linux" in text for text in found.differences) is is_named
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh", "bash -eo pipefail {0}", "/bin/bash", "${{ inputs.shell }}"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        *("bash", "sh", "bash -eo pipefail {0}", "/bin/bash", "${{ inputs.shell }}", "ksh -e {0}"),
+        *("mksh {0}", "/usr/bin/env bash {0}", "nix develop --command bash -e {0}", "busybox ash -e {0}"),
+        "micromamba-shell {0}",
+    ],
+)
 def test_a_shell_is_read(tmp_path: Path, shell: str) -> None:
     assert of_steps(tmp_path, f"- run: run-tests\n  shell: '{shell}'").commands
 
 
-def test_another_language_is_not_read_as_a_shells(tmp_path: Path) -> None:
-    steps = "- run: 'run-tests '' x'\n  name: Odd\n  shell: python\n- run: run-tests -q"
+@pytest.mark.parametrize("shell", ["python", "python3.12 {0}", "pwsh", "fish {0}", "perl {0}"])
+def test_another_language_is_not_read_as_a_shells(tmp_path: Path, shell: str) -> None:
+    steps = f"- run: 'run-tests '' x'\n  name: Odd\n  shell: '{shell}'\n- run: run-tests -q"
 
     found = of_steps(tmp_path, steps)
 
     assert [call.arguments for call in found.commands] == [("-q",)]
-    assert found.differences == ("step 'Odd' (shell: python)",)
+    assert found.differences == (f"step 'Odd' (shell: {shell})",)
+
+
+@pytest.mark.parametrize("command", ["python -m pytest", "python -mpytest -q", "coverage run -Im pytest"])
+def test_a_module_is_one_of_the_programs_that_must_be_installed(tmp_path: Path, command: str) -> None:
+    [found] = of_steps(tmp_path, f"- run: {command}").commands
+
+    assert "-m pytest" in found.programs
+
+
+def test_a_shell_that_an_action_makes_is_bash_here(tmp_path: Path) -> None:
+    [found] = of_steps(tmp_path, "- run: pytest\n  shell: micromamba-shell {0}").commands
+
+    assert " ".join(found.shell) == "bash --noprofile --norc -eo pipefail {0}"
 
 
 def test_values_that_are_no_texts_are_written_as_ci_writes_them(tmp_path: Path) -> None:
@@ -282,7 +303,16 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
         ("on: [workflow_call]\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("on: workflow_call\njobs: {a: {steps: []}}", None, "{} does not run the tests: expected "),
         ("jobs: {}", None, "{} does not run the tests: expected "),
-        ("jobs: [a]", None, "{}, jobs must be a mapping of names, got a list"),
+        (
+            "on: push\njobs: {a: {steps: [{run: pytest, shell: pwsh}, {uses: x/y@v1}]}}",
+            None,
+            (
+                "{} does not run the tests: expected a step that runs run-tests, pytest, tox, nox or another "
+                "test command; name the step with --step, such as one of a: step 1 (a script for pwsh); "
+                "a: step 2 (uses x/y@v1)"
+            ),
+        ),
+        ("jobs: {a: {steps: []}}", None, "{} does not run the tests: expected a step that runs run-tests, "),
         ("jobs: {a: run}", None, "{}, jobs, a must be a mapping of names, got 'run'"),
         ("jobs: {a: {steps: {run: x}}}", None, "{}, jobs, a, steps must be a list, got a mapping"),
         ("jobs: {a: {steps: [run]}}", None, "{}, jobs, a, steps, number 1 must be a mapping of names, "),
@@ -293,9 +323,23 @@ def test_of_several_jobs_the_one_that_is_named_is_taken(tmp_path: Path) -> None:
             None,
             "{}, jobs, a, steps, number 1: its script cannot be read (no closing quotation); put the ",
         ),
-        ("name: x", None, "{} (from --workflow) is not a workflow: it has no jobs"),
-        ("[1]", None, "{} (from --workflow) is not a workflow: it has no jobs"),
-        ("", None, "{} (from --workflow) is not a workflow: it has no jobs"),
+        (
+            'jobs: {a: {steps: [{run: "python -Impytest \'x"}]}}',
+            None,
+            "{}, jobs, a, steps, number 1: its script cannot be read (no closing quotation); put the ",
+        ),
+        *(
+            (
+                text,
+                None,
+                "{} (from --workflow) is not a workflow of GitHub Actions, which has jobs by name; for ",
+            )
+            for text in (
+                *("name: x", "[1]", "", "jobs: [a]", "stages: [test]\nunit: {script: [pytest]}"),
+                "version: 2.1\njobs: {test: {steps: [checkout, {run: pytest}]}}",
+                "jobs: [{job: Test, steps: [{script: pytest}]}]",
+            )
+        ),
         ("jobs: [", None, "{} (from --workflow) is not valid YAML: "),
         ("jobs: *a", None, "{} (from --workflow) is not valid YAML: found undefined alias 'a' (line 1)"),
         ("a: 1\na: 2", None, "{} (from --workflow) is not valid YAML: 'a' is given twice (line 1)"),

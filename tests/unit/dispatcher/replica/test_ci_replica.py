@@ -21,6 +21,7 @@ from dispatcher.replica.environment import (
     setup_ci_environment,
     this_machine,
 )
+from passmuster.host.host_resources import read_machine
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount
 
@@ -243,6 +244,10 @@ def test_this_machine_has_something() -> None:
 
     assert found.cpus
     assert found.memory_bytes > 0
+
+
+def test_this_machine_has_no_more_memory_than_its_container() -> None:
+    assert this_machine().memory_bytes == read_machine().total_bytes
 
 
 def test_the_command_reads_its_options_and_warns_of_others(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dispatcher.replica.job_run import JobRun
-from dispatcher.replica.script_run import require_programs
+from dispatcher.replica.script_run import ScriptRunner, require_programs
 from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from tests.unit.worker.workbench import is_alive, until
@@ -41,12 +41,14 @@ class Ran:
         scratch.mkdir(exist_ok=True)
         replica = Replica(job="test", commands=commands, **fields)  # type: ignore[arg-type]
         return JobRun(
-            replica,
-            run=self._run_own,
+            replica=replica,
+            run_tests=self._run_own,
             say=lambda tag, text: self.lines.append(f"{tag.name} {text}"),
-            root=self.project,
-            scratch=scratch,
-            variables={"PATH": os.environ["PATH"], "HOME": str(scratch), "LEVEL": "job"},
+            scripts=ScriptRunner(
+                root=self.project,
+                scratch=scratch,
+                variables={"PATH": os.environ["PATH"], "HOME": str(scratch), "LEVEL": "job"},
+            ),
             limits=("--jobs", "1"),
             environ={"PIP_INDEX_URL": "file:///nowhere", "PIP_USER": "1", "SECRET": "x"},
             is_dry=dry,

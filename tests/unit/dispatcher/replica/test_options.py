@@ -61,6 +61,10 @@ def test_what_is_unknown_is_left_out_with_its_option(words: tuple[str, ...]) -> 
     )
 
 
+def test_an_option_whose_value_may_be_left_out_does_not_take_the_next_word() -> None:
+    assert kept("--shuffle", "tests/?.py") == (("--shuffle",), (), ("tests/?.py",))
+
+
 def test_the_variables_of_such_options_are_known() -> None:
     assert {"PASSMUSTER_SHARD", "PASSMUSTER_BROKER_URL", "PASSMUSTER_RECORD"} <= OF_MANY_MACHINES
     assert "PASSMUSTER_JOBS" not in OF_MANY_MACHINES

@@ -9,7 +9,8 @@ import pytest
 from dispatcher.model.events import RunFinished
 from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.brief import BRIEF_LEVELS, MAX_LINES, brief_lines
-from dispatcher.reporters.failure_report import MAX_BLOCK_LINES, Hints, failed_file_lines
+from dispatcher.reporters.console.line_reporter import Hints
+from dispatcher.reporters.failure_report import MAX_BLOCK_LINES, failed_file_lines
 from dispatcher.reporters.failures import failures_of
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status

@@ -17,7 +17,7 @@ from dispatcher.model.events import (
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import FileAttempts, TestResults
-from dispatcher.reporters.metrics import METRICS, MetricsReporter
+from dispatcher.reporters.metrics import MetricsReporter
 from passmuster.model.executor import FileUsage, Usage, WorkerUsage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -108,10 +108,3 @@ def test_every_status_and_reason_exists_from_the_start(path: Path) -> None:
         assert f'attempts_total{{project="shop",status="{status}"}} 0.0' in text
     assert 'reruns_total{project="shop",reason="retry"} 0.0' in text
     assert "settled" not in text
-
-
-def test_names_follow_the_conventions_of_prometheus() -> None:
-    assert len({metric.name for metric in METRICS}) == len(METRICS)
-    for metric in METRICS:
-        assert metric.name.startswith("passmuster_run_")
-        assert metric.help.endswith(".")

@@ -11,6 +11,7 @@ import jsonschema
 import msgspec
 
 from dispatcher.model.events import RunEvent
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.run_document import DocumentReporter, RunDocument
 from passmuster.model.status import Status
 from tests.support.console_events import finished, once, started
@@ -19,12 +20,13 @@ from tests.unit.dispatcher.reporters.console.test_compact import CART, GOOD, a_r
 
 def document(events: Sequence[RunEvent]) -> dict[str, Any]:
     out = io.StringIO()
-    reporter = DocumentReporter(
-        out,
+    context = ConsoleContext(
+        stream=out,
+        warn_stream=io.StringIO(),
         rerun=lambda record: f"run-tests {record.file.label}",
         log=lambda run_id, record: f"runs/{run_id}/{record.file.path}.log",
-        warn_stream=io.StringIO(),
     )
+    reporter = DocumentReporter(context)
     for event in events:
         reporter.handle(event)
     reporter.close()

@@ -18,7 +18,9 @@ def environment(root: Path, **environ: str) -> str:
     return ProjectInputs(config, interpreter, environ, None, "").environment()
 
 
-@pytest.mark.parametrize("name", ["PYTEST_ADDOPTS", "PYTHONWARNINGS", "MINE"])
+@pytest.mark.parametrize(
+    "name", ["PYTEST_ADDOPTS", "PYTHONWARNINGS", "PYTHONINTMAXSTRDIGITS", "TZ", "LC_ALL", "MINE"]
+)
 def test_a_variable_that_changes_how_tests_run_makes_another_environment(tmp_path: Path, name: str) -> None:
     assert environment(tmp_path, **{name: "error"}) != environment(tmp_path)
 

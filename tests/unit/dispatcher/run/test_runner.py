@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def runner_of(root: Path, target: ScriptedTarget | None = None, **changes: object) -> TestRunner:
+def runner_of(
+    root: Path,
+    target: ScriptedTarget | None = None,
+    environ: Mapping[str, str] = {"A": "1"},
+    **changes: object,
+) -> TestRunner:
     config = TestConfig(root=root, python=sys.executable)
     config = structs.replace(config, **changes)
-    return TestRunner(config, target=target or ScriptedTarget(), environ={"A": "1"}, cwd=root)
+    return TestRunner(config, target=target or ScriptedTarget(), environ=environ, cwd=root)
 
 
 def test_the_files_that_are_discovered_are_those_that_run(root: Path) -> None:
@@ -56,6 +62,18 @@ def test_the_backend_gets_the_request_and_is_closed_after_the_run(root: Path) ->
     assert (dict(request.environ), request.coverage_dir) == ({"A": "1"}, None)
     assert request.cache_tag == sys.implementation.cache_tag
     assert backend.closed == 1
+
+
+def test_tests_do_not_see_the_variables_that_configure_the_run_that_they_belong_to(root: Path) -> None:
+    target = ScriptedTarget()
+    own = ("METRICS", "METRICS_FILE", "JUNIT_XML", "ROOT", "OVERCOMMIT", "BROKER_URL", "SECRET")
+    others = {"TEST_TIMEOUT": "60", "PASSMUSTER_OF_THE_PROJECT": "1"}
+    environ = {f"PASSMUSTER_{name}": "x" for name in own} | others
+
+    runner_of(root, target, environ).run_tests()
+
+    [request] = target.requests
+    assert request.environ == others
 
 
 def test_reporters_get_the_events_and_are_closed_once_each(root: Path) -> None:
@@ -186,7 +204,8 @@ def test_explain_preload_asks_the_target_and_runs_nothing(root: Path) -> None:
 
 def test_cpu_time_from_before_a_run_is_not_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([100.0, 103.0, 110.0, 112.0, 112.0])
-    monkeypatch.setattr("dispatcher.run.runner.run_cpu_s", lambda: next(seconds))
+    for module in ("prepare", "runner"):
+        monkeypatch.setattr(f"dispatcher.run.{module}.run_cpu_s", lambda: next(seconds))
 
     runner = runner_of(root)
     own_s = [runner.run_tests().own_cpu_s for _ in range(2)]

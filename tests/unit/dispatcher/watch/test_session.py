@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.model import TestConfig
+from dispatcher.run.inputs import ProjectInputs
 from dispatcher.run.runner import TestRunner
 from dispatcher.watch.events import Key
 from dispatcher.watch.session import WatchContext, WatchSession
@@ -122,7 +123,7 @@ def test_a_change_of_the_packages_replaces_the_servers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages = ["before"]
-    monkeypatch.setattr(TestRunner, "environment", property(lambda _: packages[0]))
+    monkeypatch.setattr(ProjectInputs, "environment", lambda _: packages[0])
 
     def user() -> None:
         assert watched.target.discarded == 0

@@ -10,10 +10,22 @@ from passmuster.host.capacity import (
     ceiling_bytes,
     file_memory_of,
     machine_bytes,
+    machine_capacity,
     resolve_budget,
     resolve_limit,
 )
+from passmuster.host.host_resources import AvailableResources
 from passmuster.model.units import Amount
+
+MACHINE = AvailableResources(
+    cpus=4,
+    cpus_source="affinity",
+    total_bytes=8 * GIB,
+    total_source="RAM",
+    available_bytes=6 * GIB,
+    available_source="RAM",
+)
+DEFAULT_BUDGET = "memory budget: 4 GiB (the default of 4 GiB)"
 
 
 @pytest.mark.parametrize(
@@ -98,3 +110,32 @@ def test_the_budget_of_the_machine_is_never_more_than_it_can_give(
     amount: Amount | None, expected: int
 ) -> None:
     assert machine_bytes(amount, can_give_bytes=1000) == expected
+
+
+@pytest.mark.parametrize(
+    ("slots", "inside_bytes", "limits"),
+    [
+        (
+            None,
+            None,
+            ["slots: 4 (4 CPUs (affinity), 8 GiB (RAM))", DEFAULT_BUDGET],
+        ),
+        (7, None, ["slots: 7 (asked for)", DEFAULT_BUDGET]),
+        (
+            None,
+            GIB,
+            [
+                "slots: 1 (inside a test of another run)",
+                "memory budget: 819 MiB (80% of what the test may use that started this run)",
+            ],
+        ),
+        (2, 100 * GIB, ["slots: 2 (asked for)", DEFAULT_BUDGET]),
+    ],
+)
+def test_the_capacity_of_a_machine_names_the_source_of_each_limit(
+    slots: int | None, inside_bytes: int | None, limits: list[str]
+) -> None:
+    capacity = machine_capacity(MACHINE, slots=slots, budget=None, inside_bytes=inside_bytes)
+
+    assert [f"{limit.name}: {limit.value} ({limit.source})" for limit in capacity.limits] == limits
+    assert (capacity.cpus, capacity.idle_cpus, capacity.total_bytes) == (4, None, 8 * GIB)

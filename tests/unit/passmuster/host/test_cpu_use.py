@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, run_cpu_s, tree_cpu_s, usable_cpus
+from passmuster.host.cpu_use import WINDOW_S, CpuMeter, machine_cpu_s, run_cpu_s, tree_cpu_s
+from passmuster.host.host_resources import usable_cpus
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

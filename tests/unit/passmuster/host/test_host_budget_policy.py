@@ -13,9 +13,7 @@ from msgspec.structs import replace
 
 from passmuster.host.host_budget_policy import (
     FIRST_FILE_BYTES,
-    BudgetRequest,
     FileNeed,
-    HeldResources,
     SharedResources,
     Shortage,
     fair_level,
@@ -24,6 +22,7 @@ from passmuster.host.host_budget_policy import (
     further_bytes,
     surplus_bytes,
 )
+from passmuster.host.machine_claims import RunClaim
 
 GIB = 1024**3
 SMALL = FIRST_FILE_BYTES / GIB
@@ -43,29 +42,29 @@ def _claim(
     is_nice: bool = False,
     budget: float = 100,
     slots: int = 8,
-) -> BudgetRequest:
+) -> RunClaim:
     """A run with so many files, which reserve and use so much; `wants`: the GiB that it waits for."""
-    return BudgetRequest(
+    return RunClaim(
         run=run,
+        pid=1,
         busy_since_s=busy_since_s,
         budget_bytes=int(budget * GIB),
         slots=slots,
-        is_nice=is_nice,
-        held=HeldResources(
-            files=files,
-            reserved_bytes=int(gib * GIB),
-            firm_bytes=int((gib if firm is None else firm) * GIB),
-            used_bytes=int((gib if used is None else used) * GIB),
-            cpus=float(files) if cpus is None else cpus,
-        ),
-        wanted=None if wants is None else FileNeed(memory_bytes=int(wants * GIB)),
+        nice=is_nice,
+        files=files,
+        reserved_bytes=int(gib * GIB),
+        firm_bytes=int((gib if firm is None else firm) * GIB),
+        used_bytes=int((gib if used is None else used) * GIB),
+        cpus=float(files) if cpus is None else cpus,
+        waits_for="" if wants is None else "memory",
+        wanted_bytes=int((wants or 0) * GIB),
         waiting_since_s=since_s,
     )
 
 
 def _lack(
-    own: BudgetRequest,
-    *others: BudgetRequest,
+    own: RunClaim,
+    *others: RunClaim,
     need: float,
     memory: float = 16,
     cpus: int | None = None,
@@ -147,7 +146,7 @@ def test_where_the_shares_leave_a_processor_over_the_run_that_waited_longest_get
 def test_a_nice_run_leaves_everything_that_another_waits_for_to_it() -> None:
     nice, other = _claim("a", 1, 1, is_nice=True), _claim("b", 6, 12, wants=1)
     assert _lack(nice, other, need=1, cpus=16) is Shortage.MEMORY
-    assert _lack(nice, replace(other, wanted=None), need=1, cpus=16) is None
+    assert _lack(nice, replace(other, waits_for=""), need=1, cpus=16) is None
     assert _lack(_claim("b", 6, 12), _claim("a", 1, 1, wants=1, is_nice=True), need=1, cpus=16) is None
 
 
@@ -161,7 +160,7 @@ def test_what_is_left_for_a_run() -> None:
     assert further_bytes(_claim("a", 1, 12), arena) == 0
 
 
-def _surplus(*runs: BudgetRequest) -> list[float]:
+def _surplus(*runs: RunClaim) -> list[float]:
     """Return by how many GiB each run must reduce what its files use, of 16 GiB that they may use."""
     found = []
     for own in runs:
@@ -199,12 +198,12 @@ def test_all_runs_together_make_enough_room_and_one_always_keeps_a_file(
     runs = [
         _claim(str(n), count, size if count else 0, busy_since_s=n) for n, (count, size) in enumerate(files)
     ]
-    surplus, used = _surplus(*runs), [run.held.used_bytes / GIB for run in runs]
+    surplus, used = _surplus(*runs), [run.used_bytes / GIB for run in runs]
     left = sum(used) - sum(surplus)
-    oldest = next((number for number, run in enumerate(runs) if run.held.files), None)
+    oldest = next((number for number, run in enumerate(runs) if run.files), None)
     if oldest is not None:
-        assert surplus[oldest] <= used[oldest] * (runs[oldest].held.files - 1) / runs[oldest].held.files + 0.5
-        assert left <= 0.95 * 16 + 0.5 or left <= used[oldest] / runs[oldest].held.files + 0.5
+        assert surplus[oldest] <= used[oldest] * (runs[oldest].files - 1) / runs[oldest].files + 0.5
+        assert left <= 0.95 * 16 + 0.5 or left <= used[oldest] / runs[oldest].files + 0.5
 
 
 def test_a_first_file_that_was_evicted_waits_until_the_memory_is_free() -> None:
@@ -232,22 +231,24 @@ MEMORY = 100 * FIRST_FILE_BYTES // 8
 class _Run:
     """A simulated run: what its files need in parts of the memory, and until when each one runs."""
 
-    claim: BudgetRequest
+    claim: RunClaim
     waiting: list[tuple[int, int]]
     running: list[tuple[int, int]] = field(default_factory=list)
 
-    def start_one(self, others: list[BudgetRequest], *, now: int, cpus: int | None) -> bool:
+    def start_one(self, others: list[RunClaim], *, now: int, cpus: int | None) -> bool:
         parts, length = self.waiting[0]
         need = FileNeed(memory_bytes=parts * MEMORY // 100)
         if find_shortage(
             self.claim, need, SharedResources(others=tuple(others), memory_bytes=MEMORY, cpus=cpus)
         ):
-            since_s = self.claim.waiting_since_s if self.claim.wanted else now
-            self.claim = replace(self.claim, wanted=need, waiting_since_s=since_s)
+            since_s = self.claim.waiting_since_s if self.claim.waits_for else now
+            self.claim = replace(
+                self.claim, waits_for="memory", wanted_bytes=need.memory_bytes, waiting_since_s=since_s
+            )
             return False
         self.waiting.pop(0)
         self.running.append((now + length, parts))
-        self.claim = replace(self.claim, wanted=None)
+        self.claim = replace(self.claim, waits_for="")
         self._count()
         return True
 
@@ -258,14 +259,14 @@ class _Run:
     def _count(self) -> None:
         held_bytes = sum(parts for _, parts in self.running) * MEMORY // 100
         files = len(self.running)
-        held = HeldResources(
+        self.claim = replace(
+            self.claim,
             files=files,
             reserved_bytes=held_bytes,
             firm_bytes=held_bytes,
             used_bytes=held_bytes,
             cpus=float(files),
         )
-        self.claim = replace(self.claim, held=held)
 
 
 def _step(runs: list[_Run], order: list[_Run], *, now: int, cpus: int | None) -> None:
@@ -278,10 +279,10 @@ def _step(runs: list[_Run], order: list[_Run], *, now: int, cpus: int | None) ->
             further = bool(run.running)
             if not run.start_one(others, now=now, cpus=cpus):
                 break
-            reserved = run.claim.held.reserved_bytes + sum(other.held.reserved_bytes for other in others)
+            reserved = run.claim.reserved_bytes + sum(other.reserved_bytes for other in others)
             assert not further or reserved <= MEMORY
-            busy = run.claim.held.cpus + sum(other.held.cpus for other in others)
-            is_alone = not any(other.held.files or other.wanted for other in others)
+            busy = run.claim.cpus + sum(other.cpus for other in others)
+            is_alone = not any(other.files or other.waits_for for other in others)
             assert not further or is_alone or cpus is None or busy <= cpus
 
 

@@ -41,6 +41,7 @@ def start(
     home: Path,
     code: str = "",
     *,
+    before: str = "",
     arguments: Sequence[str] = (),
     variables: Sequence[tuple[str, str]] = (),
     flags: Sequence[str] = (),
@@ -48,7 +49,7 @@ def start(
     """Run a script of `home` that begins with `ensure_environment`, as `run_tests.py` does."""
     script = home / "start.py"
     script.write_text(
-        "import os, sys\n"
+        f"import os, sys\n{before}"
         "from passmuster.launch.bootstrap import ensure_environment\n"
         "ensure_environment(home=os.path.dirname(os.path.abspath(__file__)))\n" + code
     )
@@ -121,23 +122,32 @@ def test_a_start_loads_no_module_that_a_bare_interpreter_would_not(tmp_path: Pat
     }, extra
 
 
-def test_an_environment_of_another_python_takes_over_with_all_arguments(tmp_path: Path) -> None:
+OLD_PYTHON = "sys.version_info = (3, 6, 0)\ndel sys.orig_argv\n"
+
+
+@pytest.mark.parametrize(("before", "flags"), [("", ["-B"]), (OLD_PYTHON, [])], ids=["another", "too old"])
+def test_an_environment_of_another_python_takes_over_with_all_arguments(
+    tmp_path: Path, before: str, flags: list[str]
+) -> None:
     home = ready_home(tmp_path / "home", tag="cpython-399")
     interpreter = home / ".venv" / "bin" / "python"
     interpreter.parent.mkdir()
     interpreter.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
     interpreter.chmod(0o755)
 
-    done = start(home, arguments=["--name", "two words"], flags=["-B"])
+    done = start(home, before=before, arguments=["--name", "two words"], flags=flags)
 
-    assert done.stdout.splitlines() == [
-        "-X",
-        "passmuster_restarted",
-        "-B",
-        str(home / "start.py"),
-        "--name",
-        "two words",
-    ]
+    words = ["-X", "passmuster_restarted", *flags, str(home / "start.py"), "--name", "two words"]
+    assert done.stdout.splitlines() == words, done.stderr
+
+
+def test_an_old_python_creates_no_environment(tmp_path: Path) -> None:
+    home = ready_home(tmp_path / "home", tag="cpython-399")
+
+    done = start(home, before=OLD_PYTHON)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Python 3.11 or later is needed" in done.stderr
 
 
 def test_an_interpreter_that_is_not_what_its_environment_says_does_not_restart_for_ever(

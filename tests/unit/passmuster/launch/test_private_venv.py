@@ -246,7 +246,8 @@ def test_a_python_without_venv_and_pip_gets_the_package_that_has_them(
 
     line = line_of_failure(home, FakeCommands(home=home, failures={"venv": broken, "pip": no_pip}), capsys)
 
-    assert "apt install python3-venv" in line
+    version = "{}.{}".format(*sys.version_info[:2])
+    assert f"apt install python{version}-venv) and start again" in line
     assert environment.base_python() in line
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from passmuster.metrics import exporter as module
-from passmuster.metrics.exporter import Exporter, Metric, MetricValues
+from passmuster.metrics.exporter import Exporter, MetricValues
 from passmuster.metrics.options import LISTEN, ListenAddress
+from passmuster.metrics.table import RUN, WORKER, Metric, MetricTable
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 
-SLOTS = Metric(name="x_slots", help="Slots.")
-ENDED = Metric(name="x_ended_total", help="Ended.", label="status")
+SLOTS = Metric(name="slots", help="Slots.")
+ENDED = Metric(name="ended_total", help="Ended.", label="status", label_values=("PASS", "FAIL"))
+TABLE = MetricTable(prefix="x", label="project", metrics=(SLOTS, ENDED))
 ANY_PORT = ListenAddress(host="127.0.0.1", port=0)
 
 Open = Callable[..., Exporter]
@@ -25,7 +27,7 @@ Open = Callable[..., Exporter]
 
 @pytest.fixture
 def values() -> MetricValues:
-    return MetricValues((SLOTS, ENDED), {"project": 'a "shop"\n\udcff'})
+    return MetricValues(TABLE, 'a "shop"\n\udcff')
 
 
 @pytest.fixture
@@ -51,7 +53,6 @@ def test_metrics_are_served_and_read_anew_for_each_request(values: MetricValues,
     exporter = export(ANY_PORT, refresh=lambda: values.add(SLOTS, 1))
     values.add(ENDED, 2, "PASS")
     values.add(ENDED, 0.5, "PASS")
-    values.set(ENDED, 0, "FAIL")
 
     first, second = served(exporter), served(exporter)
 
@@ -189,3 +190,11 @@ def test_addresses_are_read(text: str, address: str) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a port up to 65535, or ADDRESS:PORT"):
         LISTEN.read(text)
+
+
+@pytest.mark.parametrize("table", [RUN, WORKER], ids=lambda table: table.label)
+def test_names_follow_the_conventions_of_prometheus(table: MetricTable) -> None:
+    assert len({metric.name for metric in table.metrics}) == len(table.metrics)
+    for metric in table.metrics:
+        assert re.fullmatch(r"passmuster_(run|worker)_[a-z_]+", table.full_name(metric))
+        assert metric.help.endswith(".")

@@ -23,7 +23,7 @@ from passmuster.source.manifest import (
     pack_content,
     unpack_content,
 )
-from passmuster.wire.codec import encode
+from passmuster.wire.codec import TextCodec
 
 DIGEST = hashlib.sha256(b"content").hexdigest()
 
@@ -39,7 +39,7 @@ def link(path: str, target: str) -> TreeEntry:
 
 def decoded(*entries: TreeEntry) -> TreeManifest:
     """Decode what somebody wrote who did not check it."""
-    text = encode(TreeManifest(entries=entries), what="it", max_chars=1 << 26)
+    text = TextCodec(TreeManifest, "it", 1 << 26).encode(TreeManifest(entries=entries))
     return decode_manifest(text.encode("ascii"))
 
 

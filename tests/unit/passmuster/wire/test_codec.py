@@ -14,11 +14,9 @@ from passmuster.model.task import TestTask
 from passmuster.wire.codec import (
     MAX_RESULT_CHARS,
     MAX_TASK_CHARS,
+    RESULT_CODEC,
+    TASK_CODEC,
     CodecError,
-    decode_result,
-    decode_task,
-    encode_result,
-    encode_task,
 )
 from tests.support.sent_records import NOT_FINITE, json_values, results, tasks
 
@@ -27,30 +25,30 @@ TASK = TestTask(run_id="r", file_path="tests/test_a.py")
 
 def changed(**changes: object) -> str:
     """Return a task's text with other values."""
-    return json.dumps({**json.loads(encode_task(TASK)), **changes})
+    return json.dumps({**json.loads(TASK_CODEC.encode(TASK)), **changes})
 
 
 @given(tasks)
 def test_a_task_comes_back_the_same(task: TestTask) -> None:
-    assert decode_task(encode_task(task)) == task
+    assert TASK_CODEC.decode(TASK_CODEC.encode(task)) == task
 
 
 @given(results)
 def test_a_result_comes_back_the_same(result: TestResult) -> None:
-    assert decode_result(encode_result(result)) == result
+    assert RESULT_CODEC.decode(RESULT_CODEC.encode(result)) == result
 
 
 def test_a_file_name_that_is_not_utf_8_is_preserved() -> None:
     task = TestTask(run_id="r", file_path="a\udcff.py")
 
-    assert encode_task(task).isascii()
-    assert decode_task(encode_task(task)) == task
+    assert TASK_CODEC.encode(task).isascii()
+    assert TASK_CODEC.decode(TASK_CODEC.encode(task)) == task
 
 
 @given(json_values)
 def test_any_other_json_raises_a_codec_error(value: object) -> None:
     with pytest.raises(CodecError):
-        decode_task(json.dumps(value))
+        TASK_CODEC.decode(json.dumps(value))
 
 
 @pytest.mark.parametrize(
@@ -82,54 +80,52 @@ def test_any_other_json_raises_a_codec_error(value: object) -> None:
 )
 def test_the_error_names_what_is_wrong_with_a_task(changes: dict[str, object], named: str) -> None:
     with pytest.raises(CodecError) as caught:
-        decode_task(changed(**changes))
+        TASK_CODEC.decode(changed(**changes))
 
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_key_is_named() -> None:
-    fields = json.loads(encode_task(TASK))
+    fields = json.loads(TASK_CODEC.encode(TASK))
     del fields["group"]
 
     with pytest.raises(CodecError, match="lacks the key 'group'"):
-        decode_task(json.dumps(fields))
+        TASK_CODEC.decode(json.dumps(fields))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '{"a":1,"a":2}', "NaN", "[1e999]"])
 def test_invalid_json_is_rejected(text: str) -> None:
     with pytest.raises(CodecError):
-        decode_task(text)
+        TASK_CODEC.decode(text)
 
 
 @pytest.mark.parametrize("number", NOT_FINITE)
 def test_nan_and_infinity_are_neither_sent_nor_accepted(number: float) -> None:
     with pytest.raises(CodecError):
-        encode_task(TestTask(run_id="r", file_path="a.py", predicted_s=number))
+        TASK_CODEC.encode(TestTask(run_id="r", file_path="a.py", predicted_s=number))
     with pytest.raises(CodecError):
-        decode_task(changed(predicted_s=number))
+        TASK_CODEC.decode(changed(predicted_s=number))
 
 
 def test_a_number_too_large_for_a_float_is_rejected() -> None:
     with pytest.raises(CodecError, match="a finite number"):
-        decode_task(changed(predicted_s=1.5).replace("1.5", "1e999"))
+        TASK_CODEC.decode(changed(predicted_s=1.5).replace("1.5", "1e999"))
 
 
 def test_a_path_that_the_receiver_would_reject_is_not_sent() -> None:
     with pytest.raises(CodecError, match="is absolute"):
-        encode_task(TestTask(run_id="r", file_path="/a.py"))
+        TASK_CODEC.encode(TestTask(run_id="r", file_path="/a.py"))
     with pytest.raises(CodecError, match="is absolute"):
-        encode_result(TestResult(file_path="/a.py", status=Status.PASS))
+        RESULT_CODEC.encode(TestResult(file_path="/a.py", status=Status.PASS))
 
 
-@pytest.mark.parametrize(
-    ("decode", "most"), [(decode_task, MAX_TASK_CHARS), (decode_result, MAX_RESULT_CHARS)]
-)
-def test_a_text_that_is_too_long_is_not_parsed(decode: Any, most: int) -> None:
+@pytest.mark.parametrize(("codec", "most"), [(TASK_CODEC, MAX_TASK_CHARS), (RESULT_CODEC, MAX_RESULT_CHARS)])
+def test_a_text_that_is_too_long_is_not_parsed(codec: Any, most: int) -> None:
     with pytest.raises(CodecError, match=f"at most {most}"):
-        decode(" " * (most + 1))
+        codec.decode(" " * (most + 1))
 
 
 def test_a_task_that_is_too_long_is_not_sent() -> None:
     with pytest.raises(CodecError, match="at most"):
-        encode_task(TestTask(run_id="r", file_path="a.py", group="g" * MAX_TASK_CHARS))
+        TASK_CODEC.encode(TestTask(run_id="r", file_path="a.py", group="g" * MAX_TASK_CHARS))

@@ -33,7 +33,7 @@ def test_a_run_is_answered_with_the_secret_that_it_came_with() -> None:
 
     assert new.verify("result", both.sign("result", "a", run_id="r")) == ("a",)
     assert old.verify("result", both.sign("result", "a", run_id="another")) == ("a",)
-    both.forget_run("r")
+    both.answer_run("r", old.sign("terms", "a"))
     assert old.verify("result", both.sign("result", "a", run_id="r")) == ("a",)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from passmuster.wire.codec import CodecError
-from passmuster.wire.run_spec import RunSpec, decode_run_spec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, RunSpec
 
 TERMS = RunSpec(
     run_id="r1",
@@ -19,7 +19,7 @@ TERMS = RunSpec(
 
 
 def test_a_spec_is_decoded_unchanged() -> None:
-    assert decode_run_spec(encode_run_spec(TERMS)) == TERMS
+    assert SPEC_CODEC.decode(SPEC_CODEC.encode(TERMS)) == TERMS
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_a_spec_is_decoded_unchanged() -> None:
     ],
 )
 def test_the_error_names_what_is_wrong_with_a_spec(old: str, new: str, complaint: str) -> None:
-    text = encode_run_spec(TERMS)
+    text = SPEC_CODEC.encode(TERMS)
     assert old in text
 
     with pytest.raises(CodecError, match=f"the run's spec.*{complaint}"):
-        decode_run_spec(text.replace(old, new))
+        SPEC_CODEC.decode(text.replace(old, new))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.host.cpu_use import CpuMeter, usable_cpus
+from passmuster.host.cpu_use import CpuMeter
+from passmuster.host.host_resources import usable_cpus
 from worker.budget.cpu_watch import ASKED_S, CpuWatch, load_of
 
 TICKS = os.sysconf("SC_CLK_TCK")

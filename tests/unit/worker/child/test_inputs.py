@@ -139,6 +139,7 @@ def test_a_file_is_recorded_however_it_is_named(bench: ChildBench) -> None:
         *("test_it.py", "linked.txt", "moved.txt", "kept.txt", "data base.txt", "above.txt"),
         *("real/beside.txt", str(library)),
     }
+    assert str(library.parent) in inputs.path  # Another module there could hide one that comes later.
     assert set(inputs.listed) == {
         *(Listing("apps", "*"), Listing("apps", "*/app.json"), Listing("apps/one", "*")),
     }
@@ -186,6 +187,22 @@ def test_the_names_of_a_projects_folders_do_not_hide_its_files(tmp_path: Path) -
             "below a descriptor",
         ),
         (
+            (
+                "import os; open('same.txt').close(); "
+                "os.open('same.txt', os.O_RDONLY, dir_fd=os.open('folder', os.O_RDONLY))"
+            ),
+            "below a descriptor",
+        ),
+        (
+            (
+                "import os, tempfile; folder = os.open('folder', os.O_RDONLY); "
+                "os.chdir(tempfile.mkdtemp()); os.open('same.txt', os.O_RDONLY, dir_fd=folder)"
+            ),
+            "below a descriptor",
+        ),
+        ("import subprocess; subprocess.run(['./file'], check=True)", "starts a program"),
+        ("import subprocess; subprocess.run(['uname'], check=True)", "starts a program"),
+        (
             "import os, tempfile; os.symlink(os.getcwd(), tempfile.mkdtemp() + '/link')",
             "links or moves a folder",
         ),
@@ -195,6 +212,8 @@ def test_reads_of_other_processes_make_the_record_unsure(
     bench: ChildBench, statement: str, reason: str
 ) -> None:
     bench.write("same.txt", "")
+    bench.write("folder/same.txt", "")
+    bench.write("file", "#!/bin/sh\n").chmod(0o755)
     bench.write("script.py", f"{statement}\nif __name__ == '__main__': pass\n")
 
     inputs = recorded(bench, "script.py")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from msgspec import structs
 
 from passmuster.model.status import StopReason
 from tests.unit.worker.forkserver.own_project import NAMES, SLOW, Project
@@ -88,6 +89,39 @@ def test_a_server_with_a_changed_module_is_replaced(runs: Runs) -> None:
     with runs.run():
         runs.start_servers()
     assert runs.loaders(NAMES[0]) == {"a server"}
+
+
+READS = """
+from pathlib import Path
+HERE = Path(__file__).parent
+PRICE = (HERE / "price.txt").read_text()
+PLUGINS = sorted(each.name for each in (HERE / "plugins").iterdir())
+try:
+    PRICE = (HERE / "local.txt").read_text()
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("written", ["price.txt", "plugins/new.txt", "local.txt"])
+def test_a_server_is_replaced_if_what_its_modules_have_read_changes(project: Project, written: str) -> None:
+    for name, text in {"price.txt": "1", "plugins/old.txt": "", "cart.py": SLOW + READS}.items():
+        project.write(f"shop/{name}", text)
+    project.settings = structs.replace(project.settings, records_inputs=True)
+    runs = Runs(project)
+    try:
+        runs.start_servers()
+        assert runs.loaders(NAMES[0]) == {"a server"}
+        pids = runs.pids()
+        project.write(f"shop/{written}", "2")
+
+        assert runs.loaders(NAMES[0]) == {"a server"}
+        replaced = runs.pids()
+        assert replaced != pids
+        assert runs.loaders(NAMES[0]) == {"a server"}
+        assert runs.pids() == replaced
+    finally:
+        runs.servers.stop()
 
 
 def test_a_stopped_run_does_not_stop_the_servers_of_the_next(runs: Runs) -> None:

@@ -15,7 +15,7 @@ from passmuster.model.status import RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask
 from passmuster.model.version import VERSION
 from passmuster.wire.broker_messages import ClaimReply, RenewReply, WorkerStatus, result_kind
-from passmuster.wire.codec import decode_result, encode_task
+from passmuster.wire.codec import RESULT_CODEC, TASK_CODEC
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_spec import RunSpec
 from passmuster.wire.run_store import RunStore
@@ -219,11 +219,11 @@ class ScriptedWorker:
 
     def message(self, task: TestTask, delivery: int = 101) -> str:
         """Return the message of a task."""
-        return self.envelope.sign("task", encode_task(task), str(delivery))
+        return self.envelope.sign("task", TASK_CODEC.encode(task), str(delivery))
 
     def result(self) -> TestResult:
         """Return the last result that was sent."""
-        return decode_result(self.envelope.verify(result_kind("run"), self.record.bodies[-1])[0])
+        return RESULT_CODEC.decode(self.envelope.verify(result_kind("run"), self.record.bodies[-1])[0])
 
 
 def spec(**changes: object) -> RunSpec:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from passmuster.wire.broker_keys import OUTAGE_S
 from passmuster.wire.broker_messages import RenewReply, WorkerStatus
 from passmuster.wire.run_store import WorkerDirectory
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, ScriptedWorker, task
 from worker.queue.heartbeat import CANCEL_GRACE_S, Heartbeat
 from worker.queue.in_flight import AbortReason, InFlightFile
 from worker.queue.run_subscriptions import RunSubscriptions
-from worker.queue.task_handler import KEEP_RESULT_S
 
 FILE = InFlightFile(
     run_id="run", path="ok.py", delivery=101, attempt_id=task().attempt_id, cancel_grace_s=1.5
@@ -134,11 +134,11 @@ def test_files_of_an_unknown_run_continue_while_their_result_is_kept(
     worker.record.renewals = [RenewReply.UNKNOWN]
 
     heartbeat.beat()
-    worker.clock.now = KEEP_RESULT_S - 1
+    worker.clock.now = OUTAGE_S - 1
     heartbeat.beat()
     assert worker.executor.ended == []
 
-    worker.clock.now = KEEP_RESULT_S
+    worker.clock.now = OUTAGE_S
     heartbeat.beat()
     assert worker.executor.ended == [((FILE.attempt_id,), 0)]
 
@@ -150,7 +150,7 @@ def test_the_time_of_an_unknown_run_restarts_once_it_is_known_again(
 
     heartbeat.beat()
     heartbeat.beat()
-    worker.clock.now = KEEP_RESULT_S
+    worker.clock.now = OUTAGE_S
     heartbeat.beat()
 
     assert worker.executor.ended == []
@@ -197,6 +197,9 @@ def test_closing_removes_the_status_if_the_broker_is_available(
 ) -> None:
     broker.error = BrokerAwayError()
 
+    heartbeat.close()
+    assert broker.removed == [], "nothing was published"
+    heartbeat.start()
     heartbeat.close()
     heartbeat.close()
 

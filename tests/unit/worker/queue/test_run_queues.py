@@ -47,7 +47,9 @@ def consumer() -> Consumer:
 
 @pytest.fixture
 def queues(consumer: Consumer) -> RunQueues:
-    return RunQueues(make_app("redis://127.0.0.1:1/0"), consumer, "w")
+    queues = RunQueues(make_app("redis://127.0.0.1:1/0"), "w")
+    queues.consumer = consumer
+    return queues
 
 
 def test_runs_are_followed_and_left(consumer: Consumer, queues: RunQueues) -> None:

@@ -10,14 +10,14 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import RunSpec, encode_run_spec
+from passmuster.wire.run_spec import SPEC_CODEC, RunSpec
 from passmuster.wire.run_store import RunStore
 from tests.support.queue_worker import until
 from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, spec
 from worker.queue.celery_app import RunQueues
 from worker.queue.in_flight import InFlightFile
 from worker.queue.log import LogLevel
-from worker.queue.run_subscriptions import Check, RunSubscriptions, check_variables
+from worker.queue.run_subscriptions import MAX_FORMER_RUNS, Check, RunSubscriptions, check_variables
 
 ENVELOPE = Envelope(SECRET)
 
@@ -26,7 +26,7 @@ class Broker(RunStore, RunQueues):
     """One run's record, and the queues that are followed."""
 
     def __init__(self) -> None:
-        self.text: str | None = ENVELOPE.sign("spec", encode_run_spec(spec()))
+        self.text: str | None = ENVELOPE.sign("spec", SPEC_CODEC.encode(spec()))
         self.error: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
@@ -75,10 +75,10 @@ def broker() -> Broker:
     return Broker()
 
 
-def subscriptions_of(broker: Broker, *checks: Check) -> RunSubscriptions:
+def subscriptions_of(broker: Broker, *checks: Check, envelope: Envelope = ENVELOPE) -> RunSubscriptions:
     return RunSubscriptions(
         lambda run_id: broker,
-        ENVELOPE,
+        envelope,
         checks,
         broker,
         name=NAME,
@@ -114,6 +114,31 @@ def test_a_run_that_is_joined_again_is_asked_for_the_same_slots(broker: Broker) 
         runs.follow(())
 
     assert broker.known == [None, SlotRange(first=4, total=6)]
+
+
+def test_a_result_that_follows_its_cancelled_run_has_the_secret_of_the_run(broker: Broker) -> None:
+    new, both = Envelope("new"), Envelope("old\nnew")
+    broker.text = new.sign("spec", SPEC_CODEC.encode(spec()))
+    runs = subscriptions_of(broker, envelope=both)
+
+    runs.follow({"run"})
+    until(lambda: broker.changes, "the run is joined")
+    runs.follow(())
+
+    assert new.verify("result", both.sign("result", "a", run_id="run")) == ("a",)
+
+
+def test_the_slot_numbers_of_the_oldest_runs_are_forgotten(broker: Broker) -> None:
+    runs = subscriptions_of(broker)
+    for number in range(MAX_FORMER_RUNS + 2):
+        broker.text = ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(run_id=f"r{number}")))
+        runs.follow({f"r{number}"})
+        until(lambda: broker.changes[-1:] == [f"+r{number}"], "the run is joined")  # noqa: B023
+        runs.follow(())
+
+    with pytest.raises(KeyError):
+        runs.slots_of("r0")
+    assert runs.slots_of("r2") == SlotRange(first=4, total=6)
 
 
 def test_a_run_that_ends_before_it_assigns_slots_is_not_followed(broker: Broker) -> None:
@@ -167,19 +192,19 @@ def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker)
     [
         ("", f"the run has no spec, worker {NAME} needs one: install the same version"),
         (
-            Envelope("other").sign("spec", encode_run_spec(spec())),
+            Envelope("other").sign("spec", SPEC_CODEC.encode(spec())),
             "give the dispatcher and all workers the same",
         ),
-        (ENVELOPE.sign("task", encode_run_spec(spec())), "is of the kind 'task', 'spec' was expected"),
+        (ENVELOPE.sign("task", SPEC_CODEC.encode(spec())), "is of the kind 'task', 'spec' was expected"),
         (ENVELOPE.sign("spec", "{}"), "the run's spec lacks the key"),
         (ENVELOPE.sign("spec"), "has 0 parts, 1 was expected"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(spec(version="0.0.9"))),
+            ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(version="0.0.9"))),
             f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
         ),
-        (ENVELOPE.sign("spec", encode_run_spec(spec(run_id="r2"))), "is of run 'r2', not of run"),
+        (ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(run_id="r2"))), "is of run 'r2', not of run"),
         (
-            ENVELOPE.sign("spec", encode_run_spec(spec(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
             "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
         ),
     ],

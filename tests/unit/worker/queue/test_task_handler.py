@@ -11,13 +11,14 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.test_selection import TestSelection
+from passmuster.wire.broker_keys import OUTAGE_S
 from passmuster.wire.broker_messages import ClaimReply, RenewReply, result_kind
-from passmuster.wire.codec import encode_task
+from passmuster.wire.codec import TASK_CODEC
 from passmuster.wire.envelope import Envelope
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, ScriptedWorker, task
 from worker.queue.admission import ADMIT_S
 from worker.queue.in_flight import AbortReason
-from worker.queue.task_handler import KEEP_RESULT_S, PUT_BACK_S
+from worker.queue.task_handler import PUT_BACK_S
 
 AWAY = BrokerAwayError()
 CANCELLED = TestResult(file_path="ok.py", status=Status.CANCELLED, stop_reason=StopReason.CANCELLED)
@@ -50,10 +51,10 @@ def test_a_file_is_claimed_only_while_it_runs(worker: ScriptedWorker) -> None:
     "text",
     [
         "no message",
-        Envelope("another secret").sign("task", encode_task(task()), "101"),
-        Envelope("a secret").sign(result_kind("run"), encode_task(task()), "101"),
-        Envelope("a secret").sign("task", encode_task(task())),
-        Envelope("a secret").sign("task", encode_task(task()), "-1"),
+        Envelope("another secret").sign("task", TASK_CODEC.encode(task()), "101"),
+        Envelope("a secret").sign(result_kind("run"), TASK_CODEC.encode(task()), "101"),
+        Envelope("a secret").sign("task", TASK_CODEC.encode(task())),
+        Envelope("a secret").sign("task", TASK_CODEC.encode(task()), "-1"),
         Envelope("a secret").sign("task", "{}", "101"),
     ],
 )
@@ -221,13 +222,19 @@ def test_a_result_that_did_not_count_is_not_sent_again(worker: ScriptedWorker) -
     assert worker.record.words == ["claim", "finish"]
 
 
-def test_a_result_is_not_kept_forever(worker: ScriptedWorker) -> None:
-    worker.record.finishes = [AWAY]
+@pytest.mark.parametrize(
+    ("finishes", "problem"), [(AWAY, "the broker is unavailable"), (False, "the broker does not accept it")]
+)
+def test_a_result_is_not_kept_forever(
+    worker: ScriptedWorker, finishes: Exception | bool, problem: str
+) -> None:
+    worker.record.finishes = [finishes]
+    worker.record.epochs = [None]
 
     assert worker.files.handle_message(worker.message(task()))
 
-    assert KEEP_RESULT_S <= worker.clock.now < KEEP_RESULT_S + 5
-    assert worker.lines[-1] == "ok.py: its result was discarded: the broker does not accept it"
+    assert OUTAGE_S <= worker.clock.now < OUTAGE_S + 5
+    assert worker.lines[-1] == f"ok.py: its result was discarded: {problem}"
 
 
 def test_an_obsolete_message_is_not_put_back(worker: ScriptedWorker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,9 +16,11 @@ from passmuster.source.identity import tree_identity
 from passmuster.wire.run_spec import RunSpec
 from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
+from worker.executor.local import LocalExecutor
 from worker.process.output_capture import OutputCapture
 from worker.queue.in_flight import InFlightFile, InFlightFiles
 from worker.queue.root_runner import RootRunner
+from worker.queue.task_handler import TaskHandler
 from worker.queue.workspace import Workspace
 from worker.trees.shipped import ShippedTrees
 
@@ -43,7 +46,11 @@ def source_problem(workspace: Workspace, run: RunSpec) -> str:
 
 
 class ScriptedRunner(RootRunner):
+    """A runner that is its own executor and handler."""
+
     def __init__(self, root: str, log: list[str]) -> None:
+        self.executor = cast(LocalExecutor, self)
+        self.handler = cast(TaskHandler, self)
         self.root, self._log = root, log
         self.refusal = ""
         self.python = f"CPython of {root}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_a_second_worker_gets_its_own_directory_and_copies_content(
     assert (first.path / "a").read_text() == "1", "no hard link"
     first.close()
     second.close()
+
+
+def test_a_directory_that_cannot_be_used_is_released(
+    cache: TreeCache, store: TreeShelf, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = shipped(store, tmp_path, a="1")
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", fail)
+        with pytest.raises(InfrastructureError, match="Read-only file system"):
+            cache.open(digest)
+
+    folder = cache.open(digest)
+    assert [path.name for path in base.iterdir() if path.is_dir()] == [folder.path.parent.name]
+    folder.close()
 
 
 def test_a_released_directory_is_reused_and_restored(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.trees.setup import Requirement, missing_requirements, parse_requirements
+from worker.trees.setup import missing_requirements, parse_requirements
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from worker.trees.setup import Requirement, missing_requirements, parse_requirem
     ],
 )
 def test_a_simple_line_names_a_package(line: str, name: str, version: str) -> None:
-    assert parse_requirements(line) == (Requirement(name=name, version=version),)
+    assert parse_requirements(line) == {name: version}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_simple_line_names_a_package(line: str, name: str, version: str) -> No
     ],
 )
 def test_complex_lines_are_ignored(line: str) -> None:
-    assert parse_requirements(line) == ()
+    assert parse_requirements(line) == {}
 
 
 def test_missing_packages_are_listed() -> None:

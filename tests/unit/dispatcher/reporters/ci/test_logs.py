@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dispatcher.reporters.ci.annotations import Annotation, AnnotationLevel
-from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, GithubLog, GitlabLog, PlainLog, Section
+from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, CiLog, GithubLog, GitlabLog, Section
 from tests.support.actions_runner import Obeyed, Runner
 
 TOKEN = "0123456789abcdef"
@@ -19,7 +19,7 @@ OF_THE_RUN = Annotation(level=AnnotationLevel.WARNING, title="more", message="2 
 
 
 def test_github_commands_are_off_except_for_our_own_lines() -> None:
-    log = GithubLog(TOKEN)
+    log = GithubLog(token=TOKEN)
     hostile = Section(
         number=1,
         title="Output of ::error::%0A.py",
@@ -54,7 +54,7 @@ def test_github_commands_are_off_except_for_our_own_lines() -> None:
 
 
 def test_github_reads_an_annotation_back_as_it_was() -> None:
-    log = GithubLog(TOKEN, "sub/project/")
+    log = GithubLog("sub/project/", token=TOKEN)
     text = log.begin() + log.annotations([AT_A_LINE, OF_THE_RUN])
     runner = Runner().read(text.splitlines())
 
@@ -67,7 +67,7 @@ def test_github_reads_an_annotation_back_as_it_was() -> None:
 
 
 def test_github_obeys_no_warning_of_ours_that_holds_a_name() -> None:
-    log = GithubLog(TOKEN)
+    log = GithubLog(token=TOKEN)
 
     assert Runner().read([log.neutralize_warning("[WARN] tests/##[error]x.py: slow")]).obeyed == []
 
@@ -120,8 +120,8 @@ def test_azure_obeys_nothing_that_tests_print() -> None:
     ]
 
 
-@pytest.mark.parametrize("log", [GithubLog(TOKEN), GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_the_margin_hides_tracebacks_from_problem_matchers(log: PlainLog) -> None:
+@pytest.mark.parametrize("log", [GithubLog(token=TOKEN), GitlabLog(), BuildkiteLog(), AzureLog()])
+def test_the_margin_hides_tracebacks_from_problem_matchers(log: CiLog) -> None:
     # As actions/setup-python installs it.
     matcher = re.compile(r"^\s*File\s\"(.*)\",\sline\s(\d+),\sin\s(.*)$")
     lines = ['  File "/a.py", line 1, in x', "    raise ValueError('x')"]
@@ -131,8 +131,8 @@ def test_the_margin_hides_tracebacks_from_problem_matchers(log: PlainLog) -> Non
 
 
 @pytest.mark.parametrize("log", [GitlabLog(), BuildkiteLog(), AzureLog()])
-def test_ordinary_lines_stay_as_they_are(log: PlainLog) -> None:
+def test_ordinary_lines_stay_as_they_are(log: CiLog) -> None:
     text = "[INFO] Running: tests/a.py\n      ::error::x\n" + "-" * 40 + "\n"
 
-    assert log.neutralize(text) == text == GithubLog(TOKEN).neutralize(text)
+    assert log.neutralize(text) == text == GithubLog(token=TOKEN).neutralize(text)
     assert log.begin() == log.end() == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.choices import Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.model.ci import AUTO, CIS, NONE, Ci, detect_ci
 from dispatcher.model.events import AttemptFinished, RunEvent
 from dispatcher.model.rerun_reason import RerunReason
@@ -16,6 +17,7 @@ from dispatcher.reporters.ci import reporters as reporters_module
 from dispatcher.reporters.ci.logs import GitlabLog
 from dispatcher.reporters.ci.output import CiOutput, project_folder, source_url
 from dispatcher.reporters.ci.reporters import MAX_BYTES, FoldReporter, append_summary
+from dispatcher.reporters.console.line_reporter import PlainOutput
 from passmuster.model.status import Status
 from tests.support.actions_runner import Runner
 from tests.unit.dispatcher.reporters.ci.runs import (
@@ -105,7 +107,8 @@ def run_of(
     verbosity: Verbosity = Verbosity.NORMAL,
 ) -> tuple[list[str], str]:
     out, err = io.StringIO(newline=""), io.StringIO(newline="")
-    output = CiOutput(ci, root=Path("/project"), environ=environ or {}, out=out, err=err, verbosity=verbosity)
+    config = TestConfig(root=Path("/project"), verbosity=verbosity)
+    output = CiOutput(ci, PlainOutput(out, err, document=out), config, environ or {})
     with output:
         reporters = output.around(Console(output))
         for event in events:
@@ -156,14 +159,8 @@ def test_each_token_is_another_one() -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_github_obeys_again_after_an_error_too(error: type[BaseException]) -> None:
     out = io.StringIO()
-    output = CiOutput(
-        GITHUB_CI,
-        root=Path("/project"),
-        environ={},
-        out=out,
-        err=io.StringIO(),
-        verbosity=Verbosity.NORMAL,
-    )
+    plain = PlainOutput(out, io.StringIO(), document=out)
+    output = CiOutput(GITHUB_CI, plain, TestConfig(root=Path("/project")), {})
 
     def run() -> None:
         with output:
@@ -219,7 +216,9 @@ def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pyte
     monkeypatch.setattr(reporters_module, "MIN_ROOM_CHARS", 100)
     attempts = [result(f"{name}.py", output="".join(f"line {n}\n" for n in range(200))) for name in "abc"]
 
-    lines, _ = run_of(GITLAB_CI, *map(ended, attempts), finished(*(record(attempt) for attempt in attempts)))
+    lines, _ = run_of(
+        GITLAB_CI, started(), *map(ended, attempts), finished(*(record(attempt) for attempt in attempts))
+    )
 
     folded = [line for line in lines if line.startswith("| ")]
     assert folded[0].startswith("| [... ")
@@ -275,7 +274,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, where: st
     os.mkfifo(tmp_path / "pipe")
     environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / where)} if where else {}
 
-    lines, warnings = run_of(GITHUB_CI, finished(record(FAILED)), environ=environ)
+    lines, warnings = run_of(GITHUB_CI, started(), finished(record(FAILED)), environ=environ)
 
     assert "console: RunFinished" in lines
     assert warnings.startswith("[WARN] the step summary is not written")
@@ -310,6 +309,7 @@ def test_text_of_other_programs_counts_for_the_limit(tmp_path: Path) -> None:
 def test_no_ci_obeys_a_warning_of_ours() -> None:
     _, warnings = run_of(
         GITHUB_CI,
+        started(),
         finished(record(FAILED)),
         environ={"GITHUB_STEP_SUMMARY": "/missing/##[error]x\n::error::y"},
     )

@@ -11,7 +11,6 @@ from markdown_it import MarkdownIt
 
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.ci.summary import MAX_FILES, PageRequest, summary_page, timeline
-from passmuster.model.executor import Limit
 from passmuster.model.status import Outcome, Status
 from passmuster.model.text import one_line
 from tests.unit.dispatcher.reporters.ci.runs import (
@@ -65,8 +64,7 @@ def page(
     limits: Mapping[str, int] | None = None,
 ) -> str:
     files = {path: planned(path, memory_bytes=size) for path, size in (limits or {}).items()}
-    budget = Limit(name="memory budget", value="4 GiB", source="the default")
-    request = PageRequest(results=run, limits=(budget,), planned=files, source_url=source_url)
+    request = PageRequest(results=run, budget="4 GiB", planned=files, source_url=source_url)
     return summary_page(request, room_bytes)
 
 
@@ -261,7 +259,7 @@ def test_no_name_contains_syntax_of_the_diagram() -> None:
 def test_regressions_are_listed_and_are_the_verdict_if_they_fail_the_run() -> None:
     for fails, verdict in ((False, "✅ All 1 test files passed"), (True, "❌ 1 file(s) regressed")):
         page = summary_page(
-            PageRequest(results=grown_results(fails_on_regression=fails), limits=(), planned={}), 9999
+            PageRequest(results=grown_results(fails_on_regression=fails), budget="", planned={}), 9999
         )
         assert verdict in page
         assert "### Regressions" in page

@@ -23,6 +23,7 @@ from dispatcher.model.events import (
 from dispatcher.model.plan import TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.console.compact import CompactReporter
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from passmuster.model.result import HOLDS_NO_TESTS, CaseResult, TestResult
 from passmuster.model.status import Outcome, Status, StopReason
 from tests.support.console_events import ended, finished, once, started
@@ -60,15 +61,15 @@ def show(
     *events: RunEvent, columns: int = 80, lines: int = 60, verbosity: Verbosity = Verbosity.NORMAL
 ) -> str:
     out = io.StringIO()
-    reporter = CompactReporter(
-        out,
-        color=False,
+    context = ConsoleContext(
+        stream=out,
+        warn_stream=out,
         verbosity=verbosity,
         rerun=lambda record: f"run-tests {record.file.label}",
         log=lambda run_id, record: f".passmuster/runs/{run_id}/output/{record.file.path}.log",
         size=lambda: os.terminal_size((columns, lines)),
-        warn_stream=out,
     )
+    reporter = CompactReporter(context)
     for event in events:
         reporter.handle(event)
     reporter.close()

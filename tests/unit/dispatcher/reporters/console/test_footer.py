@@ -35,12 +35,12 @@ def watched(
         for file in files
     )
     made = RunProgress()
-    made.run_started(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=planned), limits=()))
+    made.handle(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=planned), limits=()))
     for file in files[:-1]:
         on = workers[0].name if workers else ""
-        made.file_started(AttemptStarted(at_s=0, file=file, attempt=1, worker=on))
+        made.handle(AttemptStarted(at_s=0, file=file, attempt=1, worker=on))
     failed = TestResult(file_path="done.py", status=Status.FAIL, duration=1.0)
-    made.file_finished(AttemptFinished(at_s=1, file=files[-2], result=failed))
+    made.handle(AttemptFinished(at_s=1, file=files[-2], result=failed))
     usage = Usage(
         slots=3,
         budget_bytes=400 * MIB,
@@ -53,7 +53,7 @@ def watched(
         workers=workers,
         other_runs=other_runs,
     )
-    made.usage_sampled(UsageSampled(at_s=5, usage=usage, waiting=1))
+    made.handle(UsageSampled(at_s=5, usage=usage, waiting=1))
     return made
 
 

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
     AttemptFinished,
     AttemptStarted,
@@ -25,6 +24,7 @@ from dispatcher.model.events import (
 )
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.live import REFRESH_S, FooterStream, LiveReporter
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.terminal.stream import TextStream
@@ -44,6 +44,9 @@ class Utf8Stream(io.TextIOWrapper):
     def __init__(self) -> None:
         self._raw = io.BytesIO()
         super().__init__(self._raw, encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return True
 
     def getvalue(self) -> str:
         return self._raw.getvalue().decode()
@@ -117,26 +120,28 @@ def a_run() -> list[RunEvent]:
     return events
 
 
-def console(stream: TextStream) -> ConsoleReporter:
-    return ConsoleReporter(
-        stream,
-        color=True,
-        verbosity=Verbosity.NORMAL,
-        rerun=lambda record: f"again {record.file.label}",
+def context(
+    stream: TextStream, *, color: bool = True, size: Callable[[], os.terminal_size] = lambda: SIZE
+) -> ConsoleContext:
+    return ConsoleContext(
+        stream=stream,
         warn_stream=stream,
+        color=color,
+        warn_color=color,
+        rerun=lambda record: f"again {record.file.label}",
+        size=size,
     )
 
 
 def live(stream: Utf8Stream, *, clock: Sequence[float] = (), size: os.terminal_size = SIZE) -> LiveReporter:
     times = iter(clock or [number * 1.0 for number in range(1000)])
-    return LiveReporter(
-        stream, color=True, make_console=console, clock=lambda: next(times), size=lambda: size
-    )
+    terminal = context(stream, size=lambda: size)
+    return LiveReporter(terminal, ConsoleReporter, clock=lambda: next(times))
 
 
 def plain_report(events: Sequence[RunEvent]) -> str:
     out = io.StringIO()
-    reporter = console(out)
+    reporter = ConsoleReporter(context(out))
     for event in events:
         reporter.handle(event)
     return out.getvalue()
@@ -248,7 +253,7 @@ def test_a_terminal_that_is_too_small_gets_the_report_only() -> None:
 def test_without_utf_8_there_is_no_footer() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    reporter = LiveReporter(stream, color=False, make_console=console, size=lambda: SIZE)
+    reporter = LiveReporter(context(stream, color=False), ConsoleReporter)
     for event in a_run():
         reporter.handle(event)
     reporter.close()
@@ -272,8 +277,8 @@ PROGRAM = textwrap.dedent(
     spec.loader.exec_module(model)
     times = iter(range(1000))
     reporter = model.LiveReporter(
-        sys.stdout, color=False, make_console=model.console, clock=lambda: next(times),
-        size=lambda: terminal_size(sys.stdout))
+        model.context(sys.stdout, color=False, size=lambda: terminal_size(sys.stdout)),
+        model.ConsoleReporter, clock=lambda: next(times))
     try:
         for event in model.a_run()[: int(sys.argv[2])]:
             reporter.handle(event)

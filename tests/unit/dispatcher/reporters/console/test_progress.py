@@ -24,12 +24,12 @@ def progress(**predicted: float | None) -> RunProgress:
         for path, seconds in predicted.items()
     )
     made = RunProgress()
-    made.run_started(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=files), limits=()))
+    made.handle(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=files), limits=()))
     return made
 
 
 def start(watched: RunProgress, path: str, at_s: float) -> None:
-    watched.file_started(AttemptStarted(at_s=at_s, file=file(path), attempt=1))
+    watched.handle(AttemptStarted(at_s=at_s, file=file(path), attempt=1))
 
 
 def finish(
@@ -42,7 +42,7 @@ def finish(
     again: RerunReason | None = None,
 ) -> None:
     result = TestResult(file_path=path, status=status, duration=seconds)
-    watched.file_finished(AttemptFinished(at_s=at_s, file=file(path), result=result, rerun_reason=again))
+    watched.handle(AttemptFinished(at_s=at_s, file=file(path), result=result, rerun_reason=again))
 
 
 def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: int) -> None:
@@ -51,7 +51,7 @@ def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: i
         for path, used in used_bytes.items()
     )
     usage = Usage(slots=slots, budget_bytes=100, used_bytes=50, peak_bytes=60, files=files)
-    watched.usage_sampled(UsageSampled(at_s=at_s, usage=usage, waiting=0))
+    watched.handle(UsageSampled(at_s=at_s, usage=usage, waiting=0))
 
 
 def test_a_file_in_parts_says_how_many_of_them_are_done() -> None:
@@ -60,7 +60,7 @@ def test_a_file_in_parts_says_how_many_of_them_are_done() -> None:
     start(watched, "b", 0)
     one = FileUsage(attempt_id="", file_path="a", slot=0, seconds=1, used_bytes=5, parts=3, finished_parts=1)
     usage = Usage(slots=2, budget_bytes=100, used_bytes=5, peak_bytes=5, files=(one,))
-    watched.usage_sampled(UsageSampled(at_s=1, usage=usage, waiting=0))
+    watched.handle(UsageSampled(at_s=1, usage=usage, waiting=0))
 
     assert [(row.parts, row.used_bytes) for row in watched.running()] == [("1/3 parts done", 5), ("", None)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from dispatcher.config.choices import Verbosity
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
@@ -27,7 +26,7 @@ COUNTED = replace(RESULTS, fails_on_regression=True)
 
 
 def lines(results: TestResults) -> list[str]:
-    return summary_lines(results, limits=(), rerun=lambda _: "again", verbosity=Verbosity.NORMAL)
+    return summary_lines(results, budget="", rerun=lambda _: "again", is_verbose=False)
 
 
 def test_a_regression_is_a_warning() -> None:

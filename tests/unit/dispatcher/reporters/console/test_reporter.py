@@ -20,6 +20,7 @@ from dispatcher.model.events import (
 from dispatcher.model.plan import ShardPlan, TestFile
 from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.shard_option import Shard
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.lines import RULE, nothing_found_line
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.executor import Usage
@@ -349,9 +350,7 @@ def test_hostile_output_and_names_cannot_forge_a_line_or_move_the_cursor() -> No
 def test_an_ascii_stream_gets_the_same_lines_with_escapes() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    reporter = ConsoleReporter(
-        stream, color=False, verbosity=Verbosity.NORMAL, rerun=lambda _: "", warn_stream=stream
-    )
+    reporter = ConsoleReporter(ConsoleContext(stream=stream, warn_stream=stream, rerun=lambda _: ""))
     reporter.handle(finished(once(A, result(A, Status.PASS))))
     assert raw.getvalue().startswith(b"[INFO] \\U0001f9ea Test Summary:\n  Total tests: 1\n")
 
@@ -360,9 +359,8 @@ def test_a_reader_that_disappears_ends_only_the_output() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as stream:
-        reporter = ConsoleReporter(
-            stream, color=False, verbosity=Verbosity.NORMAL, rerun=lambda _: "", warn_stream=io.StringIO()
-        )
+        context = ConsoleContext(stream=stream, warn_stream=io.StringIO(), rerun=lambda _: "")
+        reporter = ConsoleReporter(context)
         reporter.handle(started(A))
         reporter.handle(begun(A))
         reporter.close()

@@ -11,8 +11,9 @@ from hypothesis import given
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
-from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
+from dispatcher.model.events import AttemptFinished, VerdictSettled
 from dispatcher.model.results import TestResults
+from dispatcher.reporters.console.line_reporter import ConsoleContext
 from dispatcher.reporters.console.lines import RULE
 from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
@@ -38,7 +39,9 @@ def run(
     """Run a script; return the lines between the list of files and the summary's numbers, and all else."""
     out, listener = io.StringIO(), Listener()
     console = ConsoleReporter(
-        out, color=False, verbosity=verbosity, rerun=lambda record: "again", warn_stream=io.StringIO()
+        ConsoleContext(
+            stream=out, warn_stream=io.StringIO(), verbosity=verbosity, rerun=lambda record: "again"
+        )
     )
     backend = ScriptedBackend(script=script, slots=slots)
     results = make_run(backend, list(script), [console, listener], config or TestConfig()).execute()
@@ -172,6 +175,12 @@ def test_a_quiet_report_has_the_verdict_of_a_file_that_started_by_oversubscripti
     assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
+def test_a_quiet_report_does_not_name_an_attempt_that_does_not_count() -> None:
+    lines, _, _ = run({"a": [CROWDED, PASS]}, verbosity=Verbosity.QUIET)
+
+    assert of(lines, "a") == ["[FAIL] a failed"]
+
+
 def test_a_file_that_fails_in_parallel_is_named_at_the_end() -> None:
     lines, _, _ = run({"a": [CROWDED, PASS]})
 
@@ -251,19 +260,9 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], config
     _, results, listener = run(script, config)
     progress, decided = RunProgress(), 0
     for event in listener.events:
-        match event:
-            case RunStarted():
-                progress.run_started(event)
-            case AttemptStarted():
-                progress.file_started(event)
-            case AttemptFinished():
-                progress.file_finished(event)
-                decided += event.rerun_reason is None
-            case VerdictSettled():
-                progress.file_settled(event)
-                decided += 1
-            case _:
-                pass
+        progress.handle(event)
+        is_verdict = isinstance(event, AttemptFinished) and event.rerun_reason is None
+        decided += is_verdict or isinstance(event, VerdictSettled)
         assert 0 <= progress.done <= progress.total
 
     assert (progress.done, progress.failed) == (decided, len(results.failed))

@@ -38,6 +38,23 @@ def test_wide_characters_take_two_columns() -> None:
     assert shortened_path("日本語.py", 6) == "…語.py"
 
 
+@pytest.mark.parametrize(
+    ("remark", "shown"),
+    [
+        ("1 of 1 tests failed", "tests/…/test_orders_00000.py  1 of 1 tests failed"),
+        ("TIMEOUT: no end after 300s", "…/test_orders_00000.py  TIMEOUT: no end after 300s"),
+        ("CRASH: killed by SIGSEGV in a thread", "…/test_orders_00000.py  CRASH: killed by SIGSEGV in …"),
+        ("", "tests/orders/test_orders_00000.py"),
+    ],
+)
+def test_a_path_gives_way_to_the_remark_at_80_columns(remark: str, shown: str) -> None:
+    line = row(
+        Tag.FAIL, "tests/orders/test_orders_00000.py", remark, seconds=0.5, peak_bytes=1024**2, columns=79
+    )
+    assert line.removeprefix("[FAIL] ").split("   ")[0] == shown
+    assert line.endswith("0.50s     1 MiB")
+
+
 @pytest.mark.parametrize("columns", [40, 80, 200])
 @pytest.mark.parametrize("path", ["a.py", PATH, "日本語" * 30 + ".py", "x" * 300])
 @pytest.mark.parametrize("remark", ["", "FAIL: exit status 1", "y" * 300])

@@ -5,23 +5,20 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from dispatcher.model.events import AttemptFinished, AttemptStarted, RunFinished
-from dispatcher.reporters.html.report_model import ReportModel, ReportModelBuilder, group_counts
-from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
+from dispatcher.model.events import AttemptFinished, AttemptStarted
+from dispatcher.reporters.html.report_model import MAX_POINTS, Curve, ReportModel, Sample, group_counts
 from passmuster.model.result import PartRun
 from passmuster.model.status import Status
 from passmuster.model.test_selection import FilePart
-from tests.support.report_page import no_history
+from tests.support.report_page import no_history, rerun_command
 from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
 
 
 def listened(*events: object) -> ReportModel:
-    listener = ReportModelBuilder()
+    model = ReportModel(no_history, rerun_command)
     for event in events:
-        listener.handle(event)  # type: ignore[arg-type]
-    last = events[-1]
-    assert isinstance(last, RunFinished)
-    return listener.build(last, earlier_runs=no_history)
+        model.handle(event)  # type: ignore[arg-type]
+    return model
 
 
 def placed(*, started_at: float, duration: float, began_s: float, ended_s: float) -> tuple[list[float], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -13,13 +14,16 @@ from dispatcher.history.history import History
 from dispatcher.model.events import Reporter, RunEvent, RunStarted
 from dispatcher.reporters.factory import make_reporters
 from dispatcher.reporters.html import reporter as module
-from dispatcher.reporters.html.reporter import HtmlReporter
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.status import Status
-from tests.support.report_page import read_page
+from tests.support.report_page import read_page, rerun_command
 from tests.support.report_runs import file, record, result, told
 
 RUN_ID = "20261125-120000-abcdef"
+
+
+def reporters_of(config: TestConfig) -> list[Reporter]:
+    return make_reporters(config, rerun=rerun_command, say=lambda line: None)
 
 
 def tell(reporter: Reporter, events: list[RunEvent]) -> None:
@@ -33,7 +37,7 @@ def test_the_page_is_in_the_runs_own_directory_and_private(tmp_path: Path) -> No
     config = TestConfig(root=tmp_path, html_report=Path())
     run_dir = tmp_path / ".passmuster" / "runs" / RUN_ID
     run_dir.mkdir(parents=True)
-    (reporter,) = make_reporters(config, say=said.append)
+    (reporter,) = make_reporters(config, rerun=rerun_command, say=said.append)
     tell(reporter, list(told(record(result("t.py")))))
 
     path = run_dir / "report.html"
@@ -46,7 +50,7 @@ def test_the_page_is_in_the_runs_own_directory_and_private(tmp_path: Path) -> No
 def test_the_page_is_written_to_the_named_path_and_replaces_a_file_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
-    (reporter,) = make_reporters(config)
+    (reporter,) = reporters_of(config)
     path.write_text("an old one")
     tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
 
@@ -56,16 +60,27 @@ def test_the_page_is_written_to_the_named_path_and_replaces_a_file_there(tmp_pat
 
 def test_without_history_a_path_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name a file: --report html=PATH"):
-        make_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
+        reporters_of(TestConfig(root=tmp_path, html_report=Path(), history=False))
+
+
+def test_where_nothing_can_be_kept_a_path_must_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # Root may write everywhere.
+    with pytest.raises(ConfigurationError, match=r"\.passmuster' cannot be written; name a file: --report"):
+        reporters_of(TestConfig(root=tmp_path, html_report=Path()))
+
+    assert reporters_of(TestConfig(root=tmp_path, html_report=tmp_path / "out" / "page.html"))
 
 
 def test_a_path_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot write the report to .* \(from --report\): it is a"):
-        HtmlReporter(tmp_path, runs_dir=tmp_path)
+        reporters_of(TestConfig(root=tmp_path, html_report=tmp_path))
 
 
 def test_a_run_that_did_not_finish_leaves_no_page(tmp_path: Path) -> None:
-    reporter = HtmlReporter(tmp_path / "page.html", runs_dir=tmp_path)
+    config = TestConfig(root=tmp_path, html_report=tmp_path / "page.html", history=False)
+    (reporter,) = reporters_of(config)
     tell(reporter, list(told(record(result("t.py"))))[:-1])
 
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +94,7 @@ def test_a_page_that_cannot_be_written_completely_does_not_appear(
 
     path = tmp_path / "page.html"
     path.write_text("an old one")
-    reporter = HtmlReporter(path, runs_dir=tmp_path)
+    (reporter,) = reporters_of(TestConfig(root=tmp_path, html_report=path, history=False))
     monkeypatch.setattr(module, "render_page", full_disk)
 
     with pytest.raises(InfrastructureError, match=r"cannot write the report to .*: No space left on device"):
@@ -91,7 +106,9 @@ def test_a_page_that_cannot_be_written_completely_does_not_appear(
 def test_the_command_that_reruns_a_file_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
-    (reporter,) = make_reporters(config, rerun=lambda one: f"run --again '{one.file.label}'")
+    (reporter,) = make_reporters(
+        config, rerun=lambda one: f"run --again '{one.file.label}'", say=lambda line: None
+    )
     tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
 
     assert "<code>run --again &#x27;t.py&#x27;</code>" in path.read_text(encoding="utf-8")
@@ -101,7 +118,7 @@ def test_the_outcomes_of_earlier_runs_are_asked_of_the_history_without_this_run(
     with closing(History(tmp_path)) as history:
         for run_id, status in (("r1", Status.PASS), ("r2", Status.FAIL), (RUN_ID, Status.FAIL)):
             history.record(file("t.py"), result("t.py", status), run_id=run_id)
-    (reporter,) = make_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))
+    (reporter,) = reporters_of(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))
     events = list(told(record(result("t.py", Status.FAIL))))
     assert isinstance(events[0], RunStarted)
     assert events[0].plan.run_id == RUN_ID

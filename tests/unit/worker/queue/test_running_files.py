@@ -6,16 +6,12 @@ import pytest
 
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.wire.broker_messages import MAX_STATUS_FILES, RunningFileStatus, WorkerStatus
-from passmuster.wire.codec import decode, encode
-from passmuster.wire.run_store import _MAX_STATUS_CHARS
-from worker.queue.in_flight import InFlightFile
-from worker.queue.root_runner import WorkerCapacity
-from worker.queue.worker_status import make_worker_status
+from passmuster.wire.run_store import _STATUS_CODEC
+from worker.queue.in_flight import InFlightFile, running_files
 
 
 def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
     """Return the status of a worker that runs these files, and has more that did not start."""
-    share = WorkerCapacity(slots=2, budget_bytes=1 << 30, limits=())
     held = [InFlightFile(run_id="r", path=path, delivery=101, attempt_id=f"id {path}") for path in paths]
     held += [
         InFlightFile(run_id="r", path=f"h{number}", delivery=101, attempt_id=f"h{number}")
@@ -26,7 +22,17 @@ def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
         for number, path in enumerate([*paths, "of nobody"])
     )
     usage = Usage(slots=2, budget_bytes=1 << 30, used_bytes=9, peak_bytes=9, files=files)
-    return make_worker_status("w", share, usage, held, host="h", runs=("r",))
+    return WorkerStatus(
+        name="w",
+        host="h",
+        slots=2,
+        busy=len(held),
+        budget_bytes=1 << 30,
+        version="1",
+        used_bytes=9,
+        runs=("r",),
+        files=tuple(running_files(usage, held)),
+    )
 
 
 def test_a_status_names_running_files_and_counts_accepted_ones() -> None:
@@ -45,5 +51,4 @@ def test_a_status_never_exceeds_its_size_limit(letter: str, length: int) -> None
     status = made([f"{letter * length}{number}" for number in range(1000)])
 
     assert 0 < len(status.files) <= MAX_STATUS_FILES
-    text = encode(status, what="the status", max_chars=_MAX_STATUS_CHARS)
-    assert decode(WorkerStatus, text, what="the status", max_chars=_MAX_STATUS_CHARS) == status
+    assert _STATUS_CODEC.decode(_STATUS_CODEC.encode(status)) == status
