@@ -15,11 +15,12 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
 def pytest_pycollect_makemodule(module_path: Path) -> None:
     """Load the settings of the hypothesis tests before a module defines some.
 
-    A time limit for each example would measure how busy the machine is. Importing hypothesis takes 0.3 s, so
-    modules without such tests do not pay for it.
+    A time limit for each example, or for drawing examples, would measure how busy the machine is. Importing
+    hypothesis takes 0.3 s, so modules without such tests do not pay for it.
     """
     if b"from hypothesis import" in module_path.read_bytes():
-        from hypothesis import settings
+        from hypothesis import HealthCheck, settings
 
-        settings.register_profile("without deadline", deadline=None)
-        settings.load_profile("without deadline")
+        checks = [HealthCheck.too_slow]
+        settings.register_profile("without time limits", deadline=None, suppress_health_check=checks)
+        settings.load_profile("without time limits")

@@ -16,7 +16,7 @@ from dispatcher.engine.signals import watch_interrupts
 from dispatcher.model.events import Reporter
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import FileAttempts, exit_code_of
-from dispatcher.reporters.ci.plain import PlainOutput
+from dispatcher.reporters.console.line_reporter import PlainOutput
 from dispatcher.reporters.factory import (
     make_console,
     make_live_reporters,

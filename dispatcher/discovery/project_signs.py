@@ -37,7 +37,12 @@ CONFIGURATION_FILES = tuple(_SECTIONS)
 
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
-_PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
+_PLAIN_CLASS = re.compile(
+    rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:"
+    rb"(?:[^\n]*\n(?!class\b|def\b|async\b|@|if\b))*?[ \t]+(?:async[ \t]+)?def[ \t]+test",
+    re.M,
+)
+"""A class without bases that holds a test; many a helper of unittest files is named `TestObject`."""
 _TEST_METHOD = re.compile(rb"^[ \t]+(?:async[ \t]+)?def[ \t]+test", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
@@ -125,14 +130,19 @@ _SETTINGS = "DJANGO_SETTINGS_MODULE"
 _CONFIGURES = (_SETTINGS, "settings.configure(", "django.setup(")
 """One of these is in the file that configures Django for pytest."""
 
-COMMAND = '["{python}", "manage.py", "test", "--noinput", "{module}"]'
+COMMANDS = {
+    "manage.py": '["{python}", "manage.py", "test", "--noinput", "{module}"]',
+    "runtests.py": '["{python}", "runtests.py", "--noinput", "{module}"]',
+}
+"""Scripts that run Django's own test runner with their arguments, and the command for one test file."""
 
 
 def django_advice(config: TestConfig, workdir: Path) -> str | None:
     """Return the command that a Django project should configure; None if none is needed."""
     if config.usual_runner is not RunnerKind.AUTO or _SETTINGS in os.environ:
         return None
-    if not _holds(workdir / "manage.py", (_SETTINGS,)):
+    script = next((name for name in COMMANDS if _runs_django(workdir / name)), None)
+    if script is None:
         return None
     if any(
         _holds(workdir / place, _CONFIGURES)
@@ -142,7 +152,14 @@ def django_advice(config: TestConfig, workdir: Path) -> str | None:
     file = on_one_line(str(config.root / FILE_NAME))
     return (
         "this is a Django project without settings for pytest (pytest-django): to run its tests by "
-        f"manage.py, add command = {COMMAND} to [tool.passmuster] in {file}"
+        f"{script}, add command = {COMMANDS[script]} to [tool.passmuster] in {file}"
+    )
+
+
+def _runs_django(script: Path) -> bool:
+    """Whether a script names Django's settings and hands its arguments to Django's commands."""
+    return _holds(script, (_SETTINGS,)) and (
+        script.name == "manage.py" or _holds(script, ("execute_from_command_line",))
     )
 
 

@@ -117,7 +117,8 @@ def pytest_missing(python: str) -> ConfigurationError:
     shown = on_one_line(python)
     return ConfigurationError(
         f"pytest is not installed for {shown}, and this is a pytest project: install it with "
-        f"`{shown} -m pip install pytest`, name another interpreter with --python, or set layout"
+        f"`{shown} -m pip install pytest`, name another interpreter with --python, or run the tests "
+        "by unittest with --layout unittest"
     )
 
 
@@ -186,11 +187,19 @@ def _reason(output: str, status: int) -> str:
         source = next((line for line in lines if line.startswith("inifile: ")), "inifile: None")
         source = source.removeprefix("inifile: ")
         return on_one_line(usage if source == "None" else f"{usage} (from {source} or PYTEST_ADDOPTS)")
-    for mark in ("ERROR: ", "INTERNALERROR> "):
-        marked = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
-        if marked:
-            # The first of pytest's own errors, the last line of an internal one.
-            return on_one_line(marked[0] if mark == "ERROR: " else marked[-1])
+    errors, traceback = (
+        [line.removeprefix(mark) for line in lines if line.startswith(mark)]
+        for mark in ("ERROR: ", "INTERNALERROR> ")
+    )
+    if errors or traceback:
+        return on_one_line(errors[0] if errors else _error_of(traceback))
     stripped = (line.strip("!= ") for line in reversed(lines))
     last = next(filter(None, stripped), "")
     return on_one_line(last) if last else f"it ended with status {status} without output"
+
+
+def _error_of(traceback: Sequence[str]) -> str:
+    """Return the first line of an error, which names its type: the first one below the last frame."""
+    frames = [number for number, line in enumerate(traceback) if line.startswith('  File "')]
+    below = traceback[frames[-1] :] if frames else ()
+    return next((line for line in below if not line[0].isspace()), traceback[-1])

@@ -14,8 +14,7 @@ from dispatcher.history.file_history import EarlierRun
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileAttempts
-from dispatcher.reporters.ci.plain import PlainOutput
-from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter, RerunCommand
+from dispatcher.reporters.console.line_reporter import ConsoleContext, LineReporter, PlainOutput, RerunCommand
 from dispatcher.reporters.outputs import OUTPUTS, output_path
 from dispatcher.terminal.stream import TextStream, is_terminal, resolve_output, terminal_size, use_color
 from passmuster.host.state_directory import STATE_DIRECTORY

@@ -89,7 +89,8 @@ def refuse_old_python(version: "tuple[int, ...]") -> None:
         found = "{}.{}".format(*version)
         fail(
             f"Python {needed} or later is needed, but {sys.executable} is Python {found};"
-            f" start it with a newer one, such as: python{needed} {sys.argv[0]}",
+            f" start it with a newer one, such as: python{needed} {sys.argv[0]}"
+            " (docs/how-to/install.md says how to install it)",
             code=EXIT_USAGE,
         )
 

@@ -19,6 +19,7 @@ OF_USERS = {
     "tests/test_x.py",
     "tests/a.py",
     "manage.py",
+    "runtests.py",
     "tests.py",
     "coverage_report.txt",
     "requirements.txt",

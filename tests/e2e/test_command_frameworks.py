@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.discovery.project_signs import COMMAND
+from dispatcher.discovery.project_signs import COMMANDS
 from tests.docs.pages import REPOSITORY, blocks_of
 from tests.e2e.support.project import Project
 from tests.support.pip_environment import make_environment
@@ -92,15 +92,15 @@ def test_django_runs_each_file_by_manage_py_with_a_database_for_each_slot(
 
     outcome = project.run("--python", str(python), "-j", "3")
 
-    assert COMMAND in advised.stderr + advised.stdout
-    assert COMMAND in documented("manage.py")
+    assert COMMANDS["manage.py"] in advised.stderr + advised.stdout
+    assert COMMANDS["manage.py"] in documented("manage.py")
     assert outcome.statuses() == {
         "shop/more/test_bad.py": "FAIL",
         "shop/tests.py": "PASS",
         **dict.fromkeys(more, "PASS"),
     }
     assert "AssertionError: 0 != 7" in outcome.stdout
-    assert COMMAND not in outcome.stderr + outcome.stdout
+    assert COMMANDS["manage.py"] not in outcome.stderr + outcome.stdout
 
 
 @pytest.mark.slow

@@ -316,6 +316,13 @@ BAD_INPUT = {
         {"pytest.ini": "[pytest]\n", "sub/conftest.py": "pytest_plugins = []\n", "sub/test_a.py": FINE},
         r"cannot collect sub: Defining 'pytest_plugins' in a non-top-level conftest is no longer supported",
     ),
+    "a hook that fails with an error of several lines": (
+        {
+            "conftest.py": "def pytest_configure(): raise OSError('no disk\\n\\nsee there')\n",
+            "test_a.py": FINE,
+        },
+        r"OSError: no disk$",
+    ),
     "a conftest that ends the process": (
         {"conftest.py": "import os\nos._exit(0)\n", "test_a.py": FINE},
         r"it ended with status 0 without output",

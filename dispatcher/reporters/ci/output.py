@@ -18,9 +18,9 @@ from dispatcher.model.ci import Ci
 from dispatcher.model.events import Reporter, RunStarted
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.ci.logs import LOGS
-from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.ci.reporters import FoldReporter, ResultReporter, append_summary
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
+from dispatcher.reporters.console.line_reporter import PlainOutput
 from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.terminal.stream import SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, tagged

@@ -1,20 +1,45 @@
-"""The base of the reporters that print: lines for each event, and notices on another stream."""
+"""The base of the reporters that print, and the streams that they print to."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Self
 
 from msgspec import Struct
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.model.events import Notice, RunEvent, RunStarted
+from dispatcher.model.events import Notice, Reporter, RunEvent, RunStarted
 from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.lines import memory_budget
 from dispatcher.terminal.stream import FALLBACK_SIZE, SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, colored, tagged
 from passmuster.model.text import one_line
+
+
+class PlainOutput:
+    """The output streams of a run.
+
+    Args:
+        out: for the console, and for everything that may print test output.
+        err: for warnings and errors.
+        document: for the one document of `--output json` and `brief`.
+    """
+
+    def __init__(self, out: TextStream, err: TextStream, *, document: TextStream) -> None:
+        self.out, self.err, self.document = out, err, document
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Print the last line, however the run ended."""
+
+    def around(self, console: Reporter) -> Sequence[Reporter]:
+        """Return the console reporter with the reporters that must run before and after it."""
+        return [console]
+
 
 RerunCommand = Callable[[FileAttempts], str]
 """Returns the command that reruns a file."""

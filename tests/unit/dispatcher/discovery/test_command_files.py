@@ -10,7 +10,7 @@ from dispatcher.config.choices import Override
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.overrides import command_lines
 from dispatcher.discovery.discover import discover
-from dispatcher.discovery.project_signs import COMMAND, django_advice
+from dispatcher.discovery.project_signs import COMMANDS, django_advice
 from dispatcher.model.plan import TestFile
 from passmuster.model.status import RunnerKind
 from tests.support.no_pytest import without_pytest
@@ -101,8 +101,22 @@ def test_a_django_project_without_settings_for_pytest_gets_a_command_as_advice(t
 
     advice = django_advice(TestConfig(root=tmp_path), tmp_path) or ""
 
-    assert f"command = {COMMAND}" in advice
+    assert f"command = {COMMANDS['manage.py']}" in advice
     assert str(tmp_path / "pyproject.toml") in advice
+
+
+def test_a_reusable_django_app_gets_a_command_with_its_own_script_as_advice(tmp_path: Path) -> None:
+    make(tmp_path, "runtests.py", text=f"{MANAGE}execute_from_command_line(['', 'test', *sys.argv[1:]])\n")
+
+    advice = django_advice(TestConfig(root=tmp_path), tmp_path) or ""
+
+    assert f"by runtests.py, add command = {COMMANDS['runtests.py']} to" in advice
+
+
+def test_a_script_that_runs_all_tests_whatever_its_arguments_is_no_advice(tmp_path: Path) -> None:
+    make(tmp_path, "runtests.py", text=f"{MANAGE}TestRunner().run_tests(['tests'])\n")
+
+    assert django_advice(TestConfig(root=tmp_path), tmp_path) is None
 
 
 @pytest.mark.parametrize(

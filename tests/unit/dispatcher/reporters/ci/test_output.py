@@ -16,8 +16,8 @@ from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.ci import reporters as reporters_module
 from dispatcher.reporters.ci.logs import GitlabLog
 from dispatcher.reporters.ci.output import CiOutput, project_folder, source_url
-from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.ci.reporters import MAX_BYTES, FoldReporter, append_summary
+from dispatcher.reporters.console.line_reporter import PlainOutput
 from passmuster.model.status import Status
 from tests.support.actions_runner import Runner
 from tests.unit.dispatcher.reporters.ci.runs import (
