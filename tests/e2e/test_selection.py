@@ -238,10 +238,14 @@ def test_a_random_seed_cannot_be_one_of_several_machines(shop: Project) -> None:
     assert "name a seed" in str(outcome)
 
 
-@pytest.mark.parametrize("runner", ["pytest", "unittest"])
-def test_quarantined_tests_run_and_never_fail_their_file(shop: Project, runner: str) -> None:
+@pytest.mark.parametrize(
+    ("runner", "words"), [("pytest", ()), ("pytest", ("--", "--runxfail")), ("unittest", ())]
+)
+def test_quarantined_tests_run_and_never_fail_their_file(
+    shop: Project, runner: str, words: tuple[str, ...]
+) -> None:
     shop.write({"quarantine.txt": f"# flaky\n{U}::TestUnits::test_two  # see the tracker\n"})
-    outcome = shop.run(U, "--runner", runner, "--quarantine-file", "quarantine.txt")
+    outcome = shop.run(U, "--runner", runner, "--quarantine-file", "quarantine.txt", *words)
 
     assert outcome.code == 0, str(outcome)
     assert "1 quarantined test(s) failed, which does not count" in str(outcome)
