@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dispatcher.history.file_history import EarlierRun, FileHistory, ForkObservation
 from dispatcher.history.test_times import measured_tests, write_tests
+from dispatcher.model.file_parts import count_skipped
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding, names_of_tests
 from dispatcher.model.usage_stats import UsageStats
@@ -132,10 +133,14 @@ def merge_attempt(old: FileHistory | None, attempt: AttemptSample) -> FileHistor
         measurements=_append_measurement(known, attempt),
         last_run_id=attempt.run_id,
         failing_tests=attempt.failing_tests,
-        test_times=write_tests(measured_tests(result)) if result.status.is_pass else known.test_times,
+        test_times=_test_times(result) if result.status.is_pass else known.test_times,
         is_indivisible=known.is_indivisible and known.size_bytes == size_bytes,
     )
     return _with_finding(known, attempt.finding)
+
+
+def _test_times(result: TestResult) -> str:
+    return write_tests(measured_tests(result), skipped=count_skipped([result]))
 
 
 def _verify(attempt: AttemptSample) -> ForkObservation:

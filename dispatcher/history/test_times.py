@@ -1,7 +1,8 @@
 """The time of each test in a file, as its last passing run measured it. Pure.
 
 It shows where a long file can be cut (`dispatcher.planning.parts`). The text in the history has a line for
-each test, in the order in which they ran: its seconds, a space, and its name inside the file.
+each test, in the order in which they ran: its seconds, a space, and its name inside the file. Its first line
+says how many tests were skipped, because a test that needs another one may skip itself in a part without it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ MIN_TEST_S = 0.0001
 """Seconds that a test takes at least: the history keeps no shorter times."""
 
 
+_SKIPPED = "skipped"
+
+
 class TimedTest(Struct, frozen=True, kw_only=True):
     """A test, or several that follow each other and are never separated."""
 
@@ -41,8 +45,13 @@ def measured_tests(result: TestResult) -> tuple[TimedTest, ...]:
     )
 
 
-def write_tests(tests: Sequence[TimedTest]) -> str:
-    """Return the text for the history, within `MAX_TESTS` and `MAX_CHARS`."""
+def write_tests(tests: Sequence[TimedTest], *, skipped: int) -> str:
+    """Return the text for the history; its tests are within `MAX_TESTS` and `MAX_CHARS`."""
+    text = _within_limits(tests)
+    return f"{_SKIPPED} {skipped}\n{text}" if text else ""
+
+
+def _within_limits(tests: Sequence[TimedTest]) -> str:
     if len(text := _lines(tests)) <= MAX_CHARS and len(tests) <= MAX_TESTS:
         return text
     tests = inseparable(tests)
@@ -62,6 +71,12 @@ def read_tests(text: str) -> tuple[TimedTest, ...]:
         if name and seconds.replace(".", "", 1).isdecimal():
             found.append(TimedTest(name=name, seconds=max(MIN_TEST_S, float(seconds))))
     return tuple(found)
+
+
+def read_skipped(text: str) -> int | None:
+    """Return how many tests were skipped, by a text of the history; None: an older program wrote it."""
+    word, _, count = text.partition("\n")[0].partition(" ")
+    return int(count) if word == _SKIPPED and count.isdecimal() else None
 
 
 def inseparable(tests: Iterable[TimedTest]) -> list[TimedTest]:

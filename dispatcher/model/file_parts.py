@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from passmuster.model.inputs import FileInputs
 from passmuster.model.result import TestResult
-from passmuster.model.status import Isolation, Status
+from passmuster.model.status import Isolation, Outcome, Status
 
 _WORST_FIRST = (
     *(Status.CANCELLED, Status.LOST, Status.START_ERROR, Status.COLLECT_ERROR, Status.CRASH),
@@ -134,6 +134,11 @@ def _inputs(results: Sequence[TestResult]) -> FileInputs | None:
     )
 
 
+def count_skipped(results: Iterable[TestResult]) -> int:
+    """Return how many tests were skipped."""
+    return sum(case.outcome is Outcome.SKIPPED for result in results for case in result.cases)
+
+
 def _problem(results: Sequence[TestResult]) -> str:
     """Return why parts that did not fail are not the whole file; empty: each test ran in exactly one of them.
 
@@ -150,6 +155,9 @@ def _problem(results: Sequence[TestResult]) -> str:
             else "other names, other parameters, or another order"
         )
         return f"they collected different tests ({what})"
+    skipped, skipped_whole = count_skipped(results), runs[0].part.skipped
+    if skipped_whole is not None and skipped > skipped_whole:
+        return f"they skipped {skipped} tests, the whole file {skipped_whole}"
     first, last = runs[0], runs[-1]
     is_cut_short = last.part.number == last.part.total and last.stop != last.collected
     if is_cut_short or (first.part.number == 1 and first.start != 0) or not first.digest:

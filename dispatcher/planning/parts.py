@@ -18,7 +18,7 @@ from dispatcher.config.choices import Split
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.test_times import TimedTest, inseparable, read_tests
+from dispatcher.history.test_times import TimedTest, inseparable, read_skipped, read_tests
 from dispatcher.model.plan import PlannedFile, RunPlan
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.test_selection import FilePart
@@ -42,12 +42,14 @@ class Divisible(Struct, frozen=True, kw_only=True):
         seconds: of the whole file.
         start_s: the seconds of it that each part takes too.
         pieces: its tests, with those added up that are not separated; at least two.
+        skipped: how many of its tests were skipped.
         at_once: how many of its parts fit into the memory of the run.
     """
 
     seconds: float
     start_s: float
     pieces: tuple[TimedTest, ...]
+    skipped: int
     at_once: int
 
     def parts_s(self, count: int) -> list[float]:
@@ -64,6 +66,7 @@ class Divisible(Struct, frozen=True, kw_only=True):
                 total=len(parts),
                 first=firsts[number - 1],
                 until=firsts[number],
+                skipped=self.skipped,
                 share=min(1.0, self._part_s(part) / self.seconds),
             )
             for number, part in enumerate(parts, start=1)
@@ -126,9 +129,9 @@ def find_divisible(planned: PlannedFile, known: FileHistory | None, *, budget_by
     is_same = known.last_status.is_pass and known.size_bytes == file.size_bytes
     if known.is_indivisible or not is_same:
         return None
-    tests = read_tests(known.test_times)
+    tests, skipped = read_tests(known.test_times), read_skipped(known.test_times)
     pieces = tuple(inseparable(tests))
-    if len(pieces) < 2:
+    if len(pieces) < 2 or skipped is None:
         return None
     usage = known.spawned if known.spawned.runs or known.forked is None else known.forked
     tests_s = math.fsum(test.seconds for test in tests)
@@ -137,6 +140,7 @@ def find_divisible(planned: PlannedFile, known: FileHistory | None, *, budget_by
         seconds=start_s + tests_s,
         start_s=start_s,
         pieces=pieces,
+        skipped=skipped,
         at_once=max(1, budget_bytes // max(1, task.predicted_bytes or 0)),
     )
 

@@ -35,6 +35,7 @@ class FilePart(Struct, frozen=True, kw_only=True):
     total: int
     first: str = ""  # the name of its first test; empty: the file's first
     until: str = ""  # the name of the next part's first test; empty: it reaches to the file's end
+    skipped: int | None = None  # how many tests of the whole file were skipped last; None: unknown
     share: float = 1.0  # of the file's time that it is predicted to take, with its own start
 
     @property

@@ -236,7 +236,7 @@ def in_parts(*numbers: int, status: Status = Status.PASS, finding: Finding | Non
 def test_the_times_of_tests_are_those_of_the_last_pass_of_the_whole_file() -> None:
     passed = after(attempt(), in_parts(1, 2))
 
-    assert passed.test_times == "2.0000 test_1\n2.0000 test_2"
+    assert passed.test_times == "skipped 0\n2.0000 test_1\n2.0000 test_2"
     assert after(in_parts(1, 2), attempt(Status.FAIL)).test_times == passed.test_times
     assert after(in_parts(1, 2), attempt()).test_times == ""
 

@@ -10,6 +10,7 @@ from dispatcher.history.test_times import (
     TimedTest,
     inseparable,
     measured_tests,
+    read_skipped,
     read_tests,
     write_tests,
 )
@@ -49,8 +50,10 @@ def test_tests_without_a_name_of_their_own_are_not_kept() -> None:
 
 @given(TESTS)
 def test_what_is_written_is_read(tests: list[TimedTest]) -> None:
-    found = read_tests(write_tests(tests))
+    text = write_tests(tests, skipped=2)
+    found = read_tests(text)
 
+    assert read_skipped(text) == (2 if tests else None)
     assert [test.name for test in found] == [test.name for test in tests]
     assert all(abs(one.seconds - other.seconds) < 1e-3 for one, other in zip(found, tests, strict=True))
 
@@ -74,7 +77,7 @@ def test_tests_of_one_class_are_inseparable_and_functions_are_not() -> None:
 def test_of_more_tests_than_are_kept_neighbours_are_added_up() -> None:
     many = [TimedTest(name=f"test_{number}", seconds=1.0) for number in range(5 * test_times.MAX_TESTS)]
 
-    kept = read_tests(write_tests(many))
+    kept = read_tests(write_tests(many, skipped=2))
 
     assert len(kept) <= test_times.MAX_TESTS
     assert sum(test.seconds for test in kept) == len(many)
@@ -85,7 +88,7 @@ def test_of_more_tests_than_are_kept_neighbours_are_added_up() -> None:
 def test_of_long_names_as_many_are_kept_as_fit() -> None:
     many = [TimedTest(name=f"test_{number}" + "x" * 2000, seconds=1.0) for number in range(100)]
 
-    text = write_tests(many)
+    text = write_tests(many, skipped=2)
 
     assert 0 < len(text) <= test_times.MAX_CHARS
     assert sum(test.seconds for test in read_tests(text)) == len(many)

@@ -115,6 +115,22 @@ def test_parts_that_are_not_the_file_pass_nothing(second: TestResult, problem: s
     assert joined.indivisible_because == problem
 
 
+@pytest.mark.parametrize(
+    ("skipped_last", "problem"),
+    [(0, "they skipped 1 tests, the whole file 0"), (1, ""), (2, ""), (None, "")],
+)
+def test_parts_that_skip_more_than_the_whole_file_pass_nothing(
+    skipped_last: int | None, problem: str
+) -> None:
+    halves = [changed(part(at), part=FilePart(number=at, total=2, skipped=skipped_last)) for at in (1, 2)]
+    skips = replace(halves[1].cases[0], outcome=Outcome.SKIPPED)
+
+    joined = join_parts([halves[0], replace(halves[1], cases=(skips,))])
+
+    assert joined.parts[0].problem == problem
+    assert joined.status is (Status.START_ERROR if problem else Status.PASS)
+
+
 def test_parts_that_report_nothing_prove_nothing() -> None:
     silent = [changed(part(number), digest="", collected=0, start=0, stop=0) for number in (1, 2)]
 

@@ -34,7 +34,7 @@ def known(path: str, tests: list[TimedTest], *, start_s: float = 0.1) -> FileHis
         path=path,
         size_bytes=10,
         spawned=UsageStats(duration_s=duration_s, runs=1, peak_bytes=100),
-        test_times=write_tests(tests),
+        test_times=write_tests(tests, skipped=2),
     )
 
 
@@ -72,6 +72,13 @@ def test_a_file_that_takes_longer_than_all_others_on_all_slots_is_cut_evenly() -
     assert predicted_s == pytest.approx([3.1] * 4)
     assert len({part.attempt_id for part in task.as_parts}) == 4
     assert {part.predicted_bytes for part in task.as_parts} == {task.predicted_bytes}
+
+
+def test_each_part_knows_how_many_tests_the_whole_file_skipped() -> None:
+    by_older_program = replace(LONG, test_times=LONG.test_times.partition("\n")[2])
+
+    assert {part.skipped for part in plan_of({"long.py": LONG})["long.py"].task.parts} == {2}
+    assert plan_of({"long.py": by_older_program})["long.py"].task.parts == ()
 
 
 def test_a_file_that_others_outlast_is_not_cut() -> None:
