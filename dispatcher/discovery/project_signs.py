@@ -36,7 +36,8 @@ _SECTIONS = {
 CONFIGURATION_FILES = tuple(_SECTIONS)
 
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
-_FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
+_FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test(?!_suite\b)", re.M)
+"""A test function; `test_suite` returns unittest's tests to other runners, such as zope.testrunner."""
 _PLAIN_CLASS = re.compile(
     rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:"
     rb"(?:[^\n]*\n(?!class\b|def\b|async\b|@|if\b))*?[ \t]+(?:async[ \t]+)?def[ \t]+test",

@@ -151,6 +151,8 @@ def test_of_several_configurations_the_first_counts_as_for_pytest(tmp_path: Path
         (b"import pytest_httpbin\n", Sign.NONE),
         (b"    from pytest import mark\n", Sign.EXPLICIT),
         (b"async def test_a(): pass\n", Sign.STRONG),
+        (b"def test_suite_of_cards(): pass\n", Sign.STRONG),
+        (b"def test_suite(): return defaultTestLoader.loadTestsFromName(__name__)\n", Sign.NONE),
         (b"class TestA(object):\n    def test_a(self): pass\n", Sign.STRONG),
         (b"class TestA:\n    text = '''\nin column 0\n'''\n    async def test_a(self): pass\n", Sign.STRONG),
         (b"class TestA:\n\n    class TestB:\n        def test_b(self): pass\n", Sign.STRONG),
