@@ -173,15 +173,16 @@ def test_after_so_many_failures_nothing_further_starts(project: Project, words: 
 
 
 def test_what_runs_when_the_last_failure_comes_may_finish(project: Project) -> None:
-    wait = "import pathlib\nwhile not pathlib.Path('failed').exists():\n    time.sleep(0.01)\ntime.sleep(0.3)"
+    wait = "while not os.path.exists('{}'):\n    time.sleep(0.01)"
+    runs, failed = "open('runs', 'w')", "open('failed', 'w')"
     project.write(
         {
-            "tests/test_bad.py": script("open('failed', 'w')\nsys.exit(1)"),
-            "tests/test_slow.py": script(wait),
+            "tests/test_bad.py": script("\n".join((wait.format("runs"), failed, "sys.exit(1)"))),
+            "tests/test_slow.py": script("\n".join((runs, wait.format("failed"), "time.sleep(1)"))),
             "tests/test_z.py": "",
         }
     )
-    outcome = project.run("--jobs", "2", "-x")
+    outcome = project.run("--jobs", "2", "--isolation", "spawn", "-x")
     assert outcome.statuses() == {
         "tests/test_bad.py": "FAIL",
         "tests/test_slow.py": "PASS",
