@@ -39,7 +39,7 @@ def margined(lines: Sequence[str]) -> str:
 
 
 class CiLog:
-    """The base of all logs. Pure: text in, text out, whole lines.
+    """A log without control sequences, and the base of all others. Pure: text in, text out, whole lines.
 
     Args:
         folder: the project root in the repository, with a slash at its end; empty: it is the repository.
@@ -60,8 +60,8 @@ class CiLog:
         return ""
 
     def section(self, section: Section) -> str:
-        """Return a folded section; each log has its own form."""
-        raise NotImplementedError
+        """Return a folded section: here the lines behind a margin, below their title."""
+        return f"{section.title}\n{margined(section.lines)}"
 
     def annotations(self, _shown: Sequence[Annotation]) -> str:
         """Return the text that makes the CI show annotations; empty: this CI has none."""
@@ -240,4 +240,4 @@ LOGS: Mapping[str, type[CiLog]] = {
     "buildkite": BuildkiteLog,
     "azure": AzureLog,
 }
-"""The logs, by the names of the CIs for `--ci`."""
+"""The logs, by the names of the CIs for `--ci`. Other CIs have a `CiLog`."""

@@ -17,7 +17,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.model.ci import Ci
 from dispatcher.model.events import Reporter, RunStarted
 from dispatcher.model.results import TestResults
-from dispatcher.reporters.ci.logs import LOGS
+from dispatcher.reporters.ci.logs import LOGS, CiLog
 from dispatcher.reporters.ci.reporters import FoldReporter, ResultReporter, append_summary
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
 from dispatcher.reporters.console.line_reporter import PlainOutput
@@ -100,7 +100,7 @@ class CiOutput(PlainOutput):
         # A verbose console prints every output already.
         self._folds = config.verbosity is not Verbosity.VERBOSE
         self._folder = project_folder(ci, environ, config.root)
-        self._log = LOGS[ci.choice](self._folder)
+        self._log = LOGS.get(ci.choice, CiLog)(self._folder)
         self._ours = SafeStream(plain.out)
         super().__init__(
             EscapingStream(plain.out, self._log.neutralize),
