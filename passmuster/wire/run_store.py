@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
 import redis
@@ -115,7 +116,8 @@ class RunStore:
         # Any: redis-py's types say "a reply, or an awaitable of one" for every command.
         self._client: Any = client
         self._run_id, self._is_guarded = run_id, transaction is not None
-        self._transaction = transaction or (lambda: self._client.pipeline(transaction=True))
+        usual = partial(client.pipeline, transaction=True)
+        self._transaction: Callable[[], AbstractContextManager[Any]] = transaction or usual
         self._keys = (
             meta_key(run_id),
             state_key(run_id),

@@ -221,3 +221,5 @@ class Run:
 
     def close(self) -> None:
         self.record.end()
+        self._app.close()
+        self.client.close()
