@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -128,12 +129,16 @@ def test_a_result_that_follows_its_cancelled_run_has_the_secret_of_the_run(broke
     assert new.verify("result", both.sign("result", "a", run_id="run")) == ("a",)
 
 
+def has_joined(broker: Broker, run_id: str) -> bool:
+    return broker.changes[-1:] == [f"+{run_id}"]
+
+
 def test_the_slot_numbers_of_the_oldest_runs_are_forgotten(broker: Broker) -> None:
     runs = subscriptions_of(broker)
     for number in range(MAX_FORMER_RUNS + 2):
         broker.text = ENVELOPE.sign("spec", SPEC_CODEC.encode(spec(run_id=f"r{number}")))
         runs.follow({f"r{number}"})
-        until(lambda: broker.changes[-1:] == [f"+r{number}"], "the run is joined")  # noqa: B023
+        until(partial(has_joined, broker, f"r{number}"), "the run is joined")
         runs.follow(())
 
     with pytest.raises(KeyError):
