@@ -205,6 +205,11 @@ class ForkServer(Struct):
         return all(file.is_current for file in files) and all(folder.is_current for folder in folders)
 
     @property
+    def is_up_to_date(self) -> bool:
+        """Whether nothing that it holds has changed; what it read besides code is checked once in a run."""
+        return self.is_current and (self.is_checked or self.has_current_inputs)
+
+    @property
     def added_bytes(self) -> int:
         """Its memory beyond that of the server that it was forked from."""
         return self.answer.anon_bytes - self._below_bytes

@@ -166,7 +166,7 @@ class ServerTree:
         """
         for _ in range(2):
             server = self.server(place)
-            if server.is_current and (server.is_checked or server.has_current_inputs):
+            if server.is_up_to_date:
                 server.is_checked = True
                 return server
             self._discard_outdated()
@@ -207,11 +207,7 @@ class ServerTree:
 
         Those that are forked from them hold it too.
         """
-        outdated = [
-            key
-            for key, server in self.servers.items()
-            if not (server.is_current and (server.is_checked or server.has_current_inputs))
-        ]
+        outdated = [key for key, server in self.servers.items() if not server.is_up_to_date]
         with self._lock:
             gone = self._latest_first(self._nodes.pop(key) for key in outdated if key in self._nodes)
         for node in gone:
